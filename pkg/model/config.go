@@ -1,0 +1,160 @@
+package model
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"time"
+)
+
+// Configuration is everything that resolution depends on but the subjects, at
+// one revision.
+type Configuration struct {
+	Buckets  int       // their ids are 1 … Buckets
+	Features []Feature // in name order
+	Tests    []ABTest  // in name order
+	Groups   []Group   // in name order
+}
+
+// Salt keys the bucket order of one rollout or test, so that the orders of two
+// are independent. It is drawn at random at creation and stored.
+type Salt [16]byte
+
+// Feature is what is switched.
+type Feature struct {
+	Name        string
+	Description string
+	Tags        []string
+	Variants    []Variant // in name order
+	Default     string    // a variant's name, or "" for none
+	Rollout     *Rollout  // nil for none
+	Revision    int64     // of the last change to the feature, its variants, default or rollout
+}
+
+// Variant is one of the things that a feature can resolve to.
+type Variant struct {
+	Name    string
+	Payload json.RawMessage // any JSON value; nil for none
+}
+
+// Disabling reports whether v is the reserved variant that switches its feature
+// off.
+func (v Variant) Disabling() bool { return v.Name == DisablingVariant }
+
+// Variant finds a variant by its name.
+func (f *Feature) Variant(name string) (Variant, bool) {
+	i, ok := slices.BinarySearchFunc(f.Variants, name, func(v Variant, name string) int {
+		return cmp.Compare(v.Name, name)
+	})
+	if !ok {
+		return Variant{}, false
+	}
+	return f.Variants[i], true
+}
+
+// Rollout hands one variant of a feature to a share of the buckets.
+type Rollout struct {
+	Variant    string
+	Proportion float64 // as asked for; what the buckets amount to is near it
+	Salt       Salt
+	Buckets    []BucketID // assigned, ascending
+}
+
+// ABTest compares variants of features over a period: every bucket is in
+// exactly one of its groups.
+type ABTest struct {
+	Name     string
+	Start    time.Time // included
+	End      time.Time // excluded
+	Salt     Salt
+	Groups   []TestGroup // in the order in which they were given
+	Revision int64       // of the last change to the test
+}
+
+// TestGroup is one arm of an A/B test.
+type TestGroup struct {
+	Name       string
+	Proportion float64
+	Variants   map[string]string // by feature; the same features in each group of a test
+	Buckets    []BucketID        // assigned, ascending
+}
+
+// TestState is where a test stands at some moment.
+type TestState string
+
+// The states of a test.
+const (
+	Scheduled TestState = "scheduled"
+	Live      TestState = "live"
+	Ended     TestState = "ended"
+)
+
+// State is where the test stands at the moment at: live from its start
+// (included) to its end (excluded).
+func (t *ABTest) State(at time.Time) TestState {
+	switch {
+	case at.Before(t.Start):
+		return Scheduled
+	case at.Before(t.End):
+		return Live
+	default:
+		return Ended
+	}
+}
+
+// Features is what the test is about, in name order.
+func (t *ABTest) Features() []string {
+	var names []string
+	if len(t.Groups) > 0 {
+		for name := range t.Groups[0].Variants {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Group is a set of subjects for which variants are overridden.
+type Group struct {
+	ID        GroupID
+	Name      string
+	Priority  int               // the higher wins where two groups of a subject override the same feature
+	Overrides map[string]string // variant by feature
+	Revision  int64             // of the last change to the group or its overrides; its members do not count
+}
+
+// CompareGroups orders groups by who wins: the higher priority first, then the
+// name that sorts first.
+func CompareGroups(a, b Group) int {
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Name, b.Name))
+}
+
+// Limits of the configuration. They bound what one revision can weigh on an
+// edge; each is far above what people manage by hand.
+const (
+	MaxDescriptionLength = 4096
+	MaxTags              = 64
+	MaxTestGroups        = 64
+	MaxPriority          = math.MaxInt32
+)
+
+// CheckProportion says what is wrong with a share of the traffic.
+func CheckProportion(p float64) error {
+	if !(p >= 0 && p <= 1) { // NaN is neither
+		return errors.New("must be a number between 0 and 1")
+	}
+	return nil
+}
+
+// CheckPayload says what is wrong with a variant's payload. Empty is none.
+func CheckPayload(payload json.RawMessage) error {
+	if len(payload) > MaxPayloadSize {
+		return errors.New("must have at most 64 KiB")
+	}
+	if len(payload) > 0 && !json.Valid(payload) {
+		return errors.New("must be valid JSON")
+	}
+	return nil
+}

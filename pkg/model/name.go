@@ -1,0 +1,79 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+)
+
+// NamePattern is the regular expression of the names of features, variants,
+// tests, test groups and groups.
+const NamePattern = `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`
+
+// DisablingVariant is the reserved name of the variant that switches a feature
+// off. It does not fit NamePattern, so no ordinary variant can take it.
+const DisablingVariant = "__DISABLE__"
+
+// Limits of sizes, in bytes where the unit is not named.
+const (
+	MaxNameLength      = 128
+	MaxSubjectIDLength = 256
+	MaxPayloadSize     = 64 << 10
+)
+
+// CheckName says what is wrong with the name of a feature, variant, test, test
+// group or group.
+func CheckName(name string) error {
+	if name == "" {
+		return errors.New("must not be empty")
+	}
+	if len(name) > MaxNameLength {
+		return fmt.Errorf("must have at most %d characters, has %d", MaxNameLength, len(name))
+	}
+	for i := range len(name) {
+		c := name[i]
+		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alphanumeric && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return errors.New("must start with a letter or a digit and hold only A-Z a-z 0-9 . _ -")
+		}
+	}
+	return nil
+}
+
+// CheckVariantName says what is wrong with the name of an ordinary variant.
+func CheckVariantName(name string) error {
+	if name == DisablingVariant {
+		return fmt.Errorf("%s is reserved: add it with POST …/disabling_variant", DisablingVariant)
+	}
+	return CheckName(name)
+}
+
+// CheckVariantReference says what is wrong with text that should name an
+// existing variant, the disabling one included.
+func CheckVariantReference(name string) error {
+	if name == DisablingVariant {
+		return nil
+	}
+	return CheckName(name)
+}
+
+// CheckSubjectID says what is wrong with a subject's id: any UTF-8 text of 1 to
+// 256 bytes without control characters is one.
+func CheckSubjectID(id string) error {
+	if id == "" {
+		return errors.New("must not be empty")
+	}
+	if len(id) > MaxSubjectIDLength {
+		return fmt.Errorf("must have at most %d bytes, has %d", MaxSubjectIDLength, len(id))
+	}
+	if !utf8.ValidString(id) {
+		return errors.New("must be valid UTF-8")
+	}
+	for _, r := range id {
+		if unicode.IsControl(r) {
+			return fmt.Errorf("must not hold control characters, holds %U", r)
+		}
+	}
+	return nil
+}
