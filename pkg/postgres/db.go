@@ -1,0 +1,200 @@
+// Package postgres holds all SQL of Flaggery: transactions and statements of the
+// writer, and what edges need to follow (load, changes since a revision,
+// listen). Driver errors are told by their code and translated here; no caller
+// sees one.
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+)
+
+// DB is a pool of connections to Flaggery's database.
+type DB struct {
+	pool *sqlx.DB
+	dsn  string
+	now  func() time.Time // nil: the database's clock
+}
+
+// sessionSettings are sent with every connection that does not say otherwise.
+// The server then forgets a client that vanished without a word within about a
+// minute instead of two hours, and no statement waits for ever.
+var sessionSettings = map[string]string{
+	"tcp_keepalives_idle":     "30",
+	"tcp_keepalives_interval": "10",
+	"tcp_keepalives_count":    "3",
+	"tcp_user_timeout":        "15000",
+	"statement_timeout":       "30000",
+	"connect_timeout":         "10",
+	"timezone":                "UTC",
+	// One round trip a statement with arguments instead of two.
+	"binary_parameters": "yes",
+}
+
+// DSN checks a postgres:// URL and completes it with the session settings. The
+// error names what is wrong and never repeats the URL, which holds a password.
+func DSN(rawURL string, settings map[string]string) (string, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return "", errors.New("must be a URL like postgres://user:password@host:5432/database?sslmode=verify-full")
+	}
+	query := u.Query()
+	if !query.Has("sslmode") {
+		query.Set("sslmode", defaultSSLMode(u.Hostname()))
+	}
+	for _, defaults := range []map[string]string{settings, sessionSettings} {
+		for name, value := range defaults {
+			if !query.Has(name) {
+				query.Set(name, value)
+			}
+		}
+	}
+	u.RawQuery = query.Encode()
+	return u.String(), nil
+}
+
+// defaultSSLMode is set always, as lib/pq's own default is about to change.
+func defaultSSLMode(host string) string {
+	if host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1" || strings.HasPrefix(host, "/") {
+		return "disable"
+	}
+	return "require"
+}
+
+// Open connects and pings once, so that a wrong URL or password fails here.
+func Open(ctx context.Context, rawURL string) (*DB, error) {
+	dsn, err := DSN(rawURL, nil)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := sqlx.Open("postgres", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	pool.SetMaxOpenConns(16)
+	pool.SetMaxIdleConns(8)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	db := &DB{pool: pool, dsn: dsn}
+	if err := pool.PingContext(ctx); err != nil {
+		return nil, errors.Join(translate(err), pool.Close())
+	}
+	return db, nil
+}
+
+// Close gives all connections back.
+func (db *DB) Close() error { return db.pool.Close() }
+
+// SQL is the pool for migrations, which bring their own statements.
+func (db *DB) SQL() *sql.DB { return db.pool.DB }
+
+// SetClock makes writes take their time from now instead of from the database.
+func (db *DB) SetClock(now func() time.Time) { db.now = now }
+
+// Tx is a transaction. It starts by reading the state row, so everything in it
+// happens at one revision and one time.
+type Tx struct {
+	*sqlx.Tx
+	Epoch    string    // identity of the history that Revision counts in
+	Revision int64     // in Read the last committed one; in Write the one that is being made
+	Now      time.Time // UTC
+}
+
+const (
+	selectState = `SELECT revision, epoch, clock_timestamp() FROM state`
+	// The update takes the row's lock until commit: whoever holds it sees a still
+	// world, and the next revision is theirs.
+	advanceState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp()`
+)
+
+// maxTries bounds how often a write that PostgreSQL ended in favour of another
+// is tried again.
+const maxTries = 10
+
+// Write runs body in a transaction that makes the next revision, and commits it.
+// It rolls back where body fails or panics, and tries again where PostgreSQL
+// ended it to resolve a deadlock (40P01) or a conflict (40001), which body must
+// bear. Other writers wait meanwhile: body is short.
+func (db *DB) Write(ctx context.Context, body func(tx *Tx) error) error {
+	return db.retry(ctx, func(tx *Tx) error {
+		if err := db.begin(ctx, tx, advanceState); err != nil {
+			return err
+		}
+		return body(tx)
+	})
+}
+
+// WriteLate is Write for long work: body runs at the revision before, without
+// holding others up, and calls Advance as soon as its heavy work is done.
+func (db *DB) WriteLate(ctx context.Context, body func(tx *Tx) error) error {
+	return db.retry(ctx, func(tx *Tx) error {
+		if err := db.begin(ctx, tx, selectState); err != nil {
+			return err
+		}
+		return body(tx)
+	})
+}
+
+// Advance takes the state row's lock and with it the next revision.
+func (db *DB) Advance(ctx context.Context, tx *Tx) error {
+	return db.begin(ctx, tx, advanceState)
+}
+
+// Read runs body on one consistent state of the database.
+func (db *DB) Read(ctx context.Context, body func(tx *Tx) error) error {
+	options := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+	return translate(db.transact(ctx, options, func(tx *Tx) error {
+		if err := db.begin(ctx, tx, selectState); err != nil {
+			return err
+		}
+		return body(tx)
+	}))
+}
+
+func (db *DB) begin(ctx context.Context, tx *Tx, statement string) error {
+	if err := tx.QueryRowContext(ctx, statement).Scan(&tx.Revision, &tx.Epoch, &tx.Now); err != nil {
+		return fmt.Errorf("read the state row: %w", err)
+	}
+	if db.now != nil {
+		tx.Now = db.now()
+	}
+	tx.Now = tx.Now.UTC()
+	return nil
+}
+
+func (db *DB) retry(ctx context.Context, body func(tx *Tx) error) error {
+	for try := 1; ; try++ {
+		err := db.transact(ctx, nil, body)
+		if try == maxTries || pq.As(err, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure) == nil {
+			return translate(err)
+		}
+		slog.DebugContext(ctx, "write tried again", "try", try, "error", err)
+	}
+}
+
+func (db *DB) transact(ctx context.Context, options *sql.TxOptions, body func(tx *Tx) error) (err error) {
+	tx, err := db.pool.BeginTxx(ctx, options)
+	if err != nil {
+		return err
+	}
+	finished := false
+	defer func() {
+		if !finished {
+			_ = tx.Rollback() // the failure that led here is what the caller must hear of
+		}
+	}()
+	if err := body(&Tx{Tx: tx}); err != nil {
+		return err
+	}
+	finished = true
+	return tx.Commit()
+}
