@@ -1,0 +1,308 @@
+// Package api is what goes over the wire between Flaggery's two services and
+// those who call them: requests, answers, problem codes and header names. The
+// OpenAPI document is generated from these types, and the client in package
+// flaggery speaks them. It promises stability: fields are added, never renamed.
+package api
+
+import (
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Header names.
+const (
+	// HeaderRevision is on every answer: on a write the revision that it made, on
+	// a read the one that it was answered from.
+	HeaderRevision = "Flaggery-Revision"
+	// HeaderSnapshotAge is on an edge's answers while it is cut off from its
+	// database: the seconds since it was last in sync.
+	HeaderSnapshotAge = "Flaggery-Snapshot-Age"
+)
+
+// Media types.
+const (
+	MediaJSON    = "application/json"
+	MediaProblem = "application/problem+json"
+	MediaNDJSON  = "application/x-ndjson"
+	MediaCSV     = "text/csv"
+)
+
+// Problem is every answer that is not a success (RFC 9457).
+type Problem struct {
+	Type   string             `json:"type" doc:"URI reference that identifies the kind of problem" example:"about:blank"`
+	Title  string             `json:"title" doc:"The status in words"`
+	Status int                `json:"status" doc:"The HTTP status"`
+	Detail string             `json:"detail" doc:"What went wrong and what to do about it, for people"`
+	Code   model.Code         `json:"code,omitempty" doc:"What went wrong, for machines" example:"validation_failed"`
+	Errors []model.FieldError `json:"errors,omitempty" doc:"The fields at fault"`
+}
+
+func (p *Problem) Error() string {
+	e := model.Error{Code: p.Code, Detail: p.Detail, Fields: p.Errors}
+	return e.Error()
+}
+
+// Page is one page of a list, in key order.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty" doc:"Value of 'after' for the next page; absent on the last one"`
+}
+
+// DryRun is the answer to a write that was only tried.
+type DryRun[T any] struct {
+	DryRun   bool     `json:"dry_run" doc:"Always true: nothing was stored"`
+	Affected Affected `json:"affected"`
+	Result   T        `json:"result"`
+}
+
+// Affected counts the subjects whose flags would differ.
+type Affected struct {
+	Subjects int64 `json:"subjects" doc:"How many subjects would get other flags than now"`
+	Weight   int64 `json:"weight" doc:"What those subjects weigh"`
+}
+
+// Propagation is the receipt of a write that waited for the edges.
+type Propagation struct {
+	Edges   int     `json:"edges" doc:"Edges connected"`
+	Applied int     `json:"applied" doc:"Edges that serve the revision"`
+	Seconds float64 `json:"seconds" doc:"How long the write waited for them"`
+}
+
+// CreateBuckets asks for more buckets.
+type CreateBuckets struct {
+	Amount int `json:"amount" minimum:"1" maximum:"100000" doc:"How many buckets to add" example:"10"`
+}
+
+// BucketIDs names the buckets that were added.
+type BucketIDs struct {
+	BucketIDs []model.BucketID `json:"bucket_ids"`
+}
+
+// Bucket is a container of subjects.
+type Bucket struct {
+	ID       model.BucketID `json:"id"`
+	Weight   int64          `json:"weight" doc:"The sum over its subjects"`
+	Subjects int64          `json:"subjects" doc:"How many subjects are in it"`
+}
+
+// CreateSubject registers a subject.
+type CreateSubject struct {
+	ID     string `json:"id" doc:"Any UTF-8 text of 1 to 256 bytes without control characters" example:"42"`
+	Weight *int64 `json:"weight,omitempty" minimum:"0" maximum:"9007199254740991" doc:"The traffic that the subject stands for; 1 when left out" example:"3"`
+}
+
+// Subject is whom flags are resolved for.
+type Subject struct {
+	ID       string         `json:"id"`
+	Weight   int64          `json:"weight"`
+	BucketID model.BucketID `json:"bucket_id"`
+	Groups   []string       `json:"groups"`
+}
+
+// SetWeight changes a subject's weight; the subject stays in its bucket.
+type SetWeight struct {
+	Weight int64 `json:"weight" minimum:"0" maximum:"9007199254740991"`
+}
+
+// ImportLine is one line of an import or export in NDJSON.
+type ImportLine struct {
+	ID     string   `json:"id"`
+	Weight *int64   `json:"weight,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+}
+
+// Imported is the outcome of an import.
+type Imported struct {
+	Created   int64 `json:"created"`
+	Updated   int64 `json:"updated"`
+	Unchanged int64 `json:"unchanged"`
+}
+
+// CreateFeature makes a feature.
+type CreateFeature struct {
+	Name        string   `json:"name" example:"foobar"`
+	Description string   `json:"description,omitempty" maxLength:"4096"`
+	Tags        []string `json:"tags,omitempty" maxItems:"64"`
+}
+
+// PatchFeature changes what is given.
+type PatchFeature struct {
+	Description *string   `json:"description,omitempty" maxLength:"4096"`
+	Tags        *[]string `json:"tags,omitempty" maxItems:"64"`
+}
+
+// Feature is what is switched.
+type Feature struct {
+	Name           string    `json:"name"`
+	Description    string    `json:"description"`
+	Tags           []string  `json:"tags"`
+	Variants       []Variant `json:"variants"`
+	DefaultVariant *string   `json:"default_variant"`
+	Rollout        *Rollout  `json:"rollout"`
+	Revision       int64     `json:"revision" doc:"The revision that last changed it"`
+}
+
+// CreateVariant adds a variant to a feature.
+type CreateVariant struct {
+	Name        string `json:"name" example:"A"`
+	Payload     any    `json:"payload,omitempty" doc:"Any JSON value of at most 64 KiB"`
+	MakeDefault bool   `json:"make_default,omitempty"`
+}
+
+// CreateDisablingVariant adds the variant __DISABLE__ to a feature.
+type CreateDisablingVariant struct {
+	MakeDefault bool `json:"make_default,omitempty"`
+}
+
+// PatchVariant replaces a variant's payload; null removes it.
+type PatchVariant struct {
+	Payload any `json:"payload" doc:"Any JSON value of at most 64 KiB; null for none"`
+}
+
+// Variant is one of the things that a feature can resolve to.
+type Variant struct {
+	Name      string `json:"name"`
+	Disabling bool   `json:"disabling"`
+	Payload   any    `json:"payload"`
+}
+
+// VariantReference names a variant of the feature in the path.
+type VariantReference struct {
+	Variant string `json:"variant" example:"B"`
+}
+
+// PatchRollout changes a rollout's share, its variant or both.
+type PatchRollout struct {
+	Proportion *float64 `json:"proportion,omitempty" minimum:"0" maximum:"1" example:"0.25"`
+	Variant    *string  `json:"variant,omitempty" example:"B"`
+}
+
+// Rollout is a variant for a share of the traffic.
+type Rollout struct {
+	Feature             string           `json:"feature"`
+	Variant             string           `json:"variant"`
+	Proportion          float64          `json:"proportion" doc:"As asked for"`
+	EffectiveProportion float64          `json:"effective_proportion" doc:"What the assigned buckets amount to"`
+	EffectiveWeight     int64            `json:"effective_weight"`
+	TotalWeight         int64            `json:"total_weight"`
+	Buckets             []model.BucketID `json:"buckets"`
+}
+
+// CreateABTest makes a test.
+type CreateABTest struct {
+	Name   string            `json:"name" example:"checkout-2027"`
+	Start  time.Time         `json:"start" doc:"The first moment at which it is live"`
+	End    time.Time         `json:"end" doc:"The first moment at which it is live no longer"`
+	Groups []CreateTestGroup `json:"groups" minItems:"2" maxItems:"64"`
+}
+
+// CreateTestGroup is one arm of a test.
+type CreateTestGroup struct {
+	Name       string            `json:"name" example:"control"`
+	Proportion *float64          `json:"proportion,omitempty" minimum:"0" maximum:"1" doc:"Left out in all groups: equal shares"`
+	Variants   map[string]string `json:"variants" doc:"Variant by feature; the same features in every group"`
+}
+
+// ABTest compares variants over a period.
+type ABTest struct {
+	Name     string          `json:"name"`
+	Start    time.Time       `json:"start"`
+	End      time.Time       `json:"end"`
+	State    model.TestState `json:"state" enum:"scheduled,live,ended"`
+	Groups   []TestGroup     `json:"groups"`
+	Revision int64           `json:"revision" doc:"The revision that last changed it"`
+}
+
+// TestGroup is one arm of a test with what it amounts to.
+type TestGroup struct {
+	Name                string            `json:"name"`
+	Proportion          float64           `json:"proportion"`
+	Variants            map[string]string `json:"variants"`
+	EffectiveProportion float64           `json:"effective_proportion"`
+	EffectiveWeight     int64             `json:"effective_weight"`
+	Buckets             []model.BucketID  `json:"buckets"`
+}
+
+// CreateGroup makes a group of subjects.
+type CreateGroup struct {
+	Name     string `json:"name" example:"friends"`
+	Priority int    `json:"priority,omitempty" minimum:"-2147483648" maximum:"2147483647" doc:"The higher wins where two groups of a subject override the same feature"`
+}
+
+// PatchGroup changes what is given.
+type PatchGroup struct {
+	Priority *int `json:"priority,omitempty" minimum:"-2147483648" maximum:"2147483647"`
+}
+
+// Group is a set of subjects with overrides.
+type Group struct {
+	Name      string            `json:"name"`
+	Priority  int               `json:"priority"`
+	Members   int64             `json:"members"`
+	Overrides map[string]string `json:"overrides" doc:"Variant by feature"`
+}
+
+// Flags is what one subject gets, features in name order.
+type Flags struct {
+	Flags map[string]string `json:"flags" doc:"Variant by feature; a feature that resolves to nothing is absent"`
+}
+
+// BatchFlagsRequest asks for many subjects at once.
+type BatchFlagsRequest struct {
+	SubjectIDs []string `json:"subject_ids" minItems:"1" maxItems:"10000"`
+}
+
+// BatchFlags is what many subjects get.
+type BatchFlags struct {
+	Flags   map[string]map[string]string `json:"flags" doc:"Flags by subject"`
+	Unknown []string                     `json:"unknown" doc:"Ids that no subject has"`
+}
+
+// Explanation says of one subject why it gets what it gets.
+type Explanation struct {
+	Subject  Subject                      `json:"subject"`
+	Revision int64                        `json:"revision"`
+	At       time.Time                    `json:"at"`
+	Features map[string]ExplainedDecision `json:"features"`
+}
+
+// ExplainedDecision is the winning step of one feature and all steps.
+type ExplainedDecision struct {
+	Variant *string         `json:"variant" doc:"null where the feature resolves to nothing"`
+	Reason  *string         `json:"reason" doc:"default, rollout, abtest or override; null where nothing applies"`
+	Steps   []ExplainedStep `json:"steps"`
+}
+
+// ExplainedStep is one step of the resolution, the last that applies winning.
+type ExplainedStep struct {
+	Step      string `json:"step" enum:"default,rollout,abtest,override"`
+	Variant   string `json:"variant,omitempty"`
+	Test      string `json:"test,omitempty"`
+	TestGroup string `json:"test_group,omitempty"`
+	Group     string `json:"group,omitempty"`
+	Applies   bool   `json:"applies"`
+	Detail    string `json:"detail,omitempty"`
+}
+
+// AuditEntry is one change by one actor.
+type AuditEntry struct {
+	Revision  int64     `json:"revision"`
+	At        time.Time `json:"at"`
+	Actor     string    `json:"actor"`
+	Action    string    `json:"action"`
+	Resource  string    `json:"resource"`
+	Before    any       `json:"before"`
+	After     any       `json:"after"`
+	Comment   string    `json:"comment,omitempty"`
+	RequestID string    `json:"request_id,omitempty"`
+}
+
+// Edge is a connected edge.
+type Edge struct {
+	Name           string     `json:"name"`
+	Revision       int64      `json:"revision"`
+	LagRevisions   int64      `json:"lag_revisions"`
+	ConnectedSince *time.Time `json:"connected_since" doc:"null where the admin's database role may not see it"`
+	State          string     `json:"state"`
+}
