@@ -1,0 +1,86 @@
+package bucketing
+
+import (
+	"slices"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Assign returns a rollout's buckets, ascending, when its proportion goes from
+// one value to another; assigned, which stays untouched, is what it has so far.
+//
+// A rise only adds buckets and a fall only removes them, so nobody flickers. At
+// unchanged weights, the weight assigned stays within half the heaviest bucket
+// of the target, and the empty buckets within half a bucket of theirs. Where
+// weights have drifted since the last change, direction goes before precision:
+// a rise of a rollout that is above its new target already adds nothing.
+//
+// 0 is no bucket and 1 is every bucket, whatever they weigh.
+func Assign(salt model.Salt, buckets []model.Bucket, assigned []model.BucketID, from, to float64) []model.BucketID {
+	result := make([]model.BucketID, 0, len(buckets))
+	switch {
+	case from == to:
+		return append(result, assigned...)
+	case to == 0:
+		return result
+	case to == 1:
+		for _, b := range buckets {
+			result = append(result, b.ID)
+		}
+		return ascending(result)
+	}
+
+	var weight, weightAll, empty, emptyAll int64
+	for _, b := range buckets {
+		has := contains(assigned, b.ID)
+		weightAll += b.Weight
+		if has {
+			weight += b.Weight
+		}
+		if b.Weight == 0 {
+			emptyAll++
+			if has {
+				empty++
+			}
+		}
+	}
+	weightGap, emptyGap := target(to, weightAll)-weight, target(to, emptyAll)-empty
+
+	// Buckets enter in salted order and leave in the reverse of it, so that a
+	// proportion which goes up and comes back ends where it began.
+	rise, order := to > from, inOrder(salt, buckets)
+	if !rise {
+		weightGap, emptyGap = -weightGap, -emptyGap
+		slices.Reverse(order)
+	}
+	moved := map[model.BucketID]bool{}
+	for _, b := range order {
+		if contains(assigned, b.ID) == rise {
+			continue
+		}
+		gap, step := &weightGap, b.Weight
+		if b.Weight == 0 {
+			gap, step = &emptyGap, 1
+		}
+		if step-*gap >= *gap { // the move would not bring the sum nearer: so far and no further
+			*gap = 0
+			continue
+		}
+		*gap -= step
+		moved[b.ID] = true
+	}
+	for _, b := range buckets {
+		if contains(assigned, b.ID) != moved[b.ID] {
+			result = append(result, b.ID)
+		}
+	}
+	return ascending(result)
+}
+
+// Join returns a rollout's buckets, ascending, after empty buckets were added
+// to the installation: of those a share enters that is within one bucket of the
+// proportion, and neither above nor below it in the long run, however few are
+// added at a time.
+func Join(salt model.Salt, assigned, added []model.BucketID, proportion float64) []model.BucketID {
+	return JoinSplit(salt, [][]model.BucketID{assigned, nil}, added, []float64{proportion, 1 - proportion})[0]
+}
