@@ -1,0 +1,301 @@
+// Package pgserver runs a PostgreSQL of our own as a child process, for
+// development and tests. It listens on 127.0.0.1 alone and trusts every
+// connection: not for anything that matters.
+package pgserver
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	_ "github.com/lib/pq" // to ask whether the server answers
+)
+
+const (
+	pingInterval = 25 * time.Millisecond
+	// startTimeout covers the recovery after a crash as well.
+	startTimeout = time.Minute
+	// lockTimeout is how long a server gets to end whose parent was killed.
+	lockTimeout = 5 * time.Second
+	stopTimeout = 15 * time.Second
+)
+
+// Config says where a server keeps its files and how it runs.
+type Config struct {
+	// Dir belongs to the server: the database lives in Dir/data and is kept
+	// between starts, the server's log is Dir/postgres.log. Made where missing.
+	Dir string
+	// Port to listen on; 0 for a free one.
+	Port int
+	// Settings are PostgreSQL's own, as in postgresql.conf.
+	Settings map[string]string
+	// Log hears of slow steps; nil for nobody.
+	Log *slog.Logger
+}
+
+// Server is a running PostgreSQL.
+type Server struct {
+	port    int
+	process *os.Process
+	done    chan struct{} // closed when the process has ended
+	lock    *os.File
+	stop    sync.Once
+	err     error // of Stop
+}
+
+// Start starts a PostgreSQL and returns once it answers. The first start in a
+// folder creates the database cluster. On Linux the server ends when this
+// process does, however it ends.
+func Start(ctx context.Context, c Config) (*Server, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := start(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("start PostgreSQL in %s: %w", c.Dir, err)
+	}
+	return s, nil
+}
+
+func start(ctx context.Context, c Config) (_ *Server, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	programs, err := findPrograms()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(ctx, c.Dir, c.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+	if err := initialise(ctx, programs, c, lock); err != nil {
+		return nil, err
+	}
+	data, err := openData(filepath.Join(c.Dir, "data"))
+	if err != nil {
+		return nil, err
+	}
+	defer data.Close()
+	if c.Port == 0 {
+		if c.Port, err = freePort(); err != nil {
+			return nil, err
+		}
+	}
+	logPath := filepath.Join(c.Dir, "postgres.log")
+	log, err := os.Create(logPath)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+
+	args := []string{"-D", data.path, "-c", "listen_addresses=127.0.0.1", "-c", "port=" + strconv.Itoa(c.Port),
+		"-c", "unix_socket_directories="} // no socket, and so no folder for one
+	for name, value := range c.Settings {
+		args = append(args, "-c", name+"="+value)
+	}
+	cmd := data.command(filepath.Join(programs, "postgres"), lock, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	s := &Server{port: c.Port, done: make(chan struct{}), lock: lock}
+	if err := s.spawn(cmd); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: see %s: %s", err, logPath, lastLines(logPath)), s.Stop())
+	}
+	return s, nil
+}
+
+// spawn starts the process from a thread that lives as long as the process
+// does: Linux sends the parent-death signal when the *thread* that forked ends.
+func (s *Server) spawn(cmd *exec.Cmd) error {
+	started := make(chan error)
+	go func() {
+		defer close(s.done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		s.process = cmd.Process
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in its log
+		}
+	}()
+	return <-started
+}
+
+// await returns once the server answers a query.
+func (s *Server) await(ctx context.Context) error {
+	db, err := sql.Open("postgres", s.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	tick := time.NewTicker(pingInterval)
+	defer tick.Stop()
+	for db.PingContext(ctx) != nil {
+		select {
+		case <-tick.C:
+		case <-s.done:
+			return errors.New("it ended at once")
+		case <-ctx.Done():
+			return fmt.Errorf("it does not answer: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// URL is the address of a database on the server, for its superuser. The
+// database "postgres" always exists.
+func (s *Server) URL(database string) string {
+	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)),
+		Path: "/" + database, RawQuery: "sslmode=disable"}
+	return u.String()
+}
+
+// Port is where the server listens.
+func (s *Server) Port() int { return s.port }
+
+// Done is closed when the server has ended, for whatever reason.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Stop ends all sessions and the server, and returns when it has ended. Stopping
+// twice is no error.
+func (s *Server) Stop() error {
+	s.stop.Do(func() {
+		defer s.lock.Close()
+		s.signal(syscall.SIGINT)
+		select {
+		case <-s.done:
+		case <-time.After(stopTimeout):
+			s.signal(syscall.SIGQUIT) // without a checkpoint: the next start recovers
+			<-s.done
+			s.err = fmt.Errorf("PostgreSQL did not stop within %v and was told to quit", stopTimeout)
+		}
+	})
+	return s.err
+}
+
+// Kill ends the server as a crash does: at once, its data left for recovery.
+func (s *Server) Kill() {
+	s.signal(syscall.SIGKILL)
+	<-s.done
+	s.stop.Do(func() { s.lock.Close() })
+}
+
+func (s *Server) signal(sig syscall.Signal) {
+	_ = s.process.Signal(sig) // fails where the process has ended, which is what is wanted
+}
+
+// initialise creates the database cluster where there is none. It is built
+// aside, so that an interrupted attempt is never taken for a cluster.
+func initialise(ctx context.Context, programs string, c Config, lock *os.File) error {
+	final, aside := filepath.Join(c.Dir, "data"), filepath.Join(c.Dir, "data.new")
+	if _, err := os.Stat(final); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	c.Log.Info("creating a PostgreSQL database", "dir", c.Dir)
+	if err := os.RemoveAll(aside); err != nil {
+		return err
+	}
+	if err := os.Mkdir(aside, 0o700); err != nil {
+		return err
+	}
+	if err := giveAway(aside); err != nil {
+		return err
+	}
+	data, err := openData(aside)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	cmd := data.command(filepath.Join(programs, "initdb"), lock, "-D", data.path,
+		"-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	child := &Server{done: make(chan struct{})}
+	if err := child.spawn(cmd); err != nil {
+		return err
+	}
+	select {
+	case <-child.done:
+	case <-ctx.Done():
+		child.signal(syscall.SIGINT)
+		<-child.done
+		return ctx.Err()
+	}
+	if !cmd.ProcessState.Success() {
+		return fmt.Errorf("initdb: %s: %s", cmd.ProcessState, bytes.TrimSpace(out.Bytes()))
+	}
+	return os.Rename(aside, final)
+}
+
+// lockDir takes the folder for one server. The server inherits the lock, which
+// so outlives a killed parent until the last of the server's processes is gone.
+func lockDir(ctx context.Context, path string, log *slog.Logger) (*os.File, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	for waiting := false; ; {
+		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("lock the folder: %w", err), dir.Close())
+		}
+		if !waiting {
+			log.Info("another PostgreSQL uses the folder, waiting for it to end", "dir", path)
+			waiting = true
+		}
+		select {
+		case <-time.After(pingInterval):
+		case <-ctx.Done():
+			return nil, errors.Join(errors.New("another PostgreSQL is running in this folder: stop it or choose another folder"), dir.Close())
+		}
+	}
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// lastLines is the end of a log, on one line.
+func lastLines(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-3):], " | ")
+}

@@ -1,0 +1,80 @@
+package pgserver
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// dataDir is a cluster's folder as the processes that work on it see it.
+type dataDir struct {
+	*os.File
+	path       string
+	credential *syscall.Credential // nil to run them as ourselves
+}
+
+// openData prepares for running PostgreSQL on a folder. PostgreSQL refuses to
+// run as root, so root runs it as the folder's owner, who may have no way into
+// the folders above (a checkout in /root): on Linux the open folder itself is
+// handed down and is the path.
+func openData(path string) (*dataDir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &dataDir{File: file, path: path}
+	if os.Geteuid() != 0 {
+		return d, nil
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	d.credential = &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
+	if openFiles != "" {
+		d.path = openFiles + "4" // after standard input, output, error and the lock
+	}
+	return d, nil
+}
+
+// command makes a command that works on the folder, and holds the lock while it
+// or a child of its runs.
+func (d *dataDir) command(program string, lock *os.File, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Dir = "/" // ours may be closed to the other user
+	cmd.ExtraFiles = []*os.File{lock, d.File}
+	// In a group of its own Ctrl-C reaches this program only, which then stops
+	// PostgreSQL last.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: d.credential}
+	endWithParent(cmd.SysProcAttr)
+	return cmd
+}
+
+// giveAway hands a new folder to the user who will run PostgreSQL: ourselves,
+// or where that is root, the user of the system's package, or else nobody.
+func giveAway(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		if u, err := user.Lookup(name); err == nil {
+			uid, errU := strconv.Atoi(u.Uid)
+			gid, errG := strconv.Atoi(u.Gid)
+			if err := errors.Join(errU, errG); err != nil {
+				return fmt.Errorf("user %s: %w", name, err)
+			}
+			return os.Chown(path, uid, gid)
+		}
+	}
+	return errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody to run it as")
+}

@@ -1,0 +1,152 @@
+// Package pgtest gives tests databases of their own on a real PostgreSQL.
+//
+//	db, err := sql.Open("postgres", pgtest.Open(t))
+//
+// Nothing has to be prepared but PostgreSQL's programs: the first test process
+// starts a server that all test processes of the user share and that ends by
+// itself soon after the last of them. Databases are cloned from a migrated
+// template, so each test can have its own and run in parallel.
+package pgtest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/lib/pq"
+
+	"github.com/flaggery/flaggery/migrations"
+)
+
+// Open makes a database with the program's schema and returns its URL. It is
+// dropped when the test ends, whoever is still connected.
+func Open(t testing.TB) string {
+	t.Helper()
+	server := shared(t)
+	return create(t, server.url, server.template)
+}
+
+// Empty is Open without the schema.
+func Empty(t testing.TB) string {
+	t.Helper()
+	return create(t, shared(t).url, "template0")
+}
+
+func shared(t testing.TB) lease {
+	t.Helper()
+	l, err := takeLease()
+	if err != nil {
+		t.Fatalf("the PostgreSQL that tests share: %v", err)
+	}
+	return l
+}
+
+func create(t testing.TB, server, template string) string {
+	t.Helper()
+	name := "test_" + strings.ToLower(rand.Text())
+	if err := exec(t.Context(), server, "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := exec(context.Background(), server, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+	})
+	return withDatabase(server, name)
+}
+
+// makeTemplate makes the template where it does not exist yet and returns its
+// name, which tells one schema from another: checkouts share a server.
+func makeTemplate(ctx context.Context, server string) (string, error) {
+	name, err := templateName()
+	if err != nil {
+		return "", err
+	}
+	db, err := sql.Open("postgres", server)
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	// One process at a time; the lock goes with the connection.
+	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock(hashtext($1))`, name); err != nil {
+		return "", err
+	}
+	var exists bool
+	err = conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, name).Scan(&exists)
+	if err != nil || exists {
+		return name, err
+	}
+	// Renamed when complete, so that a killed attempt is never taken for it.
+	aside := name + "_aside"
+	for _, statement := range []string{"DROP DATABASE IF EXISTS " + aside, "CREATE DATABASE " + aside + " TEMPLATE template0"} {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return "", err
+		}
+	}
+	if err := migrateUp(ctx, withDatabase(server, aside)); err != nil {
+		return "", err
+	}
+	_, err = conn.ExecContext(ctx, "ALTER DATABASE "+aside+" RENAME TO "+name)
+	return name, err
+}
+
+func templateName() (string, error) {
+	hash := sha256.New()
+	names, err := fs.Glob(migrations.Files, "*")
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(migrations.Files, name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(hash, "%s\n%d\n%s", name, len(text), text)
+	}
+	return fmt.Sprintf("flaggery_%x", hash.Sum(nil)[:8]), nil
+}
+
+func migrateUp(ctx context.Context, url string) error {
+	db, err := sql.Open("postgres", url)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return migrations.Up(ctx, db)
+}
+
+// exec runs a statement on a connection that it closes again: tests that watch
+// for leaked goroutines see none.
+func exec(ctx context.Context, url, statement string) error {
+	connector, err := pq.NewConnector(url)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("%s: %w", statement, err)
+	}
+	return nil
+}
+
+// withDatabase is the URL of another database on the same server.
+func withDatabase(server, name string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		panic(err) // it was made by pgserver
+	}
+	u.Path = "/" + name
+	return u.String()
+}

@@ -1,0 +1,209 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/pgserver"
+)
+
+// How processes share a server: each holds a shared lock on the file "users"
+// for as long as it lives, however it ends. The server's keeper, a detached
+// process, waits for the exclusive lock on it; with that in hand nobody uses
+// the server and nobody can begin to, and it stops the server.
+
+const (
+	// keeperVariable makes a test program be the keeper, see init. Its value is
+	// the folder.
+	keeperVariable = "FLAGGERY_PGTEST_KEEPER"
+	// linger bridges the gap between the test processes of one run.
+	linger = 10 * time.Second
+)
+
+// settings make a server fast, not safe: whatever tests store may be lost.
+func settings() map[string]string {
+	return map[string]string{
+		"fsync":              "off",
+		"synchronous_commit": "off",
+		"full_page_writes":   "off",
+		"max_connections":    "300",
+		"shared_buffers":     "64MB",
+	}
+}
+
+// lease is a right to use the shared server, which lasts as long as the process.
+type lease struct {
+	users    *os.File // held, so that the lock is
+	url      string   // of the database "postgres"
+	template string
+}
+
+// takeLease finds or starts the shared server; the first test of a process
+// waits for it, the others get what that one got.
+var takeLease = sync.OnceValues(func() (l lease, err error) {
+	dir, err := userDir()
+	if err != nil {
+		return lease{}, err
+	}
+	if l.users, err = lockFile(filepath.Join(dir, "users"), syscall.LOCK_SH); err != nil {
+		return lease{}, err
+	}
+	if l.url, err = findOrStart(dir); err != nil {
+		return lease{}, err
+	}
+	l.template, err = makeTemplate(context.Background(), l.url)
+	return l, err
+})
+
+func findOrStart(dir string) (string, error) {
+	starting, err := lockFile(filepath.Join(dir, "starting"), syscall.LOCK_EX)
+	if err != nil {
+		return "", err
+	}
+	defer starting.Close()
+	url, err := os.ReadFile(filepath.Join(dir, "url"))
+	if err == nil && exec(context.Background(), string(url), "SELECT") == nil {
+		return string(url), nil
+	}
+	return startKeeper(dir)
+}
+
+// startKeeper runs this program once more as the keeper, in a session of its
+// own, where neither Ctrl-C nor the end of this process reaches it.
+func startKeeper(dir string) (string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	cmd := osexec.Command(program)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), keeperVariable+"="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	answer, err := io.ReadAll(out)
+	if err = errors.Join(err, out.Close(), cmd.Process.Release()); err != nil {
+		return "", err
+	}
+	url, ok := strings.CutPrefix(string(answer), "url ")
+	if !ok {
+		return "", errors.New(string(answer))
+	}
+	return url, nil
+}
+
+// A test program started as the keeper never gets to its tests. A program of
+// its own would have to be built first.
+func init() {
+	dir := os.Getenv(keeperVariable)
+	if dir == "" {
+		return
+	}
+	if err := keep(dir); err != nil {
+		fmt.Print(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// keep starts the server, answers with its URL on the standard output, and
+// stops it when nobody uses it any more.
+func keep(dir string) error {
+	server := filepath.Join(dir, "server")
+	if err := os.RemoveAll(server); err != nil { // of a keeper that was killed
+		return err
+	}
+	s, err := pgserver.Start(context.Background(), pgserver.Config{Dir: server, Settings: settings()})
+	if err != nil {
+		return err
+	}
+	url, urlFile := s.URL("postgres"), filepath.Join(dir, "url")
+	if err := os.WriteFile(urlFile, []byte(url), 0o600); err != nil {
+		return errors.Join(err, s.Stop())
+	}
+	fmt.Print("url " + url)
+	os.Stdout.Close()
+
+	users, err := os.OpenFile(filepath.Join(dir, "users"), os.O_RDWR, 0)
+	if err != nil {
+		return errors.Join(err, s.Stop())
+	}
+	defer users.Close() // last of all: until then nobody takes a lease
+	unused := make(chan error, 1)
+	go func() { unused <- waitUntilUnused(users) }()
+	select {
+	case err = <-unused:
+	case <-s.Done():
+		return errors.New("it crashed") // the next process to come starts another
+	}
+	return errors.Join(err, os.Remove(urlFile), s.Stop(), os.RemoveAll(server))
+}
+
+// waitUntilUnused returns when nobody has had a lease for a while, with the
+// exclusive lock.
+func waitUntilUnused(users *os.File) error {
+	for {
+		if err := flock(users, syscall.LOCK_EX); err != nil {
+			return err
+		}
+		if err := flock(users, syscall.LOCK_UN); err != nil {
+			return err
+		}
+		time.Sleep(linger)
+		if err := flock(users, syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+	}
+}
+
+// lockFile opens a file, made where missing, and locks it until it is closed.
+func lockFile(path string, how int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, how); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), how); !errors.Is(err, syscall.EINTR) {
+			return os.NewSyscallError("flock "+f.Name(), err)
+		}
+	}
+}
+
+// userDir is where the shared server lives. Its name is known to all, so it is
+// used only where it is ours alone.
+func userDir() (string, error) {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("flaggery-pgtest-%d", os.Geteuid()))
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", err
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); !ok || info.Mode() != fs.ModeDir|0o700 || int(s.Uid) != os.Geteuid() {
+		return "", fmt.Errorf("%s is not a folder of ours alone: remove it or set TMPDIR", dir)
+	}
+	return dir, nil
+}
