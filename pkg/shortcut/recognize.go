@@ -1,0 +1,193 @@
+package shortcut
+
+import "bytes"
+
+// recognizer tells whether bytes begin with one whole request that takes the
+// shortcut. It accepts a small part of what HTTP allows, and nothing that two
+// parsers could read differently: what is in doubt is net/http's to judge.
+type recognizer struct {
+	start []byte // "GET /v1/subject/flags?subject_id="
+}
+
+func newRecognizer(r Route) *recognizer {
+	return &recognizer{start: []byte("GET " + r.Path + "?" + r.Parameter + "=")}
+}
+
+const protocol = " HTTP/1.1\r\n"
+
+// harmless are fields that change nothing about the answer. What is not among
+// them, as Content-Length, Transfer-Encoding, Expect, Upgrade, Range or
+// Authorization, makes a request net/http's. Lower case, by length.
+var harmless = byLength("accept", "accept-encoding", "accept-language", "baggage", "cache-control", "pragma", "priority",
+	"referer", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "traceparent", "tracestate", "user-agent",
+	"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+
+func byLength(names ...string) (table [18][]string) {
+	for _, name := range names {
+		table[len(name)] = append(table[len(name)], name)
+	}
+	return table
+}
+
+// recognize returns the length of the request at the beginning of b, its
+// parameter's value, and the If-None-Match field. A value with escapes is
+// decoded into scratch, which is as large as b. The length is 0 where b does
+// not begin with a whole request for the shortcut.
+func (r *recognizer) recognize(b, scratch []byte) (size int, value, ifNoneMatch []byte) {
+	if !bytes.HasPrefix(b, r.start) {
+		return 0, nil, nil
+	}
+	rest := b[len(r.start):]
+	length := bytes.IndexByte(rest, ' ')
+	if length <= 0 || !bytes.HasPrefix(rest[length:], []byte(protocol)) {
+		return 0, nil, nil
+	}
+	raw := rest[:length]
+	escaped, ok := plainValue(raw)
+	if !ok {
+		return 0, nil, nil
+	}
+	rest = rest[length+len(protocol):]
+	hosts := 0
+	for {
+		end := bytes.IndexByte(rest, '\r')
+		if end < 0 || end+1 >= len(rest) || rest[end+1] != '\n' {
+			return 0, nil, nil
+		}
+		line := rest[:end]
+		rest = rest[end+2:]
+		if end == 0 {
+			break
+		}
+		colon := bytes.IndexByte(line, ':')
+		if colon <= 0 {
+			return 0, nil, nil
+		}
+		name, content := line[:colon], trim(line[colon+1:])
+		switch {
+		case !printable(content):
+			return 0, nil, nil
+		case equalFold(name, "host"):
+			if hosts++; !plainHost(content) {
+				return 0, nil, nil
+			}
+		case equalFold(name, "connection"):
+			if !equalFold(content, "keep-alive") {
+				return 0, nil, nil
+			}
+		case equalFold(name, "if-none-match"):
+			if ifNoneMatch != nil || len(content) == 0 {
+				return 0, nil, nil
+			}
+			ifNoneMatch = content
+		case !isHarmless(name):
+			return 0, nil, nil
+		}
+	}
+	if hosts != 1 {
+		return 0, nil, nil
+	}
+	if escaped {
+		raw = unescape(scratch, raw)
+	}
+	return len(b) - len(rest), raw, ifNoneMatch
+}
+
+// plainValue tells whether v is a query value that has one reading only:
+// unreserved characters, a few that queries may hold, and percent escapes.
+func plainValue(v []byte) (escaped, ok bool) {
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case alphanumeric(c) || c == '-' || c == '_' || c == '.' || c == '~' || c == '@' || c == ':' || c == '/':
+		case c == '%' && i+2 < len(v) && unhex(v[i+1]) < 16 && unhex(v[i+2]) < 16:
+			escaped = true
+			i += 2
+		default:
+			return false, false
+		}
+	}
+	return escaped, true
+}
+
+// unescape decodes what plainValue has accepted.
+func unescape(scratch, v []byte) []byte {
+	n := 0
+	for i := 0; i < len(v); i, n = i+1, n+1 {
+		scratch[n] = v[i]
+		if v[i] == '%' {
+			scratch[n] = unhex(v[i+1])<<4 | unhex(v[i+2])
+			i += 2
+		}
+	}
+	return scratch[:n]
+}
+
+// unhex is the value of a hexadecimal digit, or 16.
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 16
+}
+
+func alphanumeric(c byte) bool {
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9'
+}
+
+func plainHost(host []byte) bool {
+	for _, c := range host {
+		if !alphanumeric(c) && c != '.' && c != '-' && c != ':' && c != '_' {
+			return false
+		}
+	}
+	return len(host) > 0
+}
+
+func printable(content []byte) bool {
+	for _, c := range content {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func trim(content []byte) []byte {
+	for len(content) > 0 && content[0] == ' ' {
+		content = content[1:]
+	}
+	for len(content) > 0 && content[len(content)-1] == ' ' {
+		content = content[:len(content)-1]
+	}
+	return content
+}
+
+func isHarmless(name []byte) bool {
+	if len(name) >= len(harmless) {
+		return false
+	}
+	for _, known := range harmless[len(name)] {
+		if equalFold(name, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// equalFold compares ASCII; lower is in lower case, and holds only letters and
+// hyphens, so that folding by one bit is exact but for '\r' against '-', which
+// no line holds.
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if c|0x20 != lower[i] {
+			return false
+		}
+	}
+	return true
+}

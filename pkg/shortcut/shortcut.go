@@ -1,0 +1,245 @@
+// Package shortcut answers one kind of request straight from the connection,
+// before net/http sees it: a plain HTTP/1.1 GET of one path with one query
+// parameter. Everything that it does not fully recognise (another path or
+// method, a body, an upgrade, a header it does not know, a request cut into
+// pieces, HTTP/2) is handed over to net/http together with its connection,
+// untouched and for good. So the shortcut never refuses a request, and nothing
+// but speed depends on it.
+//
+// It is a [net.Listener] for an [http.Server]:
+//
+//	l := shortcut.Listen(tcp, shortcut.Route{Path: "/v1/subject/flags", Parameter: "subject_id", Answer: answer})
+//	err := server.Serve(l)
+//
+// An edge answers nothing else at its full rate, and net/http costs more than
+// all of the edge's own work: measured figures are in the decision record.
+package shortcut
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Route is the request that takes the shortcut.
+type Route struct {
+	Path      string // "/v1/subject/flags"
+	Parameter string // the only query parameter; its value is percent-decoded
+	// Answer appends status line and header fields, each ended by CRLF, to dst and
+	// returns the body, which it must not change later. Date and Connection are
+	// added here. ok is false where net/http is to answer. value and ifNoneMatch
+	// are valid during the call only; ifNoneMatch is nil where it was not sent.
+	Answer func(dst, value, ifNoneMatch []byte) (head, body []byte, ok bool)
+}
+
+// Times are the same as those of the http.Server behind.
+const (
+	firstByteTimeout = 5 * time.Second
+	idleTimeout      = 60 * time.Second
+	writeTimeout     = 10 * time.Second
+)
+
+// bufferSize is how much of a connection is looked at at once. A request that
+// does not fit is no request for the shortcut.
+const bufferSize = 4 << 10
+
+// Listener accepts connections, answers what takes the shortcut, and gives all
+// others to whoever calls Accept.
+type Listener struct {
+	net.Listener
+	route    Route
+	request  *recognizer
+	handover chan net.Conn
+	closed   chan struct{}
+	failed   error // why accepting ended; set before closed is closed
+	draining atomic.Bool
+	clock    clock
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	busy  sync.WaitGroup
+}
+
+// Listen starts to accept connections from inner.
+func Listen(inner net.Listener, route Route) *Listener {
+	l := &Listener{
+		Listener: inner,
+		route:    route,
+		request:  newRecognizer(route),
+		handover: make(chan net.Conn),
+		closed:   make(chan struct{}),
+		conns:    map[net.Conn]struct{}{},
+	}
+	go l.acceptAll()
+	return l
+}
+
+// Accept returns the next connection that is net/http's to serve.
+func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.handover:
+		return c, nil
+	case <-l.closed:
+		return nil, l.failed
+	}
+}
+
+// Drain lets connections end: each is closed after its next answer. It returns
+// once all are, or closes those that are left when ctx ends. The caller has
+// closed the listener before, by stopping the server.
+func (l *Listener) Drain(ctx context.Context) {
+	l.draining.Store(true)
+	done := make(chan struct{})
+	go func() { l.busy.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		l.mu.Lock()
+		for c := range l.conns {
+			_ = c.Close() // its client has been silent for the whole time of the drain
+		}
+		l.mu.Unlock()
+		<-done
+	}
+}
+
+func (l *Listener) acceptAll() {
+	for {
+		c, err := l.Listener.Accept()
+		var temporary interface{ Temporary() bool }
+		if errors.As(err, &temporary) && temporary.Temporary() {
+			time.Sleep(5 * time.Millisecond) // out of file descriptors, as net/http treats it
+			continue
+		}
+		if err != nil {
+			l.failed = err
+			close(l.closed)
+			return
+		}
+		l.mu.Lock()
+		l.conns[c] = struct{}{}
+		l.mu.Unlock()
+		l.busy.Add(1)
+		go l.serve(c)
+	}
+}
+
+func (l *Listener) serve(c net.Conn) {
+	defer l.busy.Done()
+	rest, handOver := l.answerAll(c)
+	l.mu.Lock()
+	delete(l.conns, c)
+	l.mu.Unlock()
+	if !handOver {
+		_ = c.Close() // nothing is left to tell the client
+		return
+	}
+	_ = c.SetDeadline(time.Time{}) // net/http sets its own; a dead connection it notices itself
+	select {
+	case l.handover <- &prefixedConn{Conn: c, prefix: rest}:
+	case <-l.closed:
+		_ = c.Close() // the server is gone
+	}
+}
+
+// buffers for requests and answers of one connection.
+type buffers struct {
+	in, value [bufferSize]byte
+	out       []byte
+}
+
+var pool = sync.Pool{New: func() any { return new(buffers) }}
+
+// answerAll answers requests until the connection ends or something comes that
+// is not for the shortcut, which it returns together with all that was read
+// behind it.
+func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
+	b := pool.Get().(*buffers)
+	defer pool.Put(b)
+	var deadlines time.Time // when they were last set
+	if c.SetReadDeadline(time.Now().Add(firstByteTimeout)) != nil {
+		return nil, false
+	}
+	for {
+		n, err := c.Read(b.in[:])
+		if err != nil {
+			// A client that says nothing for so long gets what net/http would do:
+			// the end of the connection.
+			return nil, false
+		}
+		b.out = b.out[:0]
+		unread := b.in[:n]
+		stop := false
+		for len(unread) > 0 && !stop {
+			size, value, ifNoneMatch := l.request.recognize(unread, b.value[:])
+			if size == 0 {
+				break
+			}
+			head, body, ok := l.route.Answer(b.out, value, ifNoneMatch)
+			if !ok {
+				break
+			}
+			b.out = l.clock.appendDate(head)
+			if stop = l.draining.Load(); stop {
+				b.out = append(b.out, "Connection: close\r\n"...)
+			}
+			b.out = append(append(b.out, "\r\n"...), body...)
+			unread = unread[size:]
+		}
+		// Setting deadlines costs as much as looking up flags, so a second's
+		// grace saves it on all but one request a second.
+		if now := time.Now(); now.Sub(deadlines) > time.Second {
+			deadlines = now
+			if c.SetReadDeadline(now.Add(idleTimeout)) != nil || c.SetWriteDeadline(now.Add(writeTimeout)) != nil {
+				return nil, false
+			}
+		}
+		if len(b.out) > 0 {
+			if _, err := c.Write(b.out); err != nil {
+				return nil, false
+			}
+		}
+		if stop {
+			return nil, false
+		}
+		if len(unread) > 0 {
+			return append([]byte(nil), unread...), true
+		}
+	}
+}
+
+// prefixedConn gives back what was read before the connection was handed over.
+type prefixedConn struct {
+	net.Conn
+	prefix []byte
+}
+
+func (c *prefixedConn) Read(p []byte) (int, error) {
+	if len(c.prefix) > 0 {
+		n := copy(p, c.prefix)
+		c.prefix = c.prefix[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// clock makes the Date field once a second.
+type clock struct{ field atomic.Pointer[dateField] }
+
+type dateField struct {
+	second int64
+	text   string
+}
+
+func (k *clock) appendDate(dst []byte) []byte {
+	now := time.Now()
+	f := k.field.Load()
+	if f == nil || f.second != now.Unix() {
+		f = &dateField{now.Unix(), "Date: " + now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT") + "\r\n"}
+		k.field.Store(f)
+	}
+	return append(dst, f.text...)
+}

@@ -1,0 +1,323 @@
+package shortcut
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// service is the same small flag service twice: as an http.Handler and as the
+// answer of a Route. It knows every id but those that begin with "unknown".
+type service struct{ short atomic.Int64 }
+
+const etag = `"v1"`
+
+func flags(id string) string { return `{"id":` + strconv.Quote(id) + `}` }
+
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/flags" {
+		http.Error(w, "no such path", http.StatusNotFound)
+		return
+	}
+	if r.Method != http.MethodGet {
+		http.Error(w, "GET only", http.StatusMethodNotAllowed)
+		return
+	}
+	id := r.URL.Query().Get("id")
+	if id == "" || strings.HasPrefix(id, "unknown") {
+		http.Error(w, "no such id", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("ETag", etag)
+	if values := r.Header.Values("If-None-Match"); len(values) == 1 && values[0] == etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	body := flags(id)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = io.WriteString(w, body)
+}
+
+func (s *service) answer(dst, value, ifNoneMatch []byte) (head, body []byte, ok bool) {
+	id := string(value)
+	if strings.HasPrefix(id, "unknown") {
+		return dst, nil, false
+	}
+	s.short.Add(1)
+	if string(ifNoneMatch) == etag {
+		return append(dst, "HTTP/1.1 304 Not Modified\r\nEtag: "+etag+"\r\n"...), nil, true
+	}
+	text := flags(id)
+	dst = append(dst, "HTTP/1.1 200 OK\r\nEtag: "+etag+"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(text))+"\r\n"...)
+	return dst, []byte(text), true
+}
+
+// serve starts the service with the shortcut and without, on free ports.
+func serve(t testing.TB) (s *service, with, without string, l *Listener) {
+	t.Helper()
+	s = &service{}
+	listen := func() net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	tcp := listen()
+	l = Listen(tcp, Route{Path: "/flags", Parameter: "id", Answer: s.answer})
+	plain := listen()
+	for _, listener := range []net.Listener{l, plain} {
+		server := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
+		go func() { _ = server.Serve(listener) }()
+		t.Cleanup(func() { _ = server.Close() })
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		l.Drain(ctx)
+	})
+	return s, tcp.Addr().String(), plain.Addr().String(), l
+}
+
+// talk sends raw bytes, closes its side, and returns all that comes back but
+// the dates.
+func talk(t testing.TB, address string, raw []byte) string {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(raw); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	var network *net.OpError
+	if err != nil && !errors.As(err, &network) { // a reset ends an answer as well
+		t.Fatal(err)
+	}
+	return comparable(t, answer)
+}
+
+// comparable reads the answers and writes them again with sorted fields, since
+// the order of fields means nothing, and without Date.
+func comparable(t testing.TB, raw []byte) string {
+	var out bytes.Buffer
+	for r := bufio.NewReader(bytes.NewReader(raw)); ; {
+		if _, err := r.Peek(1); err != nil {
+			return out.String()
+		}
+		response, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("%v in answer %q", err, raw)
+		}
+		response.Header.Del("Date")
+		body, _ := io.ReadAll(response.Body) // an answer cut short shows as such
+		out.WriteString(response.Status + "\n")
+		_ = response.Header.Write(&out)
+		out.Write(body)
+		out.WriteString("\n\n")
+	}
+}
+
+const host = "Host: a\r\n"
+
+// seeds of requests, good and bad, and how many of their answers may take the
+// shortcut.
+var seeds = []struct {
+	name, raw string
+	short     int64
+}{
+	{"plain", "GET /flags?id=42 HTTP/1.1\r\n" + host + "\r\n", 1},
+	{"fields", "GET /flags?id=42 HTTP/1.1\r\nhOSt:a\r\nUser-Agent: x\r\nAccept: */*\r\nConnection: Keep-Alive\r\n\r\n", 1},
+	{"escaped", "GET /flags?id=a%40b%2f%E2%82%AC HTTP/1.1\r\n" + host + "\r\n", 1},
+	{"match", "GET /flags?id=42 HTTP/1.1\r\n" + host + "If-None-Match: \"v1\"\r\n\r\n", 1},
+	{"no match", "GET /flags?id=42 HTTP/1.1\r\n" + host + "If-None-Match: \"v0\"\r\n\r\n", 1},
+	{"pipelined", strings.Repeat("GET /flags?id=42 HTTP/1.1\r\n"+host+"\r\n", 3), 3},
+	{"pipelined, unknown second", "GET /flags?id=42 HTTP/1.1\r\n" + host + "\r\nGET /flags?id=unknown%37 HTTP/1.1\r\n" + host + "\r\n", 1},
+	{"two matches", "GET /flags?id=42 HTTP/1.1\r\n" + host + "If-None-Match: \"v1\"\r\nIf-None-Match: \"v1\"\r\n\r\n", 0},
+	{"unknown", "GET /flags?id=unknown HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"plus", "GET /flags?id=a+b HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"semicolon", "GET /flags?id=a;b HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"bad escape", "GET /flags?id=%4g HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"short escape", "GET /flags?id=%4 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"fragment", "GET /flags?id=a#b HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"more parameters", "GET /flags?id=42&x=1 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"no value", "GET /flags?id= HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"other path", "GET /other HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"absolute", "GET http://a/flags?id=42 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"post", "POST /flags?id=42 HTTP/1.1\r\n" + host + "Content-Length: 2\r\n\r\nhi", 0},
+	{"get with body", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Content-Length: 2\r\n\r\nhi", 0},
+	{"smuggled by length", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Content-Length: 40\r\n\r\nGET /flags?id=1 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"smuggled by encoding", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /flags?id=1 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"space before colon", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Content-Length : 2\r\n\r\nhi", 0},
+	{"folded", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Accept: a\r\n b\r\n\r\n", 0},
+	{"bare line feeds", "GET /flags?id=42 HTTP/1.1\nHost: a\n\n", 0},
+	{"line feed in value", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Accept: a\nContent-Length: 2\r\n\r\nhi", 0},
+	{"carriage return in value", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Accept: a\rb\r\n\r\n", 0},
+	{"NUL in value", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Accept: a\x00b\r\n\r\n", 0},
+	{"name folded onto a hyphen", "GET /flags?id=42 HTTP/1.1\r\n" + host + "User\rAgent: a\r\n\r\n", 0},
+	{"no host", "GET /flags?id=42 HTTP/1.1\r\n\r\n", 0},
+	{"two hosts", "GET /flags?id=42 HTTP/1.1\r\n" + host + host + "\r\n", 0},
+	{"odd host", "GET /flags?id=42 HTTP/1.1\r\nHost: a b\r\n\r\n", 0},
+	{"old protocol", "GET /flags?id=42 HTTP/1.0\r\n" + host + "\r\n", 0},
+	{"lower case", "get /flags?id=42 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"leading line", "\r\nGET /flags?id=42 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"two spaces", "GET  /flags?id=42 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"space in value", "GET /flags?id=4 2 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"close", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Connection: close\r\n\r\n", 0},
+	{"upgrade", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n", 0},
+	{"expect", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Expect: 100-continue\r\n\r\n", 0},
+	{"preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0},
+	{"cut short", "GET /flags?id=42 HTTP/1.1\r\nHost:", 0},
+	{"too large", "GET /flags?id=42 HTTP/1.1\r\n" + host + "User-Agent: " + strings.Repeat("x", bufferSize) + "\r\n\r\n", 0},
+}
+
+func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
+	s, with, without, _ := serve(t)
+	for _, seed := range seeds {
+		t.Run(seed.name, func(t *testing.T) {
+			s.short.Store(0)
+			got, want := talk(t, with, []byte(seed.raw)), talk(t, without, []byte(seed.raw))
+			if got != want {
+				t.Errorf("answer\n%swithout the shortcut\n%s", got, want)
+			}
+			if n := s.short.Load(); n != seed.short {
+				t.Errorf("%d answers took the shortcut, want %d", n, seed.short)
+			}
+		})
+	}
+}
+
+// FuzzDifferential looks for bytes that the shortcut answers otherwise than
+// net/http does.
+func FuzzDifferential(f *testing.F) {
+	_, with, without, _ := serve(f)
+	for _, seed := range seeds {
+		f.Add([]byte(seed.raw))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if size, _, _ := newRecognizer(Route{Path: "/flags", Parameter: "id"}).recognize(raw, make([]byte, len(raw))); size == 0 {
+			return // net/http's own affair
+		}
+		if got, want := talk(t, with, raw), talk(t, without, raw); got != want {
+			t.Errorf("answer\n%swithout the shortcut\n%s", got, want)
+		}
+	})
+}
+
+func TestConnectionGoesOnAfterHandover(t *testing.T) {
+	s, with, _, _ := serve(t)
+	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1, DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	for i, id := range []string{"1", "2", "unknown", "3"} {
+		response, err := client.Get("http://" + with + "/flags?id=" + id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id != "unknown" && string(body) != flags(id) {
+			t.Errorf("request %d: %s", i, body)
+		}
+	}
+	if n := s.short.Load(); n != 2 {
+		t.Errorf("%d requests took the shortcut, want the 2 before the unknown one", n)
+	}
+}
+
+func TestDrainEndsConnectionsAfterTheirNextAnswer(t *testing.T) {
+	_, with, _, l := serve(t)
+	c, err := net.Dial("tcp", with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	ask := func() *http.Response {
+		if _, err := io.WriteString(c, seeds[0].raw); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, response.Body); err != nil {
+			t.Fatal(err)
+		}
+		return response
+	}
+	if ask().Close {
+		t.Fatal("the first answer must leave the connection open")
+	}
+	_ = l.Close()
+	drained := make(chan struct{})
+	go func() { l.Drain(context.Background()); close(drained) }()
+	for !l.draining.Load() {
+	}
+	if !ask().Close {
+		t.Error("an answer during the drain must say Connection: close")
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("the connection must be closed, reading gives %v", err)
+	}
+	<-drained
+}
+
+func TestDrainClosesSilentConnections(t *testing.T) {
+	_, with, _, l := serve(t)
+	c, err := net.Dial("tcp", with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, seeds[0].raw); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(c)
+	response, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = l.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	l.Drain(ctx)
+	if _, err := r.ReadByte(); err == nil {
+		t.Error("the connection must be closed")
+	}
+}
+
+func BenchmarkRecognizeNoAlloc(b *testing.B) {
+	r := newRecognizer(Route{Path: "/v1/subject/flags", Parameter: "subject_id"})
+	raw := []byte("GET /v1/subject/flags?subject_id=user%40example.com HTTP/1.1\r\nHost: 127.0.0.1:8081\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n")
+	scratch := make([]byte, len(raw))
+	if n := testing.AllocsPerRun(100, func() { r.recognize(raw, scratch) }); n != 0 {
+		b.Fatalf("%v allocations", n)
+	}
+	for b.Loop() {
+		if size, _, _ := r.recognize(raw, scratch); size != len(raw) {
+			b.Fatal("not recognized")
+		}
+	}
+}
