@@ -213,8 +213,15 @@ func FuzzDifferential(f *testing.F) {
 		f.Add([]byte(seed.raw))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if size, _, _ := newRecognizer(Route{Path: "/flags", Parameter: "id"}).recognize(raw, make([]byte, len(raw))); size == 0 {
+		recognizer, rest := newRecognizer(Route{Path: "/flags", Parameter: "id"}), raw
+		for size := 1; size > 0; rest = rest[size:] {
+			size, _, _ = recognizer.recognize(rest, make([]byte, len(rest)))
+		}
+		if len(rest) == len(raw) {
 			return // net/http's own affair
+		}
+		if 0 < len(rest) && len(rest) < 4 {
+			return // net/http closes without a word here, but says 400 to the same bytes on a new connection
 		}
 		if got, want := talk(t, with, raw), talk(t, without, raw); got != want {
 			t.Errorf("answer\n%swithout the shortcut\n%s", got, want)
