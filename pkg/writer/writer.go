@@ -1,0 +1,96 @@
+// Package writer holds every use case that reads or changes Flaggery's truth in
+// PostgreSQL. The admin service is one caller; a Go program that works straight
+// on a database is another:
+//
+//	w, err := writer.Open(ctx, "postgres://localhost/flaggery")
+//	...
+//	defer w.Close()
+//	subject, err := w.AddSubject(ctx, api.CreateSubject{ID: "42"}, writer.By("importer"))
+//
+// Requests and answers are those of the HTTP contract in package api, so a dry
+// run, an audit row, a handler and a library call all say the same. Whatever a
+// caller can mend comes back as a *model.Error.
+package writer
+
+import (
+	"context"
+
+	"github.com/flaggery/flaggery/migrations"
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+// Writer carries out use cases on one database. Any number of goroutines may use
+// it, and any number of Writers one database.
+type Writer struct {
+	db *postgres.DB
+}
+
+// Open connects to a database, whose schema may still have to be upgraded.
+func Open(ctx context.Context, dbURL string) (*Writer, error) {
+	db, err := postgres.Open(ctx, dbURL)
+	if err != nil {
+		return nil, err
+	}
+	return New(db), nil
+}
+
+// New makes a Writer of an open database, which Close closes.
+func New(db *postgres.DB) *Writer { return &Writer{db: db} }
+
+// Close gives all connections back.
+func (w *Writer) Close() error { return w.db.Close() }
+
+// UpgradeDB brings the schema to the program's version.
+func (w *Writer) UpgradeDB(ctx context.Context) error { return migrations.Up(ctx, w.db.SQL()) }
+
+// Result is the outcome of a use case.
+type Result[T any] struct {
+	// Value is the resource after the change (before it, for a deletion), or what
+	// was read.
+	Value T
+	// Revision is the one that the write made, or that the read was answered from.
+	// A dry run, or a write that changes nothing, makes none and tells the current
+	// one.
+	Revision int64
+	// Version of the resource, for IfMatch; 0 where it has none. A variant and a
+	// rollout have that of their feature, an override that of its group.
+	Version int64
+	// DryRun says that nothing was stored, and Affected what would have changed.
+	DryRun   bool
+	Affected api.Affected
+}
+
+// Option changes how a write is carried out.
+type Option func(*options)
+
+type options struct {
+	dryRun    bool
+	ifMatch   *int64
+	actor     string
+	requestID string
+	comment   string
+}
+
+// DryRun checks everything and stores nothing.
+func DryRun() Option { return func(o *options) { o.dryRun = true } }
+
+// IfMatch refuses the write with precondition_failed unless the resource has
+// this version.
+func IfMatch(version int64) Option { return func(o *options) { o.ifMatch = &version } }
+
+// By names who writes, for the audit. Without it, it is "library".
+func By(actor string) Option { return func(o *options) { o.actor = actor } }
+
+// Request notes the id of the HTTP request in the audit.
+func Request(id string) Option { return func(o *options) { o.requestID = id } }
+
+// Comment notes why in the audit.
+func Comment(text string) Option { return func(o *options) { o.comment = text } }
+
+// Page selects a part of a list: at most Limit items (1 to 1000, 0 for 100) of
+// those that come after the key After.
+type Page struct {
+	Limit int
+	After string
+}
