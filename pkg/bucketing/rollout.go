@@ -46,8 +46,9 @@ func Assign(salt model.Salt, buckets []model.Bucket, assigned []model.BucketID, 
 	}
 	weightGap, emptyGap := target(to, weightAll)-weight, target(to, emptyAll)-empty
 
-	// Buckets enter in salted order and leave in the reverse of it, so that a
-	// proportion which goes up and comes back ends where it began.
+	// Buckets enter in salted order and leave in the reverse of it, and a tie is
+	// always for fewer buckets: at unchanged weights, what is assigned depends on
+	// the proportion alone and not on the way to it.
 	rise, order := to > from, inOrder(salt, buckets)
 	if !rise {
 		weightGap, emptyGap = -weightGap, -emptyGap
@@ -62,8 +63,8 @@ func Assign(salt model.Salt, buckets []model.Bucket, assigned []model.BucketID, 
 		if b.Weight == 0 {
 			gap, step = &emptyGap, 1
 		}
-		if step-*gap >= *gap { // the move would not bring the sum nearer: so far and no further
-			*gap = 0
+		if miss := step - *gap; miss > *gap || miss == *gap && rise {
+			*gap = 0 // the move would not bring the sum nearer: so far and no further
 			continue
 		}
 		*gap -= step
