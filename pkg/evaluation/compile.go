@@ -83,7 +83,7 @@ func (k *compiler) compileTests() {
 
 	for i := range k.resolver.features {
 		f := &k.resolver.features[i]
-		slices.SortFunc(f.tests, func(a, b arms) int { return a.test.start.Compare(b.test.start) })
+		slices.SortStableFunc(f.tests, func(a, b arms) int { return a.test.start.Compare(b.test.start) })
 		for j := 1; j < len(f.tests); j++ {
 			if a, b := f.tests[j-1].test, f.tests[j].test; b.start.Before(a.end) {
 				k.faultf("feature %q: tests %q and %q overlap from %s on", f.name, a.name, b.name, b.start.UTC().Format(time.RFC3339Nano))
@@ -105,7 +105,7 @@ func (k *compiler) compileTest(source *model.ABTest) {
 	for b := range t.groupOf {
 		t.groupOf[b] = -1
 	}
-	features := source.Features()
+	features, sound := source.Features(), true
 	for g := range source.Groups {
 		group := &source.Groups[g]
 		what := fmt.Sprintf("%s: group %q", what, group.Name)
@@ -116,21 +116,23 @@ func (k *compiler) compileTest(source *model.ABTest) {
 		if got := slices.Sorted(maps.Keys(group.Variants)); !slices.Equal(got, features) {
 			k.faultf("%s: has the features %q, the first group has %q", what, got, features)
 		}
-		for name, variant := range group.Variants {
-			k.checkVariant(what, name, variant)
+		for _, name := range slices.Sorted(maps.Keys(group.Variants)) {
+			k.checkVariant(what, name, group.Variants[name])
 		}
 		if !k.checkBuckets(what, group.Buckets) {
+			sound = false
 			continue
 		}
 		for _, b := range group.Buckets {
 			if other := t.groupOf[b]; other >= 0 {
 				k.faultf("%s: bucket %d is in group %q too", what, b, t.groups[other])
+				sound = false
 				break
 			}
 			t.groupOf[b] = int16(g)
 		}
 	}
-	if b := slices.Index(t.groupOf[1:], -1); b >= 0 {
+	if b := slices.Index(t.groupOf[1:], -1); sound && b >= 0 {
 		k.faultf("%s: bucket %d is in none of its groups", what, b+1)
 	}
 	if !t.start.Before(t.end) {
@@ -165,8 +167,8 @@ func (k *compiler) compileGroups() {
 	// By who wins, each feature's overrides come in that order too.
 	for _, g := range slices.SortedFunc(slices.Values(k.config.Groups), model.CompareGroups) {
 		what := fmt.Sprintf("group %q", g.Name)
-		for name, variant := range g.Overrides {
-			if k.checkVariant(what, name, variant) {
+		for _, name := range slices.Sorted(maps.Keys(g.Overrides)) {
+			if variant := g.Overrides[name]; k.checkVariant(what, name, variant) {
 				f := &k.resolver.features[k.features[name]]
 				f.overrides = append(f.overrides, override{g.ID, g.Name, g.Priority, variant})
 			}
