@@ -71,7 +71,14 @@ func (t *ABTest) shareEqually() {
 // Overlap says whether a and b share features in a common period, and which
 // features those are.
 func Overlap(a, b *ABTest) []string {
-	if !a.Start.Before(b.End) || !b.Start.Before(a.End) {
+	from, until := a.Start, a.End
+	if b.Start.After(from) {
+		from = b.Start
+	}
+	if b.End.Before(until) {
+		until = b.End
+	}
+	if !from.Before(until) {
 		return nil
 	}
 	inB := b.Features()

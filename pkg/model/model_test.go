@@ -172,6 +172,11 @@ func TestStateAndOverlap(t *testing.T) {
 	if got := Overlap(&a, &b); !slices.Equal(got, []string{"f"}) {
 		t.Errorf("overlap %v, want f", got)
 	}
+	b.End = b.Start
+	if got := Overlap(&a, &b); len(got) > 0 {
+		t.Errorf("a test that was stopped as it began overlaps another in %v", got)
+	}
+	b.End = tuesday
 	for i := range b.Groups {
 		b.Groups[i].Variants = map[string]string{"g": "A"}
 	}
