@@ -106,83 +106,95 @@ type Tx struct {
 	*sqlx.Tx
 	Epoch    string    // identity of the history that Revision counts in
 	Revision int64     // in Read the last committed one; in Write the one that is being made
-	Now      time.Time // UTC
+	Now      time.Time // UTC, in whole microseconds
+	Label    int64     // stamp of the subjects that the transaction writes; 0 in Read
 }
 
+// The statements that begin a transaction.
 const (
-	selectState = `SELECT revision, epoch, clock_timestamp() FROM state`
+	readState = `SELECT revision, epoch, clock_timestamp(), 0, '' FROM state`
 	// The update takes the row's lock until commit: whoever holds it sees a still
-	// world, and the next revision is theirs.
-	advanceState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp()`
+	// world, and the next revision is theirs. An import takes the lock last and may
+	// hold rows that such a write wants; so that both do not wait for each other,
+	// and nobody for the two, the write gives up soon and is tried again.
+	takeState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp(),
+		nextval('change_label'), set_config('lock_timeout', '50ms', true)`
+	// Without the lock: others go on, and are not seen to.
+	nearState    = `SELECT revision, epoch, clock_timestamp(), nextval('change_label'), '' FROM state`
+	advanceState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp(), $1::bigint, ''`
 )
 
-// maxTries bounds how often a write that PostgreSQL ended in favour of another
-// is tried again.
-const maxTries = 10
+// Bounds of trying again.
+const (
+	maxTries = 10               // of a transaction that PostgreSQL ended in favour of another
+	maxWait  = 10 * time.Second // for rows that an import holds
+)
 
 // Write runs body in a transaction that makes the next revision, and commits it.
 // It rolls back where body fails or panics, and tries again where PostgreSQL
-// ended it to resolve a deadlock (40P01) or a conflict (40001), which body must
-// bear. Other writers wait meanwhile: body is short.
+// ended it in favour of another transaction, which body must bear. Other writers
+// wait meanwhile: body is short.
 func (db *DB) Write(ctx context.Context, body func(tx *Tx) error) error {
-	return db.retry(ctx, func(tx *Tx) error {
-		if err := db.begin(ctx, tx, advanceState); err != nil {
-			return err
-		}
-		return body(tx)
-	})
+	return db.retry(ctx, db.pool, takeState, body)
 }
 
 // WriteLate is Write for long work: body runs at the revision before, without
 // holding others up, and calls Advance as soon as its heavy work is done.
 func (db *DB) WriteLate(ctx context.Context, body func(tx *Tx) error) error {
-	return db.retry(ctx, func(tx *Tx) error {
-		if err := db.begin(ctx, tx, selectState); err != nil {
-			return err
-		}
-		return body(tx)
-	})
+	return db.retry(ctx, db.pool, nearState, body)
 }
 
 // Advance takes the state row's lock and with it the next revision.
 func (db *DB) Advance(ctx context.Context, tx *Tx) error {
-	return db.begin(ctx, tx, advanceState)
+	return db.begin(ctx, tx, advanceState, tx.Label)
 }
 
 // Read runs body on one consistent state of the database.
 func (db *DB) Read(ctx context.Context, body func(tx *Tx) error) error {
 	options := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
-	return translate(db.transact(ctx, options, func(tx *Tx) error {
-		if err := db.begin(ctx, tx, selectState); err != nil {
-			return err
-		}
-		return body(tx)
-	}))
+	return translate(db.transact(ctx, db.pool, options, readState, body))
 }
 
-func (db *DB) begin(ctx context.Context, tx *Tx, statement string) error {
-	if err := tx.QueryRowContext(ctx, statement).Scan(&tx.Revision, &tx.Epoch, &tx.Now); err != nil {
+// beginner is a pool or one connection of it.
+type beginner interface {
+	BeginTxx(ctx context.Context, options *sql.TxOptions) (*sqlx.Tx, error)
+}
+
+func (db *DB) begin(ctx context.Context, tx *Tx, statement string, args ...any) error {
+	var discard string
+	err := tx.QueryRowContext(ctx, statement, args...).Scan(&tx.Revision, &tx.Epoch, &tx.Now, &tx.Label, &discard)
+	if err != nil {
 		return fmt.Errorf("read the state row: %w", err)
 	}
 	if db.now != nil {
 		tx.Now = db.now()
 	}
-	tx.Now = tx.Now.UTC()
+	tx.Now = tx.Now.UTC().Truncate(time.Microsecond)
 	return nil
 }
 
-func (db *DB) retry(ctx context.Context, body func(tx *Tx) error) error {
+func (db *DB) retry(ctx context.Context, on beginner, first string, body func(tx *Tx) error) error {
+	start, pause := time.Now(), 10*time.Millisecond
 	for try := 1; ; try++ {
-		err := db.transact(ctx, nil, body)
-		if try == maxTries || pq.As(err, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure) == nil {
+		err := db.transact(ctx, on, nil, first, body)
+		switch {
+		case pq.As(err, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure) != nil && try < maxTries:
+		case pq.As(err, pqerror.LockNotAvailable) != nil && time.Since(start) < maxWait:
+			select {
+			case <-time.After(pause):
+				pause = min(2*pause, time.Second)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		default:
 			return translate(err)
 		}
 		slog.DebugContext(ctx, "write tried again", "try", try, "error", err)
 	}
 }
 
-func (db *DB) transact(ctx context.Context, options *sql.TxOptions, body func(tx *Tx) error) (err error) {
-	tx, err := db.pool.BeginTxx(ctx, options)
+func (db *DB) transact(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) (err error) {
+	tx, err := on.BeginTxx(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -192,7 +204,11 @@ func (db *DB) transact(ctx context.Context, options *sql.TxOptions, body func(tx
 			_ = tx.Rollback() // the failure that led here is what the caller must hear of
 		}
 	}()
-	if err := body(&Tx{Tx: tx}); err != nil {
+	t := &Tx{Tx: tx}
+	if err := db.begin(ctx, t, first); err != nil {
+		return err
+	}
+	if err := body(t); err != nil {
 		return err
 	}
 	finished = true
