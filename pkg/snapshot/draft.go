@@ -49,7 +49,7 @@ func newDraft(base *index, full bool, expected int) *draft {
 
 // put sets the class of a subject. known says that the subject was in the base;
 // a full draft finds that out itself.
-func (d *draft) put(id []byte, class classID, known bool) error {
+func (d *draft) put(id []byte, class ClassID, known bool) error {
 	if _, ok := d.collided[string(id)]; ok {
 		if !known {
 			return errNotNew
@@ -210,7 +210,7 @@ func (d *draft) crowded(count int) bool {
 	return count > len(d.shards)*shardTarget*maxCrowding && len(d.shards) < maxShards
 }
 
-func (d *draft) collide(id []byte, class classID) {
+func (d *draft) collide(id []byte, class ClassID) {
 	d.ownCollisions()
 	d.collided[string(id)] = class
 }
@@ -221,6 +221,6 @@ func (d *draft) ownCollisions() {
 		d.ownsCollisions = true
 	}
 	if d.collided == nil {
-		d.collided = map[string]classID{}
+		d.collided = map[string]ClassID{}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/dchest/siphash"
 )
 
-// classID numbers the classes of subjects; 0 stands for none.
-type classID uint32
+// ClassID numbers the classes of subjects; 0 stands for no class.
+type ClassID uint32
 
 // Key keys the hash of subject ids. It is random per process, so that nobody can
 // choose ids that collide.
@@ -35,7 +35,7 @@ type index struct {
 	k0, k1   uint64
 	mask     uint64 // all ones; tests weaken the hash with it
 	shards   []shard
-	collided map[string]classID
+	collided map[string]ClassID
 	count    int // subjects, collided ones included
 }
 
@@ -50,7 +50,7 @@ type shard struct {
 // entry is one subject: 12 bytes, as three fields of 4 need no padding.
 type entry struct {
 	low, high uint32 // the halves of the hash
-	class     classID
+	class     ClassID
 }
 
 func newIndex(key Key, expected int) *index {
@@ -69,7 +69,7 @@ func (ix *index) hash(id []byte) (low, high uint32) {
 }
 
 // lookup is the class of a subject, or 0 where there is no such subject.
-func (ix *index) lookup(id string) classID {
+func (ix *index) lookup(id string) ClassID {
 	if len(ix.collided) > 0 {
 		if class, ok := ix.collided[id]; ok {
 			return class
@@ -87,6 +87,15 @@ func (ix *index) lookup(id string) classID {
 			return e.class
 		}
 	}
+}
+
+// bytes is what the tables weigh.
+func (ix *index) bytes() int {
+	n := len(ix.shards) * int(unsafe.Sizeof(shard{}))
+	for i := range ix.shards {
+		n += cap(ix.shards[i].entries) * int(unsafe.Sizeof(entry{}))
+	}
+	return n
 }
 
 // shardOf and home take different halves of the hash, and scale them instead of

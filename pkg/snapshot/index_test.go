@@ -27,10 +27,10 @@ func TestIndexAgainstMap(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				ix := newIndex(Key{1}, 0)
 				ix.mask = mask
-				want := map[string]classID{}
+				want := map[string]ClassID{}
 				type past struct {
 					ix   *index
-					want map[string]classID
+					want map[string]ClassID
 				}
 				var history []past
 				ids := rapid.SampledFrom(testIDs)
@@ -59,10 +59,10 @@ var testIDs = func() []string {
 	return ids
 }()
 
-func drawClass(t *rapid.T) classID  { return classID(rapid.IntRange(1, 9).Draw(t, "class")) }
-func drawChange(t *rapid.T) classID { return classID(rapid.IntRange(0, 9).Draw(t, "class or gone")) }
+func drawClass(t *rapid.T) ClassID  { return ClassID(rapid.IntRange(1, 9).Draw(t, "class")) }
+func drawChange(t *rapid.T) ClassID { return ClassID(rapid.IntRange(0, 9).Draw(t, "class or gone")) }
 
-func reloaded(t *rapid.T, base *index, want map[string]classID) *index {
+func reloaded(t *rapid.T, base *index, want map[string]ClassID) *index {
 	d := newDraft(base, true, len(want))
 	for id, class := range want {
 		if err := d.put([]byte(id), class, false); err != nil {
@@ -72,7 +72,7 @@ func reloaded(t *rapid.T, base *index, want map[string]classID) *index {
 	return d.finish()
 }
 
-func changed(t *rapid.T, base *index, want, changes map[string]classID) (*index, map[string]classID) {
+func changed(t *rapid.T, base *index, want, changes map[string]ClassID) (*index, map[string]ClassID) {
 	d := newDraft(base, false, 0)
 	want = maps.Clone(want)
 	for id, class := range changes {
@@ -93,7 +93,7 @@ func changed(t *rapid.T, base *index, want, changes map[string]classID) (*index,
 	return d.finish(), want
 }
 
-func checkIndex(t *rapid.T, ix *index, want map[string]classID) {
+func checkIndex(t *rapid.T, ix *index, want map[string]ClassID) {
 	if ix.count != len(want) {
 		t.Fatalf("the index counts %d subjects, want %d", ix.count, len(want))
 	}
@@ -140,7 +140,7 @@ func TestReloadOfTheSameCopiesNothing(t *testing.T) {
 	d := newDraft(newIndex(NewKey(), n), true, n)
 	put := func(d *draft, except int) {
 		for i := range n {
-			class := classID(1 + i%7)
+			class := ClassID(1 + i%7)
 			if i == except {
 				class++
 			}
@@ -214,7 +214,7 @@ func BenchmarkIndexLookup(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000, 10_000_000} {
 		d := newDraft(newIndex(NewKey(), 0), true, n)
 		for i := range n {
-			_ = d.put(fmt.Appendf(nil, "%d", i), classID(1+i%100), false)
+			_ = d.put(fmt.Appendf(nil, "%d", i), ClassID(1+i%100), false)
 		}
 		ix := d.finish()
 		ids := make([]string, 1<<16) // drawn from all over the index

@@ -1,0 +1,121 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/flaggery/flaggery/pkg/evaluation"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Reason says for machines why an update was refused.
+type Reason string
+
+// Why an update was refused.
+const (
+	RevisionBack  Reason = "revision_back"      // the revision went back within an epoch
+	Inconsistent  Reason = "configuration"      // the configuration contradicts itself
+	Dangling      Reason = "dangling_reference" // a subject is in a bucket that does not exist
+	Miscounted    Reason = "count"              // there are not as many subjects as the database counts
+	Unrecognised  Reason = "unrecognised"       // a change does not fit the subjects it should change
+	NotApplicable Reason = "not_applicable"     // a part of everything, without something to apply it to
+)
+
+// Refused is an update that was not applied because it cannot be right.
+type Refused struct {
+	Reason Reason
+	Err    error
+}
+
+func (r *Refused) Error() string { return fmt.Sprintf("update refused (%s): %v", r.Reason, r.Err) }
+func (r *Refused) Unwrap() error { return r.Err }
+
+func refuse(reason Reason, format string, args ...any) error {
+	return &Refused{reason, fmt.Errorf(format, args...)}
+}
+
+// Builder makes snapshots, one after the other. One goroutine may use it.
+type Builder struct {
+	key     Key
+	unknown Unknown
+	counts  *Counts
+	classes *classes
+}
+
+// NewBuilder makes a Builder of snapshots that treat unknown ids as told and add
+// what they serve to counts.
+func NewBuilder(key Key, unknown Unknown, counts *Counts) *Builder {
+	return &Builder{key: key, unknown: unknown, counts: counts, classes: newClasses()}
+}
+
+// Apply makes the snapshot that an update leads to from base, which is the last
+// one that the Builder made, or nil. Base stays as it was. An update that cannot be
+// right is Refused as a whole.
+func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
+	switch {
+	case base == nil && !u.Full:
+		return nil, refuse(NotApplicable, "changes to revision %d came before anything was loaded", u.Revision)
+	case base != nil && u.Epoch == base.Epoch && u.Revision < base.Revision:
+		return nil, refuse(RevisionBack, "the database is at revision %d, behind %d", u.Revision, base.Revision)
+	case u.Full && u.Configuration == nil:
+		return nil, refuse(NotApplicable, "everything at revision %d came without a configuration", u.Revision)
+	}
+	next := Snapshot{index: newIndex(b.key, 0), unknown: b.unknown}
+	if base != nil {
+		next = *base
+	}
+	next.Position = u.Position
+
+	if u.Configuration != nil {
+		resolver, err := evaluation.Compile(u.Configuration)
+		if err != nil {
+			return nil, &Refused{Inconsistent, err}
+		}
+		b.classes.addBuckets(u.Configuration.Buckets)
+		// An epoch that has begun stays begun, though the clock was set right by a little.
+		now := u.Now.UnixNano()
+		if base != nil {
+			now = max(now, base.generation.epoch.Load().from)
+		}
+		next.generation = newGeneration(resolver, u.Configuration.Buckets, len(b.classes.list), b.counts, now)
+	}
+	if u.Full || u.Subjects != nil {
+		var err error
+		if next.index, err = b.subjects(next.index, u, next.generation.buckets); err != nil {
+			if u.Configuration != nil {
+				next.generation.retire() // it was never used
+			}
+			return nil, err
+		}
+	}
+	next.classes, next.plain = b.classes.list, b.classes.plain
+	return &next, nil
+}
+
+// subjects makes the index that an update leads to.
+func (b *Builder) subjects(base *index, u *model.Update, buckets int) (*index, error) {
+	d := newDraft(base, u.Full, int(u.Count))
+	if u.Subjects != nil {
+		err := u.Subjects(func(s *model.SubjectUpdate) error {
+			var err error
+			if s.Gone {
+				err = d.remove(s.ID)
+			} else if s.Bucket < 1 || int(s.Bucket) > buckets {
+				return refuse(Dangling, "a subject is in bucket %d of %d", s.Bucket, buckets)
+			} else {
+				err = d.put(s.ID, b.classes.intern(s.Bucket, s.Groups), !s.New)
+			}
+			if errors.Is(err, errNotKnown) || errors.Is(err, errNotNew) {
+				return &Refused{Unrecognised, err}
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if u.Full && int64(d.count) != u.Count {
+		return nil, refuse(Miscounted, "%d subjects came, the database counts %d", d.count, u.Count)
+	}
+	return d.finish(), nil
+}

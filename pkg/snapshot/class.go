@@ -1,0 +1,48 @@
+package snapshot
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// classes gives every combination of a bucket and groups a number. It only
+// grows: snapshots share its lists, each up to the length it knew.
+type classes struct {
+	list  []model.Class // by ClassID
+	plain []ClassID     // the class without groups, by bucket
+	ids   map[string]ClassID
+	key   []byte
+}
+
+func newClasses() *classes {
+	return &classes{list: make([]model.Class, 1), ids: map[string]ClassID{}}
+}
+
+// addBuckets numbers the classes without groups of bucket 0 (none) up to n, so
+// that they are there for ids that are no subject's.
+func (c *classes) addBuckets(n int) {
+	for b := len(c.plain); b <= n; b++ {
+		c.list = append(c.list, model.Class{Bucket: model.BucketID(b)})
+		c.plain = append(c.plain, ClassID(len(c.list)-1))
+	}
+}
+
+// intern is the number of a class. The bucket is one that addBuckets knows.
+func (c *classes) intern(bucket model.BucketID, groups []model.GroupID) ClassID {
+	if len(groups) == 0 {
+		return c.plain[bucket]
+	}
+	c.key = binary.LittleEndian.AppendUint32(c.key[:0], uint32(bucket))
+	for _, g := range groups {
+		c.key = binary.LittleEndian.AppendUint32(c.key, uint32(g))
+	}
+	id, ok := c.ids[string(c.key)]
+	if !ok {
+		c.list = append(c.list, model.Class{Bucket: bucket, Groups: slices.Clone(groups)})
+		id = ClassID(len(c.list) - 1)
+		c.ids[string(c.key)] = id
+	}
+	return id
+}

@@ -1,0 +1,105 @@
+// Package snapshot is the read model of an edge: which flags each subject gets,
+// at one revision, in memory. A Snapshot never changes, so a request loads one
+// pointer and sees one revision; a Builder makes the next one from an update.
+//
+// A subject is found by a hash of its id, which leads to its class (bucket and
+// groups). All subjects of a class get the same answer, which is rendered once
+// for each epoch, the time between two boundaries of tests, when it is first asked
+// for. Nothing depends on the number of subjects but the memory of the index.
+package snapshot
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/bucketing"
+	"github.com/flaggery/flaggery/pkg/evaluation"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Unknown says what ids get that no subject has.
+type Unknown string
+
+// What ids get that no subject has.
+const (
+	Reject   Unknown = "reject"   // nothing
+	Defaults Unknown = "defaults" // default variants only
+	Hash     Unknown = "hash"     // what subjects of some bucket get, chosen by a hash of the id
+)
+
+// ParseUnknown reads one of the values of Unknown.
+func ParseUnknown(text string) (Unknown, error) {
+	switch u := Unknown(text); u {
+	case Reject, Defaults, Hash:
+		return u, nil
+	}
+	return "", fmt.Errorf("must be %s, %s or %s, is %q", Reject, Defaults, Hash, text)
+}
+
+// Snapshot is the read model at one position. Any number of goroutines may use
+// it.
+type Snapshot struct {
+	model.Position
+	index      *index
+	classes    []model.Class
+	plain      []ClassID
+	generation *generation
+	unknown    Unknown
+}
+
+// Class is the class of a subject, or 0 for an id that is to be rejected.
+func (s *Snapshot) Class(id string) ClassID {
+	if class := s.index.lookup(id); class != 0 {
+		return class
+	}
+	switch s.unknown {
+	case Defaults:
+		return s.plain[0]
+	case Hash:
+		return s.plain[bucketing.BucketOf(id, s.generation.buckets)]
+	default:
+		return 0
+	}
+}
+
+// Body is what the subjects of a class get at a moment on the database's clock.
+func (s *Snapshot) Body(class ClassID, now time.Time) *Body {
+	e := s.generation.at(now.UnixNano())
+	if b := e.get(class); b != nil {
+		return b
+	}
+	return e.keep(class, render(s.generation.resolver, s.classes[class], time.Unix(0, e.from)))
+}
+
+// Resolver is the configuration, for questions that a Body does not answer.
+func (s *Snapshot) Resolver() *evaluation.Resolver { return s.generation.resolver }
+
+// Stats is how large a snapshot is.
+type Stats struct {
+	Subjects int
+	Collided int // subjects whose hash is another's, kept by their id
+	Classes  int
+	Buckets  int
+	Features int
+	Bytes    int // of the index of subjects
+}
+
+// Stats counts; it costs a step a shard.
+func (s *Snapshot) Stats() Stats {
+	return Stats{
+		Subjects: s.index.count,
+		Collided: len(s.index.collided),
+		Classes:  len(s.classes) - 1,
+		Buckets:  s.generation.buckets,
+		Features: len(s.generation.resolver.Features()),
+		Bytes:    s.index.bytes(),
+	}
+}
+
+// Replaced lets go of what the snapshot does not share with the one that was
+// published in its place. Requests that still hold it are served on.
+func (s *Snapshot) Replaced(by *Snapshot) {
+	if s.generation != by.generation {
+		s.generation.retire()
+	}
+}

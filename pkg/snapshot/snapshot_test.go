@@ -1,0 +1,482 @@
+package snapshot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/flaggery/flaggery/pkg/evaluation"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+var noon = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// world is what a database would hold: the slow and obvious counterpart of a
+// snapshot.
+type world struct {
+	position model.Position
+	config   *model.Configuration
+	subjects map[string]model.Class
+}
+
+func (w *world) load(now time.Time) *model.Update {
+	return &model.Update{
+		Position: w.position, Now: now, Full: true, Configuration: w.config, Count: int64(len(w.subjects)),
+		Subjects: func(each func(*model.SubjectUpdate) error) error {
+			for id, class := range w.subjects {
+				if err := each(&model.SubjectUpdate{ID: []byte(id), Bucket: class.Bucket, Groups: class.Groups}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// change makes the world what it is after some writes, and the update that
+// tells of them.
+func (w *world) change(t *rapid.T, now time.Time) *model.Update {
+	w.position.Revision++
+	u := &model.Update{Position: w.position, Now: now}
+	if rapid.Bool().Draw(t, "configuration changes") {
+		w.config = drawConfiguration(t, w.config.Buckets)
+		u.Configuration = w.config
+	}
+	var updates []model.SubjectUpdate
+	for i, id := range rapid.SliceOfNDistinct(rapid.SampledFrom(testIDs[:40]), 0, 15, rapid.ID).Draw(t, "changed subjects") {
+		_, known := w.subjects[id]
+		if known && i%3 == 0 {
+			delete(w.subjects, id)
+			updates = slices.Insert(updates, 0, model.SubjectUpdate{ID: []byte(id), Gone: true})
+			if i%2 == 0 {
+				continue
+			}
+			known = false // deleted and made again
+		}
+		class := drawSubject(t, w.config.Buckets)
+		w.subjects[id] = class
+		updates = append(updates, model.SubjectUpdate{ID: []byte(id), Bucket: class.Bucket, Groups: class.Groups, New: !known})
+	}
+	if len(updates) > 0 {
+		u.Subjects = func(each func(*model.SubjectUpdate) error) error {
+			for i := range updates {
+				if err := each(&updates[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	return u
+}
+
+func drawSubject(t *rapid.T, buckets int) model.Class {
+	groups := rapid.SliceOfNDistinct(rapid.Int32Range(1, 3), 0, 3, rapid.ID).Draw(t, "groups")
+	class := model.Class{Bucket: model.BucketID(rapid.IntRange(1, buckets).Draw(t, "bucket"))}
+	for _, g := range slices.Sorted(slices.Values(groups)) {
+		class.Groups = append(class.Groups, model.GroupID(g))
+	}
+	return class
+}
+
+// drawConfiguration makes three features with a default, a rollout, a test or an
+// override each, as chance has it.
+func drawConfiguration(t *rapid.T, buckets int) *model.Configuration {
+	c := &model.Configuration{Buckets: buckets, Groups: []model.Group{{ID: 1, Name: "g1", Overrides: map[string]string{}}, {ID: 2, Name: "g2", Priority: 1, Overrides: map[string]string{}}}}
+	variant := rapid.SampledFrom([]string{"A", "B", model.DisablingVariant})
+	for _, name := range []string{"alpha", "beta", "gamma"} {
+		f := model.Feature{Name: name, Variants: []model.Variant{{Name: "A"}, {Name: "B"}, {Name: model.DisablingVariant}}}
+		if rapid.Bool().Draw(t, "has default") {
+			f.Default = variant.Draw(t, "default")
+		}
+		if rapid.Bool().Draw(t, "has rollout") {
+			f.Rollout = &model.Rollout{Variant: variant.Draw(t, "rolled out")}
+			for b := 1; b <= buckets; b += rapid.IntRange(1, 3).Draw(t, "stride") {
+				f.Rollout.Buckets = append(f.Rollout.Buckets, model.BucketID(b))
+			}
+		}
+		for i := range c.Groups {
+			if rapid.Bool().Draw(t, "overrides") {
+				c.Groups[i].Overrides[name] = variant.Draw(t, "override")
+			}
+		}
+		c.Features = append(c.Features, f)
+	}
+	if rapid.Bool().Draw(t, "has test") {
+		start := noon.Add(time.Duration(rapid.IntRange(-2, 2).Draw(t, "start")) * time.Minute)
+		test := model.ABTest{Name: "test", Start: start, End: start.Add(2 * time.Minute), Groups: []model.TestGroup{
+			{Name: "a", Variants: map[string]string{"beta": "A"}}, {Name: "b", Variants: map[string]string{"beta": "B"}}}}
+		for b := 1; b <= buckets; b++ {
+			g := &test.Groups[b%2]
+			g.Buckets = append(g.Buckets, model.BucketID(b))
+		}
+		c.Tests = append(c.Tests, test)
+	}
+	return c
+}
+
+// TestChangesEqualFreshLoads applies random sequences of changes and reloads.
+// After each, every subject gets what the resolution says, as time goes on, from
+// the followed snapshot as from one that was loaded afresh.
+func TestChangesEqualFreshLoads(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		buckets := rapid.IntRange(1, 9).Draw(t, "buckets")
+		w := &world{model.Position{Epoch: "e", Revision: 1}, drawConfiguration(t, buckets), map[string]model.Class{}}
+		b := NewBuilder(NewKey(), Reject, NewCounts())
+		now := noon.Add(-5 * time.Minute)
+		s, err := b.Apply(nil, w.load(now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			now = now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "seconds")) * time.Second)
+			u := w.change(t, now)
+			if rapid.IntRange(0, 3).Draw(t, "kind") == 0 {
+				u = w.load(now)
+			}
+			next, err := b.Apply(s, u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Replaced(next)
+			s = next
+			fresh, err := NewBuilder(NewKey(), Reject, NewCounts()).Apply(nil, w.load(now))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.check(t, s, now)
+			w.check(t, fresh, now)
+		}
+	})
+}
+
+func (w *world) check(t *rapid.T, s *Snapshot, now time.Time) {
+	if s.Position != w.position || s.Stats().Subjects != len(w.subjects) {
+		t.Fatalf("snapshot at %v with %d subjects, want %v with %d", s.Position, s.Stats().Subjects, w.position, len(w.subjects))
+	}
+	resolver, err := evaluation.Compile(w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range testIDs[:40] {
+		class, known := w.subjects[id]
+		got := s.Class(id)
+		if !known {
+			if got != 0 {
+				t.Fatalf("%s is unknown and has class %d", id, got)
+			}
+			continue
+		}
+		var answer struct{ Flags map[string]string }
+		if err := json.Unmarshal(s.Body(got, now).JSON, &answer); err != nil {
+			t.Fatal(err)
+		}
+		if want := resolver.Flags(class, now); !maps.Equal(answer.Flags, want) {
+			t.Fatalf("%s gets %v at %v, want %v", id, answer.Flags, now, want)
+		}
+	}
+}
+
+// plainWorld has one feature of which all subjects get variant.
+func plainWorld(revision int64, variant string, subjects int) *world {
+	w := &world{position: model.Position{Epoch: "e", Revision: revision}, subjects: map[string]model.Class{}}
+	w.config = &model.Configuration{Buckets: 7}
+	for _, name := range []string{"one", "two"} {
+		w.config.Features = append(w.config.Features, model.Feature{Name: name, Default: variant, Variants: []model.Variant{{Name: variant}}})
+	}
+	for i := range subjects {
+		w.subjects[fmt.Sprint(i)] = model.Class{Bucket: model.BucketID(1 + i%7)}
+	}
+	return w
+}
+
+func mustApply(t testing.TB, b *Builder, base *Snapshot, u *model.Update) *Snapshot {
+	t.Helper()
+	s, err := b.Apply(base, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestBody(t *testing.T) {
+	w := plainWorld(1, "A", 1)
+	s := mustApply(t, NewBuilder(NewKey(), Reject, NewCounts()), nil, w.load(noon))
+	b := s.Body(s.Class("0"), noon)
+	if got, want := string(b.JSON), `{"flags":{"one":"A","two":"A"}}`; got != want {
+		t.Errorf("the body is %s, want %s", got, want)
+	}
+	if got, want := string(b.Object()), `{"one":"A","two":"A"}`; got != want {
+		t.Errorf("the object is %s, want %s", got, want)
+	}
+	// Frozen: edges of different builds answer 304 to each other's clients.
+	if got, want := b.ETag[0], `"jw6h_mddFb93qDvh"`; got != want {
+		t.Errorf("the ETag is %s, want %s", got, want)
+	}
+	if b.Length[0] != fmt.Sprint(len(b.JSON)) {
+		t.Errorf("the length is %s", b.Length[0])
+	}
+	if again := s.Body(s.Class("0"), noon.Add(time.Hour)); again != b {
+		t.Error("a second body was made")
+	}
+}
+
+func TestUnknownSubjects(t *testing.T) {
+	w := plainWorld(1, "A", 3)
+	w.config.Features[0].Variants = []model.Variant{{Name: "A"}, {Name: "B"}}
+	w.config.Features[0].Rollout = &model.Rollout{Variant: "B", Buckets: []model.BucketID{1, 2, 3, 4, 5, 6, 7}}
+	for unknown, want := range map[Unknown]string{
+		Reject:   "",
+		Defaults: `{"flags":{"one":"A","two":"A"}}`,
+		Hash:     `{"flags":{"one":"B","two":"A"}}`,
+	} {
+		s := mustApply(t, NewBuilder(NewKey(), unknown, NewCounts()), nil, w.load(noon))
+		got := ""
+		if class := s.Class("nobody"); class != 0 {
+			got = string(s.Body(class, noon).JSON)
+		}
+		if got != want {
+			t.Errorf("%s answers %q, want %q", unknown, got, want)
+		}
+	}
+	if _, err := ParseUnknown("maybe"); err == nil {
+		t.Error("maybe was accepted")
+	}
+}
+
+func TestTestsBeginAndEndOnTime(t *testing.T) {
+	w := plainWorld(1, "A", 1)
+	w.config.Features[0].Variants = []model.Variant{{Name: "A"}, {Name: "B"}}
+	start, end := noon.Add(time.Minute), noon.Add(2*time.Minute)
+	all := []model.BucketID{1, 2, 3, 4, 5, 6, 7}
+	w.config.Tests = []model.ABTest{{Name: "t", Start: start, End: end, Groups: []model.TestGroup{
+		{Name: "a", Variants: map[string]string{"one": "B"}, Buckets: all}, {Name: "b", Variants: map[string]string{"one": "A"}}}}}
+	b := NewBuilder(NewKey(), Reject, NewCounts())
+	s := mustApply(t, b, nil, w.load(noon))
+	for _, step := range []struct {
+		at   time.Time
+		want string
+	}{
+		{noon, "A"}, {start.Add(-1), "A"}, {start, "B"}, {end.Add(-1), "B"},
+		{start.Add(-1), "B"}, // the clock was set back: what has begun stays begun
+		{end, "A"},
+	} {
+		if got := s.Body(s.Class("0"), step.at).Flags[0].Variant; got != step.want {
+			t.Errorf("at %v the variant is %s, want %s", step.at, got, step.want)
+		}
+	}
+	w.position.Revision++
+	reloaded := mustApply(t, b, s, w.load(end.Add(-time.Millisecond)))
+	if got := reloaded.Body(reloaded.Class("0"), end.Add(-time.Millisecond)).Flags[0].Variant; got != "A" {
+		t.Errorf("a reload by a clock that is a little behind brought back %s", got)
+	}
+}
+
+func TestRefusedUpdates(t *testing.T) {
+	subject := func(s model.SubjectUpdate) func(func(*model.SubjectUpdate) error) error {
+		return func(each func(*model.SubjectUpdate) error) error { return each(&s) }
+	}
+	for name, c := range map[string]struct {
+		want   Reason
+		update func(u *model.Update)
+	}{
+		"an earlier revision":        {RevisionBack, func(u *model.Update) { u.Revision = 4 }},
+		"a configuration with holes": {Inconsistent, func(u *model.Update) { u.Configuration.Features[0].Default = "gone" }},
+		"no configuration":           {NotApplicable, func(u *model.Update) { u.Configuration = nil }},
+		"too few subjects":           {Miscounted, func(u *model.Update) { u.Count++ }},
+		"a bucket that is not there": {Dangling, func(u *model.Update) { u.Subjects = subject(model.SubjectUpdate{ID: []byte("x"), Bucket: 8}) }},
+		"a change of nobody": {Unrecognised, func(u *model.Update) {
+			u.Full = false
+			u.Subjects = subject(model.SubjectUpdate{ID: []byte("x"), Bucket: 1})
+		}},
+		"a deletion of nobody": {Unrecognised, func(u *model.Update) {
+			u.Full = false
+			u.Subjects = subject(model.SubjectUpdate{ID: []byte("x"), Gone: true})
+		}},
+	} {
+		b := NewBuilder(NewKey(), Reject, NewCounts())
+		base := mustApply(t, b, nil, plainWorld(5, "A", 3).load(noon))
+		u := plainWorld(6, "B", 3).load(noon)
+		c.update(u)
+		_, err := b.Apply(base, u)
+		var refused *Refused
+		if !errors.As(err, &refused) || refused.Reason != c.want {
+			t.Errorf("%s: %v, want it refused for %s", name, err, c.want)
+		}
+		if got := base.Body(base.Class("2"), noon).Flags[0].Variant; got != "A" {
+			t.Errorf("%s: the base serves %s", name, got)
+		}
+	}
+	b := NewBuilder(NewKey(), Reject, NewCounts())
+	if _, err := b.Apply(nil, &model.Update{}); err == nil {
+		t.Error("changes were applied to nothing")
+	}
+	restored := plainWorld(2, "A", 1)
+	base := mustApply(t, b, nil, plainWorld(5, "A", 3).load(noon))
+	restored.position.Epoch = "another"
+	if s := mustApply(t, b, base, restored.load(noon)); s.Revision != 2 || s.Class("2") != 0 {
+		t.Error("a restored database was not taken over")
+	}
+}
+
+// TestReadersDuringChanges has readers at full speed while configurations,
+// subjects and epochs change. An answer that mixed two revisions would show two
+// variants; and at the end every answer was counted once.
+func TestReadersDuringChanges(t *testing.T) {
+	const readers, answers, changes = 4, 20_000, 200
+	counts := NewCounts()
+	b := NewBuilder(NewKey(), Reject, counts)
+	var current struct {
+		sync.RWMutex
+		s *Snapshot
+	}
+	load := func() *Snapshot {
+		current.RLock()
+		defer current.RUnlock()
+		return current.s
+	}
+	world := func(revision int64) *world {
+		w := plainWorld(revision, fmt.Sprintf("v%d", revision), 100)
+		// A boundary a millisecond after each change, so that epochs move on meanwhile.
+		start := noon.Add(time.Duration(revision)*time.Second + time.Millisecond)
+		w.config.Tests = []model.ABTest{{Name: "t", Start: start, End: start.Add(time.Millisecond), Groups: []model.TestGroup{
+			{Name: "a", Variants: map[string]string{"one": w.config.Features[0].Default}, Buckets: []model.BucketID{1, 2, 3, 4, 5, 6, 7}},
+			{Name: "b", Variants: map[string]string{"one": w.config.Features[0].Default}}}}}
+		return w
+	}
+	current.s = mustApply(t, b, nil, world(1).load(noon))
+	var group sync.WaitGroup
+	for r := range readers {
+		group.Go(func() {
+			revision := int64(0)
+			for i := range answers {
+				s := load()
+				if s.Revision < revision {
+					t.Errorf("revision %d after %d", s.Revision, revision)
+					return
+				}
+				revision = s.Revision
+				now := noon.Add(time.Duration(revision)*time.Second + time.Duration(i%3)*time.Millisecond)
+				body := s.Body(s.Class(fmt.Sprint((i+r)%100)), now)
+				body.CountServed()
+				if body.Flags[0].Variant != body.Flags[1].Variant || body.Flags[0].Variant != fmt.Sprintf("v%d", revision) {
+					t.Errorf("revision %d answers %v", revision, body.Flags)
+					return
+				}
+			}
+		})
+	}
+	group.Go(func() {
+		for i := int64(2); i < changes; i++ {
+			next := mustApply(t, b, load(), world(i).load(noon.Add(time.Duration(i)*time.Second)))
+			current.Lock()
+			old := current.s
+			current.s = next
+			current.Unlock()
+			old.Replaced(next)
+			counts.Totals()
+		}
+	})
+	group.Wait()
+	sum := uint64(0)
+	for flag, n := range counts.Totals() {
+		if flag.Feature == "one" {
+			sum += n
+		}
+	}
+	if sum != readers*answers {
+		t.Errorf("%d answers were counted, want %d", sum, readers*answers)
+	}
+}
+
+// TestMoreClassesThanPlaces holds the cache to its bounds where classes compete.
+func TestMoreClassesThanPlaces(t *testing.T) {
+	w := plainWorld(1, "A", 0)
+	w.config.Buckets = 1000
+	s := mustApply(t, NewBuilder(NewKey(), Hash, NewCounts()), nil, w.load(noon))
+	set := s.generation.epoch.Load().bodySet
+	set.slots = set.slots[:64]
+	for round := range 3 {
+		for class := range ClassID(1001) {
+			b := s.Body(class, noon)
+			if b.class != class {
+				t.Fatalf("class %d got the body of %d", class, b.class)
+			}
+			b.CountServed()
+		}
+		size := 0
+		for i := range set.slots {
+			size += set.slots[i].Load().size()
+		}
+		if size != set.bytes {
+			t.Fatalf("the bodies weigh %d, counted as %d", size, set.bytes)
+		}
+		if n := s.generation.counts.Totals()[Flag{"one", "A"}]; n != uint64(1001*(round+1)) {
+			t.Fatalf("%d answers were counted", n)
+		}
+	}
+}
+
+func largeWorld(n int) *world {
+	w := &world{position: model.Position{Epoch: "e", Revision: 1}, config: &model.Configuration{Buckets: 100}}
+	for i := range 20 {
+		f := model.Feature{Name: fmt.Sprintf("feature-number-%02d", i), Default: "A", Variants: []model.Variant{{Name: "A"}, {Name: "B"}}}
+		f.Rollout = &model.Rollout{Variant: "B"}
+		for b := 1 + i%5; b <= 100; b += 5 {
+			f.Rollout.Buckets = append(f.Rollout.Buckets, model.BucketID(b))
+		}
+		w.config.Features = append(w.config.Features, f)
+	}
+	return w
+}
+
+func largeUpdate(n int) *model.Update {
+	u := largeWorld(n).load(noon)
+	u.Count = int64(n)
+	u.Subjects = func(each func(*model.SubjectUpdate) error) error {
+		var s model.SubjectUpdate
+		for i := range n {
+			s.ID, s.Bucket = fmt.Appendf(s.ID[:0], "%d", i), model.BucketID(1+i%100)
+			if err := each(&s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return u
+}
+
+func TestResolveNoAlloc(t *testing.T) {
+	s := mustApply(t, NewBuilder(NewKey(), Hash, NewCounts()), nil, largeUpdate(1000))
+	for _, id := range []string{"77", "nobody"} {
+		s.Body(s.Class(id), noon)
+		if n := testing.AllocsPerRun(100, func() { s.Body(s.Class(id), noon).CountServed() }); n != 0 {
+			t.Errorf("resolving %s allocates %v times", id, n)
+		}
+	}
+}
+
+// BenchmarkResolve is the whole way in memory: id → body, and counted.
+func BenchmarkResolve(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000, 10_000_000} {
+		s := mustApply(b, NewBuilder(NewKey(), Reject, NewCounts()), nil, largeUpdate(n))
+		ids := make([]string, 1<<16)
+		for i := range ids {
+			ids[i] = fmt.Sprint(i * 7919 % n)
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				s.Body(s.Class(ids[i&(1<<16-1)]), noon).CountServed()
+			}
+			b.ReportMetric(float64(s.Stats().Bytes)/float64(n), "B/subject")
+		})
+	}
+}
