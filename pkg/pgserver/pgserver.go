@@ -23,10 +23,11 @@ import (
 	"syscall"
 	"time"
 
-	_ "github.com/lib/pq" // to ask whether the server answers
+	"github.com/lib/pq"
 )
 
 const (
+	host         = "127.0.0.1"
 	pingInterval = 25 * time.Millisecond
 	// startTimeout covers the recovery after a crash as well.
 	startTimeout = time.Minute
@@ -99,10 +100,8 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	defer data.Close()
-	if c.Port == 0 {
-		if c.Port, err = freePort(); err != nil {
-			return nil, err
-		}
+	if c.Port, err = freePort(c.Port); err != nil {
+		return nil, err
 	}
 	logPath := filepath.Join(c.Dir, "postgres.log")
 	log, err := os.Create(logPath)
@@ -111,7 +110,7 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	defer log.Close()
 
-	args := []string{"-D", data.path, "-c", "listen_addresses=127.0.0.1", "-c", "port=" + strconv.Itoa(c.Port),
+	args := []string{"-D", data.path, "-c", "listen_addresses=" + host, "-c", "port=" + strconv.Itoa(c.Port),
 		"-c", "unix_socket_directories="} // no socket, and so no folder for one
 	for name, value := range c.Settings {
 		args = append(args, "-c", name+"="+value)
@@ -146,12 +145,13 @@ func (s *Server) spawn(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// await returns once the server answers a query.
+// await returns once the server answers.
 func (s *Server) await(ctx context.Context) error {
-	db, err := sql.Open("postgres", s.URL("postgres"))
+	connector, err := pq.NewConnector(s.URL("postgres"))
 	if err != nil {
 		return err
 	}
+	db := sql.OpenDB(connector)
 	defer db.Close()
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
@@ -170,7 +170,7 @@ func (s *Server) await(ctx context.Context) error {
 // URL is the address of a database on the server, for its superuser. The
 // database "postgres" always exists.
 func (s *Server) URL(database string) string {
-	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)),
+	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Host: net.JoinHostPort(host, strconv.Itoa(s.port)),
 		Path: "/" + database, RawQuery: "sslmode=disable"}
 	return u.String()
 }
@@ -281,8 +281,9 @@ func lockDir(ctx context.Context, path string, log *slog.Logger) (*os.File, erro
 	}
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// freePort is the wanted port, or any for 0, where nobody listens yet.
+func freePort(wanted int) (int, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(wanted)))
 	if err != nil {
 		return 0, err
 	}

@@ -29,13 +29,13 @@ import (
 func Open(t testing.TB) string {
 	t.Helper()
 	server := shared(t)
-	return create(t, server.url, server.template)
+	return create(t, server, server.template)
 }
 
 // Empty is Open without the schema.
 func Empty(t testing.TB) string {
 	t.Helper()
-	return create(t, shared(t).url, "template0")
+	return create(t, shared(t), "template0")
 }
 
 func shared(t testing.TB) lease {
@@ -47,18 +47,35 @@ func shared(t testing.TB) lease {
 	return l
 }
 
-func create(t testing.TB, server, template string) string {
+func create(t testing.TB, server lease, template string) string {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text())
-	if err := exec(t.Context(), server, "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
+	if err := exec(t.Context(), server.url, "CREATE DATABASE "+name+" TEMPLATE "+template+server.strategy); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := exec(context.Background(), server, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := exec(context.Background(), server.url, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Error(err)
 		}
 	})
-	return withDatabase(server, name)
+	return withDatabase(server.url, name)
+}
+
+// copyStrategy asks for databases to be copied by file, which without fsync
+// takes a fourth of the time that the default does since PostgreSQL 15. Earlier
+// ones know no other.
+func copyStrategy(ctx context.Context, server string) (string, error) {
+	db, err := sql.Open("postgres", server)
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	var version int
+	err = db.QueryRowContext(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version)
+	if err != nil || version < 150000 {
+		return "", err
+	}
+	return " STRATEGY file_copy", nil
 }
 
 // makeTemplate makes the template where it does not exist yet and returns its
