@@ -44,27 +44,31 @@ type Status struct {
 // schema ahead of the program is an error. The migration that is running when
 // ctx ends is finished, and the next one is not begun.
 func Up(ctx context.Context, db *sql.DB) error {
-	return run(ctx, db, func(m *migrate.Migrate) error { return m.Up() })
+	return run(ctx, db, func(m *migrate.Migrate, _ Status) error { return m.Up() })
 }
 
-// Down takes back the given number of migrations, and their data with them.
-// Fewer in the database are an error after all of them are taken back.
+// Down takes back the given number of migrations, the last first, and their data
+// with them. Where the database has fewer it takes back none.
 func Down(ctx context.Context, db *sql.DB, steps int) error {
-	if steps < 1 {
-		return fmt.Errorf("migrate down: %d steps: must be at least 1", steps)
-	}
-	return run(ctx, db, func(m *migrate.Migrate) error { return m.Steps(-steps) })
+	return run(ctx, db, func(m *migrate.Migrate, s Status) error {
+		if steps < 1 || uint(steps) > s.Database { // versions count up by one
+			return fmt.Errorf("cannot take back %d migrations of a schema at version %d", steps, s.Database)
+		}
+		return m.Steps(-steps)
+	})
 }
 
-func run(ctx context.Context, db *sql.DB, apply func(*migrate.Migrate) error) (err error) {
+func run(ctx context.Context, db *sql.DB, apply func(*migrate.Migrate, Status) error) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("migrate: %w", err)
 		}
 	}()
-	if s, err := CurrentStatus(ctx, db); err != nil {
+	s, err := CurrentStatus(ctx, db)
+	if err != nil {
 		return err
-	} else if s.Dirty || s.Database > s.Program {
+	}
+	if s.Dirty || s.Database > s.Program {
 		return s.Err()
 	}
 	source, err := iofs.New(Files, ".")
@@ -87,7 +91,7 @@ func run(ctx context.Context, db *sql.DB, apply func(*migrate.Migrate) error) (e
 	m.LockTimeout = lockTimeout
 	stop := context.AfterFunc(ctx, func() { m.GracefulStop <- true })
 	defer stop()
-	err = apply(m)
+	err = apply(m, s)
 	if errors.Is(err, migrate.ErrNoChange) {
 		err = nil
 	}
