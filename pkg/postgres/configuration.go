@@ -27,10 +27,10 @@ func LoadConfiguration(ctx context.Context, tx *Tx) (*model.Configuration, error
 		scan      func(c *model.Configuration, rows *sql.Rows) error
 	}{
 		{"buckets", selectBuckets, scanBuckets},
-		{"features", selectFeatures, scanFeature},
-		{"variants", selectVariants, scanVariant},
-		{"tests", selectTests, scanTest},
-		{"groups", selectGroups, scanGroup},
+		{"features", selectFeatures + ` ORDER BY f.name`, scanFeature},
+		{"variants", selectVariants + ` ORDER BY feature, name`, scanVariant},
+		{"tests", selectTests + ` ORDER BY t.name, g.position`, scanTest},
+		{"groups", selectGroups + ` ORDER BY g.name`, scanGroup},
 	} {
 		if err := scanAll(ctx, tx, part.statement, func(rows *sql.Rows) error { return part.scan(c, rows) }); err != nil {
 			return nil, fmt.Errorf("read %s: %w", part.name, err)
@@ -46,23 +46,20 @@ const (
 	selectFeatures = `
 		SELECT f.name, f.description, f.tags, coalesce(f.default_variant, ''), f.revision,
 		       r.variant, r.proportion, r.salt, r.buckets
-		FROM feature f LEFT JOIN rollout r ON r.feature = f.name
-		ORDER BY f.name`
+		FROM feature f LEFT JOIN rollout r ON r.feature = f.name`
 
-	selectVariants = `SELECT feature, name, payload FROM variant ORDER BY feature, name`
+	selectVariants = `SELECT feature, name, payload FROM variant`
 
 	selectTests = `
 		SELECT t.name, t.starts, t.ends, t.salt, t.revision, g.name, g.proportion, g.buckets,
 		       (SELECT json_object_agg(v.feature, v.variant) FROM abtest_variant v
 		        WHERE v.abtest = g.abtest AND v.abtest_group = g.name)
-		FROM abtest t JOIN abtest_group g ON g.abtest = t.name
-		ORDER BY t.name, g.position`
+		FROM abtest t JOIN abtest_group g ON g.abtest = t.name`
 
 	selectGroups = `
 		SELECT g.id, g.name, g.priority, g.revision,
 		       (SELECT json_object_agg(o.feature, o.variant) FROM override o WHERE o.group_id = g.id)
-		FROM subject_group g
-		ORDER BY g.name`
+		FROM subject_group g`
 )
 
 func scanBuckets(c *model.Configuration, rows *sql.Rows) error { return rows.Scan(&c.Buckets) }
@@ -173,31 +170,7 @@ func (v *variants) Scan(value any) error {
 type bucketIDs []model.BucketID
 
 func (ids *bucketIDs) Scan(value any) error {
-	*ids = nil
-	if value == nil {
-		return nil
-	}
-	text, ok := value.([]byte)
-	if !ok || len(text) < 2 || text[0] != '{' || text[len(text)-1] != '}' {
-		return fmt.Errorf("cannot scan %T as an array of integers", value)
-	}
-	if len(text) == 2 {
-		return nil
-	}
-	*ids = make(bucketIDs, 0, 1+bytes.Count(text, []byte{','}))
-	id := model.BucketID(0)
-	for _, c := range text[1:] {
-		switch {
-		case '0' <= c && c <= '9':
-			id = id*10 + model.BucketID(c-'0')
-		case c == ',' || c == '}':
-			*ids = append(*ids, id)
-			id = 0
-		default:
-			return fmt.Errorf("cannot scan %q in an array of bucket ids", c)
-		}
-	}
-	return nil
+	return scanInts(ids, value)
 }
 
 // Value makes bucketIDs an argument of a statement.
@@ -211,4 +184,41 @@ func (ids bucketIDs) Value() (driver.Value, error) {
 		text = strconv.AppendInt(text, int64(id), 10)
 	}
 	return string(append(text, '}')), nil
+}
+
+// groupIDs is an integer[] that is scanned into again and again.
+type groupIDs []model.GroupID
+
+func (ids *groupIDs) Scan(value any) error { return scanInts(ids, value) }
+
+// scanInts scans an integer[] that holds no negative number; NULL is none.
+func scanInts[S ~[]E, E ~int32](ints *S, value any) (err error) {
+	*ints = (*ints)[:0]
+	if value == nil {
+		return nil
+	}
+	text, ok := value.([]byte)
+	if !ok {
+		return fmt.Errorf("cannot scan %T as an array of integers", value)
+	}
+	*ints, err = appendInts(slices.Grow(*ints, 1+bytes.Count(text, []byte{','})), text)
+	return err
+}
+
+// appendInts appends the numbers of a text like {1,2,3}.
+func appendInts[S ~[]E, E ~int32](to S, text []byte) (S, error) {
+	n, digits := E(0), 0
+	for _, c := range text {
+		switch {
+		case '0' <= c && c <= '9':
+			n = n*10 + E(c-'0')
+			digits++
+		case c == ',' || c == '}' && digits > 0:
+			to = append(to, n)
+			n, digits = 0, 0
+		case c != '{' && c != '}':
+			return to, fmt.Errorf("cannot scan %q as an array of integers", text)
+		}
+	}
+	return to, nil
 }

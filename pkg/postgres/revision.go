@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Channel is where the bell rings at every commit. Its payload is the revision.
+const Channel = "flaggery"
+
+// AuditRow says who changed what. Before and After are JSON, "" for null.
+type AuditRow struct {
+	Actor, Action, Resource string
+	Before, After           string
+	Comment, RequestID      string
+}
+
+// Record ends a write: it stores the change row and the audit rows of the
+// transaction's revision and rings the bell. One statement, and the last one,
+// as a commit that notifies takes a lock that all of the server's share.
+func (tx *Tx) Record(ctx context.Context, config, subjects bool, audit []AuditRow) error {
+	args := []any{tx.Revision, nil, config, tx.Now}
+	if subjects {
+		args[1] = tx.Label
+	}
+	rows := make([]string, len(audit))
+	for i, row := range audit {
+		n := len(args)
+		rows[i] = fmt.Sprintf("($1, %d, $4, $%d, $%d, $%d, $%d::json, $%d::json, $%d, $%d)",
+			i, n+1, n+2, n+3, n+4, n+5, n+6, n+7)
+		args = append(args, row.Actor, row.Action, row.Resource, orNull(row.Before), orNull(row.After), row.Comment, row.RequestID)
+	}
+	statement := `
+		WITH change AS (
+			INSERT INTO change (revision, label, config, at)
+			VALUES ($1::bigint, $2::bigint, $3::boolean, $4::timestamptz)
+		), audit AS (
+			INSERT INTO audit (revision, position, at, actor, action, resource, before, after, comment, request_id)
+			VALUES ` + strings.Join(rows, ", ") + `
+		)
+		SELECT pg_notify('` + Channel + `', '` + strconv.FormatInt(tx.Revision, 10) + `')`
+	_, err := tx.ExecContext(ctx, statement, args...)
+	return err
+}
+
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// Prune forgets the changes made before a moment, and the tombstones with them.
+// The last change of all stays, so that a reader who has it knows so.
+func (db *DB) Prune(ctx context.Context, before time.Time) (changes int64, err error) {
+	err = db.pool.QueryRowContext(ctx, `
+		WITH old AS (
+			DELETE FROM change
+			WHERE revision < coalesce((SELECT min(revision) FROM change WHERE at >= $1), (SELECT revision FROM state))
+			RETURNING label
+		), forgotten AS (
+			DELETE FROM tombstone t USING old WHERE t.label = old.label
+		)
+		SELECT count(*) FROM old`, before).Scan(&changes)
+	return changes, translate(err)
+}

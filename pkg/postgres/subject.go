@@ -1,0 +1,167 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Subject is a subject as stored.
+type Subject struct {
+	model.Subject
+	Born     int64           // the label of the change that created it
+	GroupIDs []model.GroupID // ascending
+}
+
+// Class is what resolution needs of the subject.
+func (s *Subject) Class() model.Class { return model.Class{Bucket: s.BucketID, Groups: s.GroupIDs} }
+
+// Groups come by one look into the index of members for each subject, which
+// lets a list of any length stream in id order.
+const selectSubjects = `
+	SELECT s.id, s.weight, s.bucket_id, s.born, s.label,
+	       ARRAY(SELECT g.name::text FROM member m JOIN subject_group g ON g.id = m.group_id
+	             WHERE m.subject_id = s.id ORDER BY g.name),
+	       ARRAY(SELECT m.group_id FROM member m WHERE m.subject_id = s.id ORDER BY m.group_id)
+	FROM subject s `
+
+func scanSubject(rows *sql.Rows) (*Subject, error) {
+	s := &Subject{}
+	var groups pq.Int32Array
+	err := rows.Scan(&s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version, (*pq.StringArray)(&s.Groups), &groups)
+	for _, id := range groups {
+		s.GroupIDs = append(s.GroupIDs, model.GroupID(id))
+	}
+	return s, err
+}
+
+// Subject reads one subject, or fails with subject_not_found.
+func (tx *Tx) Subject(ctx context.Context, id string) (*Subject, error) {
+	var found *Subject
+	err := scanAll(ctx, tx, selectSubjects+`WHERE s.id = $1`, func(rows *sql.Rows) (err error) {
+		found, err = scanSubject(rows)
+		return err
+	}, id)
+	if err == nil && found == nil {
+		err = model.Errorf(model.SubjectNotFound, "there is no subject %q", id)
+	}
+	return found, err
+}
+
+// Subjects reads at most limit subjects in id order: those that come after an
+// id and begin with a prefix.
+func (tx *Tx) Subjects(ctx context.Context, prefix, after string, limit int) ([]*Subject, error) {
+	var subjects []*Subject
+	err := scanAll(ctx, tx, selectSubjects+`
+		WHERE s.id > $1 AND s.id >= $2 AND ($3::text IS NULL OR s.id < $3) ORDER BY s.id LIMIT $4`,
+		func(rows *sql.Rows) error {
+			s, err := scanSubject(rows)
+			subjects = append(subjects, s)
+			return err
+		}, after, prefix, orNull(afterPrefix(prefix)), limit)
+	return subjects, err
+}
+
+// afterPrefix is the least text that sorts behind everything with a prefix, or
+// "" where there is none. UTF-8 sorts like the code points that it encodes.
+func afterPrefix(prefix string) string {
+	runes := []rune(prefix)
+	for len(runes) > 0 {
+		last := &runes[len(runes)-1]
+		switch *last {
+		case 0x10FFFF: // the last of all
+			runes = runes[:len(runes)-1]
+			continue
+		case 0xD7FF: // surrogates are no characters
+			*last = 0xE000
+		default:
+			*last++
+		}
+		return string(runes)
+	}
+	return ""
+}
+
+// EachSubject reads all subjects in id order, one at a time. It takes as long as
+// its reader does.
+func (tx *Tx) EachSubject(ctx context.Context, each func(*Subject) error) error {
+	if err := tx.withoutTimeout(ctx); err != nil {
+		return err
+	}
+	return scanAll(ctx, tx, selectSubjects+`ORDER BY s.id`, func(rows *sql.Rows) error {
+		s, err := scanSubject(rows)
+		if err != nil {
+			return err
+		}
+		return each(s)
+	})
+}
+
+// withoutTimeout lifts the bound on the time of a statement.
+func (tx *Tx) withoutTimeout(ctx context.Context) error {
+	_, err := tx.ExecContext(ctx, `SET LOCAL statement_timeout = 0`)
+	return err
+}
+
+// InsertSubject places a new subject into the lightest bucket, of equal ones
+// that with the lowest id.
+func (tx *Tx) InsertSubject(ctx context.Context, id string, weight int64) (model.BucketID, error) {
+	var (
+		bucket model.BucketID
+		total  string
+	)
+	err := tx.QueryRowContext(ctx, `
+		WITH lightest AS (SELECT id FROM bucket ORDER BY weight, id LIMIT 1),
+		placed AS (
+			INSERT INTO subject (id, weight, bucket_id, born, label)
+			SELECT $1, $2, lightest.id, $3, $3 FROM lightest RETURNING bucket_id
+		), bucket_now AS (
+			UPDATE bucket b SET weight = b.weight + $2, subjects = b.subjects + 1 FROM placed WHERE b.id = placed.bucket_id
+		)
+		SELECT bucket_id, (SELECT sum(weight) FROM bucket) + $2 FROM placed`, id, weight, tx.Label).Scan(&bucket, &total)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, model.Errorf(model.NoBuckets, "there are no buckets yet to place a subject in: add some first")
+	case pq.As(err, pqerror.UniqueViolation) != nil:
+		return 0, model.Errorf(model.SubjectExists, "there is a subject %q already", id)
+	case pq.As(err, pqerror.NumericValueOutOfRange) != nil:
+		return 0, tooHeavy()
+	case err != nil:
+		return 0, err
+	}
+	return bucket, checkTotalWeight(total)
+}
+
+// UpdateSubjectWeight changes the weight of a subject and of its bucket.
+func (tx *Tx) UpdateSubjectWeight(ctx context.Context, s *Subject, weight int64) error {
+	var total string
+	err := tx.QueryRowContext(ctx, `
+		WITH s AS (UPDATE subject SET weight = $2, label = $4 WHERE id = $1),
+		b AS (UPDATE bucket SET weight = weight + $3 WHERE id = $5)
+		SELECT sum(weight) + $3 FROM bucket`, s.ID, weight, weight-s.Weight, tx.Label, s.BucketID).Scan(&total)
+	if pq.As(err, pqerror.NumericValueOutOfRange) != nil {
+		return tooHeavy()
+	}
+	if err != nil {
+		return err
+	}
+	return checkTotalWeight(total)
+}
+
+// DeleteSubject removes a subject, its memberships and its weight, and leaves a
+// tombstone.
+func (tx *Tx) DeleteSubject(ctx context.Context, s *Subject) error {
+	_, err := tx.ExecContext(ctx, `
+		WITH gone AS (DELETE FROM subject WHERE id = $1),
+		stone AS (INSERT INTO tombstone (subject_id, born, label) VALUES ($1, $2, $3)),
+		left_groups AS (UPDATE subject_group SET members = members - 1
+		                WHERE id IN (SELECT group_id FROM member WHERE subject_id = $1))
+		UPDATE bucket SET weight = weight - $4, subjects = subjects - 1 WHERE id = $5`,
+		s.ID, s.Born, tx.Label, s.Weight, s.BucketID)
+	return err
+}
