@@ -1,0 +1,19 @@
+package web
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// NewLogger logs to w from level on; format is "text" or "json".
+func NewLogger(w io.Writer, level slog.Level, format string) (*slog.Logger, error) {
+	options := &slog.HandlerOptions{Level: level}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("FLAGGERY_LOG_FORMAT: %q is neither text nor json", format)
+}

@@ -1,0 +1,196 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/labstack/echo/v4"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// statusOf is the one place where codes of the contract become statuses.
+var statusOf = map[model.Code]int{
+	model.Unauthenticated: http.StatusUnauthorized,
+	model.Forbidden:       http.StatusForbidden,
+
+	model.SubjectNotFound:  http.StatusNotFound,
+	model.BucketNotFound:   http.StatusNotFound,
+	model.FeatureNotFound:  http.StatusNotFound,
+	model.VariantNotFound:  http.StatusNotFound,
+	model.RolloutNotFound:  http.StatusNotFound,
+	model.ABTestNotFound:   http.StatusNotFound,
+	model.GroupNotFound:    http.StatusNotFound,
+	model.OverrideNotFound: http.StatusNotFound,
+	model.MemberNotFound:   http.StatusNotFound,
+	model.TokenNotFound:    http.StatusNotFound,
+
+	model.SubjectExists:      http.StatusConflict,
+	model.FeatureExists:      http.StatusConflict,
+	model.VariantExists:      http.StatusConflict,
+	model.RolloutExists:      http.StatusConflict,
+	model.ABTestExists:       http.StatusConflict,
+	model.GroupExists:        http.StatusConflict,
+	model.NoBuckets:          http.StatusConflict,
+	model.FeatureHasVariants: http.StatusConflict,
+	model.VariantInUse:       http.StatusConflict,
+	model.ABTestOverlap:      http.StatusConflict,
+	model.ABTestLive:         http.StatusConflict,
+
+	model.PreconditionFailed: http.StatusPreconditionFailed,
+	model.BodyTooLarge:       http.StatusRequestEntityTooLarge,
+	model.ValidationFailed:   http.StatusUnprocessableEntity,
+	model.ReadOnly:           http.StatusLocked,
+	model.RateLimited:        http.StatusTooManyRequests,
+	model.NotReady:           http.StatusServiceUnavailable,
+}
+
+// problem is the answer to a request that failed, in the form in which huma
+// writes it.
+type problem struct{ api.Problem }
+
+// GetStatus implements [huma.StatusError].
+func (p *problem) GetStatus() int { return p.Status }
+
+// ContentType implements [huma.ContentTypeFilter].
+func (p *problem) ContentType(string) string { return api.MediaProblem }
+
+// Headers that the contract asks for with a status.
+func (p *problem) setHeaders(h http.Header) {
+	switch p.Status {
+	case http.StatusUnauthorized:
+		h.Set(echo.HeaderWWWAuthenticate, "Bearer")
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		h.Set(echo.HeaderRetryAfter, "1")
+	}
+}
+
+func newProblem(status int, code model.Code, detail string, fields []model.FieldError) *problem {
+	title := http.StatusText(status)
+	if detail == "" {
+		detail = strings.ToLower(title)
+	}
+	return &problem{api.Problem{Type: "about:blank", Title: title, Status: status, Code: code, Detail: detail, Errors: fields}}
+}
+
+// problemOf translates any error. What nobody foresaw is logged with its cause
+// and shown without it.
+func problemOf(ctx context.Context, log *slog.Logger, err error) *problem {
+	var (
+		written  *problem
+		ofModel  *model.Error
+		ofEcho   *echo.HTTPError
+		network  net.Error
+		tooLarge *http.MaxBytesError
+	)
+	switch {
+	case errors.As(err, &written):
+		return written
+	case errors.As(err, &ofModel):
+		status, known := statusOf[ofModel.Code]
+		if !known {
+			break
+		}
+		return newProblem(status, ofModel.Code, ofModel.Detail, ofModel.Fields)
+	case errors.As(err, &tooLarge):
+		return newProblem(http.StatusRequestEntityTooLarge, model.BodyTooLarge, "the request body is too large", nil)
+	case errors.As(err, &ofEcho) && ofEcho.Code < http.StatusInternalServerError:
+		return newProblem(ofEcho.Code, "", "", nil)
+	case ctx.Err() != nil:
+		log.DebugContext(ctx, "the client went away", "request_id", RequestID(ctx), "error", err)
+		return newProblem(http.StatusServiceUnavailable, model.NotReady, "the request was given up", nil)
+	case errors.As(err, &network):
+		log.ErrorContext(ctx, "the database does not answer", "request_id", RequestID(ctx), "error", err)
+		return newProblem(http.StatusServiceUnavailable, model.NotReady, "the database does not answer", nil)
+	}
+	log.ErrorContext(ctx, "internal error", "request_id", RequestID(ctx), "error", err)
+	return newProblem(http.StatusInternalServerError, "", "internal error, logged with request id "+RequestID(ctx), nil)
+}
+
+// answerProblem is echo's error handler.
+func (s *Server) answerProblem(err error, c echo.Context) {
+	if c.Response().Committed {
+		return // too late for another answer; who began it has logged
+	}
+	p := problemOf(c.Request().Context(), s.log, err)
+	p.setHeaders(c.Response().Header())
+	body, err := json.Marshal(p)
+	if err == nil {
+		err = c.Blob(p.Status, api.MediaProblem, append(body, '\n'))
+	}
+	if err != nil {
+		s.log.DebugContext(c.Request().Context(), "problem not delivered", "error", err)
+	}
+}
+
+// huma keeps these in variables of its package. They are set once, to functions
+// without state, so that all servers of a process can share them.
+func init() {
+	huma.NewErrorWithContext = humaProblem
+	huma.NewError = func(status int, detail string, _ ...error) huma.StatusError {
+		return newProblem(status, "", detail, nil)
+	}
+	huma.ValidateStrictCasing = true
+	huma.DefaultArrayNullable = false
+}
+
+// humaProblem makes a problem of what huma found wrong with a request, or of an
+// error that a handler returned.
+func humaProblem(hc huma.Context, status int, detail string, errs ...error) huma.StatusError {
+	c := humaecho.Unwrap(hc)
+	p := func() *problem {
+		if status == http.StatusInternalServerError && len(errs) > 0 {
+			if detail == msgCannotReadBody {
+				return newProblem(http.StatusBadRequest, model.ValidationFailed, "the request body ended early", nil)
+			}
+			return problemOf(hc.Context(), loggerOf(c), errors.Join(errs...))
+		}
+		if status == http.StatusRequestEntityTooLarge {
+			return newProblem(status, model.BodyTooLarge, detail, nil)
+		}
+		fields := make([]model.FieldError, 0, len(errs))
+		for _, err := range errs {
+			field := fieldError(err)
+			if field.Message == errTrailing.Error() || field.Message == errRange.Error() {
+				status = http.StatusUnprocessableEntity // it parses, but it is not what the contract allows
+			}
+			fields = append(fields, field)
+		}
+		if status == http.StatusBadRequest && detail == "validation failed" {
+			detail = "the request body is not valid JSON"
+		}
+		if status == http.StatusUnprocessableEntity {
+			detail = "the request is not valid"
+		}
+		return newProblem(status, model.ValidationFailed, detail, fields)
+	}()
+	p.setHeaders(c.Response().Header())
+	return p
+}
+
+// msgCannotReadBody is what huma says where the client broke off.
+const msgCannotReadBody = "cannot read request body"
+
+// fieldError puts what huma found into the words of the contract: the location
+// is that of the field, also where the field is missing.
+func fieldError(err error) model.FieldError {
+	var detail *huma.ErrorDetail
+	if !errors.As(err, &detail) {
+		return model.FieldError{Location: "body", Message: err.Error()}
+	}
+	message, location := detail.Message, detail.Location
+	if rest, ok := strings.CutPrefix(message, "expected required property "); ok {
+		if name, ok := strings.CutSuffix(rest, " to be present"); ok {
+			return model.FieldError{Location: location + "." + name, Message: "is required"}
+		}
+	}
+	return model.FieldError{Location: location, Message: message}
+}

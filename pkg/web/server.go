@@ -1,0 +1,319 @@
+// Package web is what both services share: the HTTP server and how it ends, the
+// form of answers to requests that fail, who may call, health, request metrics,
+// the access log, the OpenAPI document with its page, and settings.
+//
+// Whatever goes wrong in a handler is returned as an error and leaves as
+// application/problem+json: a [model.Error] with the status of its code, anything
+// else as an internal error that is logged with its cause and shown without.
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Limits of requests.
+const (
+	MaxBody        = 1 << 20 // bytes of a JSON body
+	maxQuery       = 8 << 10
+	maxHeader      = 16 << 10
+	headerTimeout  = 5 * time.Second
+	requestTimeout = 10 * time.Second // to read one, and to write its answer; streams set their own
+	idleTimeout    = 60 * time.Second
+	drainTimeout   = 20 * time.Second
+	readyTimeout   = 2 * time.Second
+)
+
+// Options of a server.
+type Options struct {
+	Title   string // of the OpenAPI document
+	Version string // of the program
+	Logger  *slog.Logger
+	// AccessLevel is the level at which requests are logged; probes and scrapes are
+	// at debug always.
+	AccessLevel slog.Level
+	// Registry takes the metrics of requests and, where ServeMetrics, is answered at
+	// /metrics.
+	Registry     *prometheus.Registry
+	ServeMetrics bool
+	// Authenticate knows the callers. Where it is nil, everybody may do everything.
+	Authenticate Authenticator
+	// Ready is an error where the service cannot do its work now.
+	Ready func(ctx context.Context) error
+}
+
+// Server answers HTTP. Routes are added by [Handle] and [Server.Route] before
+// Serve.
+type Server struct {
+	API huma.API
+
+	echo         *echo.Echo
+	http         *http.Server
+	log          *slog.Logger
+	accessLevel  slog.Level
+	metrics      *metrics
+	permissions  map[route]Permission
+	authenticate Authenticator
+	ready        func(ctx context.Context) error
+	draining     atomic.Bool
+}
+
+type route struct{ method, path string }
+
+// New makes a server with the routes that both services have: health, metrics
+// and documentation.
+func New(o Options) *Server {
+	e := echo.New()
+	e.IPExtractor = echo.ExtractIPDirect()
+	s := &Server{
+		echo:         e,
+		log:          o.Logger,
+		accessLevel:  o.AccessLevel,
+		metrics:      newMetrics(o.Registry),
+		permissions:  map[route]Permission{},
+		authenticate: o.Authenticate,
+		ready:        o.Ready,
+	}
+	s.http = &http.Server{
+		Handler:           e,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // broken clients, mostly
+	}
+	e.HTTPErrorHandler = s.answerProblem
+	e.Use(s.observe, s.limit, s.authorize)
+	s.API = newAPI(e, o.Title, o.Version)
+
+	s.Route(Open, http.MethodGet, "/healthz", s.healthz)
+	s.Route(Open, http.MethodGet, "/readyz", s.readyz)
+	if o.ServeMetrics {
+		s.Route(Read, http.MethodGet, "/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{})))
+	}
+	s.documentation(o.Title)
+	return s
+}
+
+// Route adds a route that the OpenAPI document does not show. path is echo's:
+// /v1/things/:id.
+func (s *Server) Route(p Permission, method, path string, h echo.HandlerFunc) {
+	s.declare(p, method, path)
+	s.echo.Add(method, path, h)
+}
+
+func (s *Server) declare(p Permission, method, path string) {
+	if s.authenticate == nil {
+		p = Open
+	}
+	s.permissions[route{method, path}] = p
+}
+
+// Observer is where requests of a route are counted that are answered elsewhere.
+func (s *Server) Observer(method, route string, status int) prometheus.Observer {
+	return s.metrics.observer(method, route, status)
+}
+
+// ServeHTTP answers one request without a listener.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+
+// Serve answers requests until ctx ends. Then it turns unready, gives requests
+// under way 20 seconds and cuts what is left. A listener that has a method
+// Drain(ctx) is drained in the same time.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	for _, r := range s.echo.Routes() {
+		if _, declared := s.permissions[route{r.Method, r.Path}]; !declared {
+			return fmt.Errorf("route %s %s declares no permission", r.Method, r.Path)
+		}
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	s.http.SetKeepAlivesEnabled(false)
+	// The context that ended must not end the drain too.
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	err := s.http.Shutdown(drain)
+	if d, ok := l.(interface{ Drain(context.Context) }); ok {
+		d.Drain(drain)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("requests were cut off", "after", drainTimeout)
+		err = s.http.Close()
+	}
+	<-failed
+	return err
+}
+
+func (s *Server) healthz(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
+
+func (s *Server) readyz(c echo.Context) error {
+	if s.draining.Load() {
+		return model.Errorf(model.NotReady, "shutting down")
+	}
+	if s.ready != nil {
+		ctx, cancel := context.WithTimeout(c.Request().Context(), readyTimeout)
+		defer cancel()
+		if err := s.ready(ctx); err != nil {
+			s.log.WarnContext(ctx, "not ready", "error", err)
+			return model.Errorf(model.NotReady, "not ready, the log tells why")
+		}
+	}
+	return c.String(http.StatusOK, "ok\n")
+}
+
+type requestIDKey struct{}
+
+// RequestID names the request in ctx: in the access log, in the answer's
+// X-Request-Id, in audit rows.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+const loggerKey = "flaggery.logger"
+
+// loggerOf is for huma's callbacks, which have nothing but the request.
+func loggerOf(c echo.Context) *slog.Logger { return c.Get(loggerKey).(*slog.Logger) }
+
+// observe is the outermost layer: it names the request, catches panics, measures
+// and logs.
+func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		start := time.Now()
+		r := c.Request()
+		id := r.Header.Get(echo.HeaderXRequestID)
+		if !plain(id) {
+			id = rand.Text()
+		}
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		c.SetRequest(r)
+		c.Set(loggerKey, s.log)
+		header := c.Response().Header()
+		header.Set(echo.HeaderXRequestID, id)
+		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
+
+		if err := recovered(next, c); err != nil {
+			s.answerProblem(err, c)
+			if errors.Is(err, http.ErrAbortHandler) {
+				defer panic(http.ErrAbortHandler) // the client must see that the answer is cut
+			}
+		}
+
+		pattern, level := c.Path(), s.accessLevel
+		permission, known := s.permissions[route{r.Method, pattern}]
+		if !known {
+			pattern = unmatched
+		}
+		if pattern == "/healthz" || pattern == "/readyz" || pattern == "/metrics" {
+			level = slog.LevelDebug
+		}
+		status, took := c.Response().Status, time.Since(start)
+		s.metrics.observer(r.Method, pattern, status).Observe(took.Seconds())
+		if s.log.Enabled(r.Context(), level) {
+			attrs := []slog.Attr{
+				slog.String("method", r.Method), slog.String("route", pattern), slog.Int("status", status),
+				slog.Duration("took", took), slog.Int64("bytes", c.Response().Size), slog.String("request_id", id),
+			}
+			if known && permission != Open {
+				attrs = append(attrs, slog.String("caller", Caller(c.Request().Context()).Name))
+			}
+			s.log.LogAttrs(r.Context(), level, "request", attrs...)
+		}
+		return nil
+	}
+}
+
+// recovered makes an error of a panic. One that means to cut the answer off
+// stays what it is.
+func recovered(next echo.HandlerFunc, c echo.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				err = http.ErrAbortHandler
+				return
+			}
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return next(c)
+}
+
+// plain tells whether an id that a client chose can be logged as it is.
+func plain(id string) bool {
+	return id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
+	})
+}
+
+// limit refuses what no handler should meet, and decodes path parameters exactly
+// once.
+func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		u := c.Request().URL
+		if len(u.RawQuery) > maxQuery {
+			return newProblem(http.StatusRequestURITooLong, model.ValidationFailed, "the query has more than 8 KiB", nil)
+		}
+		var faults model.Faults
+		values := c.ParamValues()
+		for i, value := range values {
+			if strings.Contains(value, "/") {
+				return echo.ErrNotFound // more segments than the route has
+			}
+			if u.RawPath != "" { // else the router has matched the decoded path
+				value, _ = url.PathUnescape(value) // net/http has refused what does not decode
+			}
+			checkText(&faults, "path."+c.ParamNames()[i], value)
+			values[i] = value
+		}
+		query, err := url.ParseQuery(u.RawQuery)
+		if err != nil {
+			faults.Addf("query", "is not percent-encoded correctly")
+		}
+		for name, texts := range query {
+			for _, text := range texts {
+				checkText(&faults, "query."+name, text)
+			}
+		}
+		if err := faults.Err(); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
+// checkText refuses what nothing in Flaggery has in its name and what PostgreSQL
+// would refuse as text.
+func checkText(faults *model.Faults, location, text string) {
+	switch {
+	case !utf8.ValidString(text):
+		faults.Addf(location, "must be valid UTF-8")
+	case strings.ContainsFunc(text, unicode.IsControl):
+		faults.Addf(location, "must not hold control characters")
+	}
+}

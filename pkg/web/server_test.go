@@ -1,0 +1,434 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+type thing struct {
+	Name    string   `json:"name"`
+	Weight  *int64   `json:"weight,omitempty" minimum:"0" maximum:"9007199254740991"`
+	Tags    []string `json:"tags,omitempty"`
+	Payload any      `json:"payload,omitempty"`
+}
+
+type thingInput struct {
+	ID    string `path:"id"`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Body  thing
+}
+
+type thingOutput struct{ Body thing }
+
+// start serves until the test ends and returns the address.
+func start(t *testing.T, o Options, add func(*Server)) string {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Registry = NewRegistry("test")
+	s := New(o)
+	add(s)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+func addThings(s *Server) {
+	Handle(s, Write, huma.Operation{Method: http.MethodPost, Path: "/v1/things/{id}", OperationID: "create-thing"},
+		func(_ context.Context, in *thingInput) (*thingOutput, error) {
+			switch in.ID {
+			case "exists":
+				return nil, model.Errorf(model.SubjectExists, "there is one")
+			case "secret":
+				return nil, errors.New("dial tcp 10.0.0.7: password is hunter2")
+			case "panic":
+				panic("hunter2")
+			}
+			in.Body.Tags = []string{in.ID}
+			return &thingOutput{in.Body}, nil
+		})
+}
+
+func do(t *testing.T, method, url, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", api.MediaJSON)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, string(text)
+}
+
+func TestProblems(t *testing.T) {
+	var log strings.Builder
+	url := start(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, addThings)
+	for _, c := range []struct {
+		name, method, path, body string
+		status                   int
+		code                     model.Code
+		location                 string
+	}{
+		{"no such route", "GET", "/v1/nothing", "", 404, "", ""},
+		{"no such method", "PUT", "/v1/things/a", "{}", 405, "", ""},
+		{"more segments than the route", "POST", "/v1/things/a/b", "{}", 404, "", ""},
+		{"no JSON", "POST", "/v1/things/a", `{"name":`, 400, model.ValidationFailed, "body"},
+		{"NaN", "POST", "/v1/things/a", `{"name":"a","weight":NaN}`, 400, model.ValidationFailed, "body"},
+		{"no body", "POST", "/v1/things/a", ``, 400, model.ValidationFailed, ""},
+		{"null", "POST", "/v1/things/a", `null`, 422, model.ValidationFailed, "body"},
+		{"a list", "POST", "/v1/things/a", `[]`, 422, model.ValidationFailed, "body"},
+		{"trailing data", "POST", "/v1/things/a", `{"name":"a"} {}`, 422, model.ValidationFailed, "body"},
+		{"trailing brace", "POST", "/v1/things/a", `{"name":"a"}}`, 422, model.ValidationFailed, "body"},
+		{"unknown field", "POST", "/v1/things/a", `{"name":"a","wieght":1}`, 422, model.ValidationFailed, "body.wieght"},
+		{"field in other letters", "POST", "/v1/things/a", `{"name":"a","Weight":1}`, 422, model.ValidationFailed, "body.Weight"},
+		{"missing field", "POST", "/v1/things/a", `{}`, 422, model.ValidationFailed, "body.name"},
+		{"wrong type", "POST", "/v1/things/a", `{"name":1}`, 422, model.ValidationFailed, "body.name"},
+		{"null for text", "POST", "/v1/things/a", `{"name":null}`, 422, model.ValidationFailed, "body.name"},
+		{"negative", "POST", "/v1/things/a", `{"name":"a","weight":-1}`, 422, model.ValidationFailed, "body.weight"},
+		{"fraction", "POST", "/v1/things/a", `{"name":"a","weight":1.5}`, 422, model.ValidationFailed, "body.weight"},
+		{"one too large", "POST", "/v1/things/a", `{"name":"a","weight":9007199254740992}`, 422, model.ValidationFailed, "body.weight"},
+		{"far too large", "POST", "/v1/things/a", `{"name":"a","weight":1e300}`, 422, model.ValidationFailed, "body.weight"},
+		{"beyond numbers", "POST", "/v1/things/a", `{"name":"a","weight":1e999}`, 422, model.ValidationFailed, "body"},
+		{"query out of range", "POST", "/v1/things/a?limit=0", `{"name":"a"}`, 422, model.ValidationFailed, "query.limit"},
+		{"query of wrong type", "POST", "/v1/things/a?limit=x", `{"name":"a"}`, 422, model.ValidationFailed, "query.limit"},
+		{"unknown query", "POST", "/v1/things/a?limti=3", `{"name":"a"}`, 422, model.ValidationFailed, "query.limti"},
+		{"query of no UTF-8", "POST", "/v1/things/a?limit=%ff", `{"name":"a"}`, 422, model.ValidationFailed, "query.limit"},
+		{"query wrongly encoded", "POST", "/v1/things/a?limit=%zz", `{"name":"a"}`, 422, model.ValidationFailed, "query"},
+		{"path of no UTF-8", "POST", "/v1/things/%ff", `{"name":"a"}`, 422, model.ValidationFailed, "path.id"},
+		{"path with a zero", "POST", "/v1/things/%00", `{"name":"a"}`, 422, model.ValidationFailed, "path.id"},
+		{"long query", "POST", "/v1/things/a?limit=" + strings.Repeat("0", 8<<10), `{"name":"a"}`, 414, model.ValidationFailed, ""},
+		{"large body", "POST", "/v1/things/a", `{"name":"` + strings.Repeat("a", 1<<20) + `"}`, 413, model.BodyTooLarge, ""},
+		{"an error with a code", "POST", "/v1/things/exists", `{"name":"a"}`, 409, model.SubjectExists, ""},
+		{"an error without", "POST", "/v1/things/secret", `{"name":"a"}`, 500, "", ""},
+		{"a panic", "POST", "/v1/things/panic", `{"name":"a"}`, 500, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			answer, text := do(t, c.method, url+c.path, c.body)
+			if got := answer.Header.Get("Content-Type"); got != api.MediaProblem {
+				t.Errorf("media type %q: %s", got, text)
+			}
+			var p api.Problem
+			if err := json.Unmarshal([]byte(text), &p); err != nil {
+				t.Fatal(err, text)
+			}
+			if answer.StatusCode != c.status || p.Status != c.status || p.Code != c.code {
+				t.Errorf("status %d, code %q: %s", answer.StatusCode, p.Code, text)
+			}
+			if p.Type == "" || p.Title != http.StatusText(c.status) || p.Detail == "" {
+				t.Errorf("incomplete: %s", text)
+			}
+			location := ""
+			if len(p.Errors) > 0 {
+				location = p.Errors[0].Location
+			}
+			if location != c.location {
+				t.Errorf("location %q, not %q: %s", location, c.location, text)
+			}
+			if strings.Contains(text, "hunter2") || strings.Contains(text, "Go struct") || strings.Contains(text, "goroutine") {
+				t.Errorf("tells of the inside: %s", text)
+			}
+		})
+	}
+	if got := strings.Count(log.String(), "hunter2"); got != 2 {
+		t.Errorf("the log has %d of 2 internal errors:\n%s", got, log.String())
+	}
+	t.Run("wrong media type", func(t *testing.T) {
+		answer, text := do(t, "POST", url+"/v1/things/a", `{"name":"a"}`, "Content-Type", "text/plain")
+		if answer.StatusCode != 415 || answer.Header.Get("Content-Type") != api.MediaProblem {
+			t.Error(answer.Status, text)
+		}
+	})
+	t.Run("allowed methods", func(t *testing.T) {
+		answer, _ := do(t, "PUT", url+"/v1/things/a", `{}`)
+		if got := answer.Header.Get("Allow"); !strings.Contains(got, "POST") {
+			t.Errorf("Allow: %q", got)
+		}
+	})
+}
+
+func TestStatusOfEveryCode(t *testing.T) {
+	source, err := os.ReadFile("../model/error.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`Code += "(\w+)"`).FindAllSubmatch(source, -1)
+	for _, code := range codes {
+		if statusOf[model.Code(code[1])] == 0 {
+			t.Errorf("%s has no status", code[1])
+		}
+	}
+	if len(codes) != len(statusOf) {
+		t.Errorf("%d codes, %d statuses", len(codes), len(statusOf))
+	}
+}
+
+func TestPathIsDecodedOnce(t *testing.T) {
+	url := start(t, Options{}, addThings)
+	for encoded, want := range map[string]string{
+		"plain":              "plain",
+		"a%20b":              "a b",
+		"a+b":                "a+b",
+		"a%2Fb":              "a/b",
+		"%2F":                "/",
+		"50%25":              "50%",
+		"%252F":              "%2F",
+		"a%2Fb%252F":         "a/b%2F",
+		"%25zz":              "%zz",
+		"%F0%9F%A6%8A":       "🦊",
+		"%22quoted%22%27":    `"quoted"'`,
+		"user%40example.com": "user@example.com",
+		"..%2F..":            "../..",
+		"a%3Fb%23c":          "a?b#c",
+		"%E2%80%8B":          "\u200b",
+	} {
+		answer, text := do(t, "POST", url+"/v1/things/"+encoded, `{"name":"a"}`)
+		var got thing
+		if err := json.Unmarshal([]byte(text), &got); err != nil || answer.StatusCode != 200 || len(got.Tags) != 1 || got.Tags[0] != want {
+			t.Errorf("%s: %s, want %q", encoded, text, want)
+		}
+	}
+}
+
+func TestPayloadKeepsItsNumbers(t *testing.T) {
+	url := start(t, Options{}, addThings)
+	const payload = `{"big":12345678901234567890123,"exact":0.1000000000000000055}`
+	if _, text := do(t, "POST", url+"/v1/things/a", `{"name":"a","payload":`+payload+`}`); !strings.Contains(text, payload) {
+		t.Error(text)
+	}
+}
+
+func TestAuthorization(t *testing.T) {
+	identities := map[string]Identity{"c": {"c", Client}, "v": {"v", Viewer}, "e": {"e", Editor}, "a": {"a", Admin}}
+	url := start(t, Options{Authenticate: func(token string) (Identity, bool) {
+		identity, ok := identities[token]
+		return identity, ok
+	}}, func(s *Server) {
+		for _, p := range []Permission{Open, Resolve, Read, Document, Write, Administer} {
+			s.Route(p, http.MethodGet, "/"+string(p), func(c echo.Context) error {
+				return c.String(200, Caller(c.Request().Context()).Name)
+			})
+		}
+	})
+	for path, tokens := range map[string]string{
+		"/open": "-cvea", "/resolve": "cvea", "/read": "vea", "/document": "vea", "/write": "ea", "/administer": "a",
+		"/healthz": "-cvea", "/readyz": "-cvea", "/openapi.json": "vea", "/docs": "vea", "/docs/swagger-ui.css": "vea",
+	} {
+		for _, token := range []string{"-", "c", "v", "e", "a"} {
+			want := http.StatusForbidden
+			switch {
+			case strings.Contains(tokens, token):
+				want = http.StatusOK
+			case token == "-":
+				want = http.StatusUnauthorized
+			}
+			var header []string
+			if token != "-" {
+				header = []string{"Authorization", "bearer " + token}
+			}
+			answer, text := do(t, "GET", url+path, "", header...)
+			if answer.StatusCode != want {
+				t.Errorf("%s with %s: %s", path, token, answer.Status)
+			}
+			if challenged := strings.HasPrefix(answer.Header.Get("WWW-Authenticate"), "Bearer"); challenged != (want == 401) {
+				t.Errorf("%s with %s: WWW-Authenticate %q", path, token, answer.Header.Values("WWW-Authenticate"))
+			}
+			if want == 200 && path[1:] != "open" && strings.HasPrefix("/resolve/read/write", path) && text != token {
+				t.Errorf("%s with %s: caller %q", path, token, text)
+			}
+		}
+	}
+	for _, header := range []string{"Bearer", "Bearer ", "Bearer x", "Basic eDph", "a", "Bearer a b"} {
+		if answer, _ := do(t, "GET", url+"/read", "", "Authorization", header); answer.StatusCode != 401 {
+			t.Errorf("%q: %s", header, answer.Status)
+		}
+	}
+	// A browser can send the token as password, to pages only.
+	if answer, _ := do(t, "GET", url+"/docs", "", "Authorization", "Basic eDph"); answer.StatusCode != 200 {
+		t.Errorf("docs with a password: %s", answer.Status)
+	}
+}
+
+func TestServerWithAnUndeclaredRouteDoesNotStart(t *testing.T) {
+	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test")})
+	s.echo.GET("/forgotten", func(echo.Context) error { return nil })
+	err := s.Serve(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "GET /forgotten declares no permission") {
+		t.Error(err)
+	}
+}
+
+func TestRequestsAreCountedByRoute(t *testing.T) {
+	var server *Server
+	url := start(t, Options{ServeMetrics: true}, func(s *Server) { addThings(s); server = s })
+	for range 3 {
+		do(t, "POST", url+"/v1/things/a", `{"name":"a"}`)
+	}
+	do(t, "POST", url+"/v1/things/a", `{}`)
+	do(t, "POST", url+"/v1/no/such/1", ``)
+	do(t, "GET", url+"/v1/no/such/2", ``)
+	do(t, "FOO", url+"/v1/no/such/3", ``)
+	do(t, "BAR", url+"/v1/things/a", ``)
+	if got := testutil.CollectAndCount(server.metrics.duration); got != 5 {
+		t.Errorf("%d series", got)
+	}
+	_, text := do(t, "GET", url+"/metrics", "")
+	for _, line := range []string{
+		`flaggery_http_request_duration_seconds_count{method="POST",route="/v1/things/:id",status="2xx"} 3`,
+		`flaggery_http_request_duration_seconds_count{method="POST",route="/v1/things/:id",status="4xx"} 1`,
+		`flaggery_http_request_duration_seconds_count{method="POST",route="unmatched",status="4xx"} 1`,
+		`flaggery_http_request_duration_seconds_count{method="GET",route="unmatched",status="4xx"} 1`,
+		`flaggery_http_request_duration_seconds_count{method="other",route="unmatched",status="4xx"} 2`,
+		`flaggery_build_info{`,
+		`go_goroutines`,
+		`process_open_fds`,
+	} {
+		if !strings.Contains(text, line) {
+			t.Errorf("no %s", line)
+		}
+	}
+}
+
+func TestMetricsAreServedOnlyWhereEnabled(t *testing.T) {
+	url := start(t, Options{}, func(*Server) {})
+	if answer, _ := do(t, "GET", url+"/metrics", ""); answer.StatusCode != 404 {
+		t.Error(answer.Status)
+	}
+}
+
+func TestDocumentation(t *testing.T) {
+	url := start(t, Options{Title: "Things", Version: "1.2.3"}, addThings)
+	_, text := do(t, "GET", url+"/openapi.json", "")
+	var document struct {
+		OpenAPI    string
+		Paths      map[string]map[string]any
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]any }
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &document); err != nil {
+		t.Fatal(err)
+	}
+	if document.OpenAPI != "3.1.0" || document.Paths["/v1/things/{id}"]["post"] == nil {
+		t.Error(text)
+	}
+	if _, ok := document.Components.Schemas["Problem"].Properties["code"]; !ok {
+		t.Errorf("problems have no code: %s", text)
+	}
+	_, page := do(t, "GET", url+"/docs", "")
+	if !strings.Contains(page, "/openapi.json") || strings.Contains(strings.ReplaceAll(page, `"https://"`, ""), "https://") ||
+		strings.Contains(page, "//cdn") || strings.Contains(page, `src="//`) {
+		t.Error(page)
+	}
+	for _, asset := range []string{"swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js", "favicon-32x32.png"} {
+		if !strings.Contains(page, "/docs/"+asset) {
+			t.Errorf("the page does not use %s", asset)
+		}
+		if answer, body := do(t, "GET", url+"/docs/"+asset, ""); answer.StatusCode != 200 || body == "" {
+			t.Errorf("%s: %s", asset, answer.Status)
+		}
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	url := start(t, Options{}, addThings)
+	for given, kept := range map[string]bool{"abc-1.2_3": true, "a b": false, strings.Repeat("a", 65): false, `a"b`: false} {
+		answer, _ := do(t, "GET", url+"/healthz", "", "X-Request-Id", given)
+		if got := answer.Header.Get("X-Request-Id"); got == "" || (got == given) != kept {
+			t.Errorf("%q became %q", given, got)
+		}
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	var failure error
+	url := start(t, Options{Ready: func(ctx context.Context) error {
+		if _, limited := ctx.Deadline(); !limited {
+			t.Error("the check may take for ever")
+		}
+		return failure
+	}}, func(*Server) {})
+	if answer, _ := do(t, "GET", url+"/readyz", ""); answer.StatusCode != 200 {
+		t.Error(answer.Status)
+	}
+	failure = errors.New("hunter2")
+	answer, text := do(t, "GET", url+"/readyz", "")
+	if answer.StatusCode != 503 || answer.Header.Get("Retry-After") == "" || strings.Contains(text, "hunter2") {
+		t.Error(answer.Status, text)
+	}
+	if answer, _ := do(t, "GET", url+"/healthz", ""); answer.StatusCode != 200 {
+		t.Error(answer.Status)
+	}
+}
+
+func TestStopLetsRequestsEnd(t *testing.T) {
+	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test")})
+	begun, finish := make(chan struct{}), make(chan struct{})
+	s.Route(Open, http.MethodGet, "/slow", func(c echo.Context) error {
+		close(begun)
+		<-finish
+		return c.String(200, "done")
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() { served <- s.Serve(ctx, l) }()
+	answered := make(chan string)
+	go func() {
+		_, text := do(t, "GET", "http://"+l.Addr().String()+"/slow", "")
+		answered <- text
+	}()
+	<-begun
+	stop()
+	close(finish)
+	if text := <-answered; text != "done" {
+		t.Error(text)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if !s.draining.Load() {
+		t.Error("was ready to the end")
+	}
+}
