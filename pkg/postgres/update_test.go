@@ -1,0 +1,267 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+func open(t testing.TB) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), pgtest.Open(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// change makes one revision by statements in which $label stands for its label.
+func change(t testing.TB, db *DB, config bool, statements ...string) {
+	t.Helper()
+	err := db.Write(t.Context(), func(tx *Tx) error {
+		var label int64
+		if err := tx.GetContext(t.Context(), &label, `SELECT nextval('change_label')`); err != nil {
+			return err
+		}
+		for _, s := range statements {
+			if _, err := tx.ExecContext(t.Context(), strings.ReplaceAll(s, "$label", fmt.Sprint(label))); err != nil {
+				return fmt.Errorf("%s: %w", s, err)
+			}
+		}
+		_, err := tx.ExecContext(t.Context(), `INSERT INTO change (revision, label, config, at) VALUES ($1, $2, $3, $4)`,
+			tx.Revision, label, config, tx.Now)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read is an update with its subjects as text: "a 1 [2 3]", "new" or "gone"
+// before it.
+type read struct {
+	model.Update
+	subjects []string
+}
+
+func update(t testing.TB, db *DB, since model.Position) read {
+	t.Helper()
+	var r read
+	err := db.Update(t.Context(), since, func(u *model.Update) error {
+		r.Update = *u
+		if u.Subjects == nil {
+			return nil
+		}
+		return u.Subjects(func(s *model.SubjectUpdate) error {
+			text := fmt.Sprintf("%s %d %v", s.ID, s.Bucket, s.Groups)
+			if s.New {
+				text = "new " + text
+			}
+			if s.Gone {
+				text = "gone " + string(s.ID)
+			}
+			r.subjects = append(r.subjects, text)
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r read) expect(t *testing.T, revision int64, full, config bool, subjects ...string) model.Position {
+	t.Helper()
+	slices.Sort(r.subjects)
+	slices.Sort(subjects)
+	if r.Revision != revision || r.Full != full || (r.Configuration != nil) != config || !slices.Equal(r.subjects, subjects) {
+		t.Fatalf("got revision %d, full %v, configuration %v, subjects %q; want %d, %v, %v, %q",
+			r.Revision, r.Full, r.Configuration != nil, r.subjects, revision, full, config, subjects)
+	}
+	return r.Position
+}
+
+func insertSubject(id string) string {
+	return `INSERT INTO subject (id, weight, bucket_id, born, label) VALUES ('` + id + `', 1, 1, $label, $label)`
+}
+
+func deleteSubject(id string) string {
+	return `WITH gone AS (DELETE FROM subject WHERE id = '` + id + `' RETURNING id, born)
+		INSERT INTO tombstone (subject_id, born, label) SELECT id, born, $label FROM gone`
+}
+
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	at := update(t, db, model.Position{}).expect(t, 0, true, true)
+	update(t, db, at).expect(t, 0, false, false)
+
+	change(t, db, true, `INSERT INTO bucket (id, subjects) VALUES (1, 3)`, insertSubject("a"), insertSubject("b"), insertSubject("q''é\\ u"))
+	at = update(t, db, at).expect(t, 1, false, true, "new a 1 []", "new b 1 []", "new q'é\\ u 1 []")
+
+	change(t, db, true, `INSERT INTO subject_group (name, revision) VALUES ('g1', 2), ('g2', 2)`)
+	change(t, db, false, `INSERT INTO member (subject_id, group_id) VALUES ('b', 2), ('b', 1)`, `UPDATE subject SET label = $label WHERE id = 'b'`)
+	change(t, db, false, deleteSubject("a"))
+	last := update(t, db, at).expect(t, 4, false, true, "gone a", "b 1 [1 2]")
+
+	// What came and went in between does not concern the reader; what it knew and
+	// was made again is gone first.
+	change(t, db, false, insertSubject("x"))
+	change(t, db, false, deleteSubject("x"), deleteSubject("b"))
+	change(t, db, false, insertSubject("b"), `UPDATE bucket SET subjects = 2`)
+	r := update(t, db, last)
+	if !slices.Equal(r.subjects, []string{"gone b", "new b 1 []"}) {
+		t.Fatalf("a subject made again is told as %q", r.subjects)
+	}
+	here := r.expect(t, 7, false, false, "gone b", "new b 1 []")
+	whole := update(t, db, model.Position{})
+	whole.expect(t, 7, true, true, "b 1 []", "q'é\\ u 1 []")
+	if whole.Count != 2 || whole.Position != here || here.At.IsZero() {
+		t.Errorf("everything counts %d at %v, changes lead to %v", whole.Count, whole.Position, here)
+	}
+	if d := whole.Now.Sub(here.At); d < 0 || d > time.Minute {
+		t.Errorf("the update was read %v after the change", d)
+	}
+}
+
+func TestUpdateOfEverythingWithGroups(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	change(t, db, true, `INSERT INTO bucket (id, subjects) VALUES (1, 2)`, insertSubject("a"), insertSubject("b"),
+		`INSERT INTO subject_group (name, revision) SELECT 'g' || i, 2 FROM generate_series(1, 12) i`,
+		`INSERT INTO member (subject_id, group_id) VALUES ('b', 12), ('b', 1)`)
+	update(t, db, model.Position{}).expect(t, 1, true, true, "a 1 []", "b 1 [1 12]")
+}
+
+func TestUpdateReloads(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	change(t, db, true, `INSERT INTO bucket (id) VALUES (1)`)
+	for range 3 {
+		change(t, db, false)
+	}
+	at := update(t, db, model.Position{}).Position
+	for name, since := range map[string]model.Position{
+		"another epoch":               {Epoch: "2e1b4c2e-0000-4000-8000-000000000000", Revision: at.Revision, At: at.At},
+		"a revision that is to come":  {Epoch: at.Epoch, Revision: at.Revision + 1, At: at.At},
+		"a history that was lost":     {Epoch: at.Epoch, Revision: at.Revision, At: at.At.Add(-time.Second)},
+		"a history that was lost too": {Epoch: at.Epoch, Revision: at.Revision - 1, At: at.At},
+	} {
+		if r := update(t, db, since); !r.Full || r.Revision != at.Revision {
+			t.Errorf("%s: full %v, revision %d", name, r.Full, r.Revision)
+		}
+	}
+	if _, err := db.SQL().Exec(`DELETE FROM change WHERE revision = 2`); err != nil {
+		t.Fatal(err)
+	}
+	if r := update(t, db, model.Position{Epoch: at.Epoch, Revision: 1}); !r.Full {
+		t.Error("a change is missing, and changes were told nevertheless")
+	}
+	if r := update(t, db, model.Position{Epoch: at.Epoch, Revision: 2, At: at.At}); r.Full {
+		t.Error("the change of the reader's own revision was pruned, and everything was told")
+	}
+}
+
+func TestUpdateStopsAtTheReadersError(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	change(t, db, true, `INSERT INTO bucket (id, subjects) VALUES (1, 2)`, insertSubject("a"), insertSubject("b"))
+	refused := errors.New("refused")
+	for _, since := range []model.Position{{}, {Epoch: update(t, db, model.Position{}).Epoch}} {
+		n := 0
+		err := db.Update(t.Context(), since, func(u *model.Update) error {
+			return u.Subjects(func(*model.SubjectUpdate) error { n++; return refused })
+		})
+		if !errors.Is(err, refused) || n != 1 {
+			t.Errorf("%v after %d subjects", err, n)
+		}
+	}
+}
+
+func TestLoadConfiguration(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	change(t, db, true,
+		`INSERT INTO bucket (id) SELECT generate_series(1, 12)`,
+		`INSERT INTO feature (name, description, tags, revision) VALUES ('zeta', 'last', '{x,y}', 1), ('Alpha', '', '{}', 1)`,
+		`INSERT INTO variant (feature, name, payload) VALUES ('zeta', 'b', NULL), ('zeta', '__DISABLE__', NULL), ('zeta', 'a', '{"n": 1.50}'), ('Alpha', 'on', '"x"')`,
+		`UPDATE feature SET default_variant = '__DISABLE__' WHERE name = 'zeta'`,
+		`INSERT INTO rollout (feature, variant, proportion, salt, buckets) VALUES ('zeta', 'a', 0.25, decode(repeat('01', 16), 'hex'), '{2,10,12}')`,
+		`INSERT INTO abtest (name, starts, ends, salt, revision) VALUES ('t', '2027-01-01 12:00+02', '2027-02-01', decode(repeat('02', 16), 'hex'), 5)`,
+		`INSERT INTO abtest_group (abtest, position, name, proportion, buckets) VALUES ('t', 1, 'a', 0.5, '{1,2}'), ('t', 0, 'z', 0.5, '{}')`,
+		`INSERT INTO abtest_variant (abtest, abtest_group, feature, variant) VALUES ('t', 'a', 'zeta', 'a'), ('t', 'z', 'zeta', 'b'), ('t', 'z', 'Alpha', 'on')`,
+		`INSERT INTO subject_group (name, priority, revision) VALUES ('vip', -3, 7), ('empty', 0, 8)`,
+		`INSERT INTO override (group_id, feature, variant) VALUES (1, 'zeta', 'b')`,
+	)
+	var c *model.Configuration
+	err := db.Read(t.Context(), func(tx *Tx) (err error) {
+		c, err = LoadConfiguration(context.Background(), tx)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintf("%+v", c.Features[0])
+	if want := `{Name:Alpha Description: Tags:[] Variants:[{Name:on Payload:[34 120 34]}] Default: Rollout:<nil> Revision:1}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	zeta := c.Features[1]
+	got = fmt.Sprintf("%s %s %v %s %s %s %s %+v", zeta.Name, zeta.Description, zeta.Tags, zeta.Variants[0].Name, zeta.Variants[1].Payload, zeta.Variants[2].Name, zeta.Default, *zeta.Rollout)
+	if want := `zeta last [x y] __DISABLE__ {"n": 1.50} b __DISABLE__ {Variant:a Proportion:0.25 Salt:[1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1] Buckets:[2 10 12]}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	got = fmt.Sprintf("%+v", c.Tests)
+	if want := `[{Name:t Start:2027-01-01 10:00:00 +0000 UTC End:2027-02-01 00:00:00 +0000 UTC Salt:[2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2] Groups:[{Name:z Proportion:0.5 Variants:map[Alpha:on zeta:b] Buckets:[]} {Name:a Proportion:0.5 Variants:map[zeta:a] Buckets:[1 2]}] Revision:5}]`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	got = fmt.Sprintf("%d %+v", c.Buckets, c.Groups)
+	if want := `12 [{ID:2 Name:empty Priority:0 Overrides:map[] Revision:8} {ID:1 Name:vip Priority:-3 Overrides:map[zeta:b] Revision:7}]`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestIntegerArrays(t *testing.T) {
+	for text, want := range map[string]string{"{}": "[]", "{7}": "[7]", "{1,20,300}": "[1 20 300]", "{-1}": "error", "{NULL}": "error", "1,x": "error"} {
+		var ids bucketIDs
+		got := "error"
+		if err := ids.Scan([]byte(text)); err == nil {
+			got = fmt.Sprint(ids)
+			if back, _ := ids.Value(); back != text {
+				t.Errorf("%s comes back as %v", text, back)
+			}
+		}
+		if got != want {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+	}
+}
+
+// BenchmarkLoad reads a million subjects; what becomes of them is not counted.
+func BenchmarkLoad(b *testing.B) {
+	db := open(b)
+	const n = 1_000_000
+	change(b, db, true, `INSERT INTO bucket (id) SELECT generate_series(1, 1000)`,
+		fmt.Sprintf(`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT 'subject-' || i, 1, 1 + i %% 1000, $label, $label FROM generate_series(1, %d) i`, n))
+	if _, err := db.SQL().Exec(`ANALYZE`); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		rows := 0
+		err := db.Update(b.Context(), model.Position{}, func(u *model.Update) error {
+			return u.Subjects(func(*model.SubjectUpdate) error { rows++; return nil })
+		})
+		if err != nil || rows != n {
+			b.Fatal(rows, err)
+		}
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
