@@ -71,22 +71,33 @@ func defaultSSLMode(host string) string {
 	return "require"
 }
 
-// Open connects and pings once, so that a wrong URL or password fails here.
-func Open(ctx context.Context, rawURL string) (*DB, error) {
+// New makes a pool without connecting, for who can do without a database for a
+// while.
+func New(rawURL string) (*DB, error) {
 	dsn, err := DSN(rawURL, nil)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := sqlx.Open("postgres", dsn)
+	connector, err := pq.NewConnector(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	connector.Dialer(newDialer())
+	pool := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	pool.SetMaxOpenConns(16)
 	pool.SetMaxIdleConns(8)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	db := &DB{pool: pool, dsn: dsn}
-	if err := pool.PingContext(ctx); err != nil {
-		return nil, errors.Join(translate(err), pool.Close())
+	return &DB{pool: pool, dsn: dsn}, nil
+}
+
+// Open connects and pings once, so that a wrong URL or password fails here.
+func Open(ctx context.Context, rawURL string) (*DB, error) {
+	db, err := New(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.pool.PingContext(ctx); err != nil {
+		return nil, errors.Join(translate(err), db.Close())
 	}
 	return db, nil
 }

@@ -1,0 +1,112 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An edge reports by the application name of its listening connection, which
+// every role may see in pg_stat_activity: without a write, without a right to
+// one, and gone with the connection.
+
+// EdgeState is how an edge fares.
+type EdgeState string
+
+// How an edge fares.
+const (
+	EdgeLoading  EdgeState = "loading"  // serves nothing yet
+	EdgeServing  EdgeState = "serving"  // follows
+	EdgeRefusing EdgeState = "refusing" // keeps its revision, as the one that followed cannot be right
+)
+
+// EdgeReport is what an edge tells of itself.
+type EdgeReport struct {
+	Name     string
+	Revision int64
+	State    EdgeState
+}
+
+const (
+	reportPrefix = "flaggery-edge/"
+	// maxReport is what PostgreSQL keeps of an application name.
+	maxReport = 63
+)
+
+var stateMarks = map[EdgeState]string{EdgeLoading: "?", EdgeServing: "", EdgeRefusing: "!"}
+
+// FormatReport puts a report into an application name: "flaggery-edge/NAME
+// REVISION", with a mark behind it where the edge does not follow. A long name is
+// cut, the revision never. PostgreSQL takes printable ASCII only.
+func FormatReport(r EdgeReport) string {
+	end := " " + strconv.FormatInt(r.Revision, 10) + stateMarks[r.State]
+	name := strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, r.Name)
+	return reportPrefix + name[:min(len(name), maxReport-len(reportPrefix)-len(end))] + end
+}
+
+// ParseReport reads what FormatReport wrote. The boolean is false where the
+// application name is no report.
+func ParseReport(applicationName string) (EdgeReport, bool) {
+	text, ok := strings.CutPrefix(applicationName, reportPrefix)
+	space := strings.LastIndexByte(text, ' ')
+	if !ok || space < 0 {
+		return EdgeReport{}, false
+	}
+	r := EdgeReport{Name: text[:space], State: EdgeServing}
+	number := text[space+1:]
+	for state, mark := range stateMarks {
+		if rest, marked := strings.CutSuffix(number, mark); marked && mark != "" {
+			number, r.State = rest, state
+		}
+	}
+	var err error
+	r.Revision, err = strconv.ParseInt(number, 10, 64)
+	return r, err == nil
+}
+
+// Edge is a connected edge.
+type Edge struct {
+	EdgeReport
+	ConnectedSince *time.Time // nil where the role of this pool may not see it
+}
+
+// Edges lists the edges that are connected, by name.
+func (db *DB) Edges(ctx context.Context) ([]Edge, error) {
+	rows, err := db.pool.QueryContext(ctx, `
+		SELECT application_name, backend_start FROM pg_stat_activity
+		WHERE datname = current_database() AND starts_with(application_name, $1)
+		ORDER BY application_name COLLATE "C", pid`, reportPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("list edges: %w", translate(err))
+	}
+	defer rows.Close()
+	edges := []Edge{}
+	for rows.Next() {
+		var (
+			name  string
+			since sql.NullTime
+		)
+		if err := rows.Scan(&name, &since); err != nil {
+			return nil, fmt.Errorf("list edges: %w", err)
+		}
+		report, ok := ParseReport(name)
+		if !ok {
+			continue
+		}
+		e := Edge{EdgeReport: report}
+		if since.Valid {
+			utc := since.Time.UTC()
+			e.ConnectedSince = &utc
+		}
+		edges = append(edges, e)
+	}
+	return edges, rows.Err()
+}
