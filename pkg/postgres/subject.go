@@ -32,11 +32,8 @@ const selectSubjects = `
 
 func scanSubject(rows *sql.Rows) (*Subject, error) {
 	s := &Subject{}
-	var groups pq.Int32Array
-	err := rows.Scan(&s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version, (*pq.StringArray)(&s.Groups), &groups)
-	for _, id := range groups {
-		s.GroupIDs = append(s.GroupIDs, model.GroupID(id))
-	}
+	err := rows.Scan(&s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version,
+		(*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs))
 	return s, err
 }
 

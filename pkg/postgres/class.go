@@ -1,0 +1,40 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// ClassCount says how many subjects are of one class, and what they weigh.
+type ClassCount struct {
+	model.Class
+	Subjects, Weight int64
+}
+
+// Classes counts the subjects of every class that has any. Those in no group are
+// counted by subtraction, so that only members are read one by one.
+func (tx *Tx) Classes(ctx context.Context, each func(ClassCount) error) error {
+	return scanAll(ctx, tx, `
+		WITH grouped AS (
+			SELECT s.bucket_id, m.groups, count(*) AS subjects, sum(s.weight) AS weight
+			FROM subject s JOIN (
+				SELECT subject_id, array_agg(group_id ORDER BY group_id) AS groups FROM member GROUP BY subject_id
+			) m ON m.subject_id = s.id
+			GROUP BY s.bucket_id, m.groups
+		)
+		SELECT bucket_id, groups, subjects, weight::bigint FROM grouped
+		UNION ALL
+		SELECT b.id, '{}', b.subjects - coalesce(g.subjects, 0)::bigint, (b.weight - coalesce(g.weight, 0))::bigint
+		FROM bucket b LEFT JOIN (
+			SELECT bucket_id, sum(subjects) AS subjects, sum(weight) AS weight FROM grouped GROUP BY bucket_id
+		) g ON g.bucket_id = b.id`, func(rows *sql.Rows) error {
+		var c ClassCount
+		err := rows.Scan(&c.Bucket, (*groupIDs)(&c.Groups), &c.Subjects, &c.Weight)
+		if err != nil || c.Subjects == 0 {
+			return err
+		}
+		return each(c)
+	})
+}
