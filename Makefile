@@ -1,0 +1,37 @@
+# Everything that is run by hand, and by .ci/run. Go is all that has to be there:
+# the rest is found or installed by the system's package manager.
+
+lint := go tool -modfile=.ci/tools/go.mod golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## start Flaggery with a database and sample data; Ctrl-C stops it, the data stays in .flaggery/
+	@.ci/prerequisites postgresql
+	go run ./cmd/flaggery-admin dev
+
+.PHONY: test
+test: ## run all tests with the race detector, against a PostgreSQL that they start themselves
+	@.ci/prerequisites postgresql compiler
+	go test -race ./...
+
+.PHONY: build
+build: ## build both programs into .bin/
+	go build -o .bin/ ./cmd/...
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -w .
+
+.PHONY: lint
+lint: ## check formatting and style (the first run builds golangci-lint: some minutes)
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run 'make fmt':" $$unformatted >&2; exit 1; }
+	go vet ./...
+	$(lint) run
+
+.PHONY: clean
+clean: ## remove what was built and the development database with its data
+	rm -rf .bin .flaggery

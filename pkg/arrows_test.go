@@ -1,0 +1,101 @@
+// Package pkg holds no code, only this test of what may import what.
+package pkg
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// arrows are the imports of ours that each package may have, besides those of
+// its tests. They lead from the programs down to the nouns, and never back. Who
+// needs another one gives the reason here.
+var arrows = map[string]struct {
+	imports string
+	reason  string
+}{
+	"cmd/flaggery-admin": {"pkg/admin pkg/dev migrations", "thin: flags and environment to Config; 'migrate' works without the service"},
+	"cmd/flaggery-edge":  {"pkg/edge", "thin, and small enough to be a small image: no writer, no migrations"},
+	"migrations":         {"", "SQL, usable by whoever has a database"},
+	"pkg/model":          {"", "pure: the nouns and their rules"},
+	"pkg/bucketing":      {"pkg/model", "pure: arithmetic over the nouns"},
+	"pkg/evaluation":     {"pkg/model", "pure: so that everybody resolves alike"},
+	"pkg/api":            {"pkg/model", "requests and answers lean on the domain's codes and limits"},
+	"pkg/flaggery":       {"pkg/api", "other programs import it: as little as possible comes with it"},
+	"pkg/postgres":       {"pkg/model", "all SQL, and no rule of the domain"},
+	"pkg/writer":         {"pkg/postgres pkg/bucketing pkg/evaluation pkg/model pkg/api migrations", "use cases in one transaction each; the service hands on its requests and results as they are"},
+	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model", "a value: it knows neither its source nor its server"},
+	"pkg/replica":        {"pkg/snapshot pkg/model", "its source is an interface, so that another one can take PostgreSQL's place"},
+	"pkg/web":            {"pkg/api pkg/model", "what both servers share knows neither"},
+	"pkg/console":        {"pkg/api pkg/model", "pages over the contract, as any client is"},
+	"pkg/shortcut":       {"", "HTTP alone: it knows nothing of what is served"},
+	"pkg/admin":          {"pkg/writer pkg/postgres pkg/web pkg/api pkg/model pkg/console migrations", "the only service that writes"},
+	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/api pkg/model pkg/shortcut", "the edge cannot write: it does not know how"},
+	"pkg/pgserver":       {"", "a process, whatever its databases hold"},
+	"pkg/dev":            {"pkg/admin pkg/edge pkg/writer pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},
+	"pkg/pgtest":         {"pkg/pgserver migrations", "tests only"},
+	"pkg/faults":         {"", "tests only"},
+	"pkg/e2e":            {"", "tests only"},
+	"pkg/bench":          {"pkg/api pkg/model pkg/snapshot pkg/writer pkg/pgserver migrations", "measures parts and whole programs"},
+}
+
+// confined are the libraries that only some packages may know, so that another
+// one can take their place, or their next major version.
+var confined = []struct {
+	library string
+	users   string
+	reason  string
+}{
+	{"github.com/labstack/echo", "pkg/web pkg/admin pkg/edge pkg/console", "its support ends with 2026: the step to v5 stays small"},
+	{"github.com/danielgtaylor/huma", "pkg/web pkg/admin pkg/edge pkg/console", "it comes with echo"},
+	{"github.com/jmoiron/sqlx", "pkg/postgres", "all SQL is there"},
+	{"github.com/lib/pq", "pkg/postgres pkg/pgserver pkg/pgtest pkg/bench", "all SQL is in postgres; the others ask a server whether it answers, make test databases, and measure the driver"},
+	{"github.com/golang-migrate/migrate", "migrations", "nothing else knows the tool"},
+}
+
+func TestArrows(t *testing.T) {
+	const module = "github.com/flaggery/flaggery/"
+	root := os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(file string, _ fs.DirEntry, err error) error {
+		if err != nil || path.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		text, err := fs.ReadFile(root, file)
+		if err != nil {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		name := path.Dir(file)
+		row, known := arrows[name]
+		if !known {
+			t.Errorf("%s: the package has no row in the table of arrows: add one, with its reason", file)
+		}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if own, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(strings.Fields(row.imports), own) {
+				t.Errorf("%s imports %s; it may import %q: %s", file, own, row.imports, row.reason)
+			}
+			for _, c := range confined {
+				if strings.HasPrefix(imported, c.library) && !slices.Contains(strings.Fields(c.users), name) {
+					t.Errorf("%s imports %s, which is for %s: %s", file, imported, c.users, c.reason)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
