@@ -1,0 +1,108 @@
+package faults
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// client is one keep-alive connection that never tries anything twice: net/http's
+// own hides failures that a promise speaks of.
+type client struct {
+	addr    string
+	timeout time.Duration // of one request; 0 is patience
+	token   string
+
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+// answer is what came back.
+type answer struct {
+	status   int
+	revision int64 // -1 where the header is missing
+	header   http.Header
+	body     []byte
+}
+
+func (c *client) get(target string) (answer, error) { return c.do("GET", target, nil, "") }
+
+// do sends one request and reads its answer. After an error the next call
+// connects anew.
+func (c *client) do(method, target string, body []byte, header string) (a answer, err error) {
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	timeout := c.timeout
+	if timeout == 0 {
+		timeout = patience
+	}
+	deadline := time.Now().Add(timeout)
+	if c.conn == nil {
+		if c.conn, err = net.DialTimeout("tcp", c.addr, timeout); err != nil {
+			return answer{}, err
+		}
+		c.in = bufio.NewReader(c.conn)
+	}
+	if err := c.conn.SetDeadline(deadline); err != nil {
+		return answer{}, err
+	}
+	var request bytes.Buffer
+	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: flaggery\r\n%s", method, target, header)
+	if c.token != "" {
+		fmt.Fprintf(&request, "Authorization: Bearer %s\r\n", c.token)
+	}
+	if body != nil {
+		fmt.Fprintf(&request, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+	}
+	request.WriteString("\r\n")
+	request.Write(body)
+	if _, err := c.conn.Write(request.Bytes()); err != nil {
+		return answer{}, err
+	}
+	response, err := http.ReadResponse(c.in, &http.Request{Method: method})
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	a = answer{status: response.StatusCode, revision: -1, header: response.Header}
+	if a.body, err = io.ReadAll(response.Body); err != nil {
+		return answer{}, err
+	}
+	if text := a.header.Get("Flaggery-Revision"); text != "" {
+		if a.revision, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return answer{}, err
+		}
+	}
+	if response.Close {
+		c.close()
+	}
+	return a, nil
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// send is do with a JSON body and an answer that is not read.
+func (c *client) send(method, target string, body any) (answer, error) {
+	var text []byte
+	if body != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
+			return answer{}, err
+		}
+	}
+	return c.do(method, target, text, "")
+}

@@ -1,0 +1,296 @@
+package faults
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+// Thousands of clients send their request a byte at a time. They are thrown out,
+// and the others do not feel them.
+func TestSlowClients(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(1)
+	edge := w.edges[0]
+	asked := w.probe(edge, newControl(t), 5*time.Millisecond)
+	w.read(1, 5*time.Millisecond, edge)
+	elapse(fullOr(10*time.Second, time.Second))
+	quiet := asked.next()
+
+	slow := newSlowClients(edge.addr, fullOr(2000, 300), 10*time.Second)
+	asked.next() // opening them all is not what is measured
+	elapse(fullOr(2*time.Minute, 2*time.Second))
+	crowded := asked.next()
+	longest := slow.end()
+	w.noFailure("slow clients", crowded.edge)
+	if longest > shedLimit {
+		t.Errorf("a slow client was borne for %v, want at most %v", longest, shedLimit)
+	}
+	ratio := crowded.ratio(quiet)
+	if *full && ratio > 2 {
+		t.Errorf("the good clients' p99 grew %.1f times, want at most 2", ratio)
+	}
+	answers := w.finish()
+	measured(t, "slow clients, 2,000 half-open connections", figures{
+		"connections": slow.count, "shed": slow.shed.Load(), "longest_borne_s": longest,
+		"p99_quiet_s": p99(quiet.edge), "p99_crowded_s": p99(crowded.edge), "control_quiet_s": p99(quiet.control),
+		"control_crowded_s": p99(crowded.control), "p99_ratio": ratio,
+		"requests": crowded.edge.requests, "errors": crowded.edge.failed, "answers_checked": answers,
+	})
+}
+
+// shedLimit is the header timeout and what a busy machine adds: a connection may
+// wait for its first byte as long as for its header.
+const shedLimit = 2*5*time.Second + 3*time.Second
+
+// slowClients keeps a number of connections that send a byte now and then and
+// connect again when they are thrown out.
+type slowClients struct {
+	count   int
+	shed    atomic.Int64
+	longest atomic.Int64
+	stop    chan struct{}
+	group   sync.WaitGroup
+}
+
+func newSlowClients(addr string, count int, pause time.Duration) *slowClients {
+	s := &slowClients{count: count, stop: make(chan struct{})}
+	var open sync.WaitGroup
+	open.Add(count)
+	for range count {
+		first := sync.OnceFunc(open.Done)
+		s.group.Go(func() {
+			defer first()
+			for s.one(addr, pause, first) {
+			}
+		})
+	}
+	open.Wait()
+	return s
+}
+
+// one lives until it is thrown out; it returns false at the end of the test.
+func (s *slowClients) one(addr string, pause time.Duration, opened func()) bool {
+	conn, err := net.Dial("tcp", addr)
+	opened()
+	if err != nil {
+		select {
+		case <-s.stop:
+			return false
+		case <-time.After(time.Second):
+			return true
+		}
+	}
+	defer conn.Close()
+	began := time.Now()
+	out := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, conn) // returns when the server has had enough
+		close(out)
+	}()
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	request := "GET /v1/subject/flags?subject_id=slow HTTP/1.1\r\n"
+	for i := 0; ; i++ {
+		_, _ = conn.Write([]byte{request[i%len(request)]}) // fails where it is out, which the other goroutine sees
+		select {
+		case <-out:
+			s.shed.Add(1)
+			s.noteAge(time.Since(began))
+			return true
+		case <-s.stop:
+			s.noteAge(time.Since(began))
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *slowClients) noteAge(age time.Duration) {
+	for {
+		old := s.longest.Load()
+		if int64(age) <= old || s.longest.CompareAndSwap(old, int64(age)) {
+			return
+		}
+	}
+}
+
+// end returns how long the longest-lived one was borne.
+func (s *slowClients) end() time.Duration {
+	close(s.stop)
+	s.group.Wait()
+	return time.Duration(s.longest.Load())
+}
+
+// Malformed requests of every kind, as raw bytes. Each is answered with what is
+// wrong about it or cut off; no 5xx, no panic, no growth.
+func TestMalformedRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(1)
+	for _, s := range []*service{w.edges[0], w.admins[0]} {
+		before := w.revision()
+		count := fullOr(100_000, 1500)
+		// The same requests once before, so that series that a kind of answer
+		// makes once are there.
+		requests := func() *rand.Rand { return rand.New(rand.NewPCG(7, 7)) }
+		sendAll(t, s, count/10, requests())
+		seriesBefore, memoryBefore := len(scrape(t, s)), memory(t, s.pid())
+		statuses := sendAll(t, s, count, w.random)
+		seriesAfter, memoryAfter := len(scrape(t, s)), memory(t, s.pid())
+		if !s.ready() {
+			t.Errorf("%s is not ready afterwards", s.program)
+		}
+		if seriesAfter > seriesBefore+seriesBefore/10 {
+			t.Errorf("%s: from %d to %d metric series", s.program, seriesBefore, seriesAfter)
+		}
+		if grown := memoryAfter - memoryBefore; *full && !raceEnabled && grown > 64<<20 {
+			t.Errorf("%s grew by %d MB", s.program, grown>>20)
+		}
+		if after := w.revision(); after != before {
+			t.Errorf("malformed requests made %d changes", after-before)
+		}
+		measured(t, "100,000 malformed requests, fuzzed parsers", figures{
+			"program": s.program[strings.LastIndexByte(s.program, '/')+1:], "requests": count, "statuses": statuses,
+			"series_before": seriesBefore, "series_after": seriesAfter,
+			"memory_before_mb": memoryBefore >> 20, "memory_after_mb": memoryAfter >> 20,
+		})
+	}
+}
+
+// sendAll sends malformed requests over a few connections at once and counts the
+// statuses of the answers; 0 is a connection that was cut.
+func sendAll(t *testing.T, s *service, count int, r *rand.Rand) map[int]int {
+	t.Helper()
+	var (
+		mu       sync.Mutex
+		statuses = map[int]int{}
+		group    sync.WaitGroup
+	)
+	const workers = 4
+	for range workers {
+		mine := rand.New(rand.NewPCG(r.Uint64(), 3))
+		group.Go(func() {
+			for range count / workers {
+				request := malformed(mine)
+				status, err := sendRaw(s.addr, request)
+				mu.Lock()
+				statuses[status]++
+				first := statuses[status] == 1
+				mu.Unlock()
+				switch {
+				case err != nil:
+					t.Errorf("%q: %v", shorten(request), err)
+				case status == 501 || status == 505:
+					// net/http's own words for a transfer coding or a version that
+					// there is not: the client's fault all the same.
+				case status >= 500 && first:
+					t.Errorf("%q: status %d", shorten(request), status)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return statuses
+}
+
+func shorten(request []byte) []byte { return request[:min(len(request), 400)] }
+
+// sendRaw sends bytes, says that there are no more, and reads the last answer.
+func sendRaw(addr string, request []byte) (status int, err error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	go func() {
+		_, _ = conn.Write(request) // the server may hang up in the middle of it
+		_ = conn.(*net.TCPConn).CloseWrite()
+	}()
+	in := bufio.NewReader(conn)
+	for {
+		response, err := http.ReadResponse(in, nil)
+		if err != nil {
+			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+				return 0, fmt.Errorf("no answer and no end in %v", patience)
+			}
+			return status, nil
+		}
+		status = max(status, response.StatusCode)
+		_, err = io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+		if err != nil {
+			return status, nil
+		}
+	}
+}
+
+// malformed makes a request that is wrong somewhere: built from wrong parts, or a
+// good one damaged in a few bytes. min_revision is left out, as it is answered
+// with 503 by contract, and so are methods that change something with a body that
+// may happen to be right.
+func malformed(r *rand.Rand) []byte {
+	one := func(of ...string) string { return of[r.IntN(len(of))] }
+	noise := func(n int) string {
+		b := make([]byte, r.IntN(n+1))
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		return string(b)
+	}
+	escaped := func(n int) string {
+		var s strings.Builder
+		for range r.IntN(n + 1) {
+			fmt.Fprintf(&s, "%%%02X", byte(r.Uint32()))
+		}
+		return s.String()
+	}
+	target := one(
+		"/v1/subject/flags", "/v1/subject/flags?subject_id="+noise(20), "/v1/subject/flags?subject_id="+escaped(300),
+		"/v1/subject/flags?subject_id=%", "/v1/subject/flags?subject_id=%zz", "/v1/subject/flags?subject_id=a&subject_id=b",
+		"/v1/subject/flags?subject_id="+strings.Repeat("x", r.IntN(20_000)), "/v1/subject/flags?"+strings.Repeat("a&", r.IntN(5000)),
+		"/v1/subject/flags?subject_id=1&features="+escaped(50), "/v1/subject/flags?subject_id=1&min_revision=-1",
+		"/v1/subject/flags?subject_id=1&min_revision=99999999999999999999", "/v1/subject/flags?subject_id=1&wait=99h",
+		"/v1/subjects/"+escaped(100)+"/flags", "/v1/subjects/%2e%2e/%2F/flags", "/v1/subjects//flags", "/v1/subjects/flags",
+		"/v1/../../etc/passwd", "/"+noise(60), "*", "//", "http://other.example/v1/subject/flags?subject_id=1", "", "?", "/v1/features/"+escaped(20),
+		"/v1/subjects?limit=-1", "/v1/subjects?limit=1e9&after="+escaped(30), "/v1/abtests?state="+escaped(9), "/v1/audit?since=yesterday",
+		"/v1/import/subjects", "/v1/subjects/a/explain?at=never", "/openapi.json", "/docs", "/metrics", "/healthz",
+	)
+	method := one("GET", "GET", "GET", "POST", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "G\x00T", "PRI", noise(8), strings.Repeat("M", r.IntN(9000)))
+	version := one("HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9.9", "HTTP/1.", "", "http/1.1", noise(10))
+	body := one("", "{", "[]", "null", `{"subject_ids":null}`, `{"subject_ids":["`+escaped(5)+`"`, `{"subject_ids":[1]}`, `{"subject_ids":[]}`,
+		strings.Repeat(`[`, r.IntN(20_000)), strings.Repeat(`{"a":`, r.IntN(5000)), noise(2000), `{"id":1}`, `{"weight":-1}`, `{"weight":1e400}`,
+		`{"amount":1.5}`, `{"proportion":NaN}`, "\xef\xbb\xbf{}", `{"subject_ids":["`+strings.Repeat("y", r.IntN(2<<20))+`"]}`)
+	header := one("", "Content-Length: "+fmt.Sprint(len(body))+"\r\n", "Content-Length: "+fmt.Sprint(len(body))+"\r\n", "Content-Length: -1\r\n",
+		"Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 99999999999999999999\r\n", "Content-Length: "+fmt.Sprint(r.IntN(100))+"\r\n",
+		"Transfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "Transfer-Encoding: gzip\r\n", "Transfer-Encoding: chunked, chunked\r\n") +
+		one("Host: x\r\n", "Host: x\r\n", "", "Host: x\r\nHost: y\r\n", "Host: "+noise(30)+"\r\n") +
+		one("", "X: "+strings.Repeat("h", r.IntN(40_000))+"\r\n", strings.Repeat("A: b\r\n", r.IntN(3000)), noise(60)+"\r\n", " folded\r\n", "No-Colon\r\n",
+			"If-None-Match: "+noise(40)+"\r\n", "Authorization: Bearer "+noise(40)+"\r\n", "Authorization: Bearer "+token+"\r\n", "Authorization: Basic =\r\n",
+			"Content-Type: "+noise(20)+"\r\n", "Content-Encoding: gzip\r\n", "Expect: "+noise(12)+"\r\n", "Expect: 100-continue\r\n",
+			"Upgrade: h2c\r\nConnection: Upgrade\r\n", "Range: bytes=9-1\r\n", "Accept: "+noise(30)+"\r\n", "If-Match: "+noise(30)+"\r\n")
+	request := []byte(method + " " + target + " " + version + "\r\n" + header + "\r\n" + body)
+	for range r.IntN(4) { // damage
+		if i := r.IntN(len(request)); r.IntN(2) == 0 {
+			request[i] = byte(r.Uint32())
+		} else {
+			request = append(request[:i:i], request[min(len(request), i+r.IntN(9)):]...)
+		}
+		if len(request) == 0 {
+			break
+		}
+	}
+	return request
+}

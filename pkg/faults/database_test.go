@@ -1,0 +1,153 @@
+package faults
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/flaggery/flaggery/migrations"
+	"github.com/flaggery/flaggery/pkg/pgserver"
+)
+
+// database is a PostgreSQL of one test alone, which may stop, kill, restart and
+// replace it. It keeps its port and its data; nothing is relaxed for speed.
+type database struct {
+	t      *testing.T
+	config pgserver.Config
+	server *pgserver.Server
+	dead   bool
+}
+
+const databaseName = "flaggery"
+
+// newDatabase starts a server with the program's schema, in dir where that is
+// given.
+func newDatabase(t *testing.T, dir string, settings map[string]string) *database {
+	t.Helper()
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	d := &database{t: t, config: pgserver.Config{Dir: filepath.Join(dir, "pg"), Settings: settings}}
+	d.start()
+	t.Cleanup(func() {
+		if !d.dead {
+			_ = d.server.Stop() // a test's last fault may have been harder than it bears
+		}
+		if log, err := os.ReadFile(filepath.Join(d.config.Dir, "postgres.log")); err == nil && t.Failed() {
+			t.Logf("log of PostgreSQL:\n%s", tail(string(log)))
+		}
+	})
+	admin := connect(t, d.server.URL("postgres"))
+	if _, err := admin.Exec("CREATE DATABASE " + databaseName); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrations.Up(t.Context(), connect(t, d.url())); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (d *database) url() string { return d.server.URL(databaseName) }
+
+// start returns how long the server took, recovery included.
+func (d *database) start() time.Duration {
+	d.t.Helper()
+	began := time.Now()
+	s, err := pgserver.Start(context.Background(), d.config)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.server, d.config.Port, d.dead = s, s.Port(), false
+	return time.Since(began)
+}
+
+// kill ends the server with SIGKILL.
+func (d *database) kill() {
+	d.server.Kill()
+	d.dead = true
+}
+
+func (d *database) stop() {
+	d.t.Helper()
+	if err := d.server.Stop(); err != nil {
+		d.t.Fatal(err)
+	}
+	d.dead = true
+}
+
+// killBackend kills one server process that serves the given condition on
+// pg_stat_activity. PostgreSQL then ends all sessions and recovers.
+func (d *database) killBackend(db *sql.DB, where string) {
+	d.t.Helper()
+	var pid int
+	eventually(d.t, patience, "a backend with "+where, func() error {
+		return db.QueryRow(`SELECT pid FROM pg_stat_activity
+			WHERE pid <> pg_backend_pid() AND datname = $1 AND (`+where+`) LIMIT 1`, databaseName).Scan(&pid)
+	})
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// copyTo copies the stopped server's data, as a backup does; copyFrom puts it
+// back.
+func (d *database) copyTo(dir string)   { d.copy(filepath.Join(d.config.Dir, "data"), dir) }
+func (d *database) copyFrom(dir string) { d.copy(dir, filepath.Join(d.config.Dir, "data")) }
+
+func (d *database) copy(from, to string) {
+	d.t.Helper()
+	if err := os.RemoveAll(to); err != nil {
+		d.t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		d.t.Fatalf("cp: %v: %s", err, out)
+	}
+}
+
+// connect opens a pool of the test's own.
+func connect(t *testing.T, dbURL string) *sql.DB {
+	t.Helper()
+	connector, err := pq.NewConnector(dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// through is a database's URL by way of a relay or another address.
+func through(t testing.TB, dbURL, addr string) string {
+	t.Helper()
+	u, err := url.Parse(dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = addr
+	return u.String()
+}
+
+func hostOf(t testing.TB, dbURL string) string {
+	t.Helper()
+	u, err := url.Parse(dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
+}
+
+func mustExec(t testing.TB, db *sql.DB, statement string, args ...any) {
+	t.Helper()
+	if _, err := db.Exec(statement, args...); err != nil {
+		t.Fatal(fmt.Errorf("%s: %w", statement, err))
+	}
+}

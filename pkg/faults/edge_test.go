@@ -1,0 +1,78 @@
+package faults
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+// An edge is stopped in mid-air (SIGSTOP: a frozen machine, a starved container)
+// while changes pass it by. The others and the admin do not suffer, and it
+// catches up when it wakes.
+func TestEdgeStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(2)
+	awake, asleep := w.edges[0], w.edges[1]
+	reads, writes := w.read(2, 2*time.Millisecond, awake), w.write(2, 5*time.Millisecond)
+	late := w.read(1, 2*time.Millisecond, asleep)
+	elapse(500 * time.Millisecond)
+	late.end()
+
+	asleep.stop()
+	lasted := fullOr(time.Minute, 2*time.Second)
+	before := w.revision()
+	elapse(lasted)
+	if err := serves(awake, before)(); err != nil {
+		t.Error(err)
+	}
+	missed := w.revision() - before
+	asleep.cont()
+	began := time.Now()
+	eventually(t, catchUp, "the edge catches up when it wakes", serves(asleep, before+missed))
+	caughtUp := time.Since(began)
+	w.read(1, 2*time.Millisecond, asleep)
+	elapse(300 * time.Millisecond)
+	served, written := reads.next(), writes.next()
+	w.noFailure("other edge stopped: reads", served)
+	w.noFailure("an edge stopped: writes", written)
+	answers := w.finish()
+	measured(t, "an edge stopped (SIGSTOP)", figures{
+		"stopped_s": lasted, "missed_revisions": missed, "caught_up_s": caughtUp,
+		"requests": served.requests, "errors": served.failed, "writes": written.requests, "writes_failed": written.failed,
+		"answers_checked": answers,
+	})
+}
+
+// The snapshot file cannot be written. Serving goes on; one metric and one log
+// line tell.
+func TestSnapshotPathUnwritable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(0)
+	notADir := filepath.Join(t.TempDir(), "file") // root may write to any folder, but not into a file
+	if err := os.WriteFile(notADir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.snapshotPathFails(filepath.Join(notADir, "snapshot"), "not a folder")
+}
+
+// snapshotPathFails runs an edge with a snapshot file that it cannot write.
+func (w *world) snapshotPathFails(path, how string) {
+	t := w.t
+	edge := w.newEdge(w.url, "FLAGGERY_SNAPSHOT_FILE="+path).run()
+	reads, _ := w.read(2, 2*time.Millisecond, edge), w.write(1, 10*time.Millisecond)
+	elapse(fullOr(time.Minute, time.Second))
+	served := reads.next()
+	w.noFailure("snapshot path "+how, served)
+	answers := w.finish()
+	edge.terminate() // writes the file too, and must not fail for it
+	lines := edge.log.count("snapshot", "level=ERROR") + edge.log.count("snapshot", "level=WARN")
+	if lines < 1 || lines > 2 {
+		t.Errorf("%d log lines about the snapshot file, want one for the outage and at most one at the end:\n%s", lines, edge.log.tail())
+	}
+	measured(t, "disk full, read-only snapshot path", figures{
+		"how": how, "requests": served.requests, "errors": served.failed, "log_lines": lines, "answers_checked": answers,
+	})
+}

@@ -1,0 +1,141 @@
+package faults
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var (
+	full   = flag.Bool("full", false, "let each fault last as long as its promise says")
+	seed   = flag.Uint64("seed", 0, "repeat the random choices of an earlier run; 0 draws new ones")
+	soak   = flag.Duration("soak", 10*time.Minute, "how long TestSoak runs")
+	report = flag.String("report", "", "append the measured figures to this file, one JSON object a line")
+)
+
+func TestMain(m *testing.M) {
+	if isControl() {
+		serveControl()
+		return
+	}
+	flag.Parse()
+	status := m.Run()
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(status)
+}
+
+// short is the second value in the quick runs and the first in full ones.
+func fullOr[T any](whole, quick T) T {
+	if *full {
+		return whole
+	}
+	return quick
+}
+
+// needs ends a test that cannot make its fault on this machine. Only a full run
+// fails for it: whoever asks for all promises is not told less.
+func needs(t *testing.T, what string, ok bool) {
+	t.Helper()
+	switch {
+	case ok:
+	case *full:
+		t.Fatalf("this fault needs %s", what)
+	default:
+		t.Skipf("NOT TESTED HERE: this fault needs %s", what)
+	}
+}
+
+// onlyFull skips a test whose fault has no short form.
+func onlyFull(t *testing.T) {
+	t.Helper()
+	if !*full {
+		t.Skip("runs with -full (make test-faults) only")
+	}
+}
+
+// random is this test's source of choices. It prints the seed that repeats them.
+func random(t *testing.T) *rand.Rand {
+	t.Helper()
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	t.Logf("-seed=%d", s)
+	return rand.New(rand.NewPCG(s, 1))
+}
+
+// figures are what a test measured. Durations are in seconds.
+type figures map[string]any
+
+// measured prints what a promise came to, as one JSON object on a line.
+func measured(t *testing.T, promise string, f figures) {
+	t.Helper()
+	for name, value := range f {
+		if d, ok := value.(time.Duration); ok {
+			f[name] = float64(d.Round(time.Microsecond)) / float64(time.Second)
+		}
+	}
+	line, err := json.Marshal(struct {
+		Test    string  `json:"test"`
+		Promise string  `json:"promise"`
+		Full    bool    `json:"full"`
+		Race    bool    `json:"race"`
+		Figures figures `json:"figures"`
+	}{t.Name(), promise, *full, raceEnabled, f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("measured %s", line)
+	if *report == "" {
+		return
+	}
+	file, err := os.OpenFile(*report, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := fmt.Fprintf(file, "%s\n", line); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// built are the two programs, made once a run from the working tree.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// program is the path of flaggery-admin or flaggery-edge. Under the race
+// detector they have it too.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "flaggery-faults-"); built.err != nil {
+			return
+		}
+		args := []string{"build", "-o", built.dir}
+		if raceEnabled {
+			args = append(args, "-race")
+		}
+		cmd := exec.Command("go", append(args, "./cmd/flaggery-admin", "./cmd/flaggery-edge")...)
+		cmd.Dir = filepath.Join("..", "..")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("go build: %w\n%s", err, strings.TrimSpace(string(out)))
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, name)
+}

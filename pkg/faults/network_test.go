@@ -1,0 +1,158 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+// pollInterval is how often an edge asks by itself.
+const pollInterval = time.Second
+
+// No notification reaches the edge. It finds changes by asking.
+func TestBellLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(0)
+	relay := newRelay(t, hostOf(t, w.url))
+	relay.mute.Store(true)
+	edge := w.newEdge(through(t, w.url, relay.addr())).run()
+	reads := w.read(2, 2*time.Millisecond, edge)
+
+	var delays []time.Duration
+	for range fullOr(60, 5) {
+		revision := w.aChange()
+		began := time.Now()
+		eventually(t, pollInterval+time.Second, "a change is found without a bell", serves(edge, revision))
+		delays = append(delays, time.Since(began))
+		elapse(time.Duration(w.random.IntN(700)) * time.Millisecond)
+	}
+	if relay.muted.Load() == 0 {
+		t.Error("no bell was lost: this test tested nothing")
+	}
+	served := reads.next()
+	w.noFailure("bells lost", served)
+	answers := w.finish()
+	slices.Sort(delays)
+	measured(t, "every notification lost", figures{
+		"changes": len(delays), "bells_lost": relay.muted.Load(),
+		"median_s": delays[len(delays)/2], "worst_s": delays[len(delays)-1],
+		"requests": served.requests, "errors": served.failed, "answers_checked": answers,
+	})
+}
+
+// The server's side of all connections falls silent while TCP still sees it
+// alive: no reset and no timeout comes to the edge's help.
+func TestConnectionsStall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(0)
+	relay := newRelay(t, hostOf(t, w.url))
+	edge := w.newEdge(through(t, w.url, relay.addr())).run()
+	reads := w.read(2, 2*time.Millisecond, edge)
+	w.synced(patience)
+
+	relay.freeze()
+	began := time.Now()
+	revision := w.aChange()
+	eventually(t, silence, "the edge notices", func() error { return tellsAge(edge, true) })
+	noticed := time.Since(began)
+	elapse(fullOr(time.Minute, 0))
+	if err := serves(edge, revision)(); err == nil {
+		t.Error("the change got through a stalled connection: this test tested nothing")
+	}
+	relay.thaw()
+	relay.cut() // what was stalled is gone, new connections work
+	began = time.Now()
+	eventually(t, catchUp, "the edge catches up", serves(edge, revision))
+	caughtUp := time.Since(began)
+	served := reads.next()
+	w.noFailure("connections stalled", served)
+	answers := w.finish()
+	measured(t, "network cut without a reset", figures{
+		"how": "connections stall", "noticed_s": noticed, "caught_up_s": caughtUp,
+		"requests": served.requests, "errors": served.failed, "p99_s": p99(served), "answers_checked": answers,
+	})
+}
+
+// silence is how soon an edge notices that its database is silent.
+const silence = 15 * time.Second
+
+// A change that does not fit gets into the database by a door that the schema
+// does not guard. The edge refuses it whole, keeps what it has, says why, and
+// goes on once it is mended.
+func TestUnfittingChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(1)
+	edge := w.edges[0]
+	reads := w.read(2, 2*time.Millisecond, edge)
+	good := w.aChange()
+	w.synced(patience)
+	refused := scrape(t, edge).sum("flaggery_edge_updates_refused_total")
+
+	forge := func(statement string) int64 {
+		tx, err := w.db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback() //nolint:errcheck // after the commit it has nothing to do
+		var revision int64
+		for _, s := range []string{
+			`SET LOCAL session_replication_role = replica`, // no foreign keys, no triggers
+			statement,
+			`UPDATE state SET revision = revision + 1`,
+			`INSERT INTO change (revision, label, config, at) SELECT revision, null, true, now() FROM state`,
+			`SELECT pg_notify('flaggery', revision::text) FROM state`,
+		} {
+			if _, err := tx.Exec(s); err != nil {
+				t.Fatalf("%s: %v", s, err)
+			}
+		}
+		if err := tx.QueryRow(`SELECT revision FROM state`).Scan(&revision); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		return revision
+	}
+	wrong := map[string][2]string{
+		"rollout of a variant that does not exist": {
+			`UPDATE rollout SET variant = 'Z' WHERE feature = 'f0'`, `UPDATE rollout SET variant = 'A' WHERE feature = 'f0'`},
+		"default variant that does not exist": {
+			`UPDATE feature SET default_variant = 'Z' WHERE name = 'f1'`, `UPDATE feature SET default_variant = 'A' WHERE name = 'f1'`},
+		"bucket that does not exist": {
+			`UPDATE rollout SET buckets = '{1,999}' WHERE feature = 'f3'`, `UPDATE rollout SET buckets = '{1}' WHERE feature = 'f3'`},
+		"override of a feature that does not exist": {
+			`INSERT INTO override SELECT id, 'ghost', 'A' FROM subject_group WHERE name = 'g0'`, `DELETE FROM override WHERE feature = 'ghost'`},
+	}
+	var worst time.Duration
+	for what, statements := range wrong {
+		bad := forge(statements[0])
+		eventually(t, catchUp, what+" is refused and counted", func() error {
+			if n := scrape(t, edge).sum("flaggery_edge_updates_refused_total"); n <= refused {
+				return fmt.Errorf("refused %g, before %g", n, refused)
+			}
+			return nil
+		})
+		if err := serves(edge, bad)(); err == nil {
+			t.Errorf("%s: the edge serves it", what)
+		}
+		if err := serves(edge, good)(); err != nil {
+			t.Errorf("%s: the last good snapshot is gone: %v", what, err)
+		}
+		mended := forge(statements[1])
+		began := time.Now()
+		eventually(t, catchUp, what+": the edge goes on when it is mended", serves(edge, mended))
+		worst = max(worst, time.Since(began))
+		good = mended
+		refused = scrape(t, edge).sum("flaggery_edge_updates_refused_total")
+	}
+	served := reads.next()
+	w.noFailure("unfitting change", served)
+	w.halt()
+	measured(t, "a change that does not fit", figures{
+		"kinds": len(wrong), "mended_s": worst, "requests": served.requests, "errors": served.failed,
+	})
+}

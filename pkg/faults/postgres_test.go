@@ -1,0 +1,294 @@
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// catchUp is how soon an edge is in sync again after its database is.
+const catchUp = 5 * time.Second
+
+// PostgreSQL is killed under load, again and again. Edges answer on as if
+// nothing were, say how old their answers are, and are back in sync soon after
+// the server is.
+func TestDatabaseKilled(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t, "", nil)
+	w := newWorld(t, db.url()).start(2)
+	reads, writes := w.read(4, 2*time.Millisecond, w.edges...), w.write(2, 10*time.Millisecond)
+	elapse(time.Second)
+
+	var worst, recovery time.Duration
+	away := fullOr(20*time.Second, 1500*time.Millisecond)
+	kills := fullOr(5, 2)
+	for range kills {
+		db.kill()
+		w.tellsItsAge(away)
+		recovery = max(recovery, db.start())
+		worst = max(worst, w.backInSync())
+		w.tellsNoAge()
+	}
+	served, written := reads.next(), writes.next()
+	w.noFailure("PostgreSQL killed", served)
+	answers := w.finish()
+	measured(t, "PostgreSQL away while running", figures{
+		"kills": kills, "away_s": away, "recovery_s": recovery, "caught_up_s": worst,
+		"requests": served.requests, "errors": served.failed, "p99_s": p99(served), "answers_checked": answers,
+		"writes": written.requests, "writes_refused": written.failed,
+	})
+}
+
+// A single server process is killed: PostgreSQL ends all sessions and recovers.
+func TestBackendKilled(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t, "", nil)
+	w := newWorld(t, db.url()).start(2)
+	reads, writes := w.read(4, 2*time.Millisecond, w.edges...), w.write(2, 5*time.Millisecond)
+	var worst time.Duration
+	victims := []string{
+		"query ILIKE 'LISTEN%' OR application_name LIKE '%edge%'",                                 // an edge's ear
+		"application_name NOT LIKE '%edge%' AND (state <> 'idle' OR query LIKE '%UPDATE state%')", // a write under way
+	}
+	rounds := fullOr(10, 1)
+	for range rounds {
+		for _, victim := range victims {
+			elapse(fullOr(2*time.Second, 300*time.Millisecond))
+			db.killBackend(w.db, victim)
+			worst = max(worst, w.backInSync())
+		}
+	}
+	served, written := reads.next(), writes.next()
+	w.noFailure("backend killed", served)
+	answers := w.finish()
+	measured(t, "PostgreSQL away while running", figures{
+		"kills": rounds * len(victims), "recovered_and_caught_up_s": worst,
+		"requests": served.requests, "errors": served.failed, "p99_s": p99(served), "answers_checked": answers,
+		"writes": written.requests, "writes_refused": written.failed,
+	})
+}
+
+// backInSync commits a change and returns how long it took, from now on, until
+// the write was accepted and every edge served it.
+func (w *world) backInSync() time.Duration {
+	w.t.Helper()
+	began := time.Now()
+	revision := w.aChange()
+	for _, e := range w.edges {
+		eventually(w.t, catchUp-time.Since(began), "edge "+e.addr+" is back in sync", serves(e, revision))
+	}
+	return time.Since(began)
+}
+
+// tellsItsAge holds the edges, cut off from their database, to what they owe
+// their clients for a while: ready, answering, and with a growing age.
+func (w *world) tellsItsAge(d time.Duration) {
+	w.t.Helper()
+	until := time.Now().Add(d)
+	for _, e := range w.edges {
+		eventually(w.t, d, e.addr+" tells its age", func() error {
+			return tellsAge(e, true)
+		})
+		if !e.ready() {
+			w.t.Errorf("%s is not ready without its database", e.addr)
+		}
+		m := scrape(w.t, e)
+		if stale := m.sum("flaggery_edge_stale"); stale != 1 {
+			w.t.Errorf("flaggery_edge_stale is %g while the database is away", stale)
+		}
+	}
+	elapse(time.Until(until))
+	for _, e := range w.edges {
+		if !e.ready() {
+			w.t.Errorf("%s is not ready after %v without its database", e.addr, d)
+		}
+		if age := scrape(w.t, e).sum("flaggery_edge_snapshot_age_seconds"); age < d.Seconds()/2 || age > d.Seconds()+patience.Seconds() {
+			w.t.Errorf("flaggery_edge_snapshot_age_seconds is %g after %v without the database", age, d)
+		}
+	}
+}
+
+func (w *world) tellsNoAge() {
+	w.t.Helper()
+	for _, e := range w.edges {
+		eventually(w.t, catchUp, e.addr+" tells no age", func() error { return tellsAge(e, false) })
+		if stale := scrape(w.t, e).sum("flaggery_edge_stale"); stale != 0 {
+			w.t.Errorf("flaggery_edge_stale is %g in sync", stale)
+		}
+	}
+}
+
+func tellsAge(e *service, want bool) error {
+	c := client{addr: e.addr}
+	defer c.close()
+	a, err := c.get("/v1/subject/flags?subject_id=" + steady + "0")
+	if err != nil {
+		return err
+	}
+	text := a.header.Get("Flaggery-Snapshot-Age")
+	if (text != "") != want {
+		return fmt.Errorf("Flaggery-Snapshot-Age is %q", text)
+	}
+	if want {
+		if _, err := strconv.ParseFloat(text, 64); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// An edge that starts while PostgreSQL is away waits for it, and is not ready
+// until then.
+func TestDatabaseAwayAtStart(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t, "", nil)
+	w := newWorld(t, db.url()).start(0)
+	db.kill()
+	edge := w.newEdge(db.url())
+	edge.start()
+	eventually(t, patience, "the edge answers", func() error {
+		c := client{addr: edge.addr}
+		defer c.close()
+		a, err := c.get("/healthz")
+		if err == nil && a.status != 200 {
+			err = fmt.Errorf("/healthz: %d", a.status)
+		}
+		return err
+	})
+	away := fullOr(time.Minute, 2*time.Second)
+	until := time.Now().Add(away)
+	for time.Now().Before(until) {
+		if edge.ready() {
+			t.Error("ready without a snapshot")
+		}
+		c := client{addr: edge.addr}
+		a, err := c.get("/v1/subject/flags?subject_id=" + steady + "0")
+		if err != nil || a.status != 503 || a.header.Get("Retry-After") == "" {
+			t.Errorf("flags without a snapshot: %v, status %d, Retry-After %q; want 503 with Retry-After", err, a.status, a.header.Get("Retry-After"))
+		}
+		c.close()
+		elapse(100 * time.Millisecond)
+	}
+	if edge.ended() {
+		t.Fatalf("the edge gave up: %s", edge.log.tail())
+	}
+	db.start()
+	took := edge.awaitReady(35 * time.Second)
+	w.read(2, 2*time.Millisecond, edge)
+	w.aChange()
+	elapse(200 * time.Millisecond)
+	w.finish()
+	measured(t, "PostgreSQL away at an edge's start", figures{"snapshot_file": false, "away_s": away, "ready_after_s": took})
+}
+
+// With a snapshot file it is ready at once, serves what it had, and says how old
+// that is.
+func TestDatabaseAwayAtStartWithSnapshotFile(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t, "", nil)
+	w := newWorld(t, db.url()).start(0)
+	file := filepath.Join(t.TempDir(), "snapshot")
+	edge := w.newEdge(db.url(), "FLAGGERY_SNAPSHOT_FILE="+file).run()
+	last := w.aChange()
+	w.synced(patience)
+	edge.terminate()
+	if _, err := os.Stat(file); err != nil {
+		t.Fatal(err)
+	}
+	db.kill()
+	edge.start()
+	took := edge.awaitReady(catchUp)
+	reads := w.read(4, 2*time.Millisecond, edge)
+	if err := serves(edge, last)(); err != nil {
+		t.Error(err)
+	}
+	w.tellsItsAge(fullOr(time.Minute, 2*time.Second))
+	w.noFailure("started from a file", reads.next())
+	db.start()
+	caughtUp := w.backInSync()
+	w.tellsNoAge()
+	w.finish()
+	measured(t, "PostgreSQL away at an edge's start", figures{"snapshot_file": true, "ready_after_s": took, "caught_up_s": caughtUp})
+}
+
+// The database is replaced by a backup of itself: the revision goes back. With
+// the new epoch that a restoration draws, and even where that was forgotten,
+// edges end up with what the database has now.
+func TestDatabaseRestored(t *testing.T) {
+	t.Parallel()
+	for _, drawn := range []bool{true, false} {
+		t.Run(fmt.Sprintf("epoch_drawn=%v", drawn), func(t *testing.T) {
+			t.Parallel()
+			db := newDatabase(t, "", nil)
+			w := newWorld(t, db.url()).start(1)
+			backup := filepath.Join(t.TempDir(), "backup")
+			db.stop()
+			db.copyTo(backup)
+			db.start()
+			w.load(30)
+			edge := w.edges[0]
+			before := w.synced(patience)
+			old := w.revision()
+
+			db.kill()
+			db.copyFrom(backup)
+			db.start()
+			began := time.Now()
+			if drawn {
+				mustExec(t, w.db, `UPDATE state SET epoch = gen_random_uuid()`)
+			}
+			if now := w.revision(); now >= old {
+				t.Fatalf("the backup is at revision %d, the database was at %d", now, old)
+			}
+			// The other history takes the same numbers for other changes.
+			w.load(20)
+			w.check = newChecker()
+			var now int64
+			eventually(t, 2*catchUp, "the edge serves the restored history", func() error {
+				now = w.revision()
+				c := client{addr: edge.addr}
+				defer c.close()
+				a, err := c.get("/v1/subject/flags?subject_id=" + steady + "0")
+				if err == nil && a.revision != now {
+					err = fmt.Errorf("serves revision %d, not %d", a.revision, now)
+				}
+				return err
+			})
+			took := time.Since(began)
+			w.read(2, time.Millisecond, edge)
+			elapse(500 * time.Millisecond)
+			answers := w.finish()
+			measured(t, "database restored from a backup", figures{
+				"epoch_drawn": drawn, "revisions_back": old - now, "synced_before_s": before,
+				"noticed_and_reloaded_s": took, "answers_checked": answers,
+			})
+		})
+	}
+}
+
+// load makes a number of random changes.
+func (w *world) load(n int) {
+	w.t.Helper()
+	c := client{addr: w.admins[0].addr, token: token, timeout: 5 * time.Second}
+	defer c.close()
+	for done := 0; done < n; {
+		method, target, body := randomWrite(w.random)
+		eventually(w.t, patience, "a write", func() error {
+			a, err := c.send(method, target, body)
+			if err != nil {
+				return err
+			}
+			if a.status >= 500 {
+				return errors.New(string(a.body))
+			}
+			if a.status < 300 {
+				done++
+			}
+			return nil
+		})
+	}
+}
