@@ -7,8 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
@@ -17,6 +22,7 @@ import (
 	"github.com/swaggest/swgui/v5emb"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
 )
 
 // newAPI sets huma up: its own pages are off, the only format is JSON.
@@ -40,18 +46,51 @@ func newAPI(e *echo.Echo, title, version string) huma.API {
 }
 
 // Handle adds an operation to the server and to its OpenAPI document. Input and
-// output are structs in the form that huma describes.
-func Handle[I, O any](s *Server, p Permission, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+// output are structs in the form that huma describes; codes are the problems that
+// the operation can answer beside the general ones.
+func Handle[I, O any](s *Server, p Permission, op huma.Operation, h func(context.Context, *I) (*O, error), codes ...model.Code) {
 	s.declare(p, op.Method, echoPath(op.Path))
+	codes = append(codes, model.ValidationFailed)
 	if p := s.permissions[route{op.Method, echoPath(op.Path)}]; p != Open {
 		op.Security = []map[string][]string{{"token": {string(p)}}}
-		op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
+		codes = append(codes, model.Unauthenticated, model.Forbidden)
 	}
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = MaxBody
 	}
+	if op.BodyReadTimeout == 0 {
+		op.BodyReadTimeout = requestTimeout
+	}
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
+	s.describeProblems(op.Responses, codes)
 	huma.Register(s.API, op, h)
 }
+
+// describeProblems documents which codes come with which status.
+func (s *Server) describeProblems(responses map[string]*huma.Response, codes []model.Code) {
+	registry := s.API.OpenAPI().Components.Schemas
+	schema := registry.Schema(reflect.TypeFor[problem](), true, "Problem")
+	registry.Map()["Problem"].Properties["code"].Enum = allCodes
+	content := map[string]*huma.MediaType{api.MediaProblem: {Schema: schema}}
+	for _, code := range codes {
+		status := strconv.Itoa(statusOf[code])
+		if r := responses[status]; r != nil {
+			r.Description += ", " + string(code)
+		} else {
+			responses[status] = &huma.Response{Description: string(code), Content: content}
+		}
+	}
+	responses["default"] = &huma.Response{Description: "Any other failure", Content: content}
+}
+
+var allCodes = func() (codes []any) {
+	for _, code := range slices.Sorted(maps.Keys(statusOf)) {
+		codes = append(codes, code)
+	}
+	return codes
+}()
 
 // echoPath writes /v1/things/{id} as /v1/things/:id.
 func echoPath(path string) string {
@@ -68,6 +107,9 @@ var jsonFormat = huma.Format{
 	Marshal: huma.DefaultJSONFormat.Marshal,
 	Unmarshal: func(data []byte, v any) error {
 		d := json.NewDecoder(bytes.NewReader(data))
+		if !utf8.Valid(data) {
+			return errors.New("must be UTF-8") // the decoder would change it silently
+		}
 		_, anything := v.(*any)
 		if !anything {
 			// huma validates floats first, then fills the handler's type: from here on

@@ -187,7 +187,26 @@ func (s *Server) readyz(c echo.Context) error {
 	return c.String(http.StatusOK, "ok\n")
 }
 
-type requestIDKey struct{}
+type (
+	requestIDKey struct{}
+	responseKey  struct{}
+)
+
+// Extend gives the request in ctx so much more time, from now on, to be read and
+// answered; d <= 0 takes the limit away. Without it a request has 10 seconds, and
+// one whose reading time is over counts as given up by its client.
+func Extend(ctx context.Context, d time.Duration) error {
+	w, ok := ctx.Value(responseKey{}).(http.ResponseWriter)
+	if !ok {
+		return nil // not from a server: nothing limits it
+	}
+	deadline := time.Time{}
+	if d > 0 {
+		deadline = time.Now().Add(d)
+	}
+	control := http.NewResponseController(w)
+	return errors.Join(control.SetReadDeadline(deadline), control.SetWriteDeadline(deadline))
+}
 
 // RequestID names the request in ctx: in the access log, in the answer's
 // X-Request-Id, in audit rows.
@@ -211,7 +230,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if !plain(id) {
 			id = rand.Text()
 		}
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
+		r = r.WithContext(context.WithValue(ctx, responseKey{}, http.ResponseWriter(c.Response())))
 		c.SetRequest(r)
 		c.Set(loggerKey, s.log)
 		header := c.Response().Header()
