@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Configuration is everything that resolution depends on but the subjects, at
@@ -36,7 +39,7 @@ type Feature struct {
 // Variant is one of the things that a feature can resolve to.
 type Variant struct {
 	Name    string
-	Payload json.RawMessage // any JSON value; nil for none
+	Payload json.RawMessage `json:",omitempty"` // any JSON value; nil for none
 }
 
 // Disabling reports whether v is the reserved variant that switches its feature
@@ -153,8 +156,39 @@ func CheckPayload(payload json.RawMessage) error {
 	if len(payload) > MaxPayloadSize {
 		return errors.New("must have at most 64 KiB")
 	}
-	if len(payload) > 0 && !json.Valid(payload) {
-		return errors.New("must be valid JSON")
+	if len(payload) > 0 && (!json.Valid(payload) || !utf8.Valid(payload)) {
+		return errors.New("must be valid JSON in UTF-8")
+	}
+	return nil
+}
+
+// CheckDescription says what is wrong with the description of a feature: it may
+// have several lines.
+func CheckDescription(text string) error {
+	if len(text) > MaxDescriptionLength {
+		return fmt.Errorf("must have at most %d bytes, has %d", MaxDescriptionLength, len(text))
+	}
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return errors.New("must be valid UTF-8 without NUL")
+	}
+	return nil
+}
+
+// CheckTags says what is wrong with the tags of a feature. Their order is kept.
+func CheckTags(tags []string) error {
+	if len(tags) > MaxTags {
+		return fmt.Errorf("must be at most %d, are %d", MaxTags, len(tags))
+	}
+	for i, tag := range tags {
+		if slices.Contains(tags[:i], tag) {
+			return fmt.Errorf("must differ, %q is there twice", tag)
+		}
+		if len(tag) > MaxNameLength {
+			return fmt.Errorf("must have at most %d bytes each, %q has %d", MaxNameLength, tag, len(tag))
+		}
+		if err := CheckSubjectID(tag); err != nil { // the same alphabet
+			return fmt.Errorf("%q %w", tag, err)
+		}
 	}
 	return nil
 }
