@@ -34,94 +34,9 @@ func (w *Writer) Prune(ctx context.Context, olderThan time.Duration) error {
 	return errors.ErrUnsupported
 }
 
-// IncreaseBuckets …
-func (w *Writer) IncreaseBuckets(ctx context.Context, amount int, opts ...Option) (Result[api.BucketIDs], error) {
-	return Result[api.BucketIDs]{}, errors.ErrUnsupported
-}
-
-// AddSubject …
-func (w *Writer) AddSubject(ctx context.Context, create api.CreateSubject, opts ...Option) (Result[api.Subject], error) {
-	return Result[api.Subject]{}, errors.ErrUnsupported
-}
-
-// SetSubjectWeight …
-func (w *Writer) SetSubjectWeight(ctx context.Context, id string, weight int64, opts ...Option) (Result[api.Subject], error) {
-	return Result[api.Subject]{}, errors.ErrUnsupported
-}
-
-// DeleteSubject …
-func (w *Writer) DeleteSubject(ctx context.Context, id string, opts ...Option) (Result[api.Subject], error) {
-	return Result[api.Subject]{}, errors.ErrUnsupported
-}
-
 // ImportSubjects …
 func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...Option) (Result[api.Imported], error) {
 	return Result[api.Imported]{}, errors.ErrUnsupported
-}
-
-// AddFeature …
-func (w *Writer) AddFeature(ctx context.Context, create api.CreateFeature, opts ...Option) (Result[api.Feature], error) {
-	return Result[api.Feature]{}, errors.ErrUnsupported
-}
-
-// PatchFeature …
-func (w *Writer) PatchFeature(ctx context.Context, name string, patch api.PatchFeature, opts ...Option) (Result[api.Feature], error) {
-	return Result[api.Feature]{}, errors.ErrUnsupported
-}
-
-// DeleteFeature …
-func (w *Writer) DeleteFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
-	return Result[api.Feature]{}, errors.ErrUnsupported
-}
-
-// AddVariant …
-func (w *Writer) AddVariant(ctx context.Context, feature string, create api.CreateVariant, opts ...Option) (Result[api.Variant], error) {
-	return Result[api.Variant]{}, errors.ErrUnsupported
-}
-
-// AddDisablingVariant …
-func (w *Writer) AddDisablingVariant(ctx context.Context, feature string, create api.CreateDisablingVariant, opts ...Option) (Result[api.Variant], error) {
-	return Result[api.Variant]{}, errors.ErrUnsupported
-}
-
-// PatchVariant …
-func (w *Writer) PatchVariant(ctx context.Context, feature, variant string, patch api.PatchVariant, opts ...Option) (Result[api.Variant], error) {
-	return Result[api.Variant]{}, errors.ErrUnsupported
-}
-
-// DeleteVariant …
-func (w *Writer) DeleteVariant(ctx context.Context, feature, variant string, opts ...Option) (Result[api.Variant], error) {
-	return Result[api.Variant]{}, errors.ErrUnsupported
-}
-
-// SetDefaultVariant …
-func (w *Writer) SetDefaultVariant(ctx context.Context, feature, variant string, opts ...Option) (Result[api.VariantReference], error) {
-	return Result[api.VariantReference]{}, errors.ErrUnsupported
-}
-
-// DeleteDefaultVariant …
-func (w *Writer) DeleteDefaultVariant(ctx context.Context, feature string, opts ...Option) (Result[api.VariantReference], error) {
-	return Result[api.VariantReference]{}, errors.ErrUnsupported
-}
-
-// AddRollout …
-func (w *Writer) AddRollout(ctx context.Context, feature, variant string, opts ...Option) (Result[api.Rollout], error) {
-	return Result[api.Rollout]{}, errors.ErrUnsupported
-}
-
-// PatchRollout …
-func (w *Writer) PatchRollout(ctx context.Context, feature string, patch api.PatchRollout, opts ...Option) (Result[api.Rollout], error) {
-	return Result[api.Rollout]{}, errors.ErrUnsupported
-}
-
-// SetRolloutProportion …
-func (w *Writer) SetRolloutProportion(ctx context.Context, feature string, proportion float64, opts ...Option) (Result[api.Rollout], error) {
-	return Result[api.Rollout]{}, errors.ErrUnsupported
-}
-
-// DeleteRollout …
-func (w *Writer) DeleteRollout(ctx context.Context, feature string, opts ...Option) (Result[api.Rollout], error) {
-	return Result[api.Rollout]{}, errors.ErrUnsupported
 }
 
 // AddABTest …
@@ -174,21 +89,6 @@ func (w *Writer) DeleteGroupOverride(ctx context.Context, group, feature string,
 	return Result[api.VariantReference]{}, errors.ErrUnsupported
 }
 
-// Buckets …
-func (w *Writer) Buckets(ctx context.Context, page Page) (Result[api.Page[api.Bucket]], error) {
-	return Result[api.Page[api.Bucket]]{}, errors.ErrUnsupported
-}
-
-// Subjects …
-func (w *Writer) Subjects(ctx context.Context, prefix string, page Page) (Result[api.Page[api.Subject]], error) {
-	return Result[api.Page[api.Subject]]{}, errors.ErrUnsupported
-}
-
-// Features …
-func (w *Writer) Features(ctx context.Context, page Page) (Result[api.Page[api.Feature]], error) {
-	return Result[api.Page[api.Feature]]{}, errors.ErrUnsupported
-}
-
 // ABTests …
 func (w *Writer) ABTests(ctx context.Context, state model.TestState, page Page) (Result[api.Page[api.ABTest]], error) {
 	return Result[api.Page[api.ABTest]]{}, errors.ErrUnsupported
@@ -207,21 +107,6 @@ func (w *Writer) Members(ctx context.Context, group string, page Page) (Result[a
 // Audit …
 func (w *Writer) Audit(ctx context.Context, filter AuditFilter, page Page) (Result[api.Page[api.AuditEntry]], error) {
 	return Result[api.Page[api.AuditEntry]]{}, errors.ErrUnsupported
-}
-
-// Subject …
-func (w *Writer) Subject(ctx context.Context, id string) (Result[api.Subject], error) {
-	return Result[api.Subject]{}, errors.ErrUnsupported
-}
-
-// Feature …
-func (w *Writer) Feature(ctx context.Context, name string) (Result[api.Feature], error) {
-	return Result[api.Feature]{}, errors.ErrUnsupported
-}
-
-// Rollout …
-func (w *Writer) Rollout(ctx context.Context, feature string) (Result[api.Rollout], error) {
-	return Result[api.Rollout]{}, errors.ErrUnsupported
 }
 
 // ABTest …

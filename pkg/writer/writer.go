@@ -80,13 +80,13 @@ func DryRun() Option { return func(o *options) { o.dryRun = true } }
 func IfMatch(version int64) Option { return func(o *options) { o.ifMatch = &version } }
 
 // By names who writes, for the audit. Without it, it is "library".
-func By(actor string) Option { return func(o *options) { o.actor = actor } }
+func By(actor string) Option { return func(o *options) { o.actor = clean(actor) } }
 
 // Request notes the id of the HTTP request in the audit.
-func Request(id string) Option { return func(o *options) { o.requestID = id } }
+func Request(id string) Option { return func(o *options) { o.requestID = clean(id) } }
 
 // Comment notes why in the audit.
-func Comment(text string) Option { return func(o *options) { o.comment = text } }
+func Comment(text string) Option { return func(o *options) { o.comment = clean(text) } }
 
 // Page selects a part of a list: at most Limit items (1 to 1000, 0 for 100) of
 // those that come after the key After.

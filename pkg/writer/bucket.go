@@ -1,0 +1,109 @@
+package writer
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/bucketing"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+// IncreaseBuckets adds buckets, whose ids count up. Rollouts and tests take
+// their share of the new ones at once; also tests that have ended, so that in
+// every test each bucket is in exactly one group.
+func (w *Writer) IncreaseBuckets(ctx context.Context, amount int, opts ...Option) (Result[api.BucketIDs], error) {
+	var f model.Faults
+	if amount < 1 || amount > model.MaxBuckets {
+		f.Addf("body.amount", "must be between 1 and %d, is %d", model.MaxBuckets, amount)
+	}
+	if err := f.Err(); err != nil {
+		return Result[api.BucketIDs]{}, err
+	}
+	return write(ctx, w, configuration, opts, func(c *change) (ids api.BucketIDs, err error) {
+		if err := c.match(0); err != nil {
+			return ids, err
+		}
+		config, err := postgres.LoadConfiguration(ctx, c.Tx)
+		if err != nil {
+			return ids, err
+		}
+		last := config.Buckets + amount
+		if last > model.MaxBuckets {
+			f.Addf("body.amount", "there are %d buckets, and may be at most %d", config.Buckets, model.MaxBuckets)
+			return ids, f.Err()
+		}
+		for id := config.Buckets + 1; id <= last; id++ {
+			ids.BucketIDs = append(ids.BucketIDs, model.BucketID(id))
+		}
+		if err := c.InsertBuckets(ctx, ids.BucketIDs[0], model.BucketID(last)); err != nil {
+			return ids, err
+		}
+		if err := c.joinRollouts(ctx, config.Features, ids.BucketIDs); err != nil {
+			return ids, err
+		}
+		if err := c.joinTests(ctx, config.Tests, ids.BucketIDs); err != nil {
+			return ids, err
+		}
+		return ids, c.note(created, "buckets", map[string]int{"buckets": config.Buckets}, map[string]int{"buckets": last})
+	})
+}
+
+func (c *change) joinRollouts(ctx context.Context, features []model.Feature, added []model.BucketID) error {
+	var a postgres.Assignments
+	for _, f := range features {
+		if r := f.Rollout; r != nil {
+			if joined := bucketing.Join(r.Salt, r.Buckets, added, r.Proportion); len(joined) > len(r.Buckets) {
+				a.Add(f.Name, joined)
+			}
+		}
+	}
+	return c.UpdateRolloutBuckets(ctx, a)
+}
+
+func (c *change) joinTests(ctx context.Context, tests []model.ABTest, added []model.BucketID) error {
+	for _, t := range tests {
+		var (
+			groups      [][]model.BucketID
+			proportions []float64
+			a           postgres.Assignments
+		)
+		for _, g := range t.Groups {
+			groups, proportions = append(groups, g.Buckets), append(proportions, g.Proportion)
+		}
+		for i, joined := range bucketing.JoinSplit(t.Salt, groups, added, proportions) {
+			a.Add(t.Groups[i].Name, joined)
+		}
+		if err := c.UpdateABTestBuckets(ctx, t.Name, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Buckets lists the buckets in id order.
+func (w *Writer) Buckets(ctx context.Context, page Page) (Result[api.Page[api.Bucket]], error) {
+	after := 0
+	if page.After != "" {
+		var err error
+		if after, err = strconv.Atoi(page.After); err != nil || after < 1 || after > model.MaxBuckets {
+			return Result[api.Page[api.Bucket]]{}, model.Faults{{Location: "query.after", Message: "must be the id of a bucket"}}.Err()
+		}
+	}
+	return list(ctx, w, page, func(b api.Bucket) string { return strconv.Itoa(int(b.ID)) },
+		func(tx *postgres.Tx, limit int) ([]model.Bucket, error) {
+			return tx.BucketsAfter(ctx, model.BucketID(after), limit)
+		}, each(func(b model.Bucket) api.Bucket { return api.Bucket(b) }))
+}
+
+// each forms items one by one.
+func each[S, T any](form func(S) T) func(*postgres.Tx, []S) ([]T, error) {
+	return func(_ *postgres.Tx, items []S) ([]T, error) {
+		formed := make([]T, len(items))
+		for i, item := range items {
+			formed[i] = form(item)
+		}
+		return formed, nil
+	}
+}
