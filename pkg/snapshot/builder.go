@@ -77,7 +77,7 @@ func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 		if base != nil {
 			now = max(now, base.generation.epoch.Load().from)
 		}
-		next.generation = newGeneration(resolver, u.Configuration.Buckets, len(b.classes.list), b.counts, now)
+		next.generation = newGeneration(resolver, u.Configuration, len(b.classes.list), b.counts, now)
 	}
 	if u.Full || u.Subjects != nil {
 		var err error

@@ -34,15 +34,21 @@ func (c *classes) intern(bucket model.BucketID, groups []model.GroupID) ClassID 
 	if len(groups) == 0 {
 		return c.plain[bucket]
 	}
+	key := c.keyOf(bucket, groups)
+	id, ok := c.ids[string(key)]
+	if !ok {
+		c.list = append(c.list, model.Class{Bucket: bucket, Groups: slices.Clone(groups)})
+		id = ClassID(len(c.list) - 1)
+		c.ids[string(key)] = id
+	}
+	return id
+}
+
+// keyOf is a class as text for ids, valid until the next call.
+func (c *classes) keyOf(bucket model.BucketID, groups []model.GroupID) []byte {
 	c.key = binary.LittleEndian.AppendUint32(c.key[:0], uint32(bucket))
 	for _, g := range groups {
 		c.key = binary.LittleEndian.AppendUint32(c.key, uint32(g))
 	}
-	id, ok := c.ids[string(c.key)]
-	if !ok {
-		c.list = append(c.list, model.Class{Bucket: bucket, Groups: slices.Clone(groups)})
-		id = ClassID(len(c.list) - 1)
-		c.ids[string(c.key)] = id
-	}
-	return id
+	return c.key
 }

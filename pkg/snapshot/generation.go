@@ -7,16 +7,18 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/evaluation"
+	"github.com/flaggery/flaggery/pkg/model"
 )
 
 // generation is one configuration and the answers made from it. Snapshots that
 // differ only in their subjects share it.
 type generation struct {
-	resolver *evaluation.Resolver
-	buckets  int
-	counts   *Counts
-	classes  int // how many there were when it began
-	epoch    atomic.Pointer[epoch]
+	configuration *model.Configuration // for the snapshot file
+	resolver      *evaluation.Resolver // the same, compiled
+	buckets       int
+	counts        *Counts
+	classes       int // how many there were when it began
+	epoch         atomic.Pointer[epoch]
 
 	mu      sync.Mutex // for moving on to the next epoch
 	retired bool       // guarded by mu
@@ -29,8 +31,8 @@ type epoch struct {
 	*bodySet
 }
 
-func newGeneration(resolver *evaluation.Resolver, buckets, classes int, counts *Counts, now int64) *generation {
-	g := &generation{resolver: resolver, buckets: buckets, classes: classes, counts: counts}
+func newGeneration(resolver *evaluation.Resolver, c *model.Configuration, classes int, counts *Counts, now int64) *generation {
+	g := &generation{configuration: c, resolver: resolver, buckets: c.Buckets, classes: classes, counts: counts}
 	g.epoch.Store(g.newEpoch(now))
 	return g
 }

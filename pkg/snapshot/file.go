@@ -1,0 +1,337 @@
+package snapshot
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/evaluation"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// The snapshot file, all numbers little-endian (docs/snapshot-file.md says the
+// same to people):
+//
+//	magic          8 bytes, "FLAGGERY"
+//	version        uint32
+//	header         uint32 length, then JSON: fileHeader
+//	collided       for each: uint32 length, id, uint32 class
+//	shards         for each: uint32 used, uint32 capacity, capacity × 12 bytes
+//	SHA-256        of all that comes before it
+//
+// Ids are not in it, but for collided ones: the key of their hash is.
+const (
+	fileMagic   = "FLAGGERY"
+	fileVersion = 1
+	entrySize   = 12
+	// previousSuffix is added to the name of the file that the last write replaced.
+	previousSuffix = ".previous"
+)
+
+type fileHeader struct {
+	Position      model.Position
+	Saved         time.Time // on the clock of the machine that wrote
+	Key           [2]uint64
+	Subjects      int
+	Collided      int
+	Shards        int
+	Classes       []model.Class // by ClassID
+	Plain         []ClassID     // by bucket
+	Configuration *model.Configuration
+}
+
+// WriteFile writes a snapshot so that a crash at any moment leaves a whole file
+// under path: beside it, flushed, then renamed. The file that was there before is
+// kept with the suffix ".previous".
+func WriteFile(path string, s *Snapshot) (err error) {
+	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600: it holds the key
+	if err != nil {
+		return fmt.Errorf("write the snapshot file: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write the snapshot file: %w", err)
+			_ = temporary.Close()
+			_ = os.Remove(temporary.Name()) // or a full disk stays full
+		}
+	}()
+	if err := s.encode(temporary); err != nil {
+		return err
+	}
+	if err := temporary.Sync(); err != nil {
+		return err
+	}
+	if err := temporary.Close(); err != nil {
+		return err
+	}
+	// A link, not a rename: path names a whole file at every moment.
+	_ = os.Remove(path + previousSuffix)
+	if err := os.Link(path, path+previousSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(temporary.Name(), path); err != nil {
+		return err
+	}
+	directory, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
+}
+
+func (s *Snapshot) encode(to io.Writer) error {
+	sum := sha256.New()
+	w := bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<20)
+	var header bytes.Buffer
+	encoder := json.NewEncoder(&header)
+	encoder.SetEscapeHTML(false) // payloads stay as they were sent
+	if err := encoder.Encode(fileHeader{
+		Position: s.Position, Saved: time.Now().UTC(), Key: [2]uint64{s.index.k0, s.index.k1},
+		Subjects: s.index.count, Collided: len(s.index.collided), Shards: len(s.index.shards),
+		Classes: s.classes, Plain: s.plain, Configuration: s.generation.configuration,
+	}); err != nil {
+		return err
+	}
+	var scratch []byte
+	put := func(b []byte) { _, _ = w.Write(b) } // bufio keeps the first error for Flush
+	number := func(n int) { scratch = binary.LittleEndian.AppendUint32(scratch[:0], uint32(n)); put(scratch) }
+	put([]byte(fileMagic))
+	number(fileVersion)
+	number(header.Len())
+	put(header.Bytes())
+	for id, class := range s.index.collided {
+		number(len(id))
+		put([]byte(id))
+		number(int(class))
+	}
+	for i := range s.index.shards {
+		shard := &s.index.shards[i]
+		number(shard.used)
+		number(len(shard.entries))
+		scratch = scratch[:0]
+		for _, e := range shard.entries {
+			scratch = binary.LittleEndian.AppendUint32(scratch, e.low)
+			scratch = binary.LittleEndian.AppendUint32(scratch, e.high)
+			scratch = binary.LittleEndian.AppendUint32(scratch, uint32(e.class))
+		}
+		put(scratch)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := to.Write(sum.Sum(nil))
+	return err
+}
+
+// ReadFile is the snapshot that WriteFile wrote, and when. It must be the first
+// one of the Builder, which goes on from it. Where the file is damaged or of a
+// newer version, the previous one is tried; the error then says what was wrong
+// with either. A file that does not exist is [fs.ErrNotExist].
+func (b *Builder) ReadFile(path string, now time.Time) (*Snapshot, time.Time, error) {
+	s, saved, err := b.readFile(path, now)
+	if err == nil {
+		return s, saved, nil
+	}
+	s, saved, errPrevious := b.readFile(path+previousSuffix, now)
+	if errPrevious == nil {
+		return s, saved, nil
+	}
+	if errors.Is(errPrevious, fs.ErrNotExist) {
+		return nil, time.Time{}, err
+	}
+	return nil, time.Time{}, errors.Join(err, errPrevious)
+}
+
+func (b *Builder) readFile(path string, now time.Time) (_ *Snapshot, _ time.Time, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("read the snapshot file %s: %w", path, err)
+		}
+	}()
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	info, err := file.Stat()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return b.decode(file, info.Size(), now)
+}
+
+// verify checks the sum at the end, before anything that comes before it is
+// believed.
+func verify(file io.ReaderAt, size int64) error {
+	body := size - sha256.Size
+	if body < int64(len(fileMagic)) {
+		return errors.New("it is too short")
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(file, 0, body)); err != nil {
+		return err
+	}
+	want := make([]byte, sha256.Size)
+	if _, err := file.ReadAt(want, body); err != nil {
+		return err
+	}
+	if !bytes.Equal(sum.Sum(nil), want) {
+		return errors.New("it is damaged: its checksum does not match")
+	}
+	return nil
+}
+
+// fileReader reads numbers and bytes of which there cannot be more than the file
+// has, and keeps the first error.
+type fileReader struct {
+	*bufio.Reader
+	left    int64
+	err     error
+	scratch []byte
+}
+
+// bytes are the next n, valid until the next call.
+func (r *fileReader) bytes(n int64) []byte {
+	if r.err == nil && (n < 0 || n > r.left) {
+		r.err = io.ErrUnexpectedEOF
+	}
+	if r.err != nil {
+		return nil
+	}
+	r.left -= n
+	if int64(cap(r.scratch)) < n {
+		r.scratch = make([]byte, n)
+	}
+	r.scratch = r.scratch[:n]
+	_, r.err = io.ReadFull(r.Reader, r.scratch)
+	return r.scratch
+}
+
+func (r *fileReader) number() int {
+	b := r.bytes(4)
+	if r.err != nil {
+		return 0
+	}
+	return int(binary.LittleEndian.Uint32(b))
+}
+
+func (b *Builder) decode(file io.ReaderAt, size int64, now time.Time) (*Snapshot, time.Time, error) {
+	if err := verify(file, size); err != nil {
+		return nil, time.Time{}, err
+	}
+	body := io.NewSectionReader(file, 0, size-sha256.Size)
+	r := &fileReader{Reader: bufio.NewReaderSize(body, 1<<20), left: body.Size()}
+	if magic := r.bytes(int64(len(fileMagic))); string(magic) != fileMagic {
+		return nil, time.Time{}, errors.New("it is no snapshot file")
+	}
+	if version := r.number(); r.err == nil && version != fileVersion {
+		return nil, time.Time{}, fmt.Errorf("it has version %d of the format, this program reads %d", version, fileVersion)
+	}
+	var header fileHeader
+	text := r.bytes(int64(r.number()))
+	if r.err != nil {
+		return nil, time.Time{}, r.err
+	}
+	if err := json.Unmarshal(text, &header); err != nil {
+		return nil, time.Time{}, fmt.Errorf("its header is damaged: %w", err)
+	}
+	ix, err := r.index(&header)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	s, err := b.restore(&header, ix, now)
+	return s, header.Saved, err
+}
+
+func (r *fileReader) index(header *fileHeader) (*index, error) {
+	if r.left < int64(header.Shards)*8 || header.Shards < 1 || header.Shards > maxShards {
+		return nil, fmt.Errorf("it names %d shards", header.Shards)
+	}
+	ix := &index{
+		k0: header.Key[0], k1: header.Key[1], mask: ^uint64(0),
+		shards: make([]shard, header.Shards), count: header.Subjects,
+	}
+	for range header.Collided {
+		id := string(r.bytes(int64(r.number())))
+		class := ClassID(r.number())
+		if r.err != nil {
+			return nil, r.err
+		}
+		if ix.collided == nil {
+			ix.collided = make(map[string]ClassID)
+		}
+		ix.collided[id] = class
+	}
+	entries := len(ix.collided)
+	for i := range ix.shards {
+		s := &ix.shards[i]
+		s.used = r.number()
+		capacity := r.number()
+		raw := r.bytes(int64(capacity) * entrySize)
+		if r.err != nil {
+			return nil, r.err
+		}
+		used := 0
+		s.entries = make([]entry, capacity)
+		for j := range s.entries {
+			e := raw[j*entrySize:]
+			s.entries[j] = entry{
+				binary.LittleEndian.Uint32(e), binary.LittleEndian.Uint32(e[4:]), ClassID(binary.LittleEndian.Uint32(e[8:])),
+			}
+			if class := s.entries[j].class; class != 0 {
+				used++
+				if int(class) >= len(header.Classes) {
+					return nil, fmt.Errorf("a subject has class %d of %d", class, len(header.Classes))
+				}
+			}
+		}
+		// A probe ends at a free place: without one it would never.
+		if used != s.used || used >= capacity {
+			return nil, fmt.Errorf("a shard of %d entries has %d used, it says %d", capacity, used, s.used)
+		}
+		entries += used
+	}
+	if entries != ix.count || r.left != 0 {
+		return nil, fmt.Errorf("it has %d subjects and says %d, with %d bytes to spare", entries, ix.count, r.left)
+	}
+	return ix, nil
+}
+
+// restore takes over what a file says as what this Builder made last.
+func (b *Builder) restore(header *fileHeader, ix *index, now time.Time) (*Snapshot, error) {
+	if header.Configuration == nil {
+		return nil, errors.New("it has no configuration")
+	}
+	resolver, err := evaluation.Compile(header.Configuration)
+	if err != nil {
+		return nil, fmt.Errorf("its configuration contradicts itself: %w", err)
+	}
+	classes := newClasses()
+	if classes.list, classes.plain = header.Classes, header.Plain; len(classes.plain) <= header.Configuration.Buckets {
+		return nil, fmt.Errorf("it has classes for %d of %d buckets", len(classes.plain)-1, header.Configuration.Buckets)
+	}
+	for id, class := range classes.list {
+		if len(class.Groups) > 0 {
+			classes.ids[string(classes.keyOf(class.Bucket, class.Groups))] = ClassID(id)
+		}
+	}
+	for _, class := range classes.plain {
+		if class == 0 || int(class) >= len(classes.list) {
+			return nil, fmt.Errorf("a bucket has class %d of %d", class, len(classes.list))
+		}
+	}
+	b.classes = classes
+	return &Snapshot{
+		Position: header.Position, index: ix, classes: classes.list, plain: classes.plain, unknown: b.unknown,
+		generation: newGeneration(resolver, header.Configuration, len(classes.list), b.counts, now.UnixNano()),
+	}, nil
+}

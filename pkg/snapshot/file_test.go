@@ -1,0 +1,238 @@
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// TestFileHoldsAll writes random snapshots, reads them into another builder as
+// after a restart, and goes on with changes and reloads from there.
+func TestFileHoldsAll(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	rapid.Check(t, func(t *rapid.T) {
+		w := &world{model.Position{Epoch: "e", Revision: 1, At: noon}, drawConfiguration(t, 5), map[string]model.Class{}}
+		b := NewBuilder(NewKey(), Reject, NewCounts())
+		s := must(t, b, nil, w.load(noon))
+		s = must(t, b, s, w.change(t, noon))
+		if rapid.Bool().Draw(t, "collisions") {
+			weak := *s.index
+			weak.collided = map[string]ClassID{"collided": s.plain[1]}
+			weak.count++
+			w.subjects["collided"] = model.Class{Bucket: 1}
+			s.index = &weak
+		}
+		if err := WriteFile(path, s); err != nil {
+			t.Fatal(err)
+		}
+		b = NewBuilder(NewKey(), Reject, NewCounts())
+		s, saved, err := b.ReadFile(path, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if saved.IsZero() {
+			t.Fatal("the file does not say when it was written")
+		}
+		w.check(t, s, noon)
+		if w.subjects["collided"].Bucket != 0 && s.Class("collided") != s.plain[1] {
+			t.Fatal("a collided subject is lost")
+		}
+		for range 3 {
+			s = must(t, b, s, w.change(t, noon))
+			w.check(t, s, noon)
+		}
+		s = must(t, b, s, w.load(noon))
+		w.check(t, s, noon)
+	})
+}
+
+func must(t *rapid.T, b *Builder, base *Snapshot, u *model.Update) *Snapshot {
+	s, err := b.Apply(base, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// writeWorld writes a small snapshot and returns the file's bytes.
+func writeWorld(t testing.TB, path string, revision int64, subjects int) []byte {
+	t.Helper()
+	w := plainWorld(revision, "A", subjects)
+	if err := WriteFile(path, mustApply(t, NewBuilder(NewKey(), Reject, NewCounts()), nil, w.load(noon))); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func read(raw []byte) (*Snapshot, error) {
+	s, _, err := NewBuilder(Key{}, Reject, NewCounts()).decode(bytes.NewReader(raw), int64(len(raw)), noon)
+	return s, err
+}
+
+func TestDamagedFilesAreRefused(t *testing.T) {
+	raw := writeWorld(t, filepath.Join(t.TempDir(), "snapshot"), 1, 20)
+	for n := range raw {
+		if _, err := read(raw[:n]); err == nil {
+			t.Fatalf("a file cut at byte %d of %d is read", n, len(raw))
+		}
+	}
+	for n := range raw {
+		for bit := range 8 {
+			raw[n] ^= 1 << bit
+			if _, err := read(raw); err == nil {
+				t.Fatalf("a file with bit %d of byte %d flipped is read", bit, n)
+			}
+			raw[n] ^= 1 << bit
+		}
+	}
+	if _, err := read(raw); err != nil {
+		t.Fatalf("the sound file is refused: %v", err)
+	}
+	if _, err := read(append(raw, 0)); err == nil {
+		t.Error("a file with a byte too many is read")
+	}
+}
+
+// resum gives damaged bytes a checksum that fits, so that what reads them is
+// tested by itself.
+func resum(raw []byte) []byte {
+	body := raw[:len(raw)-sha256.Size]
+	sum := sha256.Sum256(body)
+	return append(body, sum[:]...)
+}
+
+func TestNewerVersionIsRefused(t *testing.T) {
+	raw := writeWorld(t, filepath.Join(t.TempDir(), "snapshot"), 1, 20)
+	binary.LittleEndian.PutUint32(raw[len(fileMagic):], fileVersion+1)
+	if _, err := read(resum(raw)); err == nil || !strings.Contains(err.Error(), "version 2") {
+		t.Errorf("error %v, want one that names version 2", err)
+	}
+}
+
+func TestPreviousFileStandsIn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	writeWorld(t, path, 1, 20)
+	writeWorld(t, path, 2, 20)
+	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := NewBuilder(NewKey(), Reject, NewCounts())
+	s, _, err := b.ReadFile(path, noon)
+	if err != nil || s.Revision != 1 {
+		t.Fatalf("snapshot %v, error %v; want the previous one, of revision 1", s, err)
+	}
+	if err := os.WriteFile(path+previousSuffix, []byte("rubbish too"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.ReadFile(path, noon); err == nil || !strings.Contains(err.Error(), previousSuffix) {
+		t.Errorf("error %v, want one that tells of both files", err)
+	}
+}
+
+func TestNoFile(t *testing.T) {
+	_, _, err := NewBuilder(NewKey(), Reject, NewCounts()).ReadFile(filepath.Join(t.TempDir(), "none"), noon)
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestFailedWriteLeavesTheFileAndNothingElse(t *testing.T) {
+	directory := t.TempDir()
+	path := filepath.Join(directory, "snapshot")
+	raw := writeWorld(t, path, 1, 20)
+	w := plainWorld(2, "A", 20)
+	s := mustApply(t, NewBuilder(NewKey(), Reject, NewCounts()), nil, w.load(noon))
+	s.generation.configuration = &model.Configuration{Features: []model.Feature{{
+		Variants: []model.Variant{{Payload: []byte("{")}}, // cannot be encoded, so the write fails in the middle
+	}}}
+	if err := WriteFile(path, s); err == nil {
+		t.Fatal("the write does not fail")
+	}
+	files, err := os.ReadDir(directory)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files %v, error %v; want the old one alone", files, err)
+	}
+	if now, err := os.ReadFile(path); err != nil || string(now) != string(raw) {
+		t.Errorf("the old file changed (%v)", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v; the key in the file is for its owner alone", info.Mode(), err)
+	}
+}
+
+// TestRandomDamage overwrites stretches of a large file.
+func TestRandomDamage(t *testing.T) {
+	t.Parallel()
+	raw := writeWorld(t, filepath.Join(t.TempDir(), "snapshot"), 1, 50_000)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	damages := 10_000
+	if testing.Short() {
+		damages = 50
+	}
+	damaged := make([]byte, len(raw))
+	for range damages {
+		copy(damaged, raw)
+		at := random.IntN(len(raw))
+		for i := at; i < min(at+1+random.IntN(64), len(raw)); i++ {
+			damaged[i] ^= byte(1 + random.IntN(255))
+		}
+		if _, err := read(damaged); err == nil {
+			t.Fatalf("a file damaged from byte %d on is read", at)
+		}
+	}
+}
+
+// FuzzReadFile gives any bytes a checksum that fits: what reads them must
+// refuse or accept, without panicking or asking for more memory than they have.
+func FuzzReadFile(f *testing.F) {
+	raw := writeWorld(f, filepath.Join(f.TempDir(), "snapshot"), 1, 20)
+	f.Add(raw[:len(raw)-sha256.Size])
+	f.Add([]byte(fileMagic + "\x01\x00\x00\x00\x02\x00\x00\x00{}"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		sum := sha256.Sum256(body)
+		s, err := read(append(body[:len(body):len(body)], sum[:]...))
+		if err == nil {
+			s.Class("42")
+			s.Body(s.plain[0], noon)
+		}
+	})
+}
+
+func BenchmarkFile(b *testing.B) {
+	const subjects = 1_000_000
+	path := filepath.Join(b.TempDir(), "snapshot")
+	s := mustApply(b, NewBuilder(NewKey(), Reject, NewCounts()), nil, largeUpdate(subjects))
+	b.Run("write", func(b *testing.B) {
+		for b.Loop() {
+			if err := WriteFile(path, s); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(subjects*float64(b.N)/b.Elapsed().Seconds(), "subjects/s")
+	})
+	b.Run("read", func(b *testing.B) {
+		for b.Loop() {
+			if _, _, err := NewBuilder(NewKey(), Reject, NewCounts()).ReadFile(path, noon); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(subjects*float64(b.N)/b.Elapsed().Seconds(), "subjects/s")
+	})
+}
