@@ -35,11 +35,13 @@ func newNetwork(t *testing.T) *network {
 	name := func(of string) string { return fmt.Sprintf("flt%d%s", id, of) } // interfaces have short names
 	net := func(third, fourth int) string { return fmt.Sprintf("10.%d.%d.%d", id, third, fourth) }
 	n := &network{t: t, edge: name("e"), router: name("r"), database: net(1, 1), clients: net(2, 2)}
-	t.Cleanup(func() {
+	remove := func() {
 		for _, s := range []string{"netns del " + n.edge, "netns del " + n.router, "link del " + name("a"), "link del " + name("f")} {
 			_ = ip(s) // one of them takes the next with it
 		}
-	})
+	}
+	remove() // what a killed run left behind
+	t.Cleanup(remove)
 	for _, s := range []string{
 		"netns add " + n.edge, "netns add " + n.router,
 		"link add " + name("a") + " type veth peer name " + name("b"), "link set " + name("b") + " netns " + n.router,

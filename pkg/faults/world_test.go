@@ -225,7 +225,11 @@ func (w *world) finish() int {
 	if last, acked := w.revision(), w.acked.Load(); acked > last {
 		w.t.Errorf("revision %d was acknowledged, the database is at %d", acked, last)
 	}
-	return w.check.verify(w.t, w.db)
+	answers, faults := w.check.verify(w.t, w.db)
+	for _, fault := range faults {
+		w.t.Error(fault)
+	}
+	return answers
 }
 
 // halt ends all load.
