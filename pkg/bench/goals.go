@@ -1,0 +1,26 @@
+package main
+
+import "context"
+
+// goal is a row of BENCHMARKS.md, or more where it names more than one figure.
+type goal struct {
+	name    string // for -only
+	what    string
+	measure func(l *lab, ctx context.Context) ([]figure, error)
+}
+
+// goals in the order of the table.
+var goals = []goal{
+	{"get", "`GET /v1/subject/flags`, 20 features, metrics on", (*lab).measureGet},
+	{"conditional", "the same, with `If-None-Match`", (*lab).measureConditional},
+	{"features", "growth with features", (*lab).measureFeatures},
+	{"subjects", "growth with subjects", (*lab).measureSubjects},
+	{"batch", "batch of 1,000 subjects, answer included", (*lab).measureBatch},
+	{"ofrep", "OFREP bulk, 20 flags", (*lab).measureOFREP},
+	{"lookup", "resolution in process: id → body", (*lab).measureLookup},
+	{"memory", "memory of the subjects", (*lab).measureMemory},
+	{"arrival", "one change: commit → first right answer", (*lab).measureArrival},
+	{"import", "bulk import", (*lab).measureImport},
+	{"writes", "single admin writes", (*lab).measureWrites},
+	{"changing", "requests during constant change", (*lab).measureChanging},
+}

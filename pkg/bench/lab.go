@@ -1,0 +1,374 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	_ "github.com/lib/pq" // measured in places, and a way to the databases
+
+	"github.com/flaggery/flaggery/pkg/pgserver"
+)
+
+// lab is what measurements are made in: a PostgreSQL with filled databases, our
+// services as processes of their own, and references beside them. Whatever is
+// made stays for the measurements after it, until close.
+type lab struct {
+	size     size
+	dir      string // for the programs, their logs and the database
+	keep     bool   // the database is for the next run too
+	progress *progress
+
+	pg       *pgserver.Server
+	admin    *sql.DB // of the server, to create databases
+	filled   map[dataset]string
+	edges    map[dataset]*process
+	admins   map[dataset]*process
+	programs string // folder of our services; "" until they are built
+	started  int    // servers so far, to name them
+	probed   map[int][2]probed
+
+	requests []requestFigures
+	charts   []chart
+}
+
+// size is how much is measured: make bench or make bench-quick.
+type size struct {
+	subjects      int // on the edge that most figures are about
+	many          int // for what must hold at scale
+	subjectCounts []int
+	featureCounts []int
+	changeRates   []int // a second
+	rounds        int
+	round         time.Duration
+	changes       int // in a measurement of how fast changes arrive
+	edges         int // in a fleet
+	imported      int
+}
+
+var (
+	full = size{
+		subjects: 1_000_000, many: 10_000_000,
+		subjectCounts: []int{10_000, 100_000, 1_000_000, 10_000_000},
+		featureCounts: []int{5, 20, 100, 500},
+		changeRates:   []int{0, 1, 10, 100},
+		rounds:        5, round: 3 * time.Second,
+		changes: 300, edges: 200, imported: 1_000_000,
+	}
+	quick = size{
+		subjects: 100_000, many: 1_000_000,
+		subjectCounts: []int{10_000, 1_000_000},
+		featureCounts: []int{5, 100},
+		changeRates:   []int{0, 100},
+		rounds:        3, round: 500 * time.Millisecond,
+		changes: 50, edges: 50, imported: 100_000,
+	}
+)
+
+const standardFeatures = 20
+
+// standard is the data of BENCHMARKS.md's first line.
+func (s size) standard() dataset { return dataset{s.subjects, standardFeatures} }
+
+// openLab starts PostgreSQL, with the settings of a small server of its own. It
+// is as safe as any: what writes cost includes that they are on disk.
+func openLab(ctx context.Context, s size, dir string, p *progress) (_ *lab, err error) {
+	l := &lab{size: s, dir: dir, keep: dir != "", progress: p,
+		filled: map[dataset]string{}, edges: map[dataset]*process{}, admins: map[dataset]*process{}, probed: map[int][2]probed{}}
+	if !l.keep {
+		if l.dir, err = os.MkdirTemp("", "flaggery-bench-"); err != nil {
+			return nil, err
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	if l.dir, err = filepath.Abs(l.dir); err != nil {
+		return nil, err
+	}
+	l.progress.step("starting PostgreSQL")
+	l.pg, err = pgserver.Start(ctx, pgserver.Config{Dir: filepath.Join(l.dir, "postgres"), Settings: map[string]string{
+		"max_connections":    "1000",
+		"shared_buffers":     "1GB",
+		"max_wal_size":       "8GB",
+		"checkpoint_timeout": "30min", // not in the middle of a figure
+		"autovacuum":         "off",   // likewise
+	}})
+	if err != nil {
+		return nil, err
+	}
+	l.admin, err = sql.Open("postgres", l.pg.URL("postgres"))
+	return l, err
+}
+
+func (l *lab) close() error {
+	l.stopServices()
+	var errs []error
+	if l.admin != nil {
+		errs = append(errs, l.admin.Close())
+	}
+	if l.pg != nil {
+		errs = append(errs, l.pg.Stop())
+	}
+	if !l.keep {
+		errs = append(errs, os.RemoveAll(l.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// stopServices frees the machine of what earlier measurements left running.
+func (l *lab) stopServices() {
+	for _, running := range []map[dataset]*process{l.edges, l.admins} {
+		for _, p := range running {
+			p.stop()
+		}
+		clear(running)
+	}
+}
+
+// database is the URL of one that is filled with d.
+func (l *lab) database(ctx context.Context, d dataset) (string, error) {
+	if url, ok := l.filled[d]; ok {
+		return url, nil
+	}
+	name := d.database()
+	var exists bool
+	if err := l.admin.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, name).Scan(&exists); err != nil {
+		return "", err
+	}
+	url := l.pg.URL(name)
+	if !exists {
+		l.progress.step("filling a database: " + d.String())
+		// Under another name until it is whole.
+		if _, err := l.admin.ExecContext(ctx, `DROP DATABASE IF EXISTS filling WITH (FORCE)`); err != nil {
+			return "", err
+		}
+		if _, err := l.admin.ExecContext(ctx, `CREATE DATABASE filling`); err != nil {
+			return "", err
+		}
+		if err := d.fill(ctx, l.pg.URL("filling")); err != nil {
+			return "", fmt.Errorf("fill a database with %s: %w", d, err)
+		}
+		if _, err := l.admin.ExecContext(ctx, `ALTER DATABASE filling RENAME TO `+name); err != nil {
+			return "", err
+		}
+		// What was written goes to disk now and not under a measurement.
+		if _, err := l.admin.ExecContext(ctx, `CHECKPOINT`); err != nil {
+			return "", err
+		}
+	}
+	l.filled[d] = url
+	return url, nil
+}
+
+// drop forgets a database that is not what it was filled with any more.
+func (l *lab) drop(d dataset) error {
+	for _, running := range []map[dataset]*process{l.edges, l.admins} {
+		if p, ok := running[d]; ok {
+			p.stop()
+			delete(running, d)
+		}
+	}
+	delete(l.filled, d)
+	_, err := l.admin.Exec(`DROP DATABASE IF EXISTS ` + d.database() + ` WITH (FORCE)`)
+	return err
+}
+
+// edge is a running one that serves d.
+func (l *lab) edge(ctx context.Context, d dataset) (*process, error) {
+	if p, ok := l.edges[d]; ok {
+		return p, nil
+	}
+	p, err := l.startEdge(ctx, d)
+	if err == nil {
+		l.edges[d] = p
+	}
+	return p, err
+}
+
+// startEdge starts one that the caller stops. Its metrics are on, as in
+// production.
+func (l *lab) startEdge(ctx context.Context, d dataset, args ...string) (*process, error) {
+	url, err := l.database(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	l.progress.step("starting an edge: " + d.String())
+	args = append([]string{"serve", "--enable-prometheus"}, args...)
+	return l.serve(ctx, "flaggery-edge", args, "FLAGGERY_DB_URL="+url)
+}
+
+const adminToken = "a token for benchmarks only"
+
+// adminOf is a running admin on the database of d.
+func (l *lab) adminOf(ctx context.Context, d dataset) (*process, error) {
+	if p, ok := l.admins[d]; ok {
+		return p, nil
+	}
+	url, err := l.database(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	p, err := l.serve(ctx, "flaggery-admin", []string{"serve"}, "FLAGGERY_DB_URL="+url, "FLAGGERY_ADMIN_TOKEN="+adminToken)
+	if err == nil {
+		l.admins[d] = p
+	}
+	return p, err
+}
+
+// serve starts one of our services on a port of its own.
+func (l *lab) serve(ctx context.Context, program string, args []string, env ...string) (*process, error) {
+	if l.programs == "" {
+		l.progress.step("building the services")
+		programs := filepath.Join(l.dir, "bin")
+		build := exec.CommandContext(ctx, "go", "build", "-o", programs+"/", "github.com/flaggery/flaggery/cmd/...")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("go build: %w: %s", err, out)
+		}
+		l.programs = programs
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	env = append(env, "FLAGGERY_HOST="+host, "FLAGGERY_PORT="+port, "FLAGGERY_LOG_LEVEL=warn")
+	return startServer(ctx, l.dir, l.name(program), addr, "/readyz", env, filepath.Join(l.programs, program), args...)
+}
+
+func (l *lab) name(program string) string {
+	l.started++
+	return fmt.Sprintf("%s-%d", program, l.started)
+}
+
+// bare is a running reference that gives one recorded answer; subjects as in
+// reference. The caller stops it.
+func (l *lab) bare(ctx context.Context, answer recorded, subjects int) (*process, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	config, err := json.Marshal(reference{addr, answer, subjects})
+	if err != nil {
+		return nil, err
+	}
+	name := l.name("reference")
+	path := filepath.Join(l.dir, name+".json")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return startServer(ctx, l.dir, name, addr, "/healthz", nil, self, "reference", path)
+}
+
+// target is a server under load.
+type target struct {
+	name string
+	*process
+	job job
+}
+
+// samples are what the rounds of one target found.
+type samples struct {
+	requestFigures
+	turns []float64 // CPU seconds for a million requests, by round
+}
+
+// requestFigures are medians over the rounds; the requests and errors, sums.
+type requestFigures struct {
+	what, server string
+	rate         float64 // requests a second
+	cpu          float64 // seconds for a million requests
+	p50, p99     time.Duration
+	bytes        float64 // of an answer's body
+	requests     int64
+	errors       int64
+	example      string // of an error
+}
+
+// compare puts the targets under load in turns, A B A B …, so that what happens
+// to the machine happens to all of them.
+func (l *lab) compare(ctx context.Context, what string, targets ...target) ([]samples, error) {
+	all := make([]samples, len(targets))
+	rates, p50, p99 := make([][]float64, len(targets)), make([][]float64, len(targets)), make([][]float64, len(targets))
+	bytes := make([]int64, len(targets))
+	for round := range l.size.rounds {
+		for i, t := range targets {
+			l.progress.step(fmt.Sprintf("%s: %s, round %d of %d", what, t.name, round+1, l.size.rounds))
+			o, err := l.load(ctx, t)
+			if err != nil {
+				return nil, err
+			}
+			s := &all[i]
+			s.requests += o.Requests
+			s.errors += o.Errors
+			if o.Error != "" {
+				s.example = o.Error
+			}
+			s.turns = append(s.turns, o.CPU/float64(o.Requests)*1e6)
+			rates[i] = append(rates[i], float64(o.Requests)/o.Seconds)
+			p50[i], p99[i] = append(p50[i], float64(o.P50)), append(p99[i], float64(o.P99))
+			bytes[i] += o.Bytes
+		}
+	}
+	for i, t := range targets {
+		s := &all[i]
+		s.what, s.server = what, t.name
+		s.rate, s.cpu = median(rates[i]), median(s.turns)
+		s.p50, s.p99 = time.Duration(median(p50[i])), time.Duration(median(p99[i]))
+		s.bytes = float64(bytes[i]) / float64(s.requests)
+		l.requests = append(l.requests, s.requestFigures)
+	}
+	return all, nil
+}
+
+// load measures a target once, for a round.
+func (l *lab) load(ctx context.Context, t target) (outcome, error) {
+	j := t.job
+	j.Addr, j.PID = t.addr, t.pid()
+	if j.Duration == 0 {
+		j.Duration = l.size.round
+	}
+	if j.Connections == 0 {
+		j.Connections = connections
+	}
+	o, err := callSelf[outcome](ctx, "load", j)
+	if err == nil && o.Requests == 0 {
+		err = errors.New("no request was answered")
+	}
+	if err == nil && o.Requests == o.Errors {
+		err = errors.New(o.Error)
+	}
+	if err != nil {
+		return o, fmt.Errorf("%s: %w (%s)", t.name, err, strings.TrimSpace(lastLines(t.log)))
+	}
+	return o, nil
+}
+
+// connections is how many clients ask at a time.
+const connections = 64
+
+// ratio is the median over the rounds of ours to the reference's.
+func ratio(ours, reference []float64) float64 {
+	var each []float64
+	for i := range ours {
+		each = append(each, ours[i]/reference[i])
+	}
+	return median(each)
+}

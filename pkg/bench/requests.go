@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+)
+
+// The measurements of requests. Each compares an edge with a bare net/http
+// handler that sends the same bytes to the same requests.
+
+const perMillion = "CPU s / 1 M"
+
+func flagsOf(subjects int) job {
+	return job{Method: "GET", Path: "/v1/subject/flags?subject_id={id}", Subjects: subjects}
+}
+
+// againstBare measures a job on an edge and on the bare handler.
+func (l *lab) againstBare(ctx context.Context, what string, edge *process, j job) (ours, bare samples, err error) {
+	j.Addr = edge.addr
+	answer, err := record(ctx, j)
+	if err != nil {
+		return ours, bare, err
+	}
+	reference, err := l.bare(ctx, answer, 0)
+	if err != nil {
+		return ours, bare, err
+	}
+	defer reference.stop()
+	all, err := l.compare(ctx, what, target{"bare handler", reference, j}, target{"edge", edge, j})
+	if err != nil {
+		return ours, bare, err
+	}
+	return all[1], all[0], nil
+}
+
+// costs is the figure of two such.
+func costs(label string, ours, bare samples, most limit) figure {
+	return figure{label: label, value: ours.cpu, unit: perMillion, reference: bare.cpu, against: "bare handler",
+		ratio: ratio(ours.turns, bare.turns), limit: most, errors: ours.errors, remark: ours.example}
+}
+
+func (l *lab) measureGet(ctx context.Context) ([]figure, error) {
+	d := l.size.standard()
+	edge, err := l.edge(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	j := flagsOf(d.subjects)
+	j.Addr = edge.addr
+	answer, err := record(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	bare, err := l.bare(ctx, answer, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer bare.stop()
+	mapped, err := l.bare(ctx, answer, d.subjects)
+	if err != nil {
+		return nil, err
+	}
+	defer mapped.stop()
+	all, err := l.compare(ctx, "flags of a subject",
+		target{"bare handler", bare, j}, target{"edge", edge, j}, target{"ServeMux, query, map", mapped, j})
+	if err != nil {
+		return nil, err
+	}
+	goal, stretch := costs("", all[1], all[0], atMostTimes(1.10)), costs("stretch", all[1], all[0], atMostTimes(0.70))
+	return []figure{goal, stretch, costs("for comparison: ServeMux, query and map", all[2], all[0], limit{})}, nil
+}
+
+func (l *lab) measureConditional(ctx context.Context) ([]figure, error) {
+	d := l.size.standard()
+	edge, err := l.edge(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	j := flagsOf(d.subjects)
+	j.Conditional = true
+	ours, bare, err := l.againstBare(ctx, "If-None-Match", edge, j)
+	if err != nil {
+		return nil, err
+	}
+	f := costs("", ours, bare, atMostTimes(1.05))
+	if ours.bytes > 0 {
+		f.errors++
+		f.remark = "bodies came, where 304 was due"
+	}
+	return []figure{f}, nil
+}
+
+func (l *lab) measureFeatures(ctx context.Context) ([]figure, error) {
+	chart := chart{file: "features", title: "CPU per request, by number of features",
+		x: "features", y: "CPU seconds per million requests", lines: []line{{name: "edge"}, {name: "bare handler, same bytes"}}}
+	var figures []figure
+	for _, features := range l.size.featureCounts {
+		d := dataset{l.size.subjectCounts[0], features}
+		edge, err := l.edge(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		ours, bare, err := l.againstBare(ctx, count(features)+" features", edge, flagsOf(d.subjects))
+		if err != nil {
+			return nil, err
+		}
+		figures = append(figures, costs(fmt.Sprintf("%s features, %.0f B", count(features), ours.bytes), ours, bare, atMostTimes(1.15)))
+		chart.add(count(features), ours.cpu, bare.cpu)
+	}
+	l.charts = append(l.charts, chart)
+	return figures, nil
+}
+
+func (l *lab) measureSubjects(ctx context.Context) ([]figure, error) {
+	var targets []target
+	for _, subjects := range l.size.subjectCounts {
+		edge, err := l.edge(ctx, dataset{subjects, standardFeatures})
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, target{count(subjects) + " subjects", edge, flagsOf(subjects)})
+	}
+	// The bare handler too, for the picture.
+	j := targets[0].job
+	j.Addr = targets[0].addr
+	answer, err := record(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	bare, err := l.bare(ctx, answer, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer bare.stop()
+	all, err := l.compare(ctx, "growth with subjects", append(targets, target{"bare handler", bare, j})...)
+	if err != nil {
+		return nil, err
+	}
+	chart := chart{file: "subjects", title: "CPU per request, by number of subjects",
+		x: "subjects", y: "CPU seconds per million requests", lines: []line{{name: "edge"}, {name: "bare handler, same bytes"}}}
+	last := len(all) - 1
+	for i, subjects := range l.size.subjectCounts {
+		chart.add(count(subjects), all[i].cpu, all[last].cpu)
+	}
+	l.charts = append(l.charts, chart)
+	f := costs(targets[last-1].name, all[last-1], all[0], atMostTimes(1.2))
+	f.against = targets[0].name
+	return []figure{f}, nil
+}
+
+const batched = 1000
+
+func (l *lab) measureBatch(ctx context.Context) ([]figure, error) {
+	d := l.size.standard()
+	edge, err := l.edge(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	ours, bare, err := l.againstBare(ctx, "batch of 1,000 subjects", edge, job{Method: "POST", Path: "/v1/subjects/flags",
+		Body: `{"subject_ids":[{ids}]}`, IDs: batched, Subjects: d.subjects, Connections: 4})
+	if err != nil {
+		return nil, err
+	}
+	f := costs("", ours, bare, atMost(5))
+	// Seconds for a million requests are microseconds for one.
+	f.value, f.reference, f.unit = f.value/batched, f.reference/batched, "CPU µs a subject"
+	return []figure{f}, nil
+}
+
+func (l *lab) measureOFREP(ctx context.Context) ([]figure, error) {
+	d := l.size.standard()
+	edge, err := l.edge(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	ours, bare, err := l.againstBare(ctx, "OFREP bulk", edge, ofrepOf(d.subjects))
+	if err != nil {
+		return nil, err
+	}
+	return []figure{costs("", ours, bare, atMostTimes(2))}, nil
+}
+
+func ofrepOf(subjects int) job {
+	return job{Method: "POST", Path: "/ofrep/v1/evaluate/flags", Body: `{"context":{"targetingKey":"{id}"}}`, Subjects: subjects}
+}
+
+// measureChanging puts an edge under a steady load, quiet and during changes.
+func (l *lab) measureChanging(ctx context.Context) ([]figure, error) {
+	d := l.size.standard()
+	edge, err := l.edge(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	w, err := l.writer(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	chart := chart{file: "changes", title: "CPU per request, by rate of change",
+		x: "changes a second", y: "CPU seconds per million requests", lines: []line{{name: "edge"}}}
+	rates := l.size.changeRates
+	turns := make([][]outcome, len(rates))
+	made := make([]float64, len(rates)) // changes a second, as they came out
+	for round := range l.size.rounds {
+		for i, rate := range rates {
+			l.progress.step(fmt.Sprintf("constant change: %d a second, round %d of %d", rate, round+1, l.size.rounds))
+			stop := w.keepChanging(ctx, rate)
+			// A load that leaves the processors air: at the limit, a queue would be
+			// measured and not the edge.
+			o, err := l.load(ctx, target{"edge", edge, job{Method: "GET", Path: flagsOf(0).Path, Subjects: d.subjects, Rate: steadyRate}})
+			changes, failed := stop()
+			if err == nil {
+				err = failed
+			}
+			if err != nil {
+				return nil, err
+			}
+			turns[i] = append(turns[i], o)
+			made[i] += changes / float64(l.size.rounds)
+		}
+	}
+	cpu := func(o outcome) float64 { return o.CPU / float64(o.Requests) * 1e6 }
+	p99 := func(o outcome) float64 { return milliseconds(o.P99) }
+	for i, rate := range rates {
+		chart.add(count(rate), median(each(turns[i], cpu)))
+	}
+	l.charts = append(l.charts, chart)
+	quiet, last := turns[0], len(rates)-1
+	f := figure{label: fmt.Sprintf("%.0f writes/s, %s requests/s", made[last], number(steadyRate)),
+		value: median(each(turns[last], p99)), unit: "ms p99", reference: median(each(quiet, p99)), against: "quiet",
+		ratio: ratio(each(turns[last], p99), each(quiet, p99)), limit: atMostTimes(2)}
+	for _, o := range turns[last] {
+		f.errors += o.Errors
+		f.remark = o.Error
+	}
+	if made[last] < float64(rates[last])*(1-noise) {
+		f.ratio, f.remark = math.NaN(), fmt.Sprintf("only %.0f writes a second came about", made[last])
+	}
+	return []figure{f}, nil
+}
+
+// steadyRate is the requests a second of a load that is well below the limit.
+const steadyRate = 5000
+
+func each(outcomes []outcome, of func(outcome) float64) []float64 {
+	var values []float64
+	for _, o := range outcomes {
+		values = append(values, of(o))
+	}
+	return values
+}
