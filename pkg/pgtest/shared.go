@@ -24,7 +24,7 @@ import (
 
 const (
 	// keeperVariable makes a test program be the keeper, see init. Its value is
-	// the folder.
+	// the folder; the only argument is how long to linger.
 	keeperVariable = "FLAGGERY_PGTEST_KEEPER"
 	// linger bridges the gap between the test processes of one run.
 	linger = 10 * time.Second
@@ -60,7 +60,7 @@ var takeLease = sync.OnceValues(func() (l lease, err error) {
 	if l.users, err = lockFile(filepath.Join(dir, "users"), syscall.LOCK_SH); err != nil {
 		return lease{}, err
 	}
-	if l.url, err = findOrStart(dir); err != nil {
+	if l.url, err = findOrStart(dir, linger); err != nil {
 		return lease{}, err
 	}
 	if l.strategy, err = copyStrategy(context.Background(), l.url); err != nil {
@@ -70,7 +70,7 @@ var takeLease = sync.OnceValues(func() (l lease, err error) {
 	return l, err
 })
 
-func findOrStart(dir string) (string, error) {
+func findOrStart(dir string, linger time.Duration) (string, error) {
 	starting, err := lockFile(filepath.Join(dir, "starting"), syscall.LOCK_EX)
 	if err != nil {
 		return "", err
@@ -80,17 +80,17 @@ func findOrStart(dir string) (string, error) {
 	if err == nil && exec(context.Background(), string(url), "SELECT") == nil {
 		return string(url), nil
 	}
-	return startKeeper(dir)
+	return startKeeper(dir, linger)
 }
 
 // startKeeper runs this program once more as the keeper, in a session of its
 // own, where neither Ctrl-C nor the end of this process reaches it.
-func startKeeper(dir string) (string, error) {
+func startKeeper(dir string, linger time.Duration) (string, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	cmd := osexec.Command(program)
+	cmd := osexec.Command(program, linger.String())
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), keeperVariable+"="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -119,7 +119,11 @@ func init() {
 	if dir == "" {
 		return
 	}
-	if err := keep(dir); err != nil {
+	linger, err := time.ParseDuration(os.Args[1])
+	if err == nil {
+		err = keep(dir, linger)
+	}
+	if err != nil {
 		fmt.Print(err)
 		os.Exit(1)
 	}
@@ -127,8 +131,8 @@ func init() {
 }
 
 // keep starts the server, answers with its URL on the standard output, and
-// stops it when nobody uses it any more.
-func keep(dir string) error {
+// stops it when nobody has used it for a while.
+func keep(dir string, linger time.Duration) error {
 	server := filepath.Join(dir, "server")
 	if err := os.RemoveAll(server); err != nil { // of a keeper that was killed
 		return err
@@ -150,7 +154,7 @@ func keep(dir string) error {
 	}
 	defer users.Close() // last of all: until then nobody takes a lease
 	unused := make(chan error, 1)
-	go func() { unused <- waitUntilUnused(users) }()
+	go func() { unused <- waitUntilUnused(users, linger) }()
 	select {
 	case err = <-unused:
 	case <-s.Done():
@@ -161,7 +165,7 @@ func keep(dir string) error {
 
 // waitUntilUnused returns when nobody has had a lease for a while, with the
 // exclusive lock.
-func waitUntilUnused(users *os.File) error {
+func waitUntilUnused(users *os.File, linger time.Duration) error {
 	for {
 		if err := flock(users, syscall.LOCK_EX); err != nil {
 			return err
