@@ -14,6 +14,7 @@ package writer
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/flaggery/flaggery/migrations"
 	"github.com/flaggery/flaggery/pkg/api"
@@ -23,7 +24,8 @@ import (
 // Writer carries out use cases on one database. Any number of goroutines may use
 // it, and any number of Writers one database.
 type Writer struct {
-	db *postgres.DB
+	db   *postgres.DB
+	last atomic.Pointer[resolved]
 }
 
 // Open connects to a database, whose schema may still have to be upgraded.

@@ -1,0 +1,267 @@
+package writer
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/bucketing"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+// AddABTest makes a test and hands every bucket to one of its groups. It may
+// start in the past, and is then live at once; one that has ended already is
+// refused, as a mistaken date. Times are kept to the microsecond. Fails with
+// abtest_exists, feature_not_found, variant_not_found or, naming the other test,
+// the features and the period, abtest_overlap.
+func (w *Writer) AddABTest(ctx context.Context, create api.CreateABTest, opts ...Option) (Result[api.ABTest], error) {
+	test, err := newTest(create)
+	if err != nil {
+		return Result[api.ABTest]{}, err
+	}
+	return write(ctx, w, configuration, opts, func(c *change) (api.ABTest, error) {
+		if err := c.match(0); err != nil {
+			return api.ABTest{}, err
+		}
+		if err := c.checkTest(ctx, test); err != nil {
+			return api.ABTest{}, err
+		}
+		buckets, err := c.Buckets(ctx)
+		if err != nil {
+			return api.ABTest{}, err
+		}
+		proportions := make([]float64, len(test.Groups))
+		for i, g := range test.Groups {
+			proportions[i] = g.Proportion
+		}
+		test.Salt, test.Revision = bucketing.NewSalt(), c.Revision
+		for i, assigned := range bucketing.Split(test.Salt, buckets, proportions) {
+			test.Groups[i].Buckets = assigned
+		}
+		if err := c.InsertABTest(ctx, test); err != nil {
+			return api.ABTest{}, err
+		}
+		c.version = c.Revision
+		after := testForm(test, buckets, c.Now)
+		return after, c.note(created, testPath(test.Name), nil, after)
+	})
+}
+
+// newTest checks all that can be checked without knowing anything else.
+func newTest(create api.CreateABTest) (*model.ABTest, error) {
+	var f model.Faults
+	test := &model.ABTest{
+		Name:  create.Name,
+		Start: create.Start.UTC().Truncate(time.Microsecond), End: create.End.UTC().Truncate(time.Microsecond),
+	}
+	checkTime(&f, "body.start", test.Start)
+	checkTime(&f, "body.end", test.End)
+	for i, g := range create.Groups {
+		proportion := math.NaN() // left out
+		if g.Proportion != nil {
+			proportion = *g.Proportion
+			f.Check(fmt.Sprintf("body.groups[%d].proportion", i), model.CheckProportion(proportion))
+		}
+		for feature := range g.Variants {
+			f.Check(fmt.Sprintf("body.groups[%d].variants", i), model.CheckName(feature))
+		}
+		test.Groups = append(test.Groups, model.TestGroup{Name: g.Name, Proportion: proportion, Variants: maps.Clone(g.Variants)})
+	}
+	if len(f) > 0 {
+		return nil, f.Err()
+	}
+	test.Validate(&f)
+	return test, f.Err()
+}
+
+func checkTime(f *model.Faults, location string, at time.Time) {
+	if at.Year() < 1970 || at.Year() > 9999 {
+		f.Addf(location, "must be given, and between the years 1970 and 9999")
+	}
+}
+
+// checkTest checks a new test against all that there is.
+func (c *change) checkTest(ctx context.Context, test *model.ABTest) error {
+	if !test.End.After(c.Now) {
+		return model.Faults{{Location: "body.end", Message: "must be in the future, it is " + c.Now.Format(time.RFC3339) + " now"}}.Err()
+	}
+	tests, err := c.AllABTests(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(tests, func(other model.ABTest) bool { return other.Name == test.Name }) {
+		return model.Errorf(model.ABTestExists, "there is a test %q already", test.Name)
+	}
+	if err := c.checkTestVariants(ctx, test); err != nil {
+		return err
+	}
+	for i := range tests {
+		other := &tests[i]
+		if features := model.Overlap(test, other); len(features) > 0 {
+			return model.Errorf(model.ABTestOverlap, "test %q is about %s from %s to %s already", other.Name,
+				strings.Join(features, ", "), latest(test.Start, other.Start), earliest(test.End, other.End))
+		}
+	}
+	return nil
+}
+
+// checkTestVariants names all variants of a test that are not there.
+func (c *change) checkTestVariants(ctx context.Context, test *model.ABTest) error {
+	missing := &model.Error{Code: model.VariantNotFound, Detail: "the test names variants that do not exist"}
+	for _, name := range test.Features() {
+		f, err := c.Feature(ctx, name)
+		if model.CodeOf(err) == model.FeatureNotFound {
+			return &model.Error{Code: model.FeatureNotFound, Detail: fmt.Sprintf("there is no feature %q", name), Fields: []model.FieldError{
+				{Location: "body.groups[0].variants." + name, Message: "is no feature"},
+			}}
+		}
+		if err != nil {
+			return err
+		}
+		for i, g := range test.Groups {
+			if _, err := variantOf(f, g.Variants[name]); err != nil {
+				missing.Fields = append(missing.Fields, model.FieldError{
+					Location: fmt.Sprintf("body.groups[%d].variants.%s", i, name), Message: err.Error(),
+				})
+			}
+		}
+	}
+	if len(missing.Fields) > 0 {
+		return missing
+	}
+	return nil
+}
+
+func latest(a, b time.Time) string {
+	if a.Before(b) {
+		a = b
+	}
+	return a.Format(time.RFC3339Nano)
+}
+
+func earliest(a, b time.Time) string {
+	if b.Before(a) {
+		a = b
+	}
+	return a.Format(time.RFC3339Nano)
+}
+
+// StopABTest ends a live test now. Fails with abtest_not_found, or with
+// validation_failed where the test is not live: one that has not begun can be
+// deleted instead, and one that has ended stays as it ended.
+func (w *Writer) StopABTest(ctx context.Context, name string, opts ...Option) (Result[api.ABTest], error) {
+	return w.changeTest(ctx, name, opts, func(c *change, test *model.ABTest, buckets []model.Bucket) (api.ABTest, error) {
+		switch test.State(c.Now) {
+		case model.Scheduled:
+			return api.ABTest{}, model.Errorf(model.ValidationFailed,
+				"test %q is not live: it starts at %s. Delete it, if it is not to start", name, test.Start.Format(time.RFC3339))
+		case model.Ended:
+			return api.ABTest{}, model.Errorf(model.ValidationFailed,
+				"test %q is not live: it ended at %s", name, test.End.Format(time.RFC3339))
+		}
+		before := testForm(test, buckets, c.Now)
+		test.End, test.Revision = c.Now, c.Revision
+		if err := c.EndABTest(ctx, name, test.End); err != nil {
+			return before, err
+		}
+		after := testForm(test, buckets, c.Now)
+		return after, c.note(stopped, testPath(name), before, after)
+	})
+}
+
+// DeleteABTest removes a test. Fails with abtest_not_found, or with abtest_live
+// while it is live.
+func (w *Writer) DeleteABTest(ctx context.Context, name string, opts ...Option) (Result[api.ABTest], error) {
+	return w.changeTest(ctx, name, opts, func(c *change, test *model.ABTest, buckets []model.Bucket) (api.ABTest, error) {
+		if test.State(c.Now) == model.Live {
+			return api.ABTest{}, model.Errorf(model.ABTestLive,
+				"test %q is live until %s: stop it first", name, test.End.Format(time.RFC3339))
+		}
+		before := testForm(test, buckets, c.Now)
+		if err := c.DeleteABTest(ctx, name); err != nil {
+			return before, err
+		}
+		return before, c.note(deleted, testPath(name), before, nil)
+	})
+}
+
+// changeTest is write for what concerns one test.
+func (w *Writer) changeTest(ctx context.Context, name string, opts []Option, body func(*change, *model.ABTest, []model.Bucket) (api.ABTest, error)) (Result[api.ABTest], error) {
+	if err := checkPath("test", model.CheckName(name)); err != nil {
+		return Result[api.ABTest]{}, err
+	}
+	return write(ctx, w, configuration, opts, func(c *change) (api.ABTest, error) {
+		test, err := c.ABTest(ctx, name)
+		if err != nil {
+			return api.ABTest{}, err
+		}
+		if err := c.match(test.Revision); err != nil {
+			return api.ABTest{}, err
+		}
+		buckets, err := c.Buckets(ctx)
+		if err != nil {
+			return api.ABTest{}, err
+		}
+		value, err := body(c, test, buckets)
+		c.version = c.Revision
+		return value, err
+	})
+}
+
+// ABTest reads one test. Fails with abtest_not_found.
+func (w *Writer) ABTest(ctx context.Context, name string) (Result[api.ABTest], error) {
+	if err := checkPath("test", model.CheckName(name)); err != nil {
+		return Result[api.ABTest]{}, err
+	}
+	return read(ctx, w, func(tx *postgres.Tx) (api.ABTest, int64, error) {
+		test, err := tx.ABTest(ctx, name)
+		if err != nil {
+			return api.ABTest{}, 0, err
+		}
+		buckets, err := tx.Buckets(ctx)
+		if err != nil {
+			return api.ABTest{}, 0, err
+		}
+		return testForm(test, buckets, tx.Now), test.Revision, nil
+	})
+}
+
+// ABTests lists the tests in name order, only those in a state where one is
+// given.
+func (w *Writer) ABTests(ctx context.Context, state model.TestState, page Page) (Result[api.Page[api.ABTest]], error) {
+	if !slices.Contains([]model.TestState{"", model.Scheduled, model.Live, model.Ended}, state) {
+		return Result[api.Page[api.ABTest]]{}, model.Faults{{
+			Location: "query.state", Message: fmt.Sprintf("must be %s, %s or %s", model.Scheduled, model.Live, model.Ended),
+		}}.Err()
+	}
+	return list(ctx, w, page, func(t api.ABTest) string { return t.Name },
+		func(tx *postgres.Tx, limit int) ([]model.ABTest, error) { return tx.ABTests(ctx, state, page.After, limit) },
+		func(tx *postgres.Tx, items []model.ABTest) ([]api.ABTest, error) {
+			return eachWithBuckets(ctx, func(t *model.ABTest, buckets []model.Bucket) api.ABTest {
+				return testForm(t, buckets, tx.Now)
+			})(tx, items)
+		})
+}
+
+func testForm(t *model.ABTest, buckets []model.Bucket, now time.Time) api.ABTest {
+	form := api.ABTest{
+		Name: t.Name, Start: t.Start, End: t.End, State: t.State(now), Groups: make([]api.TestGroup, len(t.Groups)), Revision: t.Revision,
+	}
+	for i, g := range t.Groups {
+		weight, total := bucketing.Effective(buckets, g.Buckets)
+		form.Groups[i] = api.TestGroup{
+			Name: g.Name, Proportion: g.Proportion, Variants: g.Variants,
+			EffectiveProportion: bucketing.Proportion(weight, total), EffectiveWeight: weight,
+			Buckets: append([]model.BucketID{}, g.Buckets...),
+		}
+	}
+	return form
+}
+
+func testPath(name string) string { return "abtests/" + name }

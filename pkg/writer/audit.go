@@ -1,0 +1,52 @@
+package writer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+// AuditFilter narrows what Audit lists. The zero value takes everything.
+type AuditFilter struct {
+	Actor    string
+	Resource string // a path as in the contract, "features/foobar": itself and what lies below it
+	Since    time.Time
+}
+
+// Audit lists who changed what, newest first.
+func (w *Writer) Audit(ctx context.Context, filter AuditFilter, page Page) (Result[api.Page[api.AuditEntry]], error) {
+	f := postgres.AuditFilter{Actor: clean(filter.Actor), Resource: clean(filter.Resource), Since: filter.Since}
+	if page.After != "" {
+		n, err := fmt.Sscanf(page.After, "%d-%d", &f.Before.Revision, &f.Before.Position)
+		if n != 2 || err != nil || page.After != placeOf(f.Before) || f.Before.Revision < 1 {
+			return Result[api.Page[api.AuditEntry]]{}, model.Faults{{
+				Location: "query.after", Message: "must be the 'next' of the page before",
+			}}.Err()
+		}
+	}
+	var last postgres.AuditPlace
+	return list(ctx, w, page, func(api.AuditEntry) string { return placeOf(last) },
+		func(tx *postgres.Tx, limit int) ([]postgres.AuditEntry, error) { return tx.Audit(ctx, f, limit) },
+		each(func(e postgres.AuditEntry) api.AuditEntry {
+			last = postgres.AuditPlace{Revision: e.Revision, Position: e.Position}
+			return api.AuditEntry{
+				Revision: e.Revision, At: e.At.UTC(), Actor: e.Actor, Action: e.Action, Resource: e.Resource,
+				Before: rawJSON(e.Before), After: rawJSON(e.After), Comment: e.Comment, RequestID: e.RequestID,
+			}
+		}))
+}
+
+// placeOf is what Page.After says in a list of the audit.
+func placeOf(p postgres.AuditPlace) string { return fmt.Sprintf("%d-%d", p.Revision, p.Position) }
+
+func rawJSON(text string) any {
+	if text == "" {
+		return nil
+	}
+	return json.RawMessage(text)
+}
