@@ -39,6 +39,8 @@ func settings() map[string]string {
 		"max_connections":    "300",
 		"shared_buffers":     "64MB",
 		"max_wal_size":       "256MB", // it may lie in memory
+		// In the folder, to go with it after a crash.
+		"dynamic_shared_memory_type": "mmap",
 	}
 }
 
