@@ -1,0 +1,196 @@
+package faults
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+// clockVariable names a file with the seconds by which a program's clock is
+// wrong. Go programs ask the kernel for the time themselves, past the C library
+// and its fake-clock preloads, so a program for this test is built with a
+// time.Now of its own, and with nothing else different: the wall clock steps as
+// the file says, the monotonic one goes on, as on a machine whose clock is set.
+const clockVariable = "FLAGGERY_FAULTS_CLOCK"
+
+const clockSource = `package time
+
+import (
+	"sync/atomic"
+	"syscall"
+)
+
+var (
+	faultsRead   atomic.Int64 // when, on the monotonic clock
+	faultsOffset atomic.Int64
+)
+
+func faultsClock(mono int64) int64 {
+	if last := faultsRead.Load(); mono-last < 5_000_000 || !faultsRead.CompareAndSwap(last, mono) {
+		return faultsOffset.Load()
+	}
+	path, _ := syscall.Getenv("` + clockVariable + `")
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return faultsOffset.Load()
+	}
+	var text [32]byte
+	n, _ := syscall.Read(fd, text[:])
+	syscall.Close(fd)
+	offset, sign := int64(0), int64(1)
+	for _, c := range text[:max(n, 0)] {
+		if c == '-' {
+			sign = -1
+		} else if '0' <= c && c <= '9' {
+			offset = offset*10 + int64(c-'0')
+		}
+	}
+	faultsOffset.Store(sign * offset)
+	return sign * offset
+}
+`
+
+// programWithClock builds the edge with a clock that a file sets.
+func programWithClock(t *testing.T) string {
+	t.Helper()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
+	original, err := os.ReadFile(filepath.Join(folder, "time.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const read = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
+	patched := strings.Replace(string(original), read, read+"\tsec += faultsClock(mono)\n", 1)
+	if patched == string(original) {
+		t.Fatal("time.Now of this Go reads the clock in another way than this test knows")
+	}
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	overlay, err := json.Marshal(object{"Replace": map[string]string{
+		filepath.Join(folder, "time.go"):   write("time.go", patched),
+		filepath.Join(folder, "faults.go"): write("faults.go", clockSource),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "flaggery-edge")
+	cmd := exec.Command("go", "build", "-overlay", write("overlay.json", string(overlay)), "-o", program, "./cmd/flaggery-edge")
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return program
+}
+
+// An edge's clock steps an hour forth and back, or is wrong from its start. Tests
+// begin and end on time all the same, at once with the edge beside it, and
+// nothing is taken for old.
+func TestClockSteps(t *testing.T) {
+	onlyFull(t)
+	program := programWithClock(t)
+	clock := filepath.Join(t.TempDir(), "clock")
+	set := func(seconds int) {
+		// Replaced, so that nobody reads half of it.
+		if err := os.WriteFile(clock+".new", fmt.Append(nil, seconds), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(clock+".new", clock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(3600)
+	w := newWorld(t, pgtest.Open(t)).start(1)
+	wrong := w.newEdge(w.url, clockVariable+"="+clock)
+	wrong.program = program
+	wrong.run()
+	reads := w.read(4, 2*time.Millisecond, w.edges...)
+
+	var worst time.Duration
+	steps := []int{3600, 0, -3600, 3600, -3600, 0}
+	for i, offset := range steps {
+		set(offset)
+		name := fmt.Sprintf("clocked-%d", i)
+		w.newFeature(name)
+		start := time.Now().Add(2 * time.Second)
+		end := start.Add(2 * time.Second)
+		w.call("POST", "/v1/abtests?wait=5s", object{"name": name, "start": start, "end": end, "groups": []object{
+			{"name": "one", "variants": object{name: "B"}}, {"name": "two", "variants": object{name: "B"}}}})
+		for _, boundary := range []struct {
+			at      time.Time
+			variant string
+		}{{start, "B"}, {end, "__DISABLE__"}} {
+			flips := make(chan time.Duration, len(w.edges))
+			for _, e := range w.edges {
+				go func() { flips <- flip(t, e, name, boundary.variant, boundary.at) }()
+			}
+			for range w.edges {
+				off := <-flips
+				if off.Abs() > onTime {
+					t.Errorf("clock off by %d s: the boundary at %v came %v late", offset, boundary.at, off)
+				}
+				worst = max(worst, off.Abs())
+			}
+		}
+		m := scrape(t, wrong)
+		if age := m.sum("flaggery_edge_snapshot_age_seconds"); age < 0 || age > 5 {
+			t.Errorf("clock off by %d s: the snapshot's age is %g s", offset, age)
+		}
+		if m.sum("flaggery_edge_stale") != 0 || !wrong.ready() {
+			t.Errorf("clock off by %d s: stale or not ready", offset)
+		}
+		if err := tellsAge(wrong, false); err != nil {
+			t.Errorf("clock off by %d s: %v", offset, err)
+		}
+	}
+	if wrong.log.count(`time=`+time.Now().Add(time.Hour).UTC().Format("2006-01-02T15")) == 0 &&
+		wrong.log.count(time.Now().Add(time.Hour).Format("2006-01-02T15")) == 0 {
+		t.Error("the edge's log shows no wrong time: this test tested nothing")
+	}
+	served := reads.next()
+	w.noFailure("clock steps", served)
+	answers := w.finish()
+	measured(t, "clock steps of an hour on the edge", figures{
+		"steps": len(steps), "boundaries_off_by_s": worst, "requests": served.requests, "errors": served.failed, "answers_checked": answers,
+	})
+}
+
+// onTime is how far from its moment a boundary may be seen.
+const onTime = 100 * time.Millisecond
+
+// flip returns how late an edge begins to answer with a variant.
+func flip(t *testing.T, e *service, feature, variant string, at time.Time) time.Duration {
+	c := client{addr: e.addr}
+	defer c.close()
+	err := within(time.Until(at)+patience, func() error {
+		a, err := c.get("/v1/subject/flags?subject_id=" + steady + "0&features=" + feature)
+		if err != nil {
+			return err
+		}
+		flags, err := parseFlags(a)
+		if err == nil && flags != feature+"="+variant {
+			err = errors.New(flags)
+		}
+		return err
+	})
+	if err != nil {
+		t.Errorf("%s: never became %s: %v", feature, variant, err)
+	}
+	return time.Since(at)
+}
