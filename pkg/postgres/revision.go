@@ -53,17 +53,18 @@ func orNull(text string) any {
 	return text
 }
 
-// Prune forgets the changes made before a moment, and the tombstones with them.
-// The last change of all stays, so that a reader who has it knows so.
-func (db *DB) Prune(ctx context.Context, before time.Time) (changes int64, err error) {
-	err = db.pool.QueryRowContext(ctx, `
-		WITH old AS (
-			DELETE FROM change
-			WHERE revision < coalesce((SELECT min(revision) FROM change WHERE at >= $1), (SELECT revision FROM state))
-			RETURNING label
-		), forgotten AS (
-			DELETE FROM tombstone t USING old WHERE t.label = old.label
-		)
-		SELECT count(*) FROM old`, before).Scan(&changes)
-	return changes, translate(err)
+// Prune forgets the changes made longer ago than given, and the tombstones with
+// them. The last change of all stays, so that a reader who has it knows so.
+func (db *DB) Prune(ctx context.Context, olderThan time.Duration) error {
+	err := db.transact(ctx, db.pool, nil, readState, func(tx *Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			WITH old AS (
+				DELETE FROM change
+				WHERE revision < coalesce((SELECT min(revision) FROM change WHERE at >= $1), $2)
+				RETURNING label
+			)
+			DELETE FROM tombstone t USING old WHERE t.label = old.label`, tx.Now.Add(-olderThan), tx.Revision)
+		return err
+	})
+	return translate(err)
 }

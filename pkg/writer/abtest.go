@@ -241,7 +241,9 @@ func (w *Writer) ABTests(ctx context.Context, state model.TestState, page Page) 
 		}}.Err()
 	}
 	return list(ctx, w, page, func(t api.ABTest) string { return t.Name },
-		func(tx *postgres.Tx, limit int) ([]model.ABTest, error) { return tx.ABTests(ctx, state, page.After, limit) },
+		func(tx *postgres.Tx, limit int) ([]model.ABTest, error) {
+			return tx.ABTests(ctx, state, page.After, limit)
+		},
 		func(tx *postgres.Tx, items []model.ABTest) ([]api.ABTest, error) {
 			return eachWithBuckets(ctx, func(t *model.ABTest, buckets []model.Bucket) api.ABTest {
 				return testForm(t, buckets, tx.Now)
