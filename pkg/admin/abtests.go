@@ -1,0 +1,51 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/writer"
+)
+
+// TestPath is an A/B test in a path.
+type TestPath struct {
+	Test string `path:"test" example:"checkout-2027"`
+}
+
+type addABTest struct {
+	Writing
+	Body api.CreateABTest
+}
+
+func (a *service) addABTest(ctx context.Context, in *addABTest, o ...writer.Option) (writer.Result[api.ABTest], error) {
+	return a.writer.AddABTest(ctx, in.Body, o...)
+}
+
+func abTestAt(_ *addABTest, t api.ABTest) string { return "/v1/abtests/" + t.Name }
+
+type listABTests struct {
+	Listing
+	State string `query:"state" enum:"scheduled,live,ended" doc:"Only those in this state"`
+}
+
+func (a *service) listABTests(ctx context.Context, in *listABTests) (writer.Result[api.Page[api.ABTest]], error) {
+	return a.writer.ABTests(ctx, model.TestState(in.State), in.page())
+}
+
+func (a *service) getABTest(ctx context.Context, in *TestPath) (writer.Result[api.ABTest], error) {
+	return a.writer.ABTest(ctx, in.Test)
+}
+
+type changeABTest struct {
+	TestPath
+	Changing
+}
+
+func (a *service) stopABTest(ctx context.Context, in *changeABTest, o ...writer.Option) (writer.Result[api.ABTest], error) {
+	return a.writer.StopABTest(ctx, in.Test, o...)
+}
+
+func (a *service) deleteABTest(ctx context.Context, in *changeABTest, o ...writer.Option) (writer.Result[api.ABTest], error) {
+	return a.writer.DeleteABTest(ctx, in.Test, o...)
+}

@@ -1,0 +1,115 @@
+// Package admin is the admin service: the only writer. It answers the admin part
+// of the HTTP contract by the use cases of package writer.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/flaggery/flaggery/migrations"
+	"github.com/flaggery/flaggery/pkg/postgres"
+	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/writer"
+)
+
+// Edges ask what changed since the revision that they have. One that was away for
+// longer than keepChanges loads everything anew.
+const (
+	keepChanges = 48 * time.Hour
+	pruneEvery  = time.Hour
+)
+
+// service is a running admin.
+type service struct {
+	writer  *writer.Writer
+	web     *web.Server
+	log     *slog.Logger
+	metrics *metrics
+}
+
+// Run is the admin from start to end: it returns nil after ctx has ended and the
+// requests under way are answered, and an error at once where it cannot work.
+func Run(ctx context.Context, config Config) (err error) {
+	if err := config.Validate(); err != nil {
+		return err
+	}
+	db, err := OpenDB(ctx, config.DBURL)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if config.DBAutoUpgrade {
+		err = migrations.Up(ctx, db.SQL())
+	} else {
+		err = migrations.Check(ctx, db.SQL())
+	}
+	if err != nil {
+		return err
+	}
+
+	a := newService(config, db)
+	listener, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	a.log.Info("admin is listening", "address", listener.Addr().String(), "version", config.Version)
+	if config.Ready != nil {
+		config.Ready(listener.Addr())
+	}
+	// Either part ends the other.
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.web.Serve(ctx, listener) })
+	group.Go(func() error { a.prune(ctx, time.Tick(pruneEvery)); return nil })
+	return group.Wait()
+}
+
+// OpenDB connects. Its error tells where to, without the password.
+func OpenDB(ctx context.Context, url web.DatabaseURL) (*postgres.DB, error) {
+	db, err := postgres.Open(ctx, string(url))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the database %s: %w", url, err)
+	}
+	return db, nil
+}
+
+func newService(config Config, db *postgres.DB) *service {
+	registry := web.NewRegistry(config.Version)
+	a := &service{
+		writer:  writer.New(db),
+		log:     config.Logger,
+		metrics: newMetrics(registry, db, config.Logger),
+	}
+	a.web = web.New(web.Options{
+		Title:        "Flaggery admin",
+		Version:      config.Version,
+		Logger:       config.Logger,
+		AccessLevel:  slog.LevelInfo,
+		Registry:     registry,
+		ServeMetrics: config.Prometheus,
+		Authenticate: web.OneToken(config.Token, web.Identity{Name: "admin", Role: web.Admin}),
+		Ready:        db.SQL().PingContext,
+	})
+	a.routes()
+	return a
+}
+
+// prune forgets old changes at every tick until ctx ends.
+func (a *service) prune(ctx context.Context, ticks <-chan time.Time) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks:
+			if err := a.writer.Prune(ctx, keepChanges); err != nil && ctx.Err() == nil {
+				a.log.Warn("old changes could not be pruned, the next try is in an hour", "error", err)
+			}
+		}
+	}
+}

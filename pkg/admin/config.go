@@ -1,0 +1,75 @@
+package admin
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/flaggery/flaggery/pkg/postgres"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+// Config is what an admin is told from outside.
+type Config struct {
+	DBURL         web.DatabaseURL
+	DBAutoUpgrade bool // migrate at start instead of refusing a schema that is behind
+	Host          string
+	Port          int // 0 for any that is free
+	Prometheus    bool
+	Token         web.Secret // of role admin
+
+	Version string
+	Logger  *slog.Logger
+	// Ready is told where the admin listens, once it does. It may be nil.
+	Ready func(net.Addr)
+}
+
+// Flags adds the settings to fs, with their defaults.
+func (c *Config) Flags(fs *flag.FlagSet) {
+	fs.Var(&c.DBURL, "db-url", "the database: `postgres://`user:password@host:5432/database?sslmode=verify-full")
+	fs.BoolVar(&c.DBAutoUpgrade, "db-auto-upgrade", false, "bring the schema up to date at start")
+	fs.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
+	fs.IntVar(&c.Port, "port", 8080, "`port` to listen on, 0 for any that is free")
+	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
+	fs.Var(&c.Token, "admin-token", "`secret` that callers send as Authorization: Bearer, better set by the environment")
+}
+
+// Validate reports every setting at fault.
+func (c *Config) Validate() error {
+	return web.Faults(
+		ValidateDBURL(c.DBURL),
+		validatePort(c.Port),
+		validateToken(c.Token),
+	)
+}
+
+// ValidateDBURL reports a database URL that is missing or malformed.
+func ValidateDBURL(url web.DatabaseURL) error {
+	if url == "" {
+		return errors.New("FLAGGERY_DB_URL (--db-url) is not set")
+	}
+	if _, err := postgres.DSN(string(url), nil); err != nil {
+		return fmt.Errorf("FLAGGERY_DB_URL (--db-url) %w", err)
+	}
+	return nil
+}
+
+func validatePort(port int) error {
+	if port < 0 || port > 65535 {
+		return fmt.Errorf("FLAGGERY_PORT (--port) must be between 0 and 65535, is %d", port)
+	}
+	return nil
+}
+
+func validateToken(token web.Secret) error {
+	switch {
+	case token == "":
+		return errors.New("FLAGGERY_ADMIN_TOKEN (--admin-token) is not set: nobody could call the admin")
+	case strings.ContainsFunc(string(token), func(r rune) bool { return r <= ' ' || r > '~' }):
+		return errors.New("FLAGGERY_ADMIN_TOKEN (--admin-token) must be printable ASCII without spaces, or no header can carry it")
+	}
+	return nil
+}

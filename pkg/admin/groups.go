@@ -1,0 +1,95 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/writer"
+)
+
+// GroupPath is a group in a path.
+type GroupPath struct {
+	Group string `path:"group" example:"friends"`
+}
+
+type addGroup struct {
+	Writing
+	Body api.CreateGroup
+}
+
+func (a *service) addGroup(ctx context.Context, in *addGroup, o ...writer.Option) (writer.Result[api.Group], error) {
+	return a.writer.AddGroup(ctx, in.Body, o...)
+}
+
+func groupAt(_ *addGroup, g api.Group) string { return "/v1/groups/" + g.Name }
+
+func (a *service) listGroups(ctx context.Context, in *struct{ Listing }) (writer.Result[api.Page[api.Group]], error) {
+	return a.writer.Groups(ctx, in.page())
+}
+
+func (a *service) getGroup(ctx context.Context, in *GroupPath) (writer.Result[api.Group], error) {
+	return a.writer.Group(ctx, in.Group)
+}
+
+type patchGroup struct {
+	GroupPath
+	Changing
+	Body api.PatchGroup
+}
+
+func (a *service) patchGroup(ctx context.Context, in *patchGroup, o ...writer.Option) (writer.Result[api.Group], error) {
+	return a.writer.PatchGroup(ctx, in.Group, in.Body, o...)
+}
+
+type deleteGroup struct {
+	GroupPath
+	Changing
+}
+
+func (a *service) deleteGroup(ctx context.Context, in *deleteGroup, o ...writer.Option) (writer.Result[api.Group], error) {
+	return a.writer.DeleteGroup(ctx, in.Group, o...)
+}
+
+type listMembers struct {
+	GroupPath
+	Listing
+}
+
+func (a *service) listMembers(ctx context.Context, in *listMembers) (writer.Result[api.Page[string]], error) {
+	return a.writer.Members(ctx, in.Group, in.page())
+}
+
+type changeMember struct {
+	GroupPath
+	SubjectPath
+	Changing
+}
+
+func (a *service) addMember(ctx context.Context, in *changeMember, o ...writer.Option) (writer.Result[api.Subject], error) {
+	return a.writer.AddSubjectToGroup(ctx, in.Group, in.ID, o...)
+}
+
+func (a *service) removeMember(ctx context.Context, in *changeMember, o ...writer.Option) (writer.Result[api.Subject], error) {
+	return a.writer.RemoveSubjectFromGroup(ctx, in.Group, in.ID, o...)
+}
+
+type setOverride struct {
+	GroupPath
+	FeaturePath
+	Changing
+	Body api.VariantReference
+}
+
+func (a *service) setOverride(ctx context.Context, in *setOverride, o ...writer.Option) (writer.Result[api.VariantReference], error) {
+	return a.writer.AddGroupOverride(ctx, in.Group, in.Feature, in.Body.Variant, o...)
+}
+
+type deleteOverride struct {
+	GroupPath
+	FeaturePath
+	Changing
+}
+
+func (a *service) deleteOverride(ctx context.Context, in *deleteOverride, o ...writer.Option) (writer.Result[api.VariantReference], error) {
+	return a.writer.DeleteGroupOverride(ctx, in.Group, in.Feature, o...)
+}

@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"mime"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// maxLine bounds what one line of an import takes in memory: ids and the names of
+// thousands of groups fit.
+const maxLine = 1 << 20
+
+// ImportLines reads an import in one of its two media types, a line at a time.
+// A line that is at fault is yielded as a [model.Error] that names it, and the
+// lines go on; any other error is the last that is yielded.
+func ImportLines(r io.Reader, mediaType string) (iter.Seq2[api.ImportLine, error], error) {
+	switch base, _, _ := mime.ParseMediaType(mediaType); base {
+	case api.MediaNDJSON:
+		return ndjsonLines(r), nil
+	case api.MediaCSV:
+		return csvLines(r), nil
+	}
+	var faults model.Faults
+	faults.Addf("header.Content-Type", "must be %s or %s", api.MediaNDJSON, api.MediaCSV)
+	return nil, faults.Err()
+}
+
+func badLine(number int64, format string, args ...any) error {
+	var faults model.Faults
+	faults.Addf(fmt.Sprintf("line %d", number), format, args...)
+	return faults.Err()
+}
+
+func ndjsonLines(r io.Reader) iter.Seq2[api.ImportLine, error] {
+	return func(yield func(api.ImportLine, error) bool) {
+		lines := bufio.NewReaderSize(r, maxLine)
+		for number := int64(1); ; number++ {
+			text, err := lines.ReadSlice('\n')
+			var line api.ImportLine
+			var fault error
+			switch {
+			case errors.Is(err, bufio.ErrBufferFull):
+				fault = badLine(number, "is longer than 1 MiB")
+				for errors.Is(err, bufio.ErrBufferFull) {
+					_, err = lines.ReadSlice('\n')
+				}
+			case len(bytes.TrimSpace(text)) > 0:
+				line, fault = parseJSON(number, text)
+			case err == nil:
+				continue // a blank line
+			}
+			if err != nil && err != io.EOF {
+				yield(api.ImportLine{}, fmt.Errorf("read the import: %w", err))
+				return
+			}
+			if (fault != nil || line.Number > 0) && !yield(line, fault) || err == io.EOF {
+				return
+			}
+		}
+	}
+}
+
+func parseJSON(number int64, text []byte) (api.ImportLine, error) {
+	line := api.ImportLine{Number: number}
+	if !utf8.Valid(text) {
+		return line, badLine(number, "must be UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	err := d.Decode(&line)
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+		return line, badLine(number, "%s does not take this %s", wrong.Field, wrong.Value)
+	} else if err != nil {
+		return line, badLine(number, "%s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return line, badLine(number, "must be a single JSON object")
+	}
+	return line, nil
+}
+
+func csvLines(r io.Reader) iter.Seq2[api.ImportLine, error] {
+	return func(yield func(api.ImportLine, error) bool) {
+		text := bufio.NewReader(r)
+		if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+			_, _ = text.Discard(len(mark)) // spreadsheets write it
+		}
+		bounded := &recordLimit{r: text}
+		records := csv.NewReader(bounded)
+		records.ReuseRecord = true
+		var columns []string
+		for last := 0; ; {
+			bounded.left = maxLine
+			record, err := records.Read()
+			if err == io.EOF {
+				return
+			}
+			if fault := (*csv.ParseError)(nil); errors.As(err, &fault) {
+				last = fault.Line
+				if !yield(api.ImportLine{}, badLine(int64(fault.StartLine), "%s", fault.Err)) {
+					return
+				}
+				continue
+			}
+			if errors.Is(err, errLongRecord) { // where it ends is not known, so this is the end
+				yield(api.ImportLine{}, badLine(int64(last)+1, "%s", err))
+				return
+			}
+			if err != nil {
+				yield(api.ImportLine{}, fmt.Errorf("read the import: %w", err))
+				return
+			}
+			number, _ := records.FieldPos(0)
+			last, _ = records.FieldPos(len(record) - 1)
+			if columns == nil {
+				if columns = slices.Clone(record); !yieldHeader(columns, int64(number), yield) {
+					return
+				}
+				continue
+			}
+			if !yield(parseRecord(int64(number), columns, record)) {
+				return
+			}
+		}
+	}
+}
+
+const byteOrderMark = "\xef\xbb\xbf"
+
+// yieldHeader tells whether lines can be read under this header, and yields what
+// is wrong with it where they cannot.
+func yieldHeader(columns []string, number int64, yield func(api.ImportLine, error) bool) bool {
+	sorted := slices.Sorted(slices.Values(columns))
+	unknown := slices.ContainsFunc(columns, func(c string) bool { return c != "id" && c != "weight" && c != "groups" })
+	if unknown || !slices.Contains(columns, "id") || len(slices.Compact(sorted)) != len(columns) {
+		yield(api.ImportLine{}, badLine(number, "must be a header of the columns id, weight and groups, each at most once and id always"))
+		return false
+	}
+	return true
+}
+
+func parseRecord(number int64, columns, record []string) (api.ImportLine, error) {
+	line := api.ImportLine{Number: number}
+	for i, column := range columns {
+		value := strings.Clone(record[i]) // the reader uses one string for the whole record
+		switch {
+		case column == "id":
+			line.ID = value
+		case value == "": // as if the column were not there
+		case column == "weight":
+			weight, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				return line, badLine(number, "weight must be an integer between 0 and %d, is %.30q", int64(model.MaxWeight), value)
+			}
+			line.Weight = &weight
+		case column == "groups":
+			line.Groups = strings.Split(value, ";")
+		}
+	}
+	return line, nil
+}
+
+var errLongRecord = errors.New("is longer than 1 MiB")
+
+// recordLimit fails where a record takes more than what was left to it, so that
+// an open quote does not bring the rest of the file into memory.
+type recordLimit struct {
+	r    io.Reader
+	left int
+}
+
+func (l *recordLimit) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, errLongRecord
+	}
+	n, err := l.r.Read(p)
+	l.left -= n
+	return n, err
+}

@@ -1,0 +1,109 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+// metrics of the admin beside those of its requests.
+type metrics struct {
+	writes   *prometheus.CounterVec
+	imported prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer, db *postgres.DB, log *slog.Logger) *metrics {
+	m := &metrics{
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "flaggery_admin_writes_total",
+			Help: "Writes by operation and outcome: stored; dry_run; refused, for a reason that the caller can mend; failed.",
+		}, []string{"operation", "outcome"}),
+		imported: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "flaggery_admin_import_lines_total",
+			Help: "Lines of imports read, whether or not they were stored in the end.",
+		}),
+	}
+	r.MustRegister(m.writes, m.imported, &totals{db: db, log: log})
+	return m
+}
+
+func (m *metrics) wrote(operation string, dryRun bool, err error) {
+	outcome := "stored"
+	switch {
+	case model.CodeOf(err) != "":
+		outcome = "refused"
+	case err != nil:
+		outcome = "failed"
+	case dryRun:
+		outcome = "dry_run"
+	}
+	m.writes.WithLabelValues(operation, outcome).Inc()
+}
+
+func (m *metrics) counted(lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
+	return func(yield func(api.ImportLine, error) bool) {
+		for line, err := range lines {
+			m.imported.Inc()
+			if !yield(line, err) {
+				return
+			}
+		}
+	}
+}
+
+// totals asks the database when it is scraped, so that the figures are true
+// whichever admin made the last change.
+type totals struct {
+	db  *postgres.DB
+	log *slog.Logger
+}
+
+// scrapeTimeout is well below Prometheus' own.
+const scrapeTimeout = 2 * time.Second
+
+var (
+	revisionDesc = prometheus.NewDesc("flaggery_admin_revision", "The last committed revision.", nil, nil)
+	bucketsDesc  = prometheus.NewDesc("flaggery_admin_buckets", "Buckets there are.", nil, nil)
+	subjectsDesc = prometheus.NewDesc("flaggery_admin_subjects", "Subjects there are.", nil, nil)
+	weightDesc   = prometheus.NewDesc("flaggery_admin_subjects_weight", "What all subjects weigh together.", nil, nil)
+	featuresDesc = prometheus.NewDesc("flaggery_admin_features", "Features there are.", nil, nil)
+	upDesc       = prometheus.NewDesc("flaggery_admin_database_up", "1 where the database answered the scrape, else 0 and the figures that come from it are missing.", nil, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (t *totals) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{revisionDesc, bucketsDesc, subjectsDesc, weightDesc, featuresDesc, upDesc} {
+		ch <- desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (t *totals) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, value int64) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	now, err := t.db.Totals(ctx)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			t.log.Warn("figures for metrics are not to be had", "error", err)
+		}
+		gauge(upDesc, 0)
+		return
+	}
+	gauge(upDesc, 1)
+	gauge(revisionDesc, now.Revision)
+	gauge(bucketsDesc, now.Buckets)
+	gauge(subjectsDesc, now.Subjects)
+	gauge(weightDesc, now.Weight)
+	gauge(featuresDesc, now.Features)
+}

@@ -1,0 +1,149 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/writer"
+)
+
+// stalled is how long an import or export may stand still before its client
+// counts as gone. What keeps moving may take as long as it takes.
+const stalled = 30 * time.Second
+
+// progressEvery is the number of lines after which a stream is logged.
+const progressEvery = 100_000
+
+// importSubjects is the one write whose body is not JSON: it is read as it comes.
+type importSubjects struct {
+	Writing
+	ContentType string `header:"Content-Type" hidden:"true"`
+	body        io.Reader
+}
+
+// Resolve implements [huma.Resolver]: nothing else gives a handler the body as a
+// stream.
+func (in *importSubjects) Resolve(hc huma.Context) []error {
+	in.body = &patientBody{hc.Context(), hc.BodyReader()}
+	return nil
+}
+
+// patientBody gives each read its own time. After the end there is no limit: the
+// connection is still read, to notice a client that goes away, and the database
+// may have minutes of work.
+type patientBody struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	if err := web.Extend(b.ctx, stalled); err != nil {
+		return 0, err
+	}
+	n, err := b.r.Read(p)
+	if err == io.EOF {
+		if err := web.Extend(b.ctx, 0); err != nil {
+			return n, err
+		}
+	}
+	return n, err
+}
+
+func (a *service) importRoute(call, summary string, codes ...model.Code) {
+	schema := &huma.Schema{Type: huma.TypeString}
+	change(a, call, summary, a.importSubjects, codes...)
+	operation := a.web.API.OpenAPI().Paths["/v1/import/subjects"].Post
+	operation.Description = "All or nothing, of any length. New subjects are created, known ones updated: groups named are joined, none are left."
+	operation.RequestBody = &huma.RequestBody{
+		Required: true,
+		Content: map[string]*huma.MediaType{
+			api.MediaNDJSON: {Schema: schema, Example: "{\"id\": \"42\", \"weight\": 3, \"groups\": [\"friends\"]}\n"},
+			api.MediaCSV:    {Schema: schema, Example: "id,weight,groups\n42,3,friends;beta\n"},
+		},
+	}
+}
+
+func (a *service) importSubjects(ctx context.Context, in *importSubjects, o ...writer.Option) (writer.Result[api.Imported], error) {
+	lines, err := ImportLines(in.body, in.ContentType)
+	if err != nil {
+		return writer.Result[api.Imported]{}, err
+	}
+	result, err := a.writer.ImportSubjects(ctx, a.metrics.counted(logged(ctx, a.log, lines)), o...)
+	if extendErr := web.Extend(ctx, stalled); extendErr != nil && err == nil {
+		a.log.DebugContext(ctx, "the client of an import went away", "error", extendErr)
+	}
+	return result, err
+}
+
+// logged tells of the lines as they are read.
+func logged(ctx context.Context, log *slog.Logger, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
+	return func(yield func(api.ImportLine, error) bool) {
+		read := 0
+		for line, err := range lines {
+			if !yield(line, err) {
+				return
+			}
+			if read++; read%progressEvery == 0 {
+				log.InfoContext(ctx, "import is reading", "lines", read, "request_id", web.RequestID(ctx))
+			}
+		}
+		log.InfoContext(ctx, "import is read", "lines", read, "request_id", web.RequestID(ctx))
+	}
+}
+
+func (a *service) exportRoute(call, summary string, codes ...model.Code) {
+	op := operation(call, summary)
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "One subject a line, in id order",
+		Content: map[string]*huma.MediaType{api.MediaNDJSON: {
+			Schema: a.web.API.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.ImportLine](), true, ""),
+		}},
+	}}
+	web.Handle(a.web, web.Read, op, func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
+		return &huma.StreamResponse{Body: func(hc huma.Context) { a.export(ctx, hc) }}, nil
+	}, codes...)
+}
+
+func (a *service) export(ctx context.Context, hc huma.Context) {
+	begun := false
+	out := bufio.NewWriterSize(hc.BodyWriter(), 64<<10)
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	err := a.writer.ExportSubjects(ctx, func(revision int64) error {
+		hc.SetHeader("Content-Type", api.MediaNDJSON)
+		hc.SetHeader(api.HeaderRevision, strconv.FormatInt(revision, 10))
+		hc.SetStatus(http.StatusOK)
+		begun = true
+		return nil
+	}, func(line api.ImportLine) error {
+		if out.Available() < out.Size()/2 { // about to be sent: that may take its time
+			if err := web.Extend(ctx, stalled); err != nil {
+				return err
+			}
+		}
+		return encoder.Encode(line)
+	})
+	if err = errors.Join(err, out.Flush()); err == nil {
+		return
+	}
+	if !begun {
+		_ = huma.WriteErr(a.web.API, hc, http.StatusInternalServerError, "", err) // has its own log line
+		return
+	}
+	a.log.WarnContext(ctx, "export broke off", "request_id", web.RequestID(ctx), "error", err)
+	panic(http.ErrAbortHandler) // the client must not take a part for the whole
+}
