@@ -13,7 +13,8 @@ type Position struct {
 // one: either what changed between them or, where Full, everything.
 type Update struct {
 	Position
-	Now           time.Time      // on the database's clock, while the update was read
+	Now           time.Time      // on the database's clock, as the update began to be read
+	Received      time.Time      // the reader's own clock when Now came in
 	Full          bool           // replaces all that the reader had
 	Configuration *Configuration // nil where it did not change
 	Count         int64          // how many subjects there are; only where Full

@@ -17,7 +17,7 @@ import (
 // the update says just that, and the time.
 func (db *DB) Update(ctx context.Context, since model.Position, apply func(*model.Update) error) error {
 	return db.Read(ctx, func(tx *Tx) error {
-		u := &model.Update{Now: tx.Now, Position: model.Position{Epoch: tx.Epoch, Revision: tx.Revision, At: since.At}}
+		u := &model.Update{Now: tx.Now, Received: time.Now(), Position: model.Position{Epoch: tx.Epoch, Revision: tx.Revision, At: since.At}}
 		changes, err := loadChanges(ctx, tx, since)
 		if err != nil {
 			return err

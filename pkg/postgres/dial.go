@@ -15,6 +15,7 @@ const unansweredTimeout = 10 * time.Second
 
 func newDialer() *dialer {
 	return &dialer{net.Dialer{
+		Timeout:         3 * time.Second, // the system repeats a lost attempt ever later
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3},
 		Control:         limitUnanswered,
 	}}

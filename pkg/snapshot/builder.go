@@ -21,6 +21,9 @@ const (
 	NotApplicable Reason = "not_applicable"     // a part of everything, without something to apply it to
 )
 
+// Reasons are all of them.
+var Reasons = []Reason{RevisionBack, Inconsistent, Dangling, Miscounted, Unrecognised, NotApplicable}
+
 // Refused is an update that was not applied because it cannot be right.
 type Refused struct {
 	Reason Reason

@@ -1,0 +1,128 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/flaggery/flaggery/pkg/snapshot"
+)
+
+type metrics struct {
+	updates     *prometheus.HistogramVec
+	refused     *prometheus.CounterVec
+	failures    prometheus.Counter
+	bells       prometheus.Counter
+	connections prometheus.Counter
+	unannounced prometheus.Counter
+	propagation prometheus.Histogram
+	loading     prometheus.Gauge
+}
+
+func newMetrics(registry prometheus.Registerer, r *Replica) *metrics {
+	m := &metrics{
+		updates: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "flaggery_edge_update_duration_seconds",
+			Help:    "Time from the question what changed to serving the answer, by kind: load of everything, or change.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"kind"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "flaggery_edge_updates_refused_total",
+			Help: "Updates that cannot be right and were refused as a whole, by reason. The last good snapshot stays.",
+		}, []string{"reason"}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "flaggery_edge_update_failures_total",
+			Help: "Questions what changed to which no answer came.",
+		}),
+		bells: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "flaggery_edge_bells_total",
+			Help: "Notifications of the database that something changed.",
+		}),
+		connections: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "flaggery_edge_listening_connections_total",
+			Help: "How often a connection that hears notifications was made.",
+		}),
+		unannounced: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "flaggery_edge_unannounced_changes_total",
+			Help: "Changes that a poll found and no notification announced.",
+		}),
+		propagation: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "flaggery_edge_propagation_seconds",
+			Help:    "Time from a change in the database to serving it, for the latest of the changes that an update brought.",
+			Buckets: []float64{.0005, .001, .002, .003, .005, .01, .015, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
+		}),
+		loading: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "flaggery_edge_loading_subjects",
+			Help: "Subjects that a load under way has read; 0 while none is.",
+		}),
+	}
+	registry.MustRegister(m.updates, m.refused, m.failures, m.bells, m.connections, m.unannounced, m.propagation, m.loading)
+	for _, kind := range []string{"load", "change"} {
+		m.updates.WithLabelValues(kind)
+	}
+	for _, reason := range snapshot.Reasons {
+		m.refused.WithLabelValues(string(reason))
+	}
+	for _, g := range []struct {
+		name, help string
+		value      func(*snapshot.Snapshot) float64
+	}{
+		{"revision", "Revision that is served.", func(s *snapshot.Snapshot) float64 { return float64(s.Revision) }},
+		{"subjects", "Subjects that are known.", func(s *snapshot.Snapshot) float64 { return float64(s.Stats().Subjects) }},
+		{"subjects_collided", "Subjects whose hash is that of another one, told apart by their id.", func(s *snapshot.Snapshot) float64 { return float64(s.Stats().Collided) }},
+		{"subjects_index_bytes", "Memory of the index of subjects.", func(s *snapshot.Snapshot) float64 { return float64(s.Stats().Bytes) }},
+		{"classes", "Combinations of a bucket and groups that subjects had since the start.", func(s *snapshot.Snapshot) float64 { return float64(s.Stats().Classes) }},
+		{"buckets", "Buckets.", func(s *snapshot.Snapshot) float64 { return float64(s.Stats().Buckets) }},
+		{"features", "Features.", func(s *snapshot.Snapshot) float64 { return float64(s.Stats().Features) }},
+	} {
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "flaggery_edge_" + g.name, Help: g.help + " 0 before the first load.",
+		}, func() float64 {
+			if s := r.Snapshot(); s != nil {
+				return g.value(s)
+			}
+			return 0
+		}))
+	}
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "flaggery_edge_snapshot_age_seconds",
+		Help: "Time since the snapshot was last known to be the latest; since the start before the first load.",
+	}, func() float64 {
+		age, _ := r.Age(time.Now())
+		return age.Seconds()
+	}))
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "flaggery_edge_stale",
+		Help: "1 while the age of the snapshot is more than polls can explain: the database is away or its updates are refused.",
+	}, func() float64 {
+		if _, stale := r.Age(time.Now()); stale {
+			return 1
+		}
+		return 0
+	}))
+	registry.MustRegister(&served{r.counts, prometheus.NewDesc("flaggery_edge_variant_served_total",
+		"How often subjects were given a variant of a feature.", []string{"feature", "variant"}, nil)})
+	return m
+}
+
+func (m *metrics) applied(full bool, took time.Duration) {
+	kind := "change"
+	if full {
+		kind = "load"
+	}
+	m.updates.WithLabelValues(kind).Observe(took.Seconds())
+}
+
+// served expands counts when it is asked.
+type served struct {
+	counts *snapshot.Counts
+	desc   *prometheus.Desc
+}
+
+func (s *served) Describe(to chan<- *prometheus.Desc) { to <- s.desc }
+
+func (s *served) Collect(to chan<- prometheus.Metric) {
+	for flag, n := range s.counts.Totals() {
+		to <- prometheus.MustNewConstMetric(s.desc, prometheus.CounterValue, float64(n), flag.Feature, flag.Variant)
+	}
+}
