@@ -36,8 +36,11 @@ func describeMachine(ctx context.Context, db *sql.DB) (machine, error) {
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.kernel = "Linux " + strings.TrimSpace(string(release))
 	}
-	err := db.QueryRowContext(ctx, `SHOW server_version`).Scan(&m.postgres)
-	return m, err
+	if err := db.QueryRowContext(ctx, `SHOW server_version`).Scan(&m.postgres); err != nil {
+		return m, err
+	}
+	m.postgres, _, _ = strings.Cut(m.postgres, " ") // without the packager's own
+	return m, nil
 }
 
 // firstValue finds "name : value" in a file of the kernel's.

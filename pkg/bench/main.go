@@ -44,6 +44,8 @@ func run(ctx context.Context, args []string) error {
 			return generate(ctx)
 		case "probe":
 			return runProbe(ctx)
+		case "follow":
+			return follow(ctx)
 		case "reference":
 			return serveReference(ctx, args[1])
 		}

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -21,14 +23,16 @@ type probe struct {
 	Subjects int
 	Long     bool // ids of up to 200 bytes instead of 16
 	Map      bool // of a Go map[string]uint32 instead
+	File     bool // of reading a snapshot file instead
 }
 
 // probed is what it found.
 type probed struct {
 	Lookup      float64       // nanoseconds from an id to its body, or to the map's value
-	Allocations float64       // by such a lookup
+	Allocations float64       // by such a lookup; a whole number, as testing.AllocsPerRun has it
 	Bytes       float64       // of heap for each subject
 	GC          time.Duration // one full collection
+	Read        time.Duration // from a file to a snapshot
 }
 
 const lookups = 4_000_000
@@ -38,6 +42,13 @@ func runProbe(context.Context) error {
 	var p probe
 	if err := json.NewDecoder(os.Stdin).Decode(&p); err != nil {
 		return err
+	}
+	if p.File {
+		read, err := p.readFile()
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(probed{Read: read})
 	}
 	before := heap()
 	find, err := p.build()
@@ -77,6 +88,11 @@ func (p *probe) lookUp(find func(id string) bool) (nanoseconds, allocations floa
 	// what it leads to.
 	buffer := []byte(subjectID(0))
 	id := unsafe.String(&buffer[0], len(buffer))
+	// Bodies are made when they are first asked for.
+	for i := range min(2*buckets, p.Subjects) {
+		putDigits(buffer[len(idPrefix):], i)
+		find(id)
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -89,7 +105,7 @@ func (p *probe) lookUp(find func(id string) bool) (nanoseconds, allocations floa
 	}
 	elapsed := time.Since(start)
 	runtime.ReadMemStats(&after)
-	return float64(elapsed) / lookups, float64(after.Mallocs-before.Mallocs) / lookups
+	return float64(elapsed) / lookups, float64((after.Mallocs - before.Mallocs) / lookups)
 }
 
 // build returns a lookup in what it built.
@@ -101,7 +117,7 @@ func (p *probe) build() (find func(id string) bool, err error) {
 		}
 		return func(id string) bool { _, ok := m[id]; return ok }, nil
 	}
-	s, err := snapshot.NewBuilder(snapshot.NewKey(), snapshot.Reject, snapshot.NewCounts()).Apply(nil, p.update())
+	s, err := newBuilder().Apply(nil, p.update())
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +126,36 @@ func (p *probe) build() (find func(id string) bool, err error) {
 		class := s.Class(id)
 		return class != 0 && len(s.Body(class, now).JSON) > 0
 	}, nil
+}
+
+func newBuilder() *snapshot.Builder {
+	return snapshot.NewBuilder(snapshot.NewKey(), snapshot.Reject, snapshot.NewCounts())
+}
+
+// readFile is how long it takes to read a file that was just written, from the
+// kernel's memory.
+func (p *probe) readFile() (time.Duration, error) {
+	dir, err := os.MkdirTemp("", "flaggery-bench-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "snapshot")
+	s, err := newBuilder().Apply(nil, p.update())
+	if err != nil {
+		return 0, err
+	}
+	if err := snapshot.WriteFile(path, s); err != nil {
+		return 0, err
+	}
+	runtime.GC()
+	start := time.Now()
+	read, _, err := newBuilder().ReadFile(path, start)
+	elapsed := time.Since(start)
+	if err == nil && read.Class(p.id(0)) == 0 {
+		err = errors.New("the file does not hold what was written")
+	}
+	return elapsed, err
 }
 
 func (p *probe) id(i int) string {

@@ -44,7 +44,7 @@ func parseCPU(stat []byte) (float64, error) {
 }
 
 // memory is what the kernel says about a process's resident memory, in bytes.
-type memory struct{ now, peak int64 }
+type memory struct{ Now, Peak int64 }
 
 func residentMemory(pid int) (memory, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -57,7 +57,7 @@ func residentMemory(pid int) (memory, error) {
 func parseMemory(status string) (m memory, err error) {
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")
-		into := map[string]*int64{"VmRSS": &m.now, "VmHWM": &m.peak}[name]
+		into := map[string]*int64{"VmRSS": &m.Now, "VmHWM": &m.Peak}[name]
 		if into == nil {
 			continue
 		}

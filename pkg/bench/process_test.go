@@ -17,7 +17,7 @@ func TestParseCPU(t *testing.T) {
 
 func TestParseMemory(t *testing.T) {
 	m, err := parseMemory("Name:\tedge\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nThreads:\t9\n")
-	if err != nil || m != (memory{now: 1 << 20, peak: 2 << 20}) {
+	if err != nil || m != (memory{Now: 1 << 20, Peak: 2 << 20}) {
 		t.Errorf("memory = %+v, %v, want 1 and 2 MiB", m, err)
 	}
 	if _, err := parseMemory("VmRSS:\tmuch\n"); err == nil {
@@ -35,7 +35,7 @@ func TestOwnProcess(t *testing.T) {
 		t.Errorf("CPU = %v, %v", used, err)
 	}
 	m, err := residentMemory(os.Getpid())
-	if err != nil || m.now <= 0 || m.peak < m.now {
+	if err != nil || m.Now <= 0 || m.Peak < m.Now {
 		t.Errorf("memory = %+v, %v", m, err)
 	}
 }

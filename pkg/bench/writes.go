@@ -19,6 +19,7 @@ import (
 // changer makes changes of which an edge can tell that they have arrived.
 type changer struct {
 	*writer.Writer
+	db       *sql.DB // for what no writer does
 	subjects int
 	made     int
 	guest    string
@@ -37,17 +38,34 @@ func (l *lab) writer(ctx context.Context, d dataset) (*changer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.SetRolloutProportion(ctx, rolled, 0); err != nil {
+	db, err := sql.Open("postgres", url)
+	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	return &changer{w, d.subjects, 0, "", rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))}, nil
+	c := &changer{Writer: w, db: db, subjects: d.subjects, random: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))}
+	if _, err := w.SetRolloutProportion(ctx, rolled, 0); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *changer) Close() error { return errors.Join(c.Writer.Close(), c.db.Close()) }
+
+// newEpoch does what an operator does after restoring a backup. Edges then load
+// everything anew.
+func (c *changer) newEpoch(ctx context.Context) (revision int64, err error) {
+	err = c.db.QueryRowContext(ctx, `
+		WITH next AS (UPDATE state SET epoch = gen_random_uuid(), revision = revision + 1 RETURNING revision),
+		     row AS (INSERT INTO change (revision, config, at) SELECT revision, true, now() FROM next)
+		SELECT revision FROM next, pg_notify('flaggery', '')`).Scan(&revision)
+	return revision, err
 }
 
 // change is one that is about to be made.
 type change struct {
 	subject string // gets other flags by it
 	arrived func(body []byte) bool
-	write   func(ctx context.Context) error
+	write   func(ctx context.Context) (revision int64, err error)
 }
 
 // next is in turns: a subject joins a group, a rollout goes to everyone, the
@@ -57,23 +75,23 @@ func (c *changer) next() change {
 	switch c.made % 4 {
 	case 1:
 		c.guest = c.anyone()
-		return change{c.guest, contains(served(featureName(1), special)), func(ctx context.Context) error {
-			_, err := c.AddSubjectToGroup(ctx, guests, c.guest)
-			return err
+		return change{c.guest, contains(flagged(featureName(1), special)), func(ctx context.Context) (int64, error) {
+			r, err := c.AddSubjectToGroup(ctx, guests, c.guest)
+			return r.Revision, err
 		}}
 	case 3:
-		return change{c.guest, func(body []byte) bool { return !bytes.Contains(body, []byte(special)) }, func(ctx context.Context) error {
-			_, err := c.RemoveSubjectFromGroup(ctx, guests, c.guest)
-			return err
+		return change{c.guest, func(body []byte) bool { return !bytes.Contains(body, []byte(special)) }, func(ctx context.Context) (int64, error) {
+			r, err := c.RemoveSubjectFromGroup(ctx, guests, c.guest)
+			return r.Revision, err
 		}}
 	default:
 		proportion, variant := 1.0, treatment
 		if c.made%4 == 0 {
 			proportion, variant = 0, control
 		}
-		return change{c.anyone(), contains(served(rolled, variant)), func(ctx context.Context) error {
-			_, err := c.SetRolloutProportion(ctx, rolled, proportion)
-			return err
+		return change{c.anyone(), contains(flagged(rolled, variant)), func(ctx context.Context) (int64, error) {
+			r, err := c.SetRolloutProportion(ctx, rolled, proportion)
+			return r.Revision, err
 		}}
 	}
 }
@@ -92,7 +110,7 @@ func contains(text string) func(body []byte) bool {
 	return func(body []byte) bool { return bytes.Contains(body, []byte(text)) }
 }
 
-func served(feature, variant string) string { return fmt.Sprintf("%q:%q", feature, variant) }
+func flagged(feature, variant string) string { return fmt.Sprintf("%q:%q", feature, variant) }
 
 // keepChanging makes changes at a rate in the background. stop says how many a
 // second there were.
@@ -113,7 +131,7 @@ func (c *changer) keepChanging(ctx context.Context, rate int) (stop func() (perS
 				return
 			case <-tick.C:
 			}
-			if err := c.next().write(ctx); err != nil && ctx.Err() == nil {
+			if _, err := c.next().write(ctx); err != nil && ctx.Err() == nil {
 				done <- fmt.Errorf("change: %w", err)
 				return
 			}
@@ -204,7 +222,7 @@ func (c *changer) follow(ctx context.Context, edge *process) (time.Duration, err
 			time.Sleep(50 * time.Microsecond) // leaves the edge and PostgreSQL a processor
 		}
 	}()
-	if err := change.write(ctx); err != nil {
+	if _, err := change.write(ctx); err != nil {
 		return 0, err
 	}
 	committed := time.Now()
