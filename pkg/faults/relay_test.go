@@ -23,8 +23,15 @@ type relay struct {
 	onRequest func(kind byte) bool
 
 	mu     sync.Mutex
-	conns  map[net.Conn]struct{}
-	frozen chan struct{} // not nil while nothing is passed on; closed at the end of that
+	links  map[*link]struct{}
+	frozen bool // new connections are stuck as well
+	ended  chan struct{}
+}
+
+// link is one client's way to the server.
+type link struct {
+	client, server net.Conn
+	stuck          atomic.Bool // nothing is passed on any more, for good
 }
 
 func newRelay(t testing.TB, target string) *relay {
@@ -33,9 +40,9 @@ func newRelay(t testing.TB, target string) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{listener: l, target: target, conns: map[net.Conn]struct{}{}}
+	r := &relay{listener: l, target: target, links: map[*link]struct{}{}, ended: make(chan struct{})}
 	go r.accept()
-	t.Cleanup(func() { l.Close(); r.thaw(); r.cut() })
+	t.Cleanup(func() { l.Close(); close(r.ended); r.cut() })
 	return r
 }
 
@@ -58,26 +65,27 @@ func (r *relay) serve(client net.Conn) {
 		return
 	}
 	defer server.Close()
+	k := &link{client: client, server: server}
 	r.mu.Lock()
-	r.conns[client], r.conns[server] = struct{}{}, struct{}{}
+	r.links[k] = struct{}{}
+	k.stuck.Store(r.frozen)
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
-		delete(r.conns, client)
-		delete(r.conns, server)
+		delete(r.links, k)
 		r.mu.Unlock()
 	}()
 	var both sync.WaitGroup
-	both.Go(func() { r.fromClient(server, client); server.Close() })
-	both.Go(func() { r.fromServer(client, server); client.Close() })
+	both.Go(func() { r.fromClient(k); server.Close() })
+	both.Go(func() { r.fromServer(k); client.Close() })
 	both.Wait()
 }
 
 // fromClient passes on the start-up message, which has no kind, and then
 // message after message.
-func (r *relay) fromClient(server io.Writer, client io.Reader) {
-	in := bufio.NewReader(client)
-	if !r.pass(server, in, nil) {
+func (r *relay) fromClient(k *link) {
+	in := bufio.NewReader(k.client)
+	if !r.pass(k, k.server, in, nil) {
 		return
 	}
 	for {
@@ -89,15 +97,15 @@ func (r *relay) fromClient(server io.Writer, client io.Reader) {
 		if r.onRequest != nil && !r.onRequest(kind) {
 			return
 		}
-		if !r.pass(server, in, []byte{kind}) {
+		if !r.pass(k, k.server, in, []byte{kind}) {
 			return
 		}
 	}
 }
 
-func (r *relay) fromServer(client io.Writer, server io.Reader) {
+func (r *relay) fromServer(k *link) {
 	const notification = 'A'
-	in := bufio.NewReader(server)
+	in := bufio.NewReader(k.server)
 	for {
 		kind, err := in.ReadByte()
 		if err != nil {
@@ -105,12 +113,12 @@ func (r *relay) fromServer(client io.Writer, server io.Reader) {
 		}
 		if kind == notification && r.mute.Load() {
 			r.muted.Add(1)
-			if !r.pass(io.Discard, in, nil) {
+			if !r.pass(k, io.Discard, in, nil) {
 				return
 			}
 			continue
 		}
-		if !r.pass(client, in, []byte{kind}) {
+		if !r.pass(k, k.client, in, []byte{kind}) {
 			return
 		}
 	}
@@ -118,12 +126,15 @@ func (r *relay) fromServer(client io.Writer, server io.Reader) {
 
 // pass moves one message whose kind was read already: a length that counts
 // itself, and the rest.
-func (r *relay) pass(to io.Writer, from *bufio.Reader, kind []byte) bool {
+func (r *relay) pass(k *link, to io.Writer, from *bufio.Reader, kind []byte) bool {
 	var length [4]byte
 	if _, err := io.ReadFull(from, length[:]); err != nil {
 		return false
 	}
-	r.wait()
+	if k.stuck.Load() {
+		<-r.ended
+		return false
+	}
 	if _, err := to.Write(append(kind, length[:]...)); err != nil {
 		return false
 	}
@@ -132,37 +143,30 @@ func (r *relay) pass(to io.Writer, from *bufio.Reader, kind []byte) bool {
 	return err == nil
 }
 
-// freeze keeps all connections open and passes nothing on: the other side looks
-// alive to TCP and never answers.
+// freeze keeps all connections open, new ones too, and passes nothing on: the
+// other side looks alive to TCP and never answers.
 func (r *relay) freeze() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.frozen = make(chan struct{})
+	r.frozen = true
+	for k := range r.links {
+		k.stuck.Store(true)
+	}
 }
 
+// thaw lets new connections work again. Those that are stuck stay so.
 func (r *relay) thaw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.frozen != nil {
-		close(r.frozen)
-		r.frozen = nil
-	}
-}
-
-func (r *relay) wait() {
-	r.mu.Lock()
-	frozen := r.frozen
-	r.mu.Unlock()
-	if frozen != nil {
-		<-frozen
-	}
+	r.frozen = false
 }
 
 // cut closes all connections.
 func (r *relay) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for c := range r.conns {
-		c.Close()
+	for k := range r.links {
+		k.client.Close()
+		k.server.Close()
 	}
 }

@@ -161,16 +161,24 @@ func (w *world) revision() int64 {
 	return n
 }
 
-// serves returns nil once an edge serves a revision or a later one.
+// serves is an error until an edge serves a revision or a later one.
 func serves(edge *service, revision int64) func() error {
+	return revisionOf(edge, func(serves int64) bool { return serves >= revision }, revision)
+}
+
+func servesExactly(edge *service, revision int64) func() error {
+	return revisionOf(edge, func(serves int64) bool { return serves == revision }, revision)
+}
+
+func revisionOf(edge *service, right func(int64) bool, want int64) func() error {
 	c := client{addr: edge.addr, timeout: time.Second}
 	return func() error {
 		a, err := c.get("/v1/subject/flags?subject_id=" + steady + "0")
 		if err != nil {
 			return err
 		}
-		if a.revision < revision {
-			return fmt.Errorf("serves revision %d, not %d", a.revision, revision)
+		if !right(a.revision) {
+			return fmt.Errorf("serves revision %d, not %d", a.revision, want)
 		}
 		c.close()
 		return nil
