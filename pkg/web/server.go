@@ -134,8 +134,13 @@ func (s *Server) Observer(method, route string, status int) prometheus.Observer 
 	return s.metrics.observer(method, route, status)
 }
 
+// Front puts a handler in front of all routes, which it may pass requests on to.
+func (s *Server) Front(wrap func(routes http.Handler) http.Handler) {
+	s.http.Handler = wrap(s.http.Handler)
+}
+
 // ServeHTTP answers one request without a listener.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
 
 // Serve answers requests until ctx ends. Then it turns unready, gives requests
 // under way 20 seconds and cuts what is left. A listener that has a method
