@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/flaggery/flaggery/pkg/evaluation"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -68,6 +69,7 @@ func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 		next = *base
 	}
 	next.Position = u.Position
+	next.RevisionHeader = []string{strconv.FormatInt(u.Revision, 10)}
 
 	if u.Configuration != nil {
 		resolver, err := evaluation.Compile(u.Configuration)

@@ -69,14 +69,13 @@ func (ix *index) hash(id []byte) (low, high uint32) {
 }
 
 // lookup is the class of a subject, or 0 where there is no such subject.
-func (ix *index) lookup(id string) ClassID {
+func (ix *index) lookup(id []byte) ClassID {
 	if len(ix.collided) > 0 {
-		if class, ok := ix.collided[id]; ok {
+		if class, ok := ix.collided[string(id)]; ok {
 			return class
 		}
 	}
-	// The hash keeps and changes nothing of the id; converting would copy a long one.
-	low, high := ix.hash(unsafe.Slice(unsafe.StringData(id), len(id)))
+	low, high := ix.hash(id)
 	entries := ix.shards[ix.shardOf(high)].entries
 	for i := home(low, len(entries)); ; i++ {
 		if i == len(entries) {

@@ -11,6 +11,7 @@ package snapshot
 import (
 	"fmt"
 	"time"
+	"unsafe"
 
 	"github.com/flaggery/flaggery/pkg/bucketing"
 	"github.com/flaggery/flaggery/pkg/evaluation"
@@ -45,21 +46,32 @@ type Snapshot struct {
 	plain      []ClassID
 	generation *generation
 	unknown    Unknown
+
+	RevisionHeader []string // the revision's digits, as net/http wants the value of a header
 }
 
-// Class is the class of a subject, or 0 for an id that is to be rejected.
+// Class is the class of a subject, or of an id that no subject has as Unknown
+// says: 0 where it is to be rejected, and for what cannot be an id.
 func (s *Snapshot) Class(id string) ClassID {
+	return s.ClassOf(unsafe.Slice(unsafe.StringData(id), len(id)))
+}
+
+// ClassOf is Class of an id in a buffer, which it neither keeps nor changes.
+func (s *Snapshot) ClassOf(id []byte) ClassID {
 	if class := s.index.lookup(id); class != 0 {
 		return class
 	}
-	switch s.unknown {
-	case Defaults:
-		return s.plain[0]
-	case Hash:
-		return s.plain[bucketing.BucketOf(id, s.generation.buckets)]
-	default:
+	if s.unknown == Reject {
 		return 0
 	}
+	text := unsafe.String(unsafe.SliceData(id), len(id))
+	if model.CheckSubjectID(text) != nil {
+		return 0
+	}
+	if s.unknown == Defaults {
+		return s.plain[0]
+	}
+	return s.plain[bucketing.BucketOf(text, s.generation.buckets)]
 }
 
 // Body is what the subjects of a class get at a moment on the database's clock.

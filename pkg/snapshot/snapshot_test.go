@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -245,6 +246,10 @@ func TestUnknownSubjects(t *testing.T) {
 		if got != want {
 			t.Errorf("%s answers %q, want %q", unknown, got, want)
 		}
+	}
+	s := mustApply(t, NewBuilder(NewKey(), Hash, NewCounts()), nil, w.load(noon))
+	if s.Class("") != 0 || s.Class("new\nline") != 0 || s.Class(strings.Repeat("x", 257)) != 0 {
+		t.Error("what cannot be an id has a class")
 	}
 	if _, err := ParseUnknown("maybe"); err == nil {
 		t.Error("maybe was accepted")
