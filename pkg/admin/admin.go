@@ -72,6 +72,9 @@ func Run(ctx context.Context, config Config) (err error) {
 
 // OpenDB connects. Its error tells where to, without the password.
 func OpenDB(ctx context.Context, url web.DatabaseURL) (*postgres.DB, error) {
+	if err := validateDBURL(url); err != nil {
+		return nil, err
+	}
 	db, err := postgres.Open(ctx, string(url))
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database %s: %w", url, err)

@@ -40,14 +40,13 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 // Validate reports every setting at fault.
 func (c *Config) Validate() error {
 	return web.Faults(
-		ValidateDBURL(c.DBURL),
+		validateDBURL(c.DBURL),
 		validatePort(c.Port),
 		validateToken(c.Token),
 	)
 }
 
-// ValidateDBURL reports a database URL that is missing or malformed.
-func ValidateDBURL(url web.DatabaseURL) error {
+func validateDBURL(url web.DatabaseURL) error {
 	if url == "" {
 		return errors.New("FLAGGERY_DB_URL (--db-url) is not set")
 	}

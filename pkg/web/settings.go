@@ -11,18 +11,27 @@ import (
 )
 
 // ParseSettings fills the flags of fs from args and, where an argument does not
-// say, from the environment: --db-url is FLAGGERY_DB_URL there. It reports all
-// faults at once, each naming its setting. [flag.ErrHelp] is returned as it is.
-func ParseSettings(fs *flag.FlagSet, args []string, getenv func(string) string) error {
+// say, from the environment: --db-url is FLAGGERY_DB_URL there. It returns the
+// arguments that are no flags, and all faults at once, each naming its setting.
+// [flag.ErrHelp] is returned as it is.
+func ParseSettings(fs *flag.FlagSet, args []string, getenv func(string) string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // the caller prints, once
 	fs.Usage = func() {}
 	var faults []error
-	err := fs.Parse(args)
-	for ; err != nil; err = fs.Parse(fs.Args()) {
+	for {
+		err := fs.Parse(args)
 		if errors.Is(err, flag.ErrHelp) {
-			return err
+			return nil, err
 		}
-		faults = append(faults, err)
+		args = fs.Args()
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		if len(args) == 0 {
+			break
+		}
+		rest, args = append(rest, args[0]), args[1:] // flags may follow
 	}
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -34,7 +43,7 @@ func ParseSettings(fs *flag.FlagSet, args []string, getenv func(string) string) 
 			}
 		}
 	})
-	return Faults(faults...)
+	return rest, Faults(faults...)
 }
 
 // Variable is the environment variable of a flag.

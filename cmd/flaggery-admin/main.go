@@ -1,0 +1,26 @@
+// Flaggery-admin is the admin service and its tools: it keeps features, rollouts,
+// tests, groups and subjects in PostgreSQL. See --help.
+package main
+
+import "github.com/flaggery/flaggery/pkg/web"
+
+// version is set by -ldflags "-X main.version=v1.2.3".
+var version string
+
+func main() { program().Main() }
+
+func program() web.Program {
+	return web.Program{
+		Name:    "flaggery-admin",
+		Summary: "Flaggery's admin service: the one that writes.",
+		Version: version,
+		Commands: []web.Command{
+			serveCommand(),
+			migrateUpCommand(),
+			migrateDownCommand(),
+			migrateStatusCommand(),
+			importCommand(),
+			exportCommand(),
+		},
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/flaggery/flaggery/migrations"
+	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/postgres"
+	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/writer"
+)
+
+// progressEvery is the number of lines after which a transfer says so.
+const progressEvery = 10_000
+
+// withWriter runs a command on a database whose schema is the program's.
+func withWriter(ctx context.Context, url web.DatabaseURL, run func(w *writer.Writer) error) error {
+	return onDatabase(ctx, url, func(db *postgres.DB) error {
+		if err := migrations.Check(ctx, db.SQL()); err != nil {
+			return err
+		}
+		return run(writer.New(db))
+	})
+}
+
+func importCommand() web.Command {
+	var (
+		url    web.DatabaseURL
+		format string
+		dryRun bool
+	)
+	return web.Command{
+		Name:      "import",
+		Arguments: "FILE",
+		Summary:   "Import subjects from an NDJSON or CSV file (- for standard input), all or nothing.",
+		Flags: func(fs *flag.FlagSet) {
+			dbURLFlag(fs, &url)
+			fs.StringVar(&format, "format", "", "`format` of the file: ndjson, csv; told by its name when left out")
+			fs.BoolVar(&dryRun, "dry-run", false, "check everything, store nothing")
+		},
+		Run: func(ctx context.Context, env web.Environment) error {
+			if len(env.Args) != 1 {
+				return errors.New("import takes one file, or - for standard input")
+			}
+			mediaType, err := mediaTypeOf(format, env.Args[0])
+			if err != nil {
+				return err
+			}
+			file := io.NopCloser(env.Stdin)
+			if env.Args[0] != "-" {
+				if file, err = os.Open(env.Args[0]); err != nil {
+					return err
+				}
+			}
+			defer file.Close()
+			lines, err := admin.ImportLines(file, mediaType)
+			if err != nil {
+				return err
+			}
+			options := []writer.Option{writer.By("flaggery-admin import")}
+			if dryRun {
+				options = append(options, writer.DryRun())
+			}
+			return withWriter(ctx, url, func(w *writer.Writer) error {
+				result, err := w.ImportSubjects(ctx, counted(env.Stderr, lines), options...)
+				if err != nil {
+					return err
+				}
+				if dryRun {
+					return json.NewEncoder(env.Stdout).Encode(api.DryRun[api.Imported]{DryRun: true, Affected: result.Affected, Result: result.Value})
+				}
+				return json.NewEncoder(env.Stdout).Encode(result.Value)
+			})
+		},
+	}
+}
+
+func mediaTypeOf(format, name string) (string, error) {
+	if format == "" {
+		format = strings.TrimPrefix(strings.ToLower(filepath.Ext(name)), ".")
+	}
+	switch format {
+	case "csv":
+		return api.MediaCSV, nil
+	case "ndjson", "jsonl":
+		return api.MediaNDJSON, nil
+	}
+	return "", fmt.Errorf("--format must be ndjson or csv where the name of the file does not tell, is %q", format)
+}
+
+// counted tells of the lines as they are read, on one line of a terminal.
+func counted(w io.Writer, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
+	return func(yield func(api.ImportLine, error) bool) {
+		count := progress{w: w, verb: "read"}
+		defer count.end()
+		for line, err := range lines {
+			if !yield(line, err) {
+				return
+			}
+			count.step()
+		}
+	}
+}
+
+type progress struct {
+	w     io.Writer
+	verb  string
+	lines int
+}
+
+func (p *progress) step() {
+	if p.lines++; p.lines%progressEvery == 0 {
+		fmt.Fprintf(p.w, "\r%d lines %s", p.lines, p.verb)
+	}
+}
+
+func (p *progress) end() { fmt.Fprintf(p.w, "\r%d lines %s\n", p.lines, p.verb) }
+
+func exportCommand() web.Command {
+	var url web.DatabaseURL
+	return web.Command{
+		Name:    "export",
+		Summary: "Write all subjects to standard output as NDJSON, in id order, of one revision.",
+		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
+		Run: func(ctx context.Context, env web.Environment) error {
+			return withWriter(ctx, url, func(w *writer.Writer) error {
+				out := bufio.NewWriter(env.Stdout)
+				encoder := json.NewEncoder(out)
+				encoder.SetEscapeHTML(false)
+				count := progress{w: env.Stderr, verb: "written"}
+				err := w.ExportSubjects(ctx, func(int64) error { return nil }, func(line api.ImportLine) error {
+					count.step()
+					return encoder.Encode(line)
+				})
+				if err == nil {
+					err = out.Flush()
+				}
+				if err == nil {
+					count.end()
+				}
+				return err
+			})
+		},
+	}
+}

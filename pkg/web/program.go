@@ -1,0 +1,154 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Program is a command line: what main consists of.
+type Program struct {
+	Name     string // "flaggery-admin"
+	Summary  string
+	Version  string // "" for that of the build
+	Commands []Command
+}
+
+// Command is one thing that a program does. Every command has the settings
+// --log-level and --log-format.
+type Command struct {
+	Name      string // "serve", or two words: "migrate up"
+	Arguments string // what it takes beside flags, for the help; "" for nothing
+	Summary   string
+	Service   bool // runs until it is stopped, and logs its settings at the start
+	Flags     func(fs *flag.FlagSet)
+	Validate  func() error // of the settings, once Flags has them; nil where there is nothing to check
+	Run       func(ctx context.Context, env Environment) error
+}
+
+// Environment is what a command runs in.
+type Environment struct {
+	Args    []string // beside flags
+	Version string
+	Logger  *slog.Logger // to stderr
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+}
+
+// Main runs the program and exits: with status 1 and one line on stderr where it
+// failed. The first SIGINT or SIGTERM ends the command's context, the second one
+// the process.
+func (p Program) Main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	env := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	os.Exit(p.Execute(ctx, os.Args[1:], os.Getenv, env))
+}
+
+// Execute is Main without the process: it returns the exit status.
+func (p Program) Execute(ctx context.Context, args []string, getenv func(string) string, env Environment) int {
+	env.Version = p.version()
+	err := p.run(ctx, args, getenv, env)
+	if err == nil {
+		return 0
+	}
+	var refused *model.Error
+	if errors.As(err, &refused) && len(refused.Fields) > 1 {
+		err = errors.New(refused.Detail)
+		defer func() {
+			for _, f := range refused.Fields {
+				fmt.Fprintf(env.Stderr, "  %s: %s\n", f.Location, f.Message)
+			}
+		}()
+	}
+	fmt.Fprintf(env.Stderr, "%s: %s\n", p.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
+	return 1
+}
+
+func (p Program) run(ctx context.Context, args []string, getenv func(string) string, env Environment) error {
+	if slices.Contains(args, "--version") {
+		_, err := fmt.Fprintln(env.Stdout, p.Name, env.Version)
+		return err
+	}
+	command, args := p.find(args)
+	if command == nil {
+		if len(args) == 0 || args[0] == "help" || strings.TrimLeft(args[0], "-") == "help" || args[0] == "-h" {
+			p.help(env.Stdout)
+			return nil
+		}
+		return fmt.Errorf("there is no command %q, see %s --help", strings.Join(args, " "), p.Name)
+	}
+	fs := flag.NewFlagSet(command.Name, flag.ContinueOnError)
+	if command.Flags != nil {
+		command.Flags(fs)
+	}
+	var level slog.Level
+	fs.TextVar(&level, "log-level", slog.LevelInfo, "`level` from which on to log: debug, info, warn, error")
+	format := fs.String("log-format", "text", "`format` of the log: text, json")
+	rest, err := ParseSettings(fs, args, getenv)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(env.Stdout, "%s\n\nUsage: %s\n\nSettings, each a flag or an environment variable:\n",
+			command.Summary, strings.TrimSpace(p.Name+" "+command.Name+" [settings] "+command.Arguments))
+		Usage(fs, env.Stdout)
+		return nil
+	}
+	if err == nil && command.Arguments == "" && len(rest) > 0 {
+		err = fmt.Errorf("%s takes no argument %q", command.Name, rest[0])
+	}
+	logger, logErr := NewLogger(env.Stderr, level, *format)
+	var invalid error
+	if command.Validate != nil {
+		invalid = command.Validate()
+	}
+	if err := Faults(err, logErr, invalid); err != nil {
+		return err
+	}
+	slog.SetDefault(logger) // for packages that are not given one
+	if command.Service {
+		logger.Info(p.Name+" "+command.Name, "version", env.Version, SettingsGroup(fs))
+	}
+	env.Args, env.Logger = rest, logger
+	return command.Run(ctx, env)
+}
+
+// find returns the command that args begin with, and the other args.
+func (p Program) find(args []string) (*Command, []string) {
+	for i := range p.Commands {
+		words := strings.Fields(p.Commands[i].Name)
+		if len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
+			return &p.Commands[i], args[len(words):]
+		}
+	}
+	return nil, args
+}
+
+func (p Program) help(w io.Writer) {
+	fmt.Fprintf(w, "%s\n\nUsage: %s COMMAND [settings]\n\n", p.Summary, p.Name)
+	for _, c := range p.Commands {
+		fmt.Fprintf(w, "  %-16s %s\n", c.Name, c.Summary)
+	}
+	fmt.Fprintf(w, "\n%s COMMAND --help lists a command's settings, %s --version tells the version.\n", p.Name, p.Name)
+}
+
+// version is what the linker was told, else what the go tool noted.
+func (p Program) version() string {
+	if p.Version != "" {
+		return p.Version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
