@@ -20,8 +20,8 @@ var arrows = map[string]struct {
 	imports string
 	reason  string
 }{
-	"cmd/flaggery-admin": {"pkg/admin pkg/dev migrations", "thin: flags and environment to Config; 'migrate' works without the service"},
-	"cmd/flaggery-edge":  {"pkg/edge", "thin, and small enough to be a small image: no writer, no migrations"},
+	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/web pkg/writer pkg/postgres pkg/api migrations", "thin: flags and environment to Config; 'migrate', 'import' and 'export' work straight on a database"},
+	"cmd/flaggery-edge":  {"pkg/edge pkg/web", "thin, and small enough to be a small image: no writer, no migrations"},
 	"migrations":         {"", "SQL, usable by whoever has a database"},
 	"pkg/model":          {"", "pure: the nouns and their rules"},
 	"pkg/bucketing":      {"pkg/model", "pure: arithmetic over the nouns"},
@@ -38,11 +38,11 @@ var arrows = map[string]struct {
 	"pkg/admin":          {"pkg/writer pkg/postgres pkg/web pkg/api pkg/model pkg/console migrations", "the only service that writes"},
 	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/api pkg/model pkg/shortcut", "the edge cannot write: it does not know how"},
 	"pkg/pgserver":       {"", "a process, whatever its databases hold"},
-	"pkg/dev":            {"pkg/admin pkg/edge pkg/writer pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},
+	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/writer pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},
 	"pkg/pgtest":         {"pkg/pgserver migrations", "tests only"},
 	"pkg/faults":         {"", "tests only"},
 	"pkg/e2e":            {"", "tests only"},
-	"pkg/bench":          {"pkg/api pkg/model pkg/snapshot pkg/writer pkg/pgserver migrations", "measures parts and whole programs"},
+	"pkg/bench":          {"pkg/api pkg/model pkg/snapshot pkg/replica pkg/postgres pkg/writer pkg/pgserver migrations", "measures parts and whole programs"},
 }
 
 // confined are the libraries that only some packages may know, so that another
