@@ -6,7 +6,7 @@ lint := go tool -modfile=.ci/tools/go.mod golangci-lint
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## start Flaggery with a database and sample data; Ctrl-C stops it, the data stays in .flaggery/
@@ -31,6 +31,21 @@ lint: ## check formatting and style (the first run builds golangci-lint: some mi
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run 'make fmt':" $$unformatted >&2; exit 1; }
 	go vet ./...
 	$(lint) run
+
+.PHONY: bench
+bench: ## measure every goal beside its reference and write docs/benchmarks.md: about a quarter of an hour
+	@.ci/prerequisites postgresql
+	go run ./pkg/bench -markdown docs/benchmarks.md
+
+.PHONY: bench-quick
+bench-quick: ## the same at a smaller scale, in two minutes, and only on the screen
+	@.ci/prerequisites postgresql
+	go run ./pkg/bench -quick
+
+.PHONY: bench-peers
+bench-peers: ## measure other flag systems beside ours and write docs/benchmarks-peers.md
+	@.ci/prerequisites postgresql
+	go run ./pkg/bench -peers -markdown docs/benchmarks-peers.md
 
 .PHONY: clean
 clean: ## remove what was built and the development database with its data

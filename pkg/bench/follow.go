@@ -51,6 +51,7 @@ type crew struct {
 
 // follow is what the process does: first a crew, then orders.
 func follow(ctx context.Context) error {
+	slog.SetLogLoggerLevel(slog.LevelWarn)
 	in, out := json.NewDecoder(bufio.NewReader(os.Stdin)), json.NewEncoder(os.Stdout)
 	var c crew
 	if err := in.Decode(&c); err != nil {
@@ -142,7 +143,7 @@ func newFollower(url, name string) (*follower, error) {
 		Unknown:  snapshot.Reject,
 		Poll:     time.Second,
 		Registry: prometheus.NewRegistry(),
-		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Logger:   slog.Default(),
 	})}, nil
 }
 

@@ -87,12 +87,11 @@ func (c chart) svg() string {
 				path = append(path, fmt.Sprintf("%.1f,%.1f", x, height(v)))
 				draw(`<circle cx="%.1f" cy="%.1f" r="4" fill="%s"/>`, x, height(v), colour)
 			}
-			// The first line's numbers stand above it, the others' below.
-			if shift := -8.0; n == 0 || c.bars {
-				text(x, height(v)+shift, "middle", number(v))
-			} else {
-				text(x, height(v)-2*shift+2, "middle", number(v))
+			shift := -8.0
+			if !c.bars && v < c.highestAt(i) {
+				shift = 18 // below the point, as another line's number is above its own
 			}
+			draw(`<text x="%.1f" y="%.1f" text-anchor="middle" fill="%s">%s</text>`, x, height(v)+shift, colour, number(v))
 		}
 		if !c.bars {
 			draw(`<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`, strings.Join(path, " "), colour)
@@ -106,10 +105,8 @@ func (c chart) svg() string {
 // five, with all values below.
 func (c chart) scale() (step, top float64) {
 	highest := 0.0
-	for _, line := range c.lines {
-		for _, v := range line.values {
-			highest = max(highest, v)
-		}
+	for i := range c.ticks {
+		highest = max(highest, c.highestAt(i))
 	}
 	if highest == 0 {
 		return 1, 1
@@ -121,4 +118,13 @@ func (c chart) scale() (step, top float64) {
 		}
 	}
 	return step, math.Ceil(highest*1.05/step) * step
+}
+
+// highestAt is the largest value at a point.
+func (c chart) highestAt(i int) float64 {
+	highest := 0.0
+	for _, line := range c.lines {
+		highest = max(highest, line.values[i])
+	}
+	return highest
 }

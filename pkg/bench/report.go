@@ -191,7 +191,10 @@ func (r *report) text() string {
 	if len(r.requests) > 0 {
 		parts = append(parts, r.requestTable())
 	}
-	return strings.Join(parts, "\n\n")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i]) + "\n"
+	}
+	return strings.Join(parts, "\n")
 }
 
 // failed names the goals that could not be measured. One that was missed is no

@@ -144,7 +144,7 @@ func TestPlotIsWellFormed(t *testing.T) {
 
 func TestPlotScale(t *testing.T) {
 	for _, highest := range []float64{0.003, 0.9, 1, 4.2, 24.7, 99, 100, 5300} {
-		step, top := chart{lines: []line{{values: []float64{0, highest}}}}.scale()
+		step, top := chart{ticks: []string{"a", "b"}, lines: []line{{values: []float64{0, highest}}}}.scale()
 		if lines := top / step; top < highest || lines < 2 || lines > 11 {
 			t.Errorf("up to %v: %v grid lines of %v, up to %v", highest, lines, step, top)
 		}

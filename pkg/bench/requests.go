@@ -15,9 +15,9 @@ func flagsOf(subjects int) job {
 	return job{Method: "GET", Path: "/v1/subject/flags?subject_id={id}", Subjects: subjects}
 }
 
-// againstBare measures a job on an edge and on the bare handler.
-func (l *lab) againstBare(ctx context.Context, what string, edge *process, j job) (ours, bare samples, err error) {
-	j.Addr = edge.addr
+// againstBare measures a job on a server and on the bare handler.
+func (l *lab) againstBare(ctx context.Context, what, name string, server *process, j job) (ours, bare samples, err error) {
+	j.Addr = server.addr
 	answer, err := record(ctx, j)
 	if err != nil {
 		return ours, bare, err
@@ -27,7 +27,7 @@ func (l *lab) againstBare(ctx context.Context, what string, edge *process, j job
 		return ours, bare, err
 	}
 	defer reference.stop()
-	all, err := l.compare(ctx, what, target{"bare handler", reference, j}, target{"edge", edge, j})
+	all, err := l.compare(ctx, what, target{"bare handler", reference, j}, target{name, server, j})
 	if err != nil {
 		return ours, bare, err
 	}
@@ -79,7 +79,7 @@ func (l *lab) measureConditional(ctx context.Context) ([]figure, error) {
 	}
 	j := flagsOf(d.subjects)
 	j.Conditional = true
-	ours, bare, err := l.againstBare(ctx, "If-None-Match", edge, j)
+	ours, bare, err := l.againstBare(ctx, "If-None-Match", "edge", edge, j)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (l *lab) measureFeatures(ctx context.Context) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		ours, bare, err := l.againstBare(ctx, count(features)+" features", edge, flagsOf(d.subjects))
+		ours, bare, err := l.againstBare(ctx, count(features)+" features", "edge", edge, flagsOf(d.subjects))
 		if err != nil {
 			return nil, err
 		}
@@ -157,7 +157,7 @@ func (l *lab) measureBatch(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, bare, err := l.againstBare(ctx, "batch of 1,000 subjects", edge, job{Method: "POST", Path: "/v1/subjects/flags",
+	ours, bare, err := l.againstBare(ctx, "batch of 1,000 subjects", "edge", edge, job{Method: "POST", Path: "/v1/subjects/flags",
 		Body: `{"subject_ids":[{ids}]}`, IDs: batched, Subjects: d.subjects, Connections: 4})
 	if err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (l *lab) measureOFREP(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, bare, err := l.againstBare(ctx, "OFREP bulk", edge, ofrepOf(d.subjects))
+	ours, bare, err := l.againstBare(ctx, "OFREP bulk", "edge", edge, ofrepOf(d.subjects))
 	if err != nil {
 		return nil, err
 	}
