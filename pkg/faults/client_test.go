@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -61,7 +62,11 @@ func (c *client) do(method, target string, body []byte, header string) (a answer
 		fmt.Fprintf(&request, "Authorization: Bearer %s\r\n", c.token)
 	}
 	if body != nil {
-		fmt.Fprintf(&request, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+		mediaType := "application/json"
+		if strings.HasPrefix(target, "/v1/import/") {
+			mediaType = "application/x-ndjson"
+		}
+		fmt.Fprintf(&request, "Content-Type: %s\r\nContent-Length: %d\r\n", mediaType, len(body))
 	}
 	request.WriteString("\r\n")
 	request.Write(body)

@@ -91,11 +91,7 @@ func programWithClock(t *testing.T) string {
 		t.Fatal(err)
 	}
 	program := filepath.Join(dir, "flaggery-edge")
-	cmd := exec.Command("go", "build", "-overlay", write("overlay.json", string(overlay)), "-o", program, "./cmd/flaggery-edge")
-	cmd.Dir = filepath.Join("..", "..")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	build(t, program, "flaggery-edge", "-overlay", write("overlay.json", string(overlay)))
 	return program
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,31 +110,43 @@ func measured(t *testing.T, promise string, f figures) {
 
 // built are the two programs, made once a run from the working tree.
 var built struct {
-	once sync.Once
-	dir  string
-	err  error
+	sync.Mutex
+	dir   string
+	paths map[string]string
 }
 
 // program is the path of flaggery-admin or flaggery-edge. Under the race
 // detector they have it too.
 func program(t *testing.T, name string) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "flaggery-faults-"); built.err != nil {
-			return
-		}
-		args := []string{"build", "-o", built.dir}
-		if raceEnabled {
-			args = append(args, "-race")
-		}
-		cmd := exec.Command("go", append(args, "./cmd/flaggery-admin", "./cmd/flaggery-edge")...)
-		cmd.Dir = filepath.Join("..", "..")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("go build: %w\n%s", err, strings.TrimSpace(string(out)))
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	built.Lock()
+	defer built.Unlock()
+	if path := built.paths[name]; path != "" {
+		return path
 	}
-	return filepath.Join(built.dir, name)
+	if built.dir == "" {
+		dir, err := os.MkdirTemp("", "flaggery-faults-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		built.dir, built.paths = dir, map[string]string{}
+	}
+	path := filepath.Join(built.dir, name)
+	var race []string
+	if raceEnabled {
+		race = []string{"-race"}
+	}
+	build(t, path, name, race...)
+	built.paths[name] = path
+	return path
+}
+
+func build(t *testing.T, path, name string, flags ...string) {
+	t.Helper()
+	args := append([]string{"build", "-o", path}, flags...)
+	cmd := exec.Command("go", append(args, "./cmd/"+name)...)
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", name, err, out)
+	}
 }
