@@ -17,6 +17,7 @@ type metrics struct {
 	unannounced prometheus.Counter
 	propagation prometheus.Histogram
 	loading     prometheus.Gauge
+	file        *prometheus.CounterVec
 }
 
 func newMetrics(registry prometheus.Registerer, r *Replica) *metrics {
@@ -56,7 +57,16 @@ func newMetrics(registry prometheus.Registerer, r *Replica) *metrics {
 			Help: "Subjects that a load under way has read; 0 while none is.",
 		}),
 	}
-	registry.MustRegister(m.updates, m.refused, m.failures, m.bells, m.connections, m.unannounced, m.propagation, m.loading)
+	m.file = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "flaggery_edge_snapshot_file_total",
+		Help: "Reads and writes of the snapshot file, by outcome.",
+	}, []string{"operation", "outcome"})
+	registry.MustRegister(m.updates, m.refused, m.failures, m.bells, m.connections, m.unannounced, m.propagation, m.loading, m.file)
+	for _, operation := range []string{"read", "write"} {
+		for _, outcome := range []string{"ok", "error"} {
+			m.file.WithLabelValues(operation, outcome)
+		}
+	}
 	for _, kind := range []string{"load", "change"} {
 		m.updates.WithLabelValues(kind)
 	}

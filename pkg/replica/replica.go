@@ -10,6 +10,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -41,10 +42,14 @@ type Source interface {
 
 // Options of a Replica.
 type Options struct {
-	Unknown  snapshot.Unknown
-	Poll     time.Duration // how often to ask though no news came
-	Registry prometheus.Registerer
-	Logger   *slog.Logger
+	Unknown snapshot.Unknown
+	Poll    time.Duration // how often to ask though no news came
+	// File is where the snapshot is kept for a start without the source, or "".
+	// It is written at most once in SaveEvery, which is DefaultSaveEvery where 0.
+	File      string
+	SaveEvery time.Duration
+	Registry  prometheus.Registerer
+	Logger    *slog.Logger
 }
 
 // Delays between failures grow from firstDelay with full jitter, as all edges
@@ -59,6 +64,10 @@ const (
 	// A busy machine misses a poll, an edge that is cut off misses all.
 	staleAfter = 4 * time.Second
 
+	// DefaultSaveEvery bounds the writing of snapshot files: one of ten million
+	// subjects is 160 MB.
+	DefaultSaveEvery = 30 * time.Second
+
 	progressInterval = 5 * time.Second
 )
 
@@ -70,6 +79,9 @@ type Replica struct {
 	builder *snapshot.Builder
 	counts  *snapshot.Counts
 	metrics *metrics
+
+	file      string
+	saveEvery time.Duration
 
 	current atomic.Pointer[snapshot.Snapshot]
 	clock   atomic.Pointer[clock]
@@ -83,8 +95,11 @@ type Replica struct {
 	published chan struct{} // closed when the next snapshot is published
 
 	// Of the goroutine of Run alone.
-	reload      bool // the snapshot is not to be built upon
-	unannounced bool // a poll found a change, and its bell did not ring yet
+	restored    *snapshot.Snapshot // from the file, nil for none
+	restoredAt  time.Time          // when that was written
+	saved       model.Position     // of what the file held at the start
+	reload      bool               // the snapshot is not to be built upon
+	unannounced bool               // a poll found a change, and its bell did not ring yet
 	trouble     string
 }
 
@@ -98,6 +113,8 @@ func New(source Source, o Options) *Replica {
 		source:    source,
 		poll:      o.Poll,
 		log:       o.Logger,
+		file:      o.File,
+		saveEvery: cmp.Or(o.SaveEvery, DefaultSaveEvery),
 		counts:    snapshot.NewCounts(),
 		began:     time.Now(),
 		news:      make(chan struct{}, 1),
@@ -153,14 +170,19 @@ func (r *Replica) Published() <-chan struct{} {
 
 // Run follows the source until ctx is done.
 func (r *Replica) Run(ctx context.Context) {
-	var listening sync.WaitGroup
-	listening.Go(func() { r.source.Listen(ctx, r.heard) })
-	defer listening.Wait()
+	r.restore(ctx)
+	var others sync.WaitGroup
+	others.Go(func() { r.source.Listen(ctx, r.heard) })
+	if r.file != "" {
+		others.Go(func() { r.saveRegularly(ctx) })
+	}
+	defer others.Wait()
 	limit, polled := firstDelay, false
 	for ctx.Err() == nil {
 		before := r.position()
 		if err := r.refresh(ctx); err != nil {
 			r.failed(ctx, err)
+			r.serveRestored(ctx)
 			r.waitAfterFailure(ctx, rand.N(limit))
 			limit = min(2*limit, r.maxDelay())
 			continue
@@ -227,20 +249,12 @@ func (r *Replica) maxDelay() time.Duration {
 	return maxDelay
 }
 
-// position is where the next question begins.
-func (r *Replica) position() model.Position {
-	if s := r.current.Load(); s != nil && !r.reload {
-		return s.Position
-	}
-	return model.Position{}
-}
-
 // refresh asks once and publishes what comes.
 func (r *Replica) refresh(ctx context.Context) error {
 	asked := time.Now()
 	return r.source.Update(ctx, r.position(), func(u *model.Update) error {
-		base := r.current.Load()
-		if base == nil || u.Full || u.Position != base.Position {
+		base := r.base()
+		if r.current.Load() == nil || u.Full || u.Position != base.Position {
 			if err := r.apply(ctx, base, u, asked); err != nil {
 				return err
 			}
@@ -257,17 +271,13 @@ func (r *Replica) apply(ctx context.Context, base *snapshot.Snapshot, u *model.U
 	if err != nil {
 		return err
 	}
-	if base == nil {
+	first := r.current.Load() == nil
+	if first {
 		// Whoever sees a snapshot also sees a clock.
 		r.clock.Store(&clock{local: u.Received, database: u.Now})
 	}
-	r.current.Store(next)
-	r.mu.Lock()
-	close(r.published)
-	r.published = make(chan struct{})
-	r.mu.Unlock()
-	r.reload = false
-	r.source.Report(next.Revision, false)
+	r.publish(next)
+	r.reload, r.restored = false, nil
 	if base != nil {
 		base.Replaced(next)
 	}
@@ -276,10 +286,20 @@ func (r *Replica) apply(ctx context.Context, base *snapshot.Snapshot, u *model.U
 		stats := next.Stats()
 		r.log.InfoContext(ctx, "loaded", "revision", next.Revision, "subjects", stats.Subjects,
 			"features", stats.Features, "buckets", stats.Buckets, "took", time.Since(asked))
-	} else {
+	} else if !first { // what happened before the start did not travel so long
 		r.metrics.propagation.Observe(max(0, r.DatabaseTime(time.Now()).Sub(next.At).Seconds()))
 	}
 	return nil
+}
+
+// publish serves a snapshot from now on.
+func (r *Replica) publish(s *snapshot.Snapshot) {
+	r.current.Store(s)
+	r.mu.Lock()
+	close(r.published)
+	r.published = make(chan struct{})
+	r.mu.Unlock()
+	r.source.Report(s.Revision, false)
 }
 
 // failed notes why there is no update. The log gets each reason once, metrics

@@ -1,0 +1,123 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/snapshot"
+)
+
+// live runs body with a replica that keeps a snapshot file, as one life of a
+// process.
+func live(t *testing.T, f *fake, file string, body func(r *Replica)) {
+	t.Helper()
+	f.heard = make(chan func(bool), 1)
+	r := New(f, Options{Unknown: snapshot.Reject, Poll: time.Second, File: file, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.Run(ctx) }()
+	synctest.Wait()
+	body(r)
+	cancel()
+	<-ended
+}
+
+func TestStartFromFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "snapshot")
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{position: model.Position{Epoch: "e", Revision: 1, At: time.Now()}}
+		live(t, f, file, func(r *Replica) { expect(t, r, 1) })
+		time.Sleep(time.Hour)
+
+		f.set(func() { f.fail = errors.New("the database is away") })
+		live(t, f, file, func(r *Replica) {
+			expect(t, r, 1)
+			if age, stale := r.Age(time.Now()); !stale || age < time.Hour {
+				t.Errorf("age %v, stale %v; the file was written an hour ago", age, stale)
+			}
+			if _, since := f.told(); since.Revision != 1 {
+				t.Errorf("asked for changes since %v, the file holds revision 1", since)
+			}
+			f.set(func() { f.fail, f.position.Revision = nil, 2 })
+			time.Sleep(5 * time.Second)
+			expect(t, r, 2)
+			if age, stale := r.Age(time.Now()); stale || age > 2*time.Second {
+				t.Errorf("age %v, stale %v, though in sync", age, stale)
+			}
+		})
+
+		// With the database there, what the file holds is never served by itself.
+		f.set(func() { f.answering = make(chan struct{}) })
+		live(t, f, file, func(r *Replica) {
+			if r.Snapshot() != nil {
+				t.Error("serves the file before the database had time to answer")
+			}
+			close(f.answering)
+			expect(t, r, 2)
+		})
+
+		f.set(func() { f.answering, f.position = nil, model.Position{Epoch: "restored", Revision: 1, At: time.Now()} })
+		live(t, f, file, func(r *Replica) {
+			expect(t, r, 1)
+			if got := r.Snapshot().Epoch; got != "restored" {
+				t.Errorf("serves epoch %s, the database has another one than the file", got)
+			}
+		})
+	})
+}
+
+func TestFileIsWrittenInTime(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "snapshot")
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{position: model.Position{Epoch: "e", Revision: 1, At: time.Now()}}
+		written := func(r *Replica) float64 { return testutil.ToFloat64(r.metrics.file.WithLabelValues("write", "ok")) }
+		live(t, f, file, func(r *Replica) {
+			for range 100 { // a change a second
+				time.Sleep(time.Second)
+				f.set(func() { f.position.Revision++ })
+			}
+			synctest.Wait()
+			if n := written(r); n != 3 {
+				t.Errorf("%v files written in 100 s, want one in %v", n, DefaultSaveEvery)
+			}
+			time.Sleep(10 * DefaultSaveEvery)
+			synctest.Wait()
+			if n := written(r); n != 4 {
+				t.Errorf("%v files written, want no more while nothing changes", n)
+			}
+		})
+	})
+}
+
+func TestUnusableFile(t *testing.T) {
+	directory := t.TempDir()
+	damaged := filepath.Join(directory, "snapshot")
+	if err := os.WriteFile(damaged, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{damaged, filepath.Join(directory, "no", "such", "folder")} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fake{position: model.Position{Epoch: "e", Revision: 1, At: time.Now()}}
+			live(t, f, file, func(r *Replica) {
+				expect(t, r, 1)
+				time.Sleep(3 * DefaultSaveEvery)
+				expect(t, r, 1)
+				errors := testutil.ToFloat64(r.metrics.file.WithLabelValues("read", "error")) +
+					testutil.ToFloat64(r.metrics.file.WithLabelValues("write", "error"))
+				if errors == 0 {
+					t.Errorf("%s: no error counted", file)
+				}
+			})
+		})
+	}
+}
