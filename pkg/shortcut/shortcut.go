@@ -40,6 +40,9 @@ const (
 	firstByteTimeout = 5 * time.Second
 	idleTimeout      = 60 * time.Second
 	writeTimeout     = 10 * time.Second
+	// drainGrace is how long a silent connection is kept open during a drain, for a
+	// request that is on its way.
+	drainGrace = time.Second
 )
 
 // bufferSize is how much of a connection is looked at at once. A request that
@@ -87,22 +90,27 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Drain lets connections end: each is closed after its next answer. It returns
-// once all are, or closes those that are left when ctx ends. The caller has
-// closed the listener before, by stopping the server.
+// Drain lets connections end: each is closed after its next answer, or soon
+// where it is silent. It returns once all are closed, at the latest when ctx
+// ends. The caller has closed the listener before, by stopping the server.
 func (l *Listener) Drain(ctx context.Context) {
 	l.draining.Store(true)
+	l.eachConn(func(c net.Conn) { _ = c.SetReadDeadline(time.Now().Add(drainGrace)) }) // one that fails is closed already
 	done := make(chan struct{})
 	go func() { l.busy.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		l.mu.Lock()
-		for c := range l.conns {
-			_ = c.Close() // its client has been silent for the whole time of the drain
-		}
-		l.mu.Unlock()
+		l.eachConn(func(c net.Conn) { _ = c.Close() }) // its client does not read, or does not fall silent
 		<-done
+	}
+}
+
+func (l *Listener) eachConn(do func(net.Conn)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		do(c)
 	}
 }
 
@@ -194,6 +202,9 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 		if now := time.Now(); now.Sub(deadlines) > time.Second {
 			deadlines = now
 			if c.SetReadDeadline(now.Add(idleTimeout)) != nil || c.SetWriteDeadline(now.Add(writeTimeout)) != nil {
+				return nil, false
+			}
+			if l.draining.Load() && c.SetReadDeadline(now.Add(drainGrace)) != nil { // Drain set it just before
 				return nil, false
 			}
 		}

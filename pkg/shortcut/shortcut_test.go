@@ -291,27 +291,35 @@ func TestDrainEndsConnectionsAfterTheirNextAnswer(t *testing.T) {
 }
 
 func TestDrainClosesSilentConnections(t *testing.T) {
-	_, with, _, l := serve(t)
-	c, err := net.Dial("tcp", with)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := io.WriteString(c, seeds[0].raw); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(c)
-	response, err := http.ReadResponse(r, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, response.Body)
-	_ = l.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	l.Drain(ctx)
-	if _, err := r.ReadByte(); err == nil {
-		t.Error("the connection must be closed")
+	for name, ctx := range map[string]func() (context.Context, context.CancelFunc){
+		"after its grace": func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) },
+		"at its end":      func() (context.Context, context.CancelFunc) { return context.WithTimeout(context.Background(), 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, with, _, l := serve(t)
+			c, err := net.Dial("tcp", with)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, seeds[0].raw); err != nil {
+				t.Fatal(err)
+			}
+			r := bufio.NewReader(c)
+			response, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+			_ = l.Close()
+			ctx, cancel := ctx()
+			defer cancel()
+			l.Drain(ctx)
+			if _, err := r.ReadByte(); err == nil {
+				t.Error("the connection must be closed")
+			}
+		})
 	}
 }
 
