@@ -1,0 +1,62 @@
+package api
+
+import "github.com/flaggery/flaggery/pkg/model"
+
+// What requests and answers are made of beside plain types, so that programs
+// outside need not import package model, which promises no stability.
+type (
+	// Code names one kind of failure.
+	Code = model.Code
+	// FieldError names one part of a request and what is wrong with it.
+	FieldError = model.FieldError
+	// BucketID counts up from 1 without gaps.
+	BucketID = model.BucketID
+	// TestState is where an A/B test stands: Scheduled, Live or Ended.
+	TestState = model.TestState
+)
+
+// DisablingVariant is the reserved name of the variant that switches a feature
+// off.
+const DisablingVariant = model.DisablingVariant
+
+// The states of an A/B test.
+const (
+	Scheduled = model.Scheduled
+	Live      = model.Live
+	Ended     = model.Ended
+)
+
+// The codes of the contract.
+const (
+	SubjectNotFound  = model.SubjectNotFound
+	BucketNotFound   = model.BucketNotFound
+	FeatureNotFound  = model.FeatureNotFound
+	VariantNotFound  = model.VariantNotFound
+	RolloutNotFound  = model.RolloutNotFound
+	ABTestNotFound   = model.ABTestNotFound
+	GroupNotFound    = model.GroupNotFound
+	OverrideNotFound = model.OverrideNotFound
+	MemberNotFound   = model.MemberNotFound
+	TokenNotFound    = model.TokenNotFound
+
+	SubjectExists      = model.SubjectExists
+	FeatureExists      = model.FeatureExists
+	VariantExists      = model.VariantExists
+	RolloutExists      = model.RolloutExists
+	ABTestExists       = model.ABTestExists
+	GroupExists        = model.GroupExists
+	NoBuckets          = model.NoBuckets
+	FeatureHasVariants = model.FeatureHasVariants
+	VariantInUse       = model.VariantInUse
+	ABTestOverlap      = model.ABTestOverlap
+	ABTestLive         = model.ABTestLive
+
+	PreconditionFailed = model.PreconditionFailed
+	BodyTooLarge       = model.BodyTooLarge
+	ValidationFailed   = model.ValidationFailed
+	ReadOnly           = model.ReadOnly
+	RateLimited        = model.RateLimited
+	NotReady           = model.NotReady
+	Unauthenticated    = model.Unauthenticated
+	Forbidden          = model.Forbidden
+)

@@ -1,0 +1,104 @@
+package flaggery
+
+import (
+	"context"
+	"iter"
+	"net/http"
+
+	"github.com/flaggery/flaggery/pkg/api"
+)
+
+// AddFeature makes a feature. Fails with feature_exists.
+func (a *Admin) AddFeature(ctx context.Context, create api.CreateFeature, opts ...WriteOption) (Result[api.Feature], error) {
+	return write[api.Feature](ctx, &a.client, http.MethodPost, at("features"), create, opts)
+}
+
+// Features yields all features by name.
+func (a *Admin) Features(ctx context.Context) iter.Seq2[api.Feature, error] {
+	return list[api.Feature](ctx, &a.client, at("features"), nil, largeItems)
+}
+
+// Feature reads one feature with its variants and its rollout. Fails with
+// feature_not_found.
+func (a *Admin) Feature(ctx context.Context, name string) (Result[api.Feature], error) {
+	return read[api.Feature](ctx, &a.client, at("features", name), nil)
+}
+
+// PatchFeature changes what is given. Fails with feature_not_found.
+func (a *Admin) PatchFeature(ctx context.Context, name string, patch api.PatchFeature, opts ...WriteOption) (Result[api.Feature], error) {
+	return write[api.Feature](ctx, &a.client, http.MethodPatch, at("features", name), patch, opts)
+}
+
+// DeleteFeature removes a feature that has no variants left. Fails with
+// feature_not_found or feature_has_variants.
+func (a *Admin) DeleteFeature(ctx context.Context, name string, opts ...WriteOption) (Receipt, error) {
+	return remove(ctx, &a.client, at("features", name), opts)
+}
+
+// AddVariant adds a variant to a feature. Fails with feature_not_found or
+// variant_exists.
+func (a *Admin) AddVariant(ctx context.Context, feature string, create api.CreateVariant, opts ...WriteOption) (Result[api.Variant], error) {
+	return write[api.Variant](ctx, &a.client, http.MethodPost, at("features", feature, "variants"), create, opts)
+}
+
+// PatchVariant replaces a variant's payload. Fails with feature_not_found or
+// variant_not_found.
+func (a *Admin) PatchVariant(ctx context.Context, feature, variant string, patch api.PatchVariant, opts ...WriteOption) (Result[api.Variant], error) {
+	return write[api.Variant](ctx, &a.client, http.MethodPatch, at("features", feature, "variants", variant), patch, opts)
+}
+
+// DeleteVariant removes a variant that nothing uses. Fails with
+// feature_not_found, variant_not_found, or variant_in_use, whose detail says
+// where.
+func (a *Admin) DeleteVariant(ctx context.Context, feature, variant string, opts ...WriteOption) (Receipt, error) {
+	return remove(ctx, &a.client, at("features", feature, "variants", variant), opts)
+}
+
+// AddDisablingVariant adds the variant [api.DisablingVariant] to a feature. Fails
+// with feature_not_found or variant_exists.
+func (a *Admin) AddDisablingVariant(ctx context.Context, feature string, create api.CreateDisablingVariant, opts ...WriteOption) (Result[api.Variant], error) {
+	return write[api.Variant](ctx, &a.client, http.MethodPost, at("features", feature, "disabling_variant"), create, opts)
+}
+
+// SetDefaultVariant decides what everyone gets whom nothing else applies to.
+// Fails with feature_not_found or variant_not_found.
+func (a *Admin) SetDefaultVariant(ctx context.Context, feature, variant string, opts ...WriteOption) (Result[api.VariantReference], error) {
+	return write[api.VariantReference](ctx, &a.client, http.MethodPut, at("features", feature, "default_variant"), api.VariantReference{Variant: variant}, opts)
+}
+
+// DeleteDefaultVariant leaves a feature without a default. Fails with
+// feature_not_found, or variant_not_found where it has none.
+func (a *Admin) DeleteDefaultVariant(ctx context.Context, feature string, opts ...WriteOption) (Receipt, error) {
+	return remove(ctx, &a.client, at("features", feature, "default_variant"), opts)
+}
+
+// AddRollout begins the rollout of a variant, at 0. Fails with feature_not_found,
+// variant_not_found or rollout_exists.
+func (a *Admin) AddRollout(ctx context.Context, feature, variant string, opts ...WriteOption) (Result[api.Rollout], error) {
+	return write[api.Rollout](ctx, &a.client, http.MethodPost, at("features", feature, "rollout"), api.VariantReference{Variant: variant}, opts)
+}
+
+// Rollout reads the rollout of a feature. Fails with feature_not_found or
+// rollout_not_found.
+func (a *Admin) Rollout(ctx context.Context, feature string) (Result[api.Rollout], error) {
+	return read[api.Rollout](ctx, &a.client, at("features", feature, "rollout"), nil)
+}
+
+// PatchRollout changes a rollout's proportion, its variant or both. Fails with
+// feature_not_found, rollout_not_found or variant_not_found.
+func (a *Admin) PatchRollout(ctx context.Context, feature string, patch api.PatchRollout, opts ...WriteOption) (Result[api.Rollout], error) {
+	return write[api.Rollout](ctx, &a.client, http.MethodPatch, at("features", feature, "rollout"), patch, opts)
+}
+
+// SetRolloutProportion hands a rollout this share of all weight, 0 to 1. Upward
+// only adds subjects, downward only removes some. Fails with feature_not_found or
+// rollout_not_found.
+func (a *Admin) SetRolloutProportion(ctx context.Context, feature string, proportion float64, opts ...WriteOption) (Result[api.Rollout], error) {
+	return a.PatchRollout(ctx, feature, api.PatchRollout{Proportion: &proportion}, opts...)
+}
+
+// DeleteRollout ends the rollout of a feature. Fails with feature_not_found or
+// rollout_not_found.
+func (a *Admin) DeleteRollout(ctx context.Context, feature string, opts ...WriteOption) (Receipt, error) {
+	return remove(ctx, &a.client, at("features", feature, "rollout"), opts)
+}

@@ -1,0 +1,65 @@
+package flaggery
+
+import (
+	"context"
+	"iter"
+	"net/http"
+
+	"github.com/flaggery/flaggery/pkg/api"
+)
+
+// AddGroup makes a group without members. Fails with group_exists.
+func (a *Admin) AddGroup(ctx context.Context, create api.CreateGroup, opts ...WriteOption) (Result[api.Group], error) {
+	return write[api.Group](ctx, &a.client, http.MethodPost, at("groups"), create, opts)
+}
+
+// Groups yields all groups by name.
+func (a *Admin) Groups(ctx context.Context) iter.Seq2[api.Group, error] {
+	return list[api.Group](ctx, &a.client, at("groups"), nil, largeItems)
+}
+
+// Group reads one group with its overrides. Fails with group_not_found.
+func (a *Admin) Group(ctx context.Context, name string) (Result[api.Group], error) {
+	return read[api.Group](ctx, &a.client, at("groups", name), nil)
+}
+
+// PatchGroup changes what is given. Fails with group_not_found.
+func (a *Admin) PatchGroup(ctx context.Context, name string, patch api.PatchGroup, opts ...WriteOption) (Result[api.Group], error) {
+	return write[api.Group](ctx, &a.client, http.MethodPatch, at("groups", name), patch, opts)
+}
+
+// DeleteGroup removes a group with its overrides; its members stay subjects.
+// Fails with group_not_found.
+func (a *Admin) DeleteGroup(ctx context.Context, name string, opts ...WriteOption) (Receipt, error) {
+	return remove(ctx, &a.client, at("groups", name), opts)
+}
+
+// Members yields the ids of a group's subjects. Fails with group_not_found.
+func (a *Admin) Members(ctx context.Context, group string) iter.Seq2[string, error] {
+	return list[string](ctx, &a.client, at("groups", group, "subjects"), nil, smallItems)
+}
+
+// AddSubjectToGroup lets a subject join a group; joining twice is no error. Fails
+// with group_not_found or subject_not_found.
+func (a *Admin) AddSubjectToGroup(ctx context.Context, group, id string, opts ...WriteOption) (Result[api.Subject], error) {
+	return write[api.Subject](ctx, &a.client, http.MethodPut, at("groups", group, "subjects", id), nil, opts)
+}
+
+// RemoveSubjectFromGroup lets a subject leave a group. Fails with
+// group_not_found, subject_not_found or member_not_found.
+func (a *Admin) RemoveSubjectFromGroup(ctx context.Context, group, id string, opts ...WriteOption) (Receipt, error) {
+	return remove(ctx, &a.client, at("groups", group, "subjects", id), opts)
+}
+
+// AddGroupOverride decides which variant of a feature the members of a group get,
+// whatever else applies; an earlier one is replaced. Fails with group_not_found,
+// feature_not_found or variant_not_found.
+func (a *Admin) AddGroupOverride(ctx context.Context, group, feature, variant string, opts ...WriteOption) (Result[api.VariantReference], error) {
+	return write[api.VariantReference](ctx, &a.client, http.MethodPut, at("groups", group, "overrides", feature), api.VariantReference{Variant: variant}, opts)
+}
+
+// DeleteGroupOverride removes an override. Fails with group_not_found,
+// feature_not_found or override_not_found.
+func (a *Admin) DeleteGroupOverride(ctx context.Context, group, feature string, opts ...WriteOption) (Receipt, error) {
+	return remove(ctx, &a.client, at("groups", group, "overrides", feature), opts)
+}

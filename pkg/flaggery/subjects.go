@@ -1,0 +1,185 @@
+package flaggery
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+)
+
+// Items a page: as many as the contract allows where they are small.
+const (
+	smallItems = 1000
+	largeItems = 100
+)
+
+// IncreaseBuckets adds so many buckets. Running rollouts and tests take their
+// share of them at once.
+func (a *Admin) IncreaseBuckets(ctx context.Context, amount int, opts ...WriteOption) (Result[api.BucketIDs], error) {
+	return write[api.BucketIDs](ctx, &a.client, http.MethodPost, at("buckets"), api.CreateBuckets{Amount: amount}, opts)
+}
+
+// Buckets yields all buckets by id.
+func (a *Admin) Buckets(ctx context.Context) iter.Seq2[api.Bucket, error] {
+	return list[api.Bucket](ctx, &a.client, at("buckets"), nil, smallItems)
+}
+
+// AddSubject registers a subject in the lightest bucket. Its weight is 1 where
+// none is given. Fails with no_buckets or subject_exists.
+func (a *Admin) AddSubject(ctx context.Context, create api.CreateSubject, opts ...WriteOption) (Result[api.Subject], error) {
+	return write[api.Subject](ctx, &a.client, http.MethodPost, at("subjects"), create, opts)
+}
+
+// SetSubjectWeight changes what a subject stands for. The subject stays in its
+// bucket. Fails with subject_not_found.
+func (a *Admin) SetSubjectWeight(ctx context.Context, id string, weight int64, opts ...WriteOption) (Result[api.Subject], error) {
+	return write[api.Subject](ctx, &a.client, http.MethodPut, at("subjects", id), api.SetWeight{Weight: weight}, opts)
+}
+
+// DeleteSubject removes a subject, from its groups too. Fails with
+// subject_not_found.
+func (a *Admin) DeleteSubject(ctx context.Context, id string, opts ...WriteOption) (Receipt, error) {
+	return remove(ctx, &a.client, at("subjects", id), opts)
+}
+
+// Subject reads one subject. Fails with subject_not_found.
+func (a *Admin) Subject(ctx context.Context, id string) (Result[api.Subject], error) {
+	return read[api.Subject](ctx, &a.client, at("subjects", id), nil)
+}
+
+// Subjects yields the subjects whose ids begin with prefix, in bytewise order of
+// their ids.
+func (a *Admin) Subjects(ctx context.Context, prefix string) iter.Seq2[api.Subject, error] {
+	query := url.Values{}
+	if prefix != "" {
+		query.Set("prefix", prefix)
+	}
+	return list[api.Subject](ctx, &a.client, at("subjects"), query, smallItems)
+}
+
+// SubjectVariants is what a subject gets, as the admin sees it in the database:
+// variant by feature. Applications ask an [Edge]. Fails with subject_not_found.
+func (a *Admin) SubjectVariants(ctx context.Context, id string) (Result[map[string]string], error) {
+	flags, err := read[api.Flags](ctx, &a.client, at("subject", "flags"), url.Values{"subject_id": {id}})
+	return Result[map[string]string]{flags.Receipt, flags.Value.Flags}, err
+}
+
+// Explain says why a subject gets what it gets, at a moment of the present
+// configuration; the zero time is now. Fails with subject_not_found.
+func (a *Admin) Explain(ctx context.Context, id string, moment time.Time) (Result[api.Explanation], error) {
+	query := url.Values{}
+	if !moment.IsZero() {
+		query.Set("at", moment.Format(time.RFC3339Nano))
+	}
+	return read[api.Explanation](ctx, &a.client, at("subjects", id, "explain"), query)
+}
+
+// ImportSubjects creates the subjects that are new and updates those that are
+// known: their weight, and the groups named are joined, none are left. It is all
+// or nothing, and safe to repeat. An error that lines yields ends it, with
+// nothing stored, and is returned. Fails with no_buckets, group_not_found, or
+// validation_failed with the first hundred lines at fault.
+func (a *Admin) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...WriteOption) (Result[api.Imported], error) {
+	in, out := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := encodeLines(out, lines)
+		out.CloseWithError(err) // io.EOF where err is nil
+		ended <- err
+	}()
+	result, err := a.ImportSubjectsFrom(ctx, in, api.MediaNDJSON, opts...)
+	in.Close() // an answer may come before the last line is read
+	if fault := <-ended; fault != nil && !errors.Is(fault, io.ErrClosedPipe) {
+		return Result[api.Imported]{}, fault
+	}
+	return result, err
+}
+
+func encodeLines(w io.Writer, lines iter.Seq2[api.ImportLine, error]) error {
+	buffered := bufio.NewWriterSize(w, 64<<10)
+	e := json.NewEncoder(buffered)
+	for line, err := range lines {
+		if err != nil {
+			return err
+		}
+		if err := e.Encode(line); err != nil {
+			return err
+		}
+	}
+	return buffered.Flush()
+}
+
+// ImportSubjectsFrom is ImportSubjects of a file, whose media type is
+// [api.MediaNDJSON] or [api.MediaCSV].
+func (a *Admin) ImportSubjectsFrom(ctx context.Context, r io.Reader, mediaType string, opts ...WriteOption) (result Result[api.Imported], err error) {
+	q := newWrite(http.MethodPost, at("import", "subjects"), opts)
+	q.header.Set("Content-Type", mediaType)
+	response, err := a.open(ctx, q, r)
+	if err != nil {
+		return result, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return result, fmt.Errorf("import subjects: read the answer: %w", err)
+	}
+	return decodeWrite[api.Imported](answer{response.StatusCode, response.Header, body})
+}
+
+// ExportSubjects yields every subject in id order, all of one revision. Leaving
+// the loop ends the export.
+func (a *Admin) ExportSubjects(ctx context.Context) iter.Seq2[api.ImportLine, error] {
+	return func(yield func(api.ImportLine, error) bool) {
+		export, _, err := a.export(ctx)
+		if err != nil {
+			yield(api.ImportLine{}, err)
+			return
+		}
+		defer export.Close()
+		for d := json.NewDecoder(export); ; {
+			var line api.ImportLine
+			switch err := d.Decode(&line); {
+			case errors.Is(err, io.EOF):
+				return
+			case err != nil:
+				yield(api.ImportLine{}, fmt.Errorf("export subjects: %w", err))
+				return
+			case !yield(line, nil):
+				return
+			}
+		}
+	}
+}
+
+// ExportSubjectsTo writes every subject to w as NDJSON, which an import takes,
+// and returns the revision that all of them are of. What was written before an
+// error is no whole export.
+func (a *Admin) ExportSubjectsTo(ctx context.Context, w io.Writer) (revision int64, err error) {
+	export, revision, err := a.export(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer export.Close()
+	if _, err := io.Copy(w, export); err != nil {
+		return 0, fmt.Errorf("export subjects: %w", err)
+	}
+	return revision, nil
+}
+
+func (a *Admin) export(ctx context.Context) (io.ReadCloser, int64, error) {
+	response, err := a.open(ctx, request{method: http.MethodGet, path: at("export", "subjects")}, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	revision, _ := strconv.ParseInt(response.Header.Get(api.HeaderRevision), 10, 64)
+	return response.Body, revision, nil
+}

@@ -1,0 +1,310 @@
+package flaggery
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+)
+
+// Delays before a read is tried again are random between nothing and firstDelay,
+// doubled with each attempt up to maxDelay. A service that asks for more than
+// maxDelay gets no second attempt: the caller knows better what to do.
+const (
+	firstDelay = 100 * time.Millisecond
+	maxDelay   = 2 * time.Second
+)
+
+// maxDrain is what is read of a failed answer: to say what came, and to use the
+// connection again.
+const maxDrain = 64 << 10
+
+// client is what both kinds have in common.
+type client struct {
+	base      string // without a slash at its end
+	token     string
+	http      http.Client
+	timeout   time.Duration
+	retries   int
+	userAgent string
+}
+
+// request is one call.
+type request struct {
+	method string
+	path   string // percent-encoded
+	query  url.Values
+	header http.Header
+	body   []byte
+	retry  bool          // changes nothing, so it can be tried again
+	wait   time.Duration // that the service was asked to wait
+}
+
+// answer is a success, or 304.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a answer) receipt() Receipt {
+	revision, _ := strconv.ParseInt(a.header.Get(api.HeaderRevision), 10, 64) // 0 where a proxy has dropped it
+	return Receipt{Revision: revision, ETag: a.header.Get("ETag")}
+}
+
+// Ready is an error where the service cannot do its work now.
+func (c *client) Ready(ctx context.Context) error {
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/readyz", retry: true})
+	return err
+}
+
+// at is a path of the contract's first version. Segments are encoded so that any
+// id stays one segment: dots too where they are all of it, as whoever cleans
+// paths takes them out.
+func at(segments ...string) string {
+	var path strings.Builder
+	path.WriteString("/v1")
+	for _, segment := range segments {
+		path.WriteByte('/')
+		switch segment {
+		case ".", "..":
+			path.WriteString(strings.ReplaceAll(segment, ".", "%2E"))
+		default:
+			path.WriteString(url.PathEscape(segment))
+		}
+	}
+	return path.String()
+}
+
+// do carries out a request whose answer is read as a whole, again where that is
+// safe and may help.
+func (c *client) do(ctx context.Context, r request) (answer, error) {
+	for attempt := 0; ; attempt++ {
+		a, asked, err := c.attempt(ctx, r)
+		if err == nil || !r.retry || attempt >= c.retries || ctx.Err() != nil || !passing(err) || asked > maxDelay {
+			return a, err
+		}
+		limit := min(firstDelay<<min(attempt, 10), maxDelay)
+		if !sleep(ctx, asked+rand.N(limit)) {
+			return a, err
+		}
+	}
+}
+
+// passing tells whether another attempt may succeed.
+func passing(err error) bool {
+	var problem *api.Problem
+	if !errors.As(err, &problem) {
+		return true
+	}
+	switch problem.Status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// sleep tells whether d passed before ctx ended, which it does not try where the
+// deadline is sooner.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// attempt also returns how long the service asks to be left alone.
+func (c *client) attempt(ctx context.Context, r request) (a answer, asked time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout+r.wait)
+	defer cancel()
+	response, err := c.open(ctx, r, bytes.NewReader(r.body))
+	if err != nil {
+		if response != nil {
+			seconds, _ := strconv.Atoi(response.Header.Get("Retry-After"))
+			asked = time.Duration(max(seconds, 0)) * time.Second
+		}
+		return a, asked, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return a, 0, fmt.Errorf("%s %s: read the answer: %w", r.method, r.path, err)
+	}
+	return answer{response.StatusCode, response.Header, body}, 0, nil
+}
+
+// open sends one request. Where it succeeds, the caller closes the response;
+// where it does not, all that the response still has is its header.
+func (c *client) open(ctx context.Context, r request, body io.Reader) (*http.Response, error) {
+	target := c.base + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	q, err := http.NewRequestWithContext(ctx, r.method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range r.header {
+		q.Header[name] = values
+	}
+	if r.body != nil {
+		q.Header.Set("Content-Type", api.MediaJSON)
+	}
+	q.Header.Set("User-Agent", c.userAgent)
+	if c.token != "" {
+		q.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := c.http.Do(q)
+	if err != nil {
+		return nil, err // a *url.Error, which names method and URL
+	}
+	if code := response.StatusCode; code >= 200 && code < 300 || code == http.StatusNotModified && q.Header.Get("If-None-Match") != "" {
+		return response, nil
+	}
+	defer response.Body.Close()
+	return response, fmt.Errorf("%s %s: %w", r.method, r.path, problem(response))
+}
+
+// problem is what an answer says that is no success. Whatever stands between
+// client and service does not answer with a problem: one is made of it.
+func problem(response *http.Response) *api.Problem {
+	text, _ := io.ReadAll(io.LimitReader(response.Body, maxDrain))
+	var p api.Problem
+	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	if media == api.MediaProblem && json.Unmarshal(text, &p) == nil {
+		p.Status = response.StatusCode
+		return &p
+	}
+	return &api.Problem{
+		Type:   "about:blank",
+		Title:  http.StatusText(response.StatusCode),
+		Status: response.StatusCode,
+		Detail: "answered " + response.Status + ", but not by Flaggery: is the base URL right?",
+	}
+}
+
+// decode keeps the numbers of payloads exact.
+func decode(body []byte, value any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if err := d.Decode(value); err != nil {
+		return fmt.Errorf("decode the answer: %w", err)
+	}
+	return nil
+}
+
+func read[T any](ctx context.Context, c *client, path string, query url.Values) (result Result[T], err error) {
+	a, err := c.do(ctx, request{method: http.MethodGet, path: path, query: query, retry: true})
+	if err != nil {
+		return result, err
+	}
+	result.Receipt = a.receipt()
+	return result, decode(a.body, &result.Value)
+}
+
+// list yields the items of all pages, limit a page.
+func list[T any](ctx context.Context, c *client, path string, query url.Values, limit int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		query := url.Values(http.Header(query).Clone()) // an iterator may run twice
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("limit", strconv.Itoa(limit))
+		for {
+			page, err := read[api.Page[T]](ctx, c, path, query)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, item := range page.Value.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if page.Value.Next == "" {
+				return
+			}
+			query.Set("after", page.Value.Next)
+		}
+	}
+}
+
+// write sends value as JSON, or nothing where it is nil.
+func write[T any](ctx context.Context, c *client, method, path string, value any, opts []WriteOption) (result Result[T], err error) {
+	r := newWrite(method, path, opts)
+	if value != nil {
+		if r.body, err = json.Marshal(value); err != nil {
+			return result, fmt.Errorf("%s %s: encode the request: %w", method, path, err)
+		}
+	}
+	a, err := c.do(ctx, r)
+	if err != nil {
+		return result, err
+	}
+	return decodeWrite[T](a)
+}
+
+// remove is a DELETE, which answers with no resource.
+func remove(ctx context.Context, c *client, path string, opts []WriteOption) (Receipt, error) {
+	result, err := write[json.RawMessage](ctx, c, http.MethodDelete, path, nil, opts)
+	return result.Receipt, err
+}
+
+func newWrite(method, path string, opts []WriteOption) request {
+	var o writeOptions
+	for _, option := range opts {
+		option(&o)
+	}
+	r := request{method: method, path: path, query: url.Values{}, header: http.Header{}, wait: o.wait}
+	if o.dryRun {
+		r.query.Set("dry_run", "true")
+	}
+	if o.wait > 0 {
+		r.query.Set("wait", o.wait.String())
+	}
+	if o.ifMatch != "" {
+		r.header.Set("If-Match", o.ifMatch)
+	}
+	return r
+}
+
+// decodeWrite tells the forms of a write's answer apart: nothing, the resource,
+// either with the propagation as one more field, or the outcome of a dry run.
+func decodeWrite[T any](a answer) (result Result[T], err error) {
+	result.Receipt = a.receipt()
+	if a.status == http.StatusNoContent {
+		return result, nil
+	}
+	var form struct {
+		api.DryRun[json.RawMessage]
+		Propagation *api.Propagation `json:"propagation"`
+	}
+	if err := decode(a.body, &form); err != nil {
+		return result, err
+	}
+	result.DryRun, result.Affected, result.Propagation = form.DryRun.DryRun, form.Affected, form.Propagation
+	if form.DryRun.DryRun {
+		return result, decode(form.Result, &result.Value)
+	}
+	return result, decode(a.body, &result.Value)
+}
