@@ -110,8 +110,8 @@ type ImportLine struct {
 	ID     string   `json:"id"`
 	Weight *int64   `json:"weight,omitempty"`
 	Groups []string `json:"groups,omitempty"`
-	// Number of the line in its file, from 1, to name it where it is at fault; 0
-	// where it is the place in the sequence.
+	// Number is its line in the file, from 1, to name it where it is at fault; 0
+	// where that is its place in the sequence.
 	Number int64 `json:"-"`
 }
 
