@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -36,7 +37,7 @@ type lab struct {
 	started  int    // servers so far, to name them
 	probed   map[int][2]probed
 
-	requests []requestFigures
+	requests []samples
 	charts   []chart
 }
 
@@ -208,7 +209,7 @@ func (l *lab) startEdge(ctx context.Context, d dataset, args ...string) (*proces
 	return l.serve(ctx, "flaggery-edge", args, "FLAGGERY_DB_URL="+url)
 }
 
-const adminToken = "a token for benchmarks only"
+const adminToken = "a-token-for-benchmarks-only"
 
 // adminOf is a running admin on the database of d.
 func (l *lab) adminOf(ctx context.Context, d dataset) (*process, error) {
@@ -284,30 +285,48 @@ type target struct {
 	job job
 }
 
-// samples are what the rounds of one target found.
+// samples are what the rounds found about one target.
 type samples struct {
-	requestFigures
-	turns []float64 // CPU seconds for a million requests, by round
+	what, server string
+	turns        []outcome
 }
 
-// requestFigures are medians over the rounds; the requests and errors, sums.
-type requestFigures struct {
-	what, server string
-	rate         float64 // requests a second
-	cpu          float64 // seconds for a million requests
-	p50, p99     time.Duration
-	bytes        float64 // of an answer's body
-	requests     int64
-	errors       int64
-	example      string // of an error
+// each is one aspect of all turns.
+func (s samples) each(of func(outcome) float64) []float64 {
+	var values []float64
+	for _, o := range s.turns {
+		values = append(values, of(o))
+	}
+	return values
 }
+
+func (s samples) median(of func(outcome) float64) float64 { return median(s.each(of)) }
+
+// errors is how many requests failed in all turns, and one of the reasons.
+func (s samples) errors() (n int64, example string) {
+	for _, o := range s.turns {
+		n += o.Errors
+		example = cmp.Or(example, o.Error)
+	}
+	return n, example
+}
+
+// against is the median of the ratios to a reference, turn by turn.
+func (s samples) against(reference samples, of func(outcome) float64) float64 {
+	return ratio(s.each(of), reference.each(of))
+}
+
+// The aspects of an outcome.
+func cpu(o outcome) float64      { return o.CPU / float64(o.Requests) * 1e6 } // seconds for a million requests
+func rate(o outcome) float64     { return float64(o.Requests) / o.Seconds }
+func p50(o outcome) float64      { return milliseconds(o.P50) }
+func p99(o outcome) float64      { return milliseconds(o.P99) }
+func bodySize(o outcome) float64 { return float64(o.Bytes) / float64(o.Requests) }
 
 // compare puts the targets under load in turns, A B A B …, so that what happens
 // to the machine happens to all of them.
 func (l *lab) compare(ctx context.Context, what string, targets ...target) ([]samples, error) {
 	all := make([]samples, len(targets))
-	rates, p50, p99 := make([][]float64, len(targets)), make([][]float64, len(targets)), make([][]float64, len(targets))
-	bytes := make([]int64, len(targets))
 	for round := range l.size.rounds {
 		for i, t := range targets {
 			l.progress.step(fmt.Sprintf("%s: %s, round %d of %d", what, t.name, round+1, l.size.rounds))
@@ -315,26 +334,10 @@ func (l *lab) compare(ctx context.Context, what string, targets ...target) ([]sa
 			if err != nil {
 				return nil, err
 			}
-			s := &all[i]
-			s.requests += o.Requests
-			s.errors += o.Errors
-			if o.Error != "" {
-				s.example = o.Error
-			}
-			s.turns = append(s.turns, o.CPU/float64(o.Requests)*1e6)
-			rates[i] = append(rates[i], float64(o.Requests)/o.Seconds)
-			p50[i], p99[i] = append(p50[i], float64(o.P50)), append(p99[i], float64(o.P99))
-			bytes[i] += o.Bytes
+			all[i] = samples{what, t.name, append(all[i].turns, o)}
 		}
 	}
-	for i, t := range targets {
-		s := &all[i]
-		s.what, s.server = what, t.name
-		s.rate, s.cpu = median(rates[i]), median(s.turns)
-		s.p50, s.p99 = time.Duration(median(p50[i])), time.Duration(median(p99[i]))
-		s.bytes = float64(bytes[i]) / float64(s.requests)
-		l.requests = append(l.requests, s.requestFigures)
-	}
+	l.requests = append(l.requests, all...)
 	return all, nil
 }
 

@@ -21,7 +21,7 @@ type report struct {
 	size     size
 	quick    bool
 	rows     []row
-	requests []requestFigures
+	requests []samples
 	charts   []chart
 	peers    []peerRow
 }
@@ -106,9 +106,10 @@ func oneLine(message string) string {
 
 func (r *report) requestTable() string {
 	cells := [][]string{{"what", "server", "requests/s:", perMillion + ":", "p50:", "p99:", "bytes:", "errors:"}}
-	for _, f := range r.requests {
-		cells = append(cells, []string{f.what, f.server, number(f.rate), number(f.cpu),
-			number(milliseconds(f.p50)) + " ms", number(milliseconds(f.p99)) + " ms", fmt.Sprintf("%.0f", f.bytes), fmt.Sprint(f.errors)})
+	for _, s := range r.requests {
+		errors, _ := s.errors()
+		cells = append(cells, []string{s.what, s.server, number(s.median(rate)), number(s.median(cpu)),
+			quantity(s.median(p50), "ms"), quantity(s.median(p99), "ms"), fmt.Sprintf("%.0f", s.median(bodySize)), fmt.Sprint(errors)})
 	}
 	return table(cells)
 }
@@ -156,7 +157,8 @@ const (
 		"over loopback, each request for a random subject. The bare handler is net/http sending the same bytes, and nothing else."
 
 	requestMethod = "64 connections (the batch: 4), kept alive, each sending the next request when the last one was answered, so the\n" +
-		"latencies are those of a machine at its limit that the load shares. Medians of the rounds."
+		"latencies are those of a machine at its limit that the load shares; with changes, 5,000 requests a second. Medians of the\n" +
+		"rounds."
 
 	peerMethod = "20 flags for one user on 64 connections. CPU is compared with a bare net/http handler that sends the peer's own answer,\n" +
 		"in turns; medians of %d rounds. Their work is larger: they parse a POST and evaluate 20 rules."

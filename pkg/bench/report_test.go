@@ -109,7 +109,7 @@ func TestMarkdownHoldsEverything(t *testing.T) {
 	r := report{
 		machine:  machine{date: time.Date(2027, 1, 2, 0, 0, 0, 0, time.UTC), cpu: "2 × CPU", postgres: "15.1", commit: "abc"},
 		rows:     []row{{goal: goal{what: "the goal"}, figures: []figure{{value: 1}}}},
-		requests: []requestFigures{{what: "flags", server: "edge", p50: time.Millisecond}},
+		requests: []samples{{"flags", "edge", []outcome{{Requests: 10, Seconds: 1, P50: time.Millisecond}}}},
 		charts:   []chart{{file: "features", title: "Growth"}},
 	}
 	page := r.markdown()

@@ -1,9 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"math"
+	"time"
 )
 
 // The measurements of requests. Each compares an edge with a bare net/http
@@ -36,8 +37,9 @@ func (l *lab) againstBare(ctx context.Context, what, name string, server *proces
 
 // costs is the figure of two such.
 func costs(label string, ours, bare samples, most limit) figure {
-	return figure{label: label, value: ours.cpu, unit: perMillion, reference: bare.cpu, against: "bare handler",
-		ratio: ratio(ours.turns, bare.turns), limit: most, errors: ours.errors, remark: ours.example}
+	errors, example := ours.errors()
+	return figure{label: label, value: ours.median(cpu), unit: perMillion, reference: bare.median(cpu), against: "bare handler",
+		ratio: ours.against(bare, cpu), limit: most, errors: errors, remark: example}
 }
 
 func (l *lab) measureGet(ctx context.Context) ([]figure, error) {
@@ -84,7 +86,7 @@ func (l *lab) measureConditional(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	f := costs("", ours, bare, atMostTimes(1.05))
-	if ours.bytes > 0 {
+	if ours.median(bodySize) > 0 {
 		f.errors++
 		f.remark = "bodies came, where 304 was due"
 	}
@@ -105,8 +107,8 @@ func (l *lab) measureFeatures(ctx context.Context) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		figures = append(figures, costs(fmt.Sprintf("%s features, %.0f B", count(features), ours.bytes), ours, bare, atMostTimes(1.15)))
-		chart.add(count(features), ours.cpu, bare.cpu)
+		figures = append(figures, costs(fmt.Sprintf("%s features, %.0f B", count(features), ours.median(bodySize)), ours, bare, atMostTimes(1.15)))
+		chart.add(count(features), ours.median(cpu), bare.median(cpu))
 	}
 	l.charts = append(l.charts, chart)
 	return figures, nil
@@ -141,7 +143,7 @@ func (l *lab) measureSubjects(ctx context.Context) ([]figure, error) {
 		x: "subjects", y: "CPU seconds per million requests", lines: []line{{name: "edge"}, {name: "bare handler, same bytes"}}}
 	last := len(all) - 1
 	for i, subjects := range l.size.subjectCounts {
-		chart.add(count(subjects), all[i].cpu, all[last].cpu)
+		chart.add(count(subjects), all[i].median(cpu), all[last].median(cpu))
 	}
 	l.charts = append(l.charts, chart)
 	f := costs(targets[last-1].name, all[last-1], all[0], atMostTimes(1.2))
@@ -200,53 +202,40 @@ func (l *lab) measureChanging(ctx context.Context) ([]figure, error) {
 	chart := chart{file: "changes", title: "CPU per request, by rate of change",
 		x: "changes a second", y: "CPU seconds per million requests", lines: []line{{name: "edge"}}}
 	rates := l.size.changeRates
-	turns := make([][]outcome, len(rates))
-	made := make([]float64, len(rates)) // changes a second, as they came out
+	turns := make([]samples, len(rates))
+	made := make([][]float64, len(rates)) // changes a second, as they came out
 	for round := range l.size.rounds {
 		for i, rate := range rates {
 			l.progress.step(fmt.Sprintf("constant change: %d a second, round %d of %d", rate, round+1, l.size.rounds))
 			stop := w.keepChanging(ctx, rate)
 			// A load that leaves the processors air: at the limit, a queue would be
 			// measured and not the edge.
-			o, err := l.load(ctx, target{"edge", edge, job{Method: "GET", Path: flagsOf(0).Path, Subjects: d.subjects, Rate: steadyRate}})
-			changes, failed := stop()
-			if err == nil {
-				err = failed
-			}
-			if err != nil {
+			j := flagsOf(d.subjects)
+			j.Rate, j.Duration = steadyRate, max(l.size.round, time.Second)
+			o, err := l.load(ctx, target{"edge", edge, j})
+			perSecond, failed := stop()
+			if err = cmp.Or(err, failed); err != nil {
 				return nil, err
 			}
-			turns[i] = append(turns[i], o)
-			made[i] += changes / float64(l.size.rounds)
+			turns[i] = samples{fmt.Sprintf("%d changes a second", rate), "edge", append(turns[i].turns, o)}
+			made[i] = append(made[i], perSecond)
 		}
 	}
-	cpu := func(o outcome) float64 { return o.CPU / float64(o.Requests) * 1e6 }
-	p99 := func(o outcome) float64 { return milliseconds(o.P99) }
 	for i, rate := range rates {
-		chart.add(count(rate), median(each(turns[i], cpu)))
+		chart.add(count(rate), turns[i].median(cpu))
 	}
 	l.charts = append(l.charts, chart)
+	l.requests = append(l.requests, turns...)
 	quiet, last := turns[0], len(rates)-1
-	f := figure{label: fmt.Sprintf("%.0f writes/s, %s requests/s", made[last], number(steadyRate)),
-		value: median(each(turns[last], p99)), unit: "ms p99", reference: median(each(quiet, p99)), against: "quiet",
-		ratio: ratio(each(turns[last], p99), each(quiet, p99)), limit: atMostTimes(2)}
-	for _, o := range turns[last] {
-		f.errors += o.Errors
-		f.remark = o.Error
-	}
-	if made[last] < float64(rates[last])*(1-noise) {
-		f.ratio, f.remark = math.NaN(), fmt.Sprintf("only %.0f writes a second came about", made[last])
+	f := figure{label: fmt.Sprintf("%.0f writes/s, %s requests/s", median(made[last]), number(steadyRate)),
+		value: turns[last].median(p99), unit: "ms p99", reference: quiet.median(p99), against: "quiet",
+		ratio: turns[last].against(quiet, p99), limit: atMostTimes(2)}
+	f.errors, f.remark = turns[last].errors()
+	if median(made[last]) < float64(rates[last])*(1-noise) {
+		return nil, fmt.Errorf("only %.0f writes a second came about, of %d", median(made[last]), rates[last])
 	}
 	return []figure{f}, nil
 }
 
 // steadyRate is the requests a second of a load that is well below the limit.
 const steadyRate = 5000
-
-func each(outcomes []outcome, of func(outcome) float64) []float64 {
-	var values []float64
-	for _, o := range outcomes {
-		values = append(values, of(o))
-	}
-	return values
-}

@@ -259,12 +259,10 @@ func (l *lab) measureWrites(ctx context.Context) ([]figure, error) {
 	body := fmt.Sprintf(`{"weight":%d}`, 100+rand.IntN(1e9))
 	j := job{Method: "PUT", Path: "/v1/subjects/{id}", Body: body, Subjects: d.subjects, Connections: 1,
 		Header: map[string]string{"Authorization": "Bearer " + adminToken}}
-	var bare, ours []float64
-	var errs int64
-	example := ""
+	ours, bare := samples{what: "single writes, one at a time", server: "admin"}, []float64(nil)
 	for round := range l.size.rounds {
 		l.progress.step(fmt.Sprintf("single writes, round %d of %d", round+1, l.size.rounds))
-		rate, err := l.bareWrites(ctx)
+		perSecond, err := l.bareWrites(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -272,12 +270,13 @@ func (l *lab) measureWrites(ctx context.Context) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		errs += o.Errors
-		example += o.Error
-		bare, ours = append(bare, rate), append(ours, float64(o.Requests)/o.Seconds)
+		ours.turns, bare = append(ours.turns, o), append(bare, perSecond)
 	}
-	return []figure{{value: median(ours), unit: "writes/s", reference: median(bare), against: "bare loop",
-		ratio: ratio(ours, bare), limit: atLeastTimes(0.5), errors: errs, remark: example}}, nil
+	l.requests = append(l.requests, ours)
+	f := figure{value: ours.median(rate), unit: "writes/s", reference: median(bare), against: "bare loop",
+		ratio: ratio(ours.each(rate), bare), limit: atLeastTimes(0.5)}
+	f.errors, f.remark = ours.errors()
+	return []figure{f}, nil
 }
 
 // bareWrites is how many transactions a second one connection makes that update
