@@ -24,8 +24,8 @@ import (
 const maxLine = 1 << 20
 
 // ImportLines reads an import in one of its two media types, a line at a time.
-// A line that is at fault is yielded as a [model.Error] that names it, and the
-// lines go on; any other error is the last that is yielded.
+// A line at fault is yielded with a validation_failed error, and the lines go on;
+// any other error is the last that is yielded.
 func ImportLines(r io.Reader, mediaType string) (iter.Seq2[api.ImportLine, error], error) {
 	switch base, _, _ := mime.ParseMediaType(mediaType); base {
 	case api.MediaNDJSON:
@@ -38,10 +38,8 @@ func ImportLines(r io.Reader, mediaType string) (iter.Seq2[api.ImportLine, error
 	return nil, faults.Err()
 }
 
-func badLine(number int64, format string, args ...any) error {
-	var faults model.Faults
-	faults.Addf(fmt.Sprintf("line %d", number), format, args...)
-	return faults.Err()
+func badLine(number int64, format string, args ...any) (api.ImportLine, error) {
+	return api.ImportLine{Number: number}, model.Errorf(model.ValidationFailed, format, args...)
 }
 
 func ndjsonLines(r io.Reader) iter.Seq2[api.ImportLine, error] {
@@ -53,7 +51,7 @@ func ndjsonLines(r io.Reader) iter.Seq2[api.ImportLine, error] {
 			var fault error
 			switch {
 			case errors.Is(err, bufio.ErrBufferFull):
-				fault = badLine(number, "is longer than 1 MiB")
+				line, fault = badLine(number, "is longer than 1 MiB")
 				for errors.Is(err, bufio.ErrBufferFull) {
 					_, err = lines.ReadSlice('\n')
 				}
@@ -66,7 +64,7 @@ func ndjsonLines(r io.Reader) iter.Seq2[api.ImportLine, error] {
 				yield(api.ImportLine{}, fmt.Errorf("read the import: %w", err))
 				return
 			}
-			if (fault != nil || line.Number > 0) && !yield(line, fault) || err == io.EOF {
+			if line.Number > 0 && !yield(line, fault) || err == io.EOF {
 				return
 			}
 		}
@@ -76,18 +74,18 @@ func ndjsonLines(r io.Reader) iter.Seq2[api.ImportLine, error] {
 func parseJSON(number int64, text []byte) (api.ImportLine, error) {
 	line := api.ImportLine{Number: number}
 	if !utf8.Valid(text) {
-		return line, badLine(number, "must be UTF-8")
+		return badLine(number, "must be UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	err := d.Decode(&line)
 	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		return line, badLine(number, "%s does not take this %s", wrong.Field, wrong.Value)
+		return badLine(number, "%s does not take this %s", wrong.Field, wrong.Value)
 	} else if err != nil {
-		return line, badLine(number, "%s", strings.TrimPrefix(err.Error(), "json: "))
+		return badLine(number, "%s", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return line, badLine(number, "must be a single JSON object")
+		return badLine(number, "must be a single JSON object")
 	}
 	return line, nil
 }
@@ -110,13 +108,13 @@ func csvLines(r io.Reader) iter.Seq2[api.ImportLine, error] {
 			}
 			if fault := (*csv.ParseError)(nil); errors.As(err, &fault) {
 				last = fault.Line
-				if !yield(api.ImportLine{}, badLine(int64(fault.StartLine), "%s", fault.Err)) {
+				if !yield(badLine(int64(fault.StartLine), "%s", fault.Err)) {
 					return
 				}
 				continue
 			}
 			if errors.Is(err, errLongRecord) { // where it ends is not known, so this is the end
-				yield(api.ImportLine{}, badLine(int64(last)+1, "%s", err))
+				yield(badLine(int64(last)+1, "%s", err))
 				return
 			}
 			if err != nil {
@@ -146,7 +144,7 @@ func yieldHeader(columns []string, number int64, yield func(api.ImportLine, erro
 	sorted := slices.Sorted(slices.Values(columns))
 	unknown := slices.ContainsFunc(columns, func(c string) bool { return c != "id" && c != "weight" && c != "groups" })
 	if unknown || !slices.Contains(columns, "id") || len(slices.Compact(sorted)) != len(columns) {
-		yield(api.ImportLine{}, badLine(number, "must be a header of the columns id, weight and groups, each at most once and id always"))
+		yield(badLine(number, "must be a header of the columns id, weight and groups, each at most once and id always"))
 		return false
 	}
 	return true
@@ -163,7 +161,7 @@ func parseRecord(number int64, columns, record []string) (api.ImportLine, error)
 		case column == "weight":
 			weight, err := strconv.ParseInt(value, 10, 64)
 			if err != nil {
-				return line, badLine(number, "weight must be an integer between 0 and %d, is %.30q", int64(model.MaxWeight), value)
+				return badLine(number, "weight must be an integer between 0 and %d, is %.30q", int64(model.MaxWeight), value)
 			}
 			line.Weight = &weight
 		case column == "groups":

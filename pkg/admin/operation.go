@@ -146,9 +146,9 @@ func remove[I any, P writeInput[I], T any](a *service, call, summary string, h h
 // written is the answer to a write. Its body has several forms, see
 // describeWrite.
 type written struct {
-	Revision int64  `header:"Flaggery-Revision" doc:"The revision that the write made"`
-	ETag     string `header:"ETag" doc:"For If-Match"`
-	Location string `header:"Location"`
+	Revision int64  `header:"Flaggery-Revision" hidden:"true"`
+	ETag     string `header:"ETag" hidden:"true"`
+	Location string `header:"Location" hidden:"true"`
 	Body     func(huma.Context)
 }
 
@@ -277,31 +277,40 @@ func describeWrite[T any](registry huma.Registry, op *huma.Operation, status int
 	}
 	resource = &huma.Schema{Ref: "#/components/schemas/" + name}
 
-	answers := func(description string, schemas ...*huma.Schema) *huma.Response {
-		schema := schemas[0]
-		if len(schemas) > 1 {
-			schema = &huma.Schema{OneOf: schemas}
+	text := &huma.Schema{Type: huma.TypeString}
+	revision := &huma.Param{Description: "The revision that the write made; of a dry run, the current one", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"}}
+	tag := &huma.Param{Description: "For If-Match", Schema: text}
+	answer := func(description string, headers map[string]*huma.Param, schemas ...*huma.Schema) *huma.Response {
+		headers[api.HeaderRevision] = revision
+		r := &huma.Response{Description: description, Headers: headers}
+		switch len(schemas) {
+		case 0:
+		case 1:
+			r.Content = map[string]*huma.MediaType{api.MediaJSON: {Schema: schemas[0]}}
+		default:
+			r.Content = map[string]*huma.MediaType{api.MediaJSON: {Schema: &huma.Schema{OneOf: schemas}}}
 		}
-		return &huma.Response{
-			Description: description,
-			Content:     map[string]*huma.MediaType{api.MediaJSON: {Schema: schema}},
-			Headers: map[string]*huma.Param{api.HeaderRevision: {
-				Description: "The revision that the write made; of a dry run, the current one",
-				Schema:      &huma.Schema{Type: huma.TypeInteger, Format: "int64"},
-			}},
-		}
+		return r
 	}
+	type headers = map[string]*huma.Param
 	op.Responses = map[string]*huma.Response{}
 	switch status {
 	case http.StatusCreated:
-		op.Responses["201"] = answers("Created", resource)
-		op.Responses["200"] = answers("What the dry run found out", dryRun)
+		op.Responses["201"] = answer("Created", headers{"ETag": tag, "Location": {Description: "Where it is", Schema: text}}, resource)
+		op.Responses["200"] = answer("What the dry run found out", headers{}, dryRun)
 	case http.StatusOK:
-		op.Responses["200"] = answers("The resource as it became, or what the dry run found out", resource, dryRun)
+		op.Responses["200"] = answer("The resource as it became, or what the dry run found out", headers{"ETag": tag}, resource, dryRun)
 	case http.StatusNoContent:
-		op.Responses["204"] = &huma.Response{Description: "Deleted"}
-		op.Responses["200"] = answers("Deleted, and what waiting for the edges found out; or what the dry run did", receipt, dryRun)
+		op.Responses["204"] = answer("Deleted", headers{})
+		op.Responses["200"] = answer("Deleted, and what waiting for the edges found out; or what the dry run did", headers{}, receipt, dryRun)
 	}
+}
+
+// describeNulls documents what may be null and what huma cannot know to be.
+func (a *service) describeNulls() {
+	registry := a.web.API.OpenAPI().Components.Schemas
+	feature := registry.SchemaFromRef(registry.Schema(reflect.TypeFor[api.Feature](), true, "").Ref)
+	feature.Properties["rollout"] = &huma.Schema{OneOf: []*huma.Schema{feature.Properties["rollout"], {Type: "null"}}}
 }
 
 // found is the answer to a read.

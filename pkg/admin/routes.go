@@ -9,6 +9,7 @@ import (
 // its way. The calls that every service has (health, metrics, documentation) are
 // web's.
 func (a *service) routes() {
+	a.describeNulls()
 	create(a, "POST /v1/buckets", "Add buckets", a.addBuckets, bucketsAt)
 	read(a, "GET /v1/buckets", "List buckets", a.listBuckets)
 
@@ -17,7 +18,7 @@ func (a *service) routes() {
 	read(a, "GET /v1/subjects/{id}", "Get subject", a.getSubject, model.SubjectNotFound)
 	change(a, "PUT /v1/subjects/{id}", "Set weight of subject", a.setWeight, model.SubjectNotFound)
 	remove(a, "DELETE /v1/subjects/{id}", "Delete subject", a.deleteSubject, model.SubjectNotFound)
-	a.importRoute("POST /v1/import/subjects", "Import subjects", model.GroupNotFound, model.NoBuckets)
+	a.importRoute("POST /v1/import/subjects", "Import subjects", model.NoBuckets)
 	a.exportRoute("GET /v1/export/subjects", "Export subjects")
 
 	create(a, "POST /v1/features", "Add feature", a.addFeature, featureAt, model.FeatureExists)

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"iter"
-	"log/slog"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -24,9 +22,6 @@ import (
 // stalled is how long an import or export may stand still before its client
 // counts as gone. What keeps moving may take as long as it takes.
 const stalled = 30 * time.Second
-
-// progressEvery is the number of lines after which a stream is logged.
-const progressEvery = 100_000
 
 // importSubjects is the one write whose body is not JSON: it is read as it comes.
 type importSubjects struct {
@@ -82,27 +77,11 @@ func (a *service) importSubjects(ctx context.Context, in *importSubjects, o ...w
 	if err != nil {
 		return writer.Result[api.Imported]{}, err
 	}
-	result, err := a.writer.ImportSubjects(ctx, a.metrics.counted(logged(ctx, a.log, lines)), o...)
+	result, err := a.writer.ImportSubjects(ctx, a.metrics.counted(lines), o...)
 	if extendErr := web.Extend(ctx, stalled); extendErr != nil && err == nil {
 		a.log.DebugContext(ctx, "the client of an import went away", "error", extendErr)
 	}
 	return result, err
-}
-
-// logged tells of the lines as they are read.
-func logged(ctx context.Context, log *slog.Logger, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
-	return func(yield func(api.ImportLine, error) bool) {
-		read := 0
-		for line, err := range lines {
-			if !yield(line, err) {
-				return
-			}
-			if read++; read%progressEvery == 0 {
-				log.InfoContext(ctx, "import is reading", "lines", read, "request_id", web.RequestID(ctx))
-			}
-		}
-		log.InfoContext(ctx, "import is read", "lines", read, "request_id", web.RequestID(ctx))
-	}
 }
 
 func (a *service) exportRoute(call, summary string, codes ...model.Code) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
@@ -62,6 +63,11 @@ type getFlags struct {
 }
 
 func (a *service) getFlags(ctx context.Context, in *getFlags) (writer.Result[api.Flags], error) {
+	var faults model.Faults
+	faults.Check("query.subject_id", model.CheckSubjectID(in.SubjectID)) // the writer knows ids in paths only
+	if err := faults.Err(); err != nil {
+		return writer.Result[api.Flags]{}, err
+	}
 	r, err := a.writer.SubjectVariants(ctx, in.SubjectID)
 	return writer.Result[api.Flags]{Value: api.Flags{Flags: r.Value}, Revision: r.Revision}, err
 }

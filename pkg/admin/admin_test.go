@@ -1,0 +1,161 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+const testToken = "a-token-for-tests"
+
+// client calls one admin, as its only administrator unless told otherwise.
+type client struct {
+	t     *testing.T
+	url   string
+	token string
+}
+
+// start runs an admin on a database of its own until the test ends.
+func start(t *testing.T) client {
+	t.Helper()
+	return startOn(t, pgtest.Open(t))
+}
+
+func startOn(t *testing.T, dbURL string) client {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	addr, ended := make(chan net.Addr, 1), make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Config{
+			DBURL: web.DatabaseURL(dbURL), Host: "127.0.0.1", Prometheus: true, Token: testToken,
+			Version: "test", Logger: slog.New(slog.DiscardHandler),
+			Ready: func(a net.Addr) { addr <- a },
+		})
+	}()
+	select {
+	case err := <-ended:
+		cancel()
+		t.Fatal(err)
+		return client{}
+	case a := <-addr:
+		t.Cleanup(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+		return client{t, "http://" + a.String(), testToken}
+	}
+}
+
+// answer is what came back.
+type answer struct {
+	t      *testing.T
+	call   string
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// do sends body (nil for none, a string or bytes as they are, else as JSON);
+// header is pairs of names and values.
+func (c client) do(method, path string, body any, header ...string) answer {
+	c.t.Helper()
+	var content io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		content = bytes.NewReader([]byte(b))
+	case io.Reader:
+		content = b
+	default:
+		text, err := json.Marshal(b)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		content = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, content)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if content != nil {
+		request.Header.Set("Content-Type", api.MediaJSON)
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return answer{c.t, method + " " + path, response.StatusCode, response.Header, text}
+}
+
+// must is do for calls that succeed.
+func (c client) must(method, path string, body any, header ...string) answer {
+	c.t.Helper()
+	a := c.do(method, path, body, header...)
+	if a.Status >= 300 {
+		c.t.Fatalf("%s: %d %s", a.call, a.Status, a.Body)
+	}
+	return a
+}
+
+// into decodes the answer strictly: a field that the type does not have fails.
+func (a answer) into(value any) {
+	a.t.Helper()
+	d := json.NewDecoder(bytes.NewReader(a.Body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(value); err != nil {
+		a.t.Fatalf("%s: %v: %s", a.call, err, a.Body)
+	}
+}
+
+// is checks status and JSON, whatever the order of its fields.
+func (a answer) is(status int, want string) {
+	a.t.Helper()
+	if a.Status != status {
+		a.t.Errorf("%s: status %d, not %d: %s", a.call, a.Status, status, a.Body)
+		return
+	}
+	if want == "" {
+		if len(a.Body) > 0 {
+			a.t.Errorf("%s: has a body: %s", a.call, a.Body)
+		}
+		return
+	}
+	if got, want := normal(a.t, a.Body), normal(a.t, []byte(want)); got != want {
+		a.t.Errorf("%s:\n got %s\nwant %s", a.call, got, want)
+	}
+}
+
+func normal(t *testing.T, text []byte) string {
+	t.Helper()
+	var value any
+	if err := json.Unmarshal(text, &value); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	sorted, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(sorted)
+}

@@ -1,0 +1,284 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// populate makes a little of everything: a feature with a rollout, one under a
+// live test, a group with a member and an override.
+func populate(c client) {
+	c.t.Helper()
+	c.must("POST", "/v1/buckets", `{"amount": 4}`)
+	for _, id := range []string{"1", "42"} {
+		c.must("POST", "/v1/subjects", api.CreateSubject{ID: id})
+	}
+	for _, feature := range []string{"foobar", "tested", "empty"} {
+		c.must("POST", "/v1/features", api.CreateFeature{Name: feature})
+	}
+	for _, feature := range []string{"foobar", "tested"} {
+		c.must("POST", "/v1/features/"+feature+"/variants", `{"name": "A"}`)
+		c.must("POST", "/v1/features/"+feature+"/variants", `{"name": "B"}`)
+	}
+	c.must("PUT", "/v1/features/foobar/default_variant", `{"variant": "A"}`)
+	c.must("POST", "/v1/features/foobar/rollout", `{"variant": "B"}`)
+	c.must("POST", "/v1/abtests", abTest("live", "2020", "2100", "tested"))
+	c.must("POST", "/v1/groups", `{"name": "friends"}`)
+	c.must("PUT", "/v1/groups/friends/subjects/42", nil)
+	c.must("PUT", "/v1/groups/friends/overrides/foobar", `{"variant": "B"}`)
+}
+
+// abTest is the body of a test of A against B.
+func abTest(name, startYear, endYear, feature string) string {
+	return fmt.Sprintf(`{"name": %q, "start": "%s-01-01T00:00:00Z", "end": "%s-01-01T00:00:00Z", "groups": [
+		{"name": "control", "proportion": 0.8, "variants": {%q: "A"}},
+		{"name": "experiment", "proportion": 0.2, "variants": {%q: "B"}}]}`, name, startYear, endYear, feature, feature)
+}
+
+// groups is the body of a test of the feature foobar with these groups.
+func groups(groups string) string {
+	return `{"name": "t", "start": "2030-01-01T00:00:00Z", "end": "2031-01-01T00:00:00Z", "groups": [` + groups + `]}`
+}
+
+func TestProblems(t *testing.T) {
+	c := start(t)
+	long := strings.Repeat("x", 257)
+
+	c.do("POST", "/v1/subjects", `{"id": "1"}`).isProblem(409, model.NoBuckets, "")
+	c.do("POST", "/v1/subjects?dry_run=true", `{"id": "1"}`).isProblem(409, model.NoBuckets, "")
+	populate(c)
+	before := c.must("GET", "/v1/features", nil).Header.Get(api.HeaderRevision)
+	reached := map[model.Code]bool{model.NoBuckets: true}
+
+	for _, row := range []struct {
+		call, body string
+		status     int
+		code       model.Code
+		location   string // of the first field at fault, "" where none is
+		detail     string // that the problem's detail or fields name
+	}{
+		// What is not there.
+		{"GET /v1/subjects/7", "", 404, model.SubjectNotFound, "", "7"},
+		{"PUT /v1/subjects/7", `{"weight": 1}`, 404, model.SubjectNotFound, "", ""},
+		{"DELETE /v1/subjects/7", "", 404, model.SubjectNotFound, "", ""},
+		{"GET /v1/subjects/7/explain", "", 404, model.SubjectNotFound, "", ""},
+		{"GET /v1/subject/flags?subject_id=7", "", 404, model.SubjectNotFound, "", ""},
+		{"GET /v1/features/none", "", 404, model.FeatureNotFound, "", "none"},
+		{"PATCH /v1/features/none", `{"description": ""}`, 404, model.FeatureNotFound, "", ""},
+		{"DELETE /v1/features/none", "", 404, model.FeatureNotFound, "", ""},
+		{"POST /v1/features/none/variants", `{"name": "A"}`, 404, model.FeatureNotFound, "", ""},
+		{"POST /v1/features/none/disabling_variant", `{}`, 404, model.FeatureNotFound, "", ""},
+		{"PUT /v1/features/none/default_variant", `{"variant": "A"}`, 404, model.FeatureNotFound, "", ""},
+		{"DELETE /v1/features/none/default_variant", "", 404, model.FeatureNotFound, "", ""},
+		{"GET /v1/features/none/rollout", "", 404, model.FeatureNotFound, "", ""},
+		{"POST /v1/features/none/rollout", `{"variant": "A"}`, 404, model.FeatureNotFound, "", ""},
+		{"GET /v1/features/empty/rollout", "", 404, model.RolloutNotFound, "", ""},
+		{"PATCH /v1/features/empty/rollout", `{"proportion": 0}`, 404, model.RolloutNotFound, "", ""},
+		{"DELETE /v1/features/empty/rollout", "", 404, model.RolloutNotFound, "", ""},
+		{"PATCH /v1/features/foobar/variants/C", `{"payload": 1}`, 404, model.VariantNotFound, "", "C"},
+		{"DELETE /v1/features/foobar/variants/C", "", 404, model.VariantNotFound, "", ""},
+		{"PUT /v1/features/foobar/default_variant", `{"variant": "C"}`, 404, model.VariantNotFound, "", ""},
+		{"PUT /v1/features/foobar/default_variant", `{"variant": "__DISABLE__"}`, 404, model.VariantNotFound, "", ""},
+		{"POST /v1/features/empty/rollout", `{"variant": "C"}`, 404, model.VariantNotFound, "", ""},
+		{"PATCH /v1/features/foobar/rollout", `{"variant": "C"}`, 404, model.VariantNotFound, "", ""},
+		{"PUT /v1/groups/friends/overrides/foobar", `{"variant": "C"}`, 404, model.VariantNotFound, "", ""},
+		{"PUT /v1/groups/friends/overrides/none", `{"variant": "A"}`, 404, model.FeatureNotFound, "", ""},
+		{"DELETE /v1/groups/friends/overrides/tested", "", 404, model.OverrideNotFound, "", ""},
+		{"GET /v1/groups/none", "", 404, model.GroupNotFound, "", "none"},
+		{"PATCH /v1/groups/none", `{"priority": 1}`, 404, model.GroupNotFound, "", ""},
+		{"DELETE /v1/groups/none", "", 404, model.GroupNotFound, "", ""},
+		{"GET /v1/groups/none/subjects", "", 404, model.GroupNotFound, "", ""},
+		{"PUT /v1/groups/none/subjects/42", "", 404, model.GroupNotFound, "", ""},
+		{"PUT /v1/groups/none/overrides/foobar", `{"variant": "A"}`, 404, model.GroupNotFound, "", ""},
+		{"PUT /v1/groups/friends/subjects/7", "", 404, model.SubjectNotFound, "", ""},
+		{"DELETE /v1/groups/friends/subjects/1", "", 404, model.MemberNotFound, "", ""},
+		{"GET /v1/abtests/none", "", 404, model.ABTestNotFound, "", "none"},
+		{"POST /v1/abtests/none/stop", "", 404, model.ABTestNotFound, "", ""},
+		{"DELETE /v1/abtests/none", "", 404, model.ABTestNotFound, "", ""},
+		{"POST /v1/abtests", abTest("t", "2030", "2031", "none"), 404, model.FeatureNotFound, "body.groups[0].variants.none", "none"},
+		{"POST /v1/abtests", strings.ReplaceAll(abTest("t", "2030", "2031", "foobar"), `"B"`, `"C"`), 404, model.VariantNotFound, "body.groups[1].variants.foobar", "C"},
+
+		// What is there already, or still.
+		{"POST /v1/subjects", `{"id": "42"}`, 409, model.SubjectExists, "", "42"},
+		{"POST /v1/features", `{"name": "foobar"}`, 409, model.FeatureExists, "", ""},
+		{"POST /v1/features/foobar/variants", `{"name": "A"}`, 409, model.VariantExists, "", "A"},
+		{"POST /v1/features/foobar/rollout", `{"variant": "A"}`, 409, model.RolloutExists, "", ""},
+		{"POST /v1/groups", `{"name": "friends"}`, 409, model.GroupExists, "", ""},
+		{"POST /v1/abtests", abTest("live", "2200", "2201", "foobar"), 409, model.ABTestExists, "", "live"},
+		{"POST /v1/abtests", abTest("second", "2030", "2031", "tested"), 409, model.ABTestOverlap, "", "live"},
+		{"POST /v1/abtests", abTest("second", "2099", "2200", "tested"), 409, model.ABTestOverlap, "", "tested"},
+		{"DELETE /v1/abtests/live", "", 409, model.ABTestLive, "", ""},
+		{"DELETE /v1/features/foobar", "", 409, model.FeatureHasVariants, "", ""},
+		{"DELETE /v1/features/foobar/variants/A", "", 409, model.VariantInUse, "", "default"},
+		{"DELETE /v1/features/foobar/variants/B", "", 409, model.VariantInUse, "", "rollout"},
+		{"DELETE /v1/features/foobar/variants/B", "", 409, model.VariantInUse, "", "friends"},
+		{"DELETE /v1/features/tested/variants/B", "", 409, model.VariantInUse, "", "live"},
+
+		// Names.
+		{"POST /v1/features", `{"name": ""}`, 422, model.ValidationFailed, "body.name", ""},
+		{"POST /v1/features", `{"name": "-a"}`, 422, model.ValidationFailed, "body.name", ""},
+		{"POST /v1/features", `{"name": "a/b"}`, 422, model.ValidationFailed, "body.name", ""},
+		{"POST /v1/features", `{"name": "ä"}`, 422, model.ValidationFailed, "body.name", ""},
+		{"POST /v1/features", `{"name": "` + long[:129] + `"}`, 422, model.ValidationFailed, "body.name", "128"},
+		{"POST /v1/features/foobar/variants", `{"name": "__DISABLE__"}`, 422, model.ValidationFailed, "body.name", "reserved"},
+		{"POST /v1/features/foobar/variants", `{"name": "a b"}`, 422, model.ValidationFailed, "body.name", ""},
+		{"POST /v1/groups", `{"name": "a b"}`, 422, model.ValidationFailed, "body.name", ""},
+		{"POST /v1/abtests", abTest("a b", "2030", "2031", "foobar"), 422, model.ValidationFailed, "body.name", ""},
+		{"POST /v1/features", `{"name": "f", "description": "` + strings.Repeat("x", 4097) + `"}`, 422, model.ValidationFailed, "body.description", "4096"},
+		{"POST /v1/features", `{"name": "f", "tags": [` + strings.Repeat(`"x",`, 64) + `"x"]}`, 422, model.ValidationFailed, "body.tags", "64"},
+		{"POST /v1/features/foobar/variants", `{"name": "C", "payload": "` + strings.Repeat("x", 64<<10) + `"}`, 422, model.ValidationFailed, "body.payload", "64 KiB"},
+
+		// Subject ids and weights.
+		{"POST /v1/subjects", `{"id": ""}`, 422, model.ValidationFailed, "body.id", ""},
+		{"POST /v1/subjects", `{"id": "` + long + `"}`, 422, model.ValidationFailed, "body.id", "256"},
+		{"POST /v1/subjects", `{"id": "a\u0000b"}`, 422, model.ValidationFailed, "body.id", "control"},
+		{"POST /v1/subjects", `{"id": "a\nb"}`, 422, model.ValidationFailed, "body.id", "control"},
+		{"POST /v1/subjects", `{"id": "a\u0085b"}`, 422, model.ValidationFailed, "body.id", "control"},
+		{"POST /v1/subjects", `{"id": 42}`, 422, model.ValidationFailed, "body.id", "string"},
+		{"POST /v1/subjects", `{"weight": 42}`, 422, model.ValidationFailed, "body.id", "required"},
+		{"POST /v1/subjects", `{"id": "7", "wieght": 2}`, 422, model.ValidationFailed, "body.wieght", ""},
+		{"POST /v1/subjects", `{"id": "7", "weight": -1}`, 422, model.ValidationFailed, "body.weight", ""},
+		{"POST /v1/subjects", `{"id": "7", "weight": 1.5}`, 422, model.ValidationFailed, "body.weight", ""},
+		{"POST /v1/subjects", `{"id": "7", "weight": 9007199254740992}`, 422, model.ValidationFailed, "body.weight", ""},
+		{"POST /v1/subjects", `{"id": "7", "weight": "1"}`, 422, model.ValidationFailed, "body.weight", ""},
+		{"PUT /v1/subjects/42", `{}`, 422, model.ValidationFailed, "body.weight", "required"},
+		{"PUT /v1/subjects/42", `{"weight": null}`, 422, model.ValidationFailed, "body.weight", ""},
+		{"PUT /v1/subjects/42", `{"weight": 9007199254740992}`, 422, model.ValidationFailed, "body.weight", ""},
+		{"GET /v1/subjects/" + long, "", 422, model.ValidationFailed, "path.id", "256"},
+		{"GET /v1/subjects/%00", "", 422, model.ValidationFailed, "path.id", "control"},
+		{"GET /v1/subjects/%ff", "", 422, model.ValidationFailed, "path.id", "UTF-8"},
+		{"GET /v1/subject/flags", "", 422, model.ValidationFailed, "query.subject_id", ""},
+		{"GET /v1/subject/flags?subject_id=" + long, "", 422, model.ValidationFailed, "query.subject_id", ""},
+
+		// Buckets.
+		{"POST /v1/buckets", `{"amount": 0}`, 422, model.ValidationFailed, "body.amount", ""},
+		{"POST /v1/buckets", `{"amount": -1}`, 422, model.ValidationFailed, "body.amount", ""},
+		{"POST /v1/buckets", `{"amount": 100001}`, 422, model.ValidationFailed, "body.amount", ""},
+		{"POST /v1/buckets", `{"amount": 99999}`, 422, model.ValidationFailed, "body.amount", ""}, // with the 4 there are
+		{"POST /v1/buckets", `{"amount": 2.5}`, 422, model.ValidationFailed, "body.amount", ""},
+
+		// Proportions.
+		{"PATCH /v1/features/foobar/rollout", `{"proportion": -0.1}`, 422, model.ValidationFailed, "body.proportion", ""},
+		{"PATCH /v1/features/foobar/rollout", `{"proportion": 1.1}`, 422, model.ValidationFailed, "body.proportion", ""},
+		{"PATCH /v1/features/foobar/rollout", `{"proportion": "0.1"}`, 422, model.ValidationFailed, "body.proportion", ""},
+		{"PATCH /v1/features/foobar/rollout", `{"proportion": NaN}`, 400, model.ValidationFailed, "body", ""},
+
+		// Tests.
+		{"POST /v1/abtests", abTest("t", "2031", "2030", "foobar"), 422, model.ValidationFailed, "body.end", ""},
+		{"POST /v1/abtests", abTest("t", "2030", "2030", "foobar"), 422, model.ValidationFailed, "body.end", ""},
+		{"POST /v1/abtests", `{"name": "t", "start": "tomorrow", "end": "2031-01-01T00:00:00Z", "groups": [{"name": "a", "variants": {}}, {"name": "b", "variants": {}}]}`, 422, model.ValidationFailed, "body.start", ""},
+		{"POST /v1/abtests", groups(`{"name": "a", "proportion": 1, "variants": {"foobar": "A"}}`), 422, model.ValidationFailed, "body.groups", ""},
+		{"POST /v1/abtests", groups(`{"name": "a", "variants": {"foobar": "A"}}, {"name": "a", "variants": {"foobar": "B"}}`), 422, model.ValidationFailed, "body.groups[1].name", ""},
+		{"POST /v1/abtests", groups(`{"name": "a", "proportion": 0.5, "variants": {"foobar": "A"}}, {"name": "b", "proportion": 0.4, "variants": {"foobar": "B"}}`), 422, model.ValidationFailed, "body.groups", "0.9"},
+		{"POST /v1/abtests", groups(`{"name": "a", "proportion": 0.5, "variants": {"foobar": "A"}}, {"name": "b", "variants": {"foobar": "B"}}`), 422, model.ValidationFailed, "body.groups[1].proportion", ""},
+		{"POST /v1/abtests", groups(`{"name": "a", "proportion": -0.5, "variants": {"foobar": "A"}}, {"name": "b", "proportion": 1.5, "variants": {"foobar": "B"}}`), 422, model.ValidationFailed, "body.groups[0].proportion", ""},
+		{"POST /v1/abtests", groups(`{"name": "a", "variants": {"foobar": "A"}}, {"name": "b", "variants": {"tested": "B"}}`), 422, model.ValidationFailed, "body.groups[1].variants", "tested"},
+		{"POST /v1/abtests", groups(`{"name": "a", "variants": {}}, {"name": "b", "variants": {}}`), 422, model.ValidationFailed, "body.groups[0].variants", ""},
+		{"GET /v1/abtests?state=running", "", 422, model.ValidationFailed, "query.state", ""},
+
+		// Groups.
+		{"POST /v1/groups", `{"name": "g", "priority": 2147483648}`, 422, model.ValidationFailed, "body.priority", ""},
+		{"PATCH /v1/groups/friends", `{"priority": "high"}`, 422, model.ValidationFailed, "body.priority", ""},
+
+		// Bodies, queries.
+		{"POST /v1/features", ``, 400, model.ValidationFailed, "", ""},
+		{"POST /v1/features", `{"name": "f"`, 400, model.ValidationFailed, "body", ""},
+		{"POST /v1/features", `{"name": "f"} {}`, 422, model.ValidationFailed, "body", ""},
+		{"POST /v1/features", "{\"name\": \"\xff\"}", 400, model.ValidationFailed, "body", "UTF-8"},
+		{"POST /v1/features", `{"name": "` + strings.Repeat("x", 1<<20) + `"}`, 413, model.BodyTooLarge, "", ""},
+		{"POST /v1/features?dry-run=true", `{"name": "f"}`, 422, model.ValidationFailed, "query.dry-run", ""},
+		{"POST /v1/features?dry_run=perhaps", `{"name": "f"}`, 422, model.ValidationFailed, "query.dry_run", ""},
+		{"POST /v1/features?wait=31s", `{"name": "f"}`, 422, model.ValidationFailed, "query.wait", "30s"},
+		{"POST /v1/features?wait=-1s", `{"name": "f"}`, 422, model.ValidationFailed, "query.wait", ""},
+		{"POST /v1/features?wait=2", `{"name": "f"}`, 422, model.ValidationFailed, "query.wait", ""},
+		{"GET /v1/features?limit=0", "", 422, model.ValidationFailed, "query.limit", ""},
+		{"GET /v1/features?limit=1001", "", 422, model.ValidationFailed, "query.limit", ""},
+		{"GET /v1/features?limit=all", "", 422, model.ValidationFailed, "query.limit", ""},
+		{"GET /v1/buckets?after=x", "", 422, model.ValidationFailed, "query.after", ""},
+		{"GET /v1/audit?after=x", "", 422, model.ValidationFailed, "query.after", ""},
+		{"GET /v1/audit?since=yesterday", "", 422, model.ValidationFailed, "query.since", ""},
+		{"GET /v1/audit?actor=%00", "", 422, model.ValidationFailed, "query.actor", ""},
+		{"GET /v1/subjects/42/explain?at=noon", "", 422, model.ValidationFailed, "query.at", ""},
+		{"POST /v1/import/subjects", `{"id": "7"}`, 422, model.ValidationFailed, "header.Content-Type", "text/csv"},
+
+		// Not in this admin.
+		{"GET /v1/tokens", "", 404, "", "", ""},
+		{"PUT /v1/state", "{}", 404, "", "", ""},
+		{"PUT /v1/features", "{}", 405, "", "", ""},
+	} {
+		method, path, _ := strings.Cut(row.call, " ")
+		var body any
+		if row.body != "" {
+			body = row.body
+		} else if method == "POST" {
+			body = ""
+		}
+		p := c.do(method, path, body).isProblem(row.status, row.code, row.location)
+		if text := fmt.Sprint(p.Detail, p.Errors); !strings.Contains(text, row.detail) {
+			t.Errorf("%s: does not name %q: %s", row.call, row.detail, text)
+		}
+		reached[row.code] = true
+	}
+
+	c.do("DELETE", "/v1/features/empty", nil, "If-Match", `"1"`).isProblem(412, model.PreconditionFailed, "")
+	nobody := client{t, c.url, ""}
+	nobody.do("GET", "/v1/features", nil).isProblem(401, model.Unauthenticated, "")
+	reached[model.PreconditionFailed], reached[model.Unauthenticated] = true, true
+
+	// Refused writes leave nothing behind.
+	if after := c.must("GET", "/v1/features", nil).Header.Get(api.HeaderRevision); after != before {
+		t.Errorf("revision %s became %s", before, after)
+	}
+	for _, code := range []model.Code{
+		model.SubjectNotFound, model.FeatureNotFound, model.VariantNotFound, model.RolloutNotFound, model.ABTestNotFound,
+		model.GroupNotFound, model.OverrideNotFound, model.MemberNotFound, model.SubjectExists, model.FeatureExists,
+		model.VariantExists, model.RolloutExists, model.ABTestExists, model.GroupExists, model.NoBuckets,
+		model.FeatureHasVariants, model.VariantInUse, model.ABTestOverlap, model.ABTestLive, model.PreconditionFailed,
+		model.BodyTooLarge, model.ValidationFailed, model.Unauthenticated,
+	} {
+		if !reached[code] {
+			t.Errorf("%s was not reached", code)
+		}
+	}
+}
+
+// isProblem checks a problem: its status, code and the location of its first
+// field at fault.
+func (a answer) isProblem(status int, code model.Code, location string) api.Problem {
+	a.t.Helper()
+	var p api.Problem
+	if err := json.Unmarshal(a.Body, &p); err != nil || a.Header.Get("Content-Type") != api.MediaProblem {
+		a.t.Errorf("%.80s: no problem: %d %s", a.call, a.Status, a.Body)
+		return p
+	}
+	if a.Status != status || p.Status != status || p.Code != code || p.Title != http.StatusText(status) || p.Detail == "" {
+		a.t.Errorf("%.80s: not %d %s: %s", a.call, status, code, a.Body)
+	}
+	locations := []string{""}
+	for i, f := range p.Errors {
+		locations = slices.Insert(locations, i, f.Location)
+	}
+	if locations[0] != location {
+		a.t.Errorf("%.80s: at %q, not %q: %s", a.call, locations[0], location, a.Body)
+	}
+	return p
+}
+
+func TestTotalWeightIsBounded(t *testing.T) {
+	c := start(t)
+	c.must("POST", "/v1/buckets", `{"amount": 1}`)
+	const most = 1<<53 - 1
+	for i := range 1024 { // 2^10 times 2^53-1 is just below 2^63
+		c.must("POST", "/v1/subjects", fmt.Sprintf(`{"id": "%d", "weight": %d}`, i, most))
+	}
+	c.do("POST", "/v1/subjects", fmt.Sprintf(`{"id": "more", "weight": %d}`, most)).isProblem(422, model.ValidationFailed, "")
+	c.must("POST", "/v1/subjects", `{"id": "less", "weight": 1023}`)
+	c.do("PUT", "/v1/subjects/less", `{"weight": 1025}`).isProblem(422, model.ValidationFailed, "")
+}
