@@ -44,6 +44,21 @@ func (tx *Tx) groups(ctx context.Context, which string, args ...any) ([]Group, e
 	return groups, err
 }
 
+// GroupIDs reads the ids of all groups by their names.
+func (tx *Tx) GroupIDs(ctx context.Context) (map[string]model.GroupID, error) {
+	ids := map[string]model.GroupID{}
+	err := scanAll(ctx, tx, `SELECT name, id FROM subject_group`, func(rows *sql.Rows) error {
+		var (
+			name string
+			id   model.GroupID
+		)
+		err := rows.Scan(&name, &id)
+		ids[name] = id
+		return err
+	})
+	return ids, err
+}
+
 // InsertGroup stores a group without members, and gives it its id.
 func (tx *Tx) InsertGroup(ctx context.Context, g *Group) error {
 	return tx.QueryRowContext(ctx, `INSERT INTO subject_group (name, priority, revision) VALUES ($1, $2, $3) RETURNING id`,

@@ -123,7 +123,7 @@ func (tx *Tx) InsertSubject(ctx context.Context, id string, weight int64) (model
 		SELECT bucket_id, (SELECT sum(weight) FROM bucket) + $2 FROM placed`, id, weight, tx.Label).Scan(&bucket, &total)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return 0, model.Errorf(model.NoBuckets, "there are no buckets yet to place a subject in: add some first")
+		return 0, noBuckets()
 	case pq.As(err, pqerror.UniqueViolation) != nil:
 		return 0, model.Errorf(model.SubjectExists, "there is a subject %q already", id)
 	case pq.As(err, pqerror.NumericValueOutOfRange) != nil:
@@ -132,6 +132,10 @@ func (tx *Tx) InsertSubject(ctx context.Context, id string, weight int64) (model
 		return 0, err
 	}
 	return bucket, checkTotalWeight(total)
+}
+
+func noBuckets() error {
+	return model.Errorf(model.NoBuckets, "there are no buckets yet to place a subject in: add some first")
 }
 
 // UpdateSubjectWeight changes the weight of a subject and of its bucket.

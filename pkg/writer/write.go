@@ -18,10 +18,11 @@ import (
 type change struct {
 	*postgres.Tx
 	options
-	kind    kind
-	version int64 // of the resource after the change
-	audit   []postgres.AuditRow
-	touched []touched
+	kind     kind
+	version  int64 // of the resource after the change
+	advanced bool  // whether the next revision is taken
+	audit    []postgres.AuditRow
+	touched  []touched
 }
 
 // kind says what a use case changes: no one changes both. It decides what edges
@@ -48,13 +49,23 @@ var errDiscard = errors.New("nothing to keep")
 // write is what every use case goes through: one transaction with the next
 // revision, its audit and the bell, or none of it. body may run more than once.
 func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body func(c *change) (T, error)) (Result[T], error) {
+	return writeIn(ctx, w, w.db.Write, true, kind, opts, body)
+}
+
+// writeIn is write in a transaction that may take the next revision late: where
+// it is not advanced from the start, body does that when it has something to
+// store.
+func writeIn[T any](ctx context.Context, w *Writer, transaction func(context.Context, func(*postgres.Tx) error) error, advanced bool,
+	kind kind, opts []Option, body func(c *change) (T, error),
+) (Result[T], error) {
 	var (
 		result Result[T]
 		c      *change
 		dry    dryRun
 	)
-	err := w.db.Write(ctx, func(tx *postgres.Tx) (err error) {
+	err := transaction(ctx, func(tx *postgres.Tx) (err error) {
 		c = newChange(tx, kind, opts)
+		c.advanced = advanced
 		if c.dryRun {
 			if err := dry.before(ctx, c); err != nil {
 				return err
@@ -67,7 +78,9 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		if len(c.audit) > 0 && !c.dryRun {
 			return tx.Record(ctx, kind == configuration, kind == subjects, c.audit)
 		}
-		result.Revision--
+		if c.advanced {
+			result.Revision--
+		}
 		if c.dryRun {
 			if err := dry.after(ctx, c); err != nil {
 				return err
@@ -93,6 +106,12 @@ func newChange(tx *postgres.Tx, kind kind, opts []Option) *change {
 		option(&c.options)
 	}
 	return c
+}
+
+// advance takes the next revision, where that is not done yet.
+func (c *change) advance(ctx context.Context, w *Writer) error {
+	c.advanced = true
+	return w.db.Advance(ctx, c.Tx)
 }
 
 // match refuses the write where the caller saw another version of the resource

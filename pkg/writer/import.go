@@ -1,0 +1,278 @@
+package writer
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/bucketing"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+const (
+	maxBadLines   = 100
+	progressEvery = 5 * time.Second
+)
+
+// ImportSubjects creates the subjects that are not there yet, the heaviest
+// first, and updates the others: a weight that is given replaces theirs, the
+// groups named are joined, none are left. A new subject without a weight gets 1.
+//
+// It is all or nothing, however long: an error of lines ends it, one with the
+// code validation_failed being a bad line, as is a line of a wrong id or weight, of
+// a group that does not exist, or of an id that an earlier line has. With bad
+// lines it fails with validation_failed, naming the first 100 by their numbers.
+//
+// Neither memory grows with the number of lines nor are other writes held up,
+// but for those of the same subjects.
+func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...Option) (Result[api.Imported], error) {
+	rows, err := w.db.OpenImport(ctx)
+	if err != nil {
+		return Result[api.Imported]{}, err
+	}
+	defer rows.Close()
+	staged := &staging{progress: newProgress(ctx), named: map[model.GroupID]bool{}}
+	if err := staged.load(ctx, w, rows, lines); err != nil {
+		return Result[api.Imported]{}, err
+	}
+	return writeIn(ctx, w, rows.Write, false, subjects, opts, func(c *change) (api.Imported, error) {
+		if err := c.match(0); err != nil {
+			return api.Imported{}, err
+		}
+		i := importing{
+			change: c, staging: staged, w: w, rows: rows, since: c.Revision,
+			buckets: map[model.BucketID]postgres.BucketChange{}, members: map[model.GroupID]int64{},
+		}
+		for id := range staged.named {
+			i.members[id] = 0
+		}
+		return i.run(ctx)
+	})
+}
+
+// staging checks lines one by one on their way to the database.
+type staging struct {
+	*progress
+	groups map[string]model.GroupID
+	named  map[model.GroupID]bool
+	lines  int64
+	bad    model.Faults
+}
+
+func (s *staging) load(ctx context.Context, w *Writer, rows *postgres.Import, lines iter.Seq2[api.ImportLine, error]) error {
+	err := w.db.Read(ctx, func(tx *postgres.Tx) (err error) {
+		s.groups, err = tx.GroupIDs(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := rows.Stage(ctx, s.rows(lines)); err != nil {
+		return err
+	}
+	duplicates, err := rows.Index(ctx, maxBadLines)
+	for _, d := range duplicates {
+		s.bad.Addf(fmt.Sprintf("line %d", d.Line), "subject %q is on line %d already", d.ID, d.First)
+	}
+	if err != nil {
+		return err
+	}
+	return s.failure()
+}
+
+// rows yields the lines as rows. From the first bad line on it only looks for
+// more of them, and fails in the end.
+func (s *staging) rows(lines iter.Seq2[api.ImportLine, error]) iter.Seq2[postgres.ImportRow, error] {
+	return func(yield func(postgres.ImportRow, error) bool) {
+		for line, err := range lines {
+			s.lines++
+			if line.Number == 0 {
+				line.Number = s.lines
+			}
+			s.report("lines read", s.lines)
+			row, fault := s.row(line, err)
+			if err != nil && fault == nil {
+				yield(row, err)
+				return
+			}
+			if fault != nil {
+				s.bad = append(s.bad, *fault)
+			}
+			if len(s.bad) == maxBadLines {
+				break
+			}
+			if len(s.bad) == 0 && !yield(row, nil) {
+				return
+			}
+		}
+		if err := s.failure(); err != nil {
+			yield(postgres.ImportRow{}, err)
+		}
+	}
+}
+
+func (s *staging) failure() error {
+	if len(s.bad) == 0 {
+		return nil
+	}
+	return &model.Error{Code: model.ValidationFailed, Detail: "nothing was imported, as there are bad lines", Fields: s.bad}
+}
+
+// row checks a line. All that is wrong with it is one fault.
+func (s *staging) row(line api.ImportLine, err error) (row postgres.ImportRow, fault *model.FieldError) {
+	row = postgres.ImportRow{Line: line.Number, ID: line.ID, Weight: postgres.NoWeight}
+	var wrong []string
+	check := func(what string, err error) {
+		if err != nil {
+			wrong = append(wrong, what+err.Error())
+		}
+	}
+	switch {
+	case model.CodeOf(err) == model.ValidationFailed:
+		check("", err)
+	case err != nil:
+		return row, nil
+	default:
+		check("id ", model.CheckSubjectID(line.ID))
+		if line.Weight != nil {
+			row.Weight = *line.Weight
+			check("weight ", model.CheckWeight(row.Weight))
+		}
+		for _, name := range line.Groups {
+			id, ok := s.groups[name]
+			if !ok {
+				check("", fmt.Errorf("there is no group %q", name))
+			} else if !slices.Contains(row.Groups, id) {
+				row.Groups = append(row.Groups, id)
+				s.named[id] = true
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		fault = &model.FieldError{Location: fmt.Sprintf("line %d", line.Number), Message: strings.Join(wrong, "; ")}
+	}
+	return row, fault
+}
+
+// importing is one try to write what was staged.
+type importing struct {
+	*change
+	*staging
+	w       *Writer
+	rows    *postgres.Import
+	since   int64 // the revision up to which all changes of others are seen
+	buckets map[model.BucketID]postgres.BucketChange
+	members map[model.GroupID]int64
+	result  api.Imported
+}
+
+// run does all it can without holding others up, catches up with what they did
+// meanwhile, and then, being the only one who writes, with the little that is
+// left.
+func (i *importing) run(ctx context.Context) (api.Imported, error) {
+	if err := i.apply(ctx, postgres.All); err != nil {
+		return i.result, err
+	}
+	if !i.dryRun && i.result != (api.Imported{}) {
+		if err := i.commit(ctx); err != nil {
+			return i.result, err
+		}
+	}
+	changed := i.result.Created+i.result.Updated > 0
+	i.result.Unchanged = i.lines - i.result.Created - i.result.Updated
+	if !changed {
+		return i.result, nil
+	}
+	if i.dryRun {
+		err := i.rows.Moved(ctx, i.Tx, func(before, after *model.Class, subjects, weight int64) {
+			i.touched = append(i.touched, touched{before, after, subjects, weight})
+		})
+		if err != nil {
+			return i.result, err
+		}
+	}
+	return i.result, i.note(loaded, "subjects", nil, i.result)
+}
+
+func (i *importing) commit(ctx context.Context) error {
+	if err := i.catchUp(ctx); err != nil {
+		return err
+	}
+	if err := i.advance(ctx, i.w); err != nil {
+		return err
+	}
+	if err := i.catchUp(ctx); err != nil {
+		return err
+	}
+	return i.rows.Settle(ctx, i.Tx, slices.Collect(maps.Values(i.buckets)), i.members)
+}
+
+func (i *importing) catchUp(ctx context.Context) error {
+	lines, upTo, err := i.rows.CatchUp(ctx, i.Tx, i.since)
+	if err != nil {
+		return err
+	}
+	i.since = upTo
+	if lines == 0 {
+		return nil
+	}
+	return i.apply(ctx, postgres.Again)
+}
+
+// apply makes the stored subjects what the lines say, but for the sums over them.
+func (i *importing) apply(ctx context.Context, lines postgres.Lines) error {
+	note := func(c postgres.BucketChange) {
+		sum := i.buckets[c.ID]
+		i.buckets[c.ID] = postgres.BucketChange{ID: c.ID, Subjects: sum.Subjects + c.Subjects, Weight: sum.Weight + c.Weight}
+	}
+	updated, err := i.rows.Update(ctx, i.Tx, lines, i.dryRun, note)
+	if err != nil {
+		return err
+	}
+	i.result.Updated += updated
+	buckets, err := i.Buckets(ctx)
+	if err != nil {
+		return err
+	}
+	for j := range buckets {
+		buckets[j].Weight += i.buckets[buckets[j].ID].Weight
+	}
+	placer, placed := bucketing.NewPlacer(buckets), int64(0)
+	created, err := i.rows.Place(ctx, i.Tx, lines, func(weight int64) model.BucketID {
+		placed++
+		i.report("subjects placed", placed)
+		return placer.Place(weight)
+	}, note)
+	if err != nil {
+		return err
+	}
+	i.result.Created += created
+	if len(i.named) == 0 {
+		return nil
+	}
+	return i.rows.Join(ctx, i.Tx, lines, func(group model.GroupID, members int64) { i.members[group] += members })
+}
+
+// progress logs how far an import is, every few seconds.
+type progress struct {
+	ctx  context.Context
+	next time.Time
+}
+
+func newProgress(ctx context.Context) *progress {
+	return &progress{ctx, time.Now().Add(progressEvery)}
+}
+
+func (p *progress) report(what string, n int64) {
+	if n%1024 == 0 && time.Now().After(p.next) {
+		slog.InfoContext(p.ctx, "import goes on", what, n)
+		p.next = time.Now().Add(progressEvery)
+	}
+}
