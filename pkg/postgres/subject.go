@@ -21,8 +21,6 @@ type Subject struct {
 // Class is what resolution needs of the subject.
 func (s *Subject) Class() model.Class { return model.Class{Bucket: s.BucketID, Groups: s.GroupIDs} }
 
-// Groups come by one look into the index of members for each subject, which
-// lets a list of any length stream in id order.
 const selectSubjects = `
 	SELECT s.id, s.weight, s.bucket_id, s.born, s.label,
 	       ARRAY(SELECT g.name::text FROM member m JOIN subject_group g ON g.id = m.group_id
@@ -86,16 +84,26 @@ func afterPrefix(prefix string) string {
 
 // EachSubject reads all subjects in id order, one at a time. It takes as long as
 // its reader does.
-func (tx *Tx) EachSubject(ctx context.Context, each func(*Subject) error) error {
+func (tx *Tx) EachSubject(ctx context.Context, each func(id string, weight int64, groups []string) error) error {
 	if err := tx.withoutTimeout(ctx); err != nil {
 		return err
 	}
-	return scanAll(ctx, tx, selectSubjects+`ORDER BY s.id`, func(rows *sql.Rows) error {
-		s, err := scanSubject(rows)
-		if err != nil {
+	return scanAll(ctx, tx, `
+		SELECT s.id, s.weight, m.groups
+		FROM subject s LEFT JOIN (
+			SELECT m.subject_id, array_agg(g.name::text ORDER BY g.name) AS groups
+			FROM member m JOIN subject_group g ON g.id = m.group_id GROUP BY m.subject_id
+		) m ON m.subject_id = s.id
+		ORDER BY s.id`, func(rows *sql.Rows) error {
+		var (
+			id     string
+			weight int64
+			groups pq.StringArray
+		)
+		if err := rows.Scan(&id, &weight, &groups); err != nil {
 			return err
 		}
-		return each(s)
+		return each(id, weight, groups)
 	})
 }
 

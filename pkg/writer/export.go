@@ -16,8 +16,8 @@ func (w *Writer) ExportSubjects(ctx context.Context, begin func(revision int64) 
 		if err := begin(tx.Revision); err != nil {
 			return err
 		}
-		return tx.EachSubject(ctx, func(s *postgres.Subject) error {
-			return emit(api.ImportLine{ID: s.ID, Weight: &s.Weight, Groups: s.Groups})
+		return tx.EachSubject(ctx, func(id string, weight int64, groups []string) error {
+			return emit(api.ImportLine{ID: id, Weight: &weight, Groups: groups})
 		})
 	})
 }
