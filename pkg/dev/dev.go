@@ -1,0 +1,153 @@
+// Package dev is Flaggery on one machine for whoever wants to try it or develop
+// against it: a PostgreSQL of its own, the admin and one edge, in one process,
+// with sample data.
+package dev
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/edge"
+	"github.com/flaggery/flaggery/pkg/pgserver"
+	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/writer"
+)
+
+// Run starts everything, describes it on c.Out, and runs until ctx ends or a part
+// of it fails. The data stays in c.DataDir.
+func Run(ctx context.Context, c Config) (err error) {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	database, err := pgserver.Start(ctx, pgserver.Config{Dir: filepath.Join(c.DataDir, "postgres"), Log: c.Logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Stop()) }()
+	if c.AdminToken == "" {
+		if c.AdminToken, err = keptToken(filepath.Join(c.DataDir, "token")); err != nil {
+			return err
+		}
+	}
+	url := database.URL("postgres") // the database that is always there
+	if err := prepare(ctx, url, c.Empty); err != nil {
+		return err
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-database.Done():
+			return fmt.Errorf("PostgreSQL ended, its log is %s", filepath.Join(c.DataDir, "postgres", "postgres.log"))
+		}
+	})
+	adminReady, edgeReady := make(chan net.Addr, 1), make(chan net.Addr, 1)
+	group.Go(func() error {
+		var a admin.Config
+		a.Flags(flag.NewFlagSet("", flag.ContinueOnError)) // sets the defaults
+		a.DBURL, a.Host, a.Port, a.Token, a.Prometheus = web.DatabaseURL(url), c.Host, c.Port, c.AdminToken, true
+		a.Version, a.Logger = c.Version, c.Logger.With("service", "admin")
+		a.Ready = func(addr net.Addr) { adminReady <- addr }
+		return admin.Run(ctx, a)
+	})
+	group.Go(func() error {
+		var e edge.Config
+		e.Flags(flag.NewFlagSet("", flag.ContinueOnError))
+		e.DBURL, e.Host, e.Port, e.Name, e.Prometheus = web.DatabaseURL(url), c.Host, c.EdgePort, "dev", true
+		e.Version, e.Logger = c.Version, c.Logger.With("service", "edge")
+		e.Ready = func(addr net.Addr) { edgeReady <- addr }
+		return edge.Run(ctx, e)
+	})
+	group.Go(func() error {
+		s := screen{DataDir: c.DataDir, Database: url, Token: string(c.AdminToken), Empty: c.Empty}
+		for s.Admin == "" || s.Edge == "" {
+			select {
+			case a := <-adminReady:
+				s.Admin = "http://" + reachable(a)
+			case a := <-edgeReady:
+				s.Edge = "http://" + reachable(a)
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		// An edge listens before it has loaded anything.
+		if !awaitReady(ctx, s.Edge+"/readyz") {
+			return nil
+		}
+		if err := s.print(c.Out); err != nil {
+			return err
+		}
+		if c.Ready != nil {
+			c.Ready(s.Admin, s.Edge)
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// prepare brings the schema up to date and, unless told not to, fills a database
+// that nothing was ever written to.
+func prepare(ctx context.Context, url string, empty bool) (err error) {
+	w, err := writer.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := w.UpgradeDB(ctx); err != nil || empty {
+		return err
+	}
+	buckets, err := w.Buckets(ctx, writer.Page{})
+	if err != nil || buckets.Revision > 0 {
+		return err
+	}
+	if err := addSampleData(ctx, w, time.Now()); err != nil {
+		return fmt.Errorf("add the sample data: %w", err)
+	}
+	return nil
+}
+
+// awaitReady is true once the URL answers 200, and false where ctx ends before.
+func awaitReady(ctx context.Context, url string) bool {
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return false
+		}
+		req.Close = true // leave no connection behind
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return true
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+}
+
+// reachable is where somebody on this machine finds a listener, which may listen
+// on all of the machine's addresses.
+func reachable(addr net.Addr) string {
+	if a, ok := addr.(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: a.Port}).String()
+	}
+	return addr.String()
+}

@@ -1,0 +1,160 @@
+package dev_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/flaggery/flaggery/pkg/dev"
+)
+
+// running is a dev between its start and its end.
+type running struct {
+	admin, edge string // URLs
+	screen      string
+	stop        func()
+}
+
+func start(t *testing.T, dir string, args ...string) running {
+	t.Helper()
+	var c dev.Config
+	fs := flag.NewFlagSet("dev", flag.ContinueOnError)
+	c.Flags(fs)
+	if err := fs.Parse(append([]string{"--data-dir", dir, "--port", "0", "--edge-port", "0"}, args...)); err != nil {
+		t.Fatal(err)
+	}
+	var (
+		r    running
+		text bytes.Buffer
+	)
+	ready := make(chan struct{})
+	c.Out = &text
+	c.Ready = func(admin, edge string) {
+		r.admin, r.edge, r.screen = admin, edge, text.String()
+		close(ready)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- dev.Run(ctx, c) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		cancel()
+		t.Fatalf("dev ended at its start: %v", err)
+	}
+	r.stop = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("dev ended with %v", err)
+		}
+		ended <- nil // for the next one
+	}
+	t.Cleanup(r.stop)
+	return r
+}
+
+// call returns the status, the revision and the body of an answer.
+func call(t *testing.T, method, url, token, body string) (status int, revision, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header.Get("Flaggery-Revision"), string(text)
+}
+
+func flags(t *testing.T, edge, subject string) map[string]string {
+	t.Helper()
+	status, _, answer := call(t, "GET", edge+"/v1/subject/flags?subject_id="+subject, "", "")
+	var got struct{ Flags map[string]string }
+	if err := json.Unmarshal([]byte(answer), &got); status != 200 || err != nil {
+		t.Fatalf("flags of %s: status %d, error %v, answer %s", subject, status, err, answer)
+	}
+	return got.Flags
+}
+
+func TestDataAndTokenAreKeptBetweenStarts(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "new", "folder")
+	r := start(t, dir)
+	got := flags(t, r.edge, "42")
+	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, []string{"dark-mode", "new-checkout", "search-ranking"}) || got["dark-mode"] != "on" {
+		t.Errorf("subject 42 gets %v of the sample data", got)
+	}
+	info, err := os.Stat(filepath.Join(dir, "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode() != 0o600 {
+		t.Errorf("the token's file has mode %v", info.Mode())
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.TrimSpace(string(text))
+	for _, want := range []string{token, r.admin, r.edge, "postgres://", "subject_id=42", "/explain", dir} {
+		if !strings.Contains(r.screen, want) {
+			t.Errorf("the screen does not show %s:\n%s", want, r.screen)
+		}
+	}
+	status, revision, answer := call(t, "PATCH", r.admin+"/v1/features/new-checkout/rollout?wait=5s", token, `{"proportion": 1}`)
+	if status != 200 {
+		t.Fatalf("status %d, answer %s", status, answer)
+	}
+	if got := flags(t, r.edge, "1")["new-checkout"]; got != "on" {
+		t.Errorf("a rollout to everybody gives subject 1 %q", got)
+	}
+	r.stop()
+
+	r = start(t, dir)
+	if got := flags(t, r.edge, "1")["new-checkout"]; got != "on" {
+		t.Errorf("after a restart subject 1 gets %q", got)
+	}
+	if _, now, _ := call(t, "GET", r.admin+"/v1/buckets", token, ""); now != revision {
+		t.Errorf("revision %s after a restart, %s before", now, revision)
+	}
+}
+
+func TestEmpty(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), "--empty", "--admin-token", "mine")
+	status, revision, answer := call(t, "GET", r.admin+"/v1/features", "mine", "")
+	if status != 200 || revision != "0" || !strings.Contains(answer, `"items":[]`) {
+		t.Errorf("status %d, revision %s, answer %s", status, revision, answer)
+	}
+	if !strings.Contains(r.screen, "Bearer mine") || !strings.Contains(r.screen, "buckets") {
+		t.Errorf("the screen does not fit an empty start:\n%s", r.screen)
+	}
+}
+
+func TestFaultsAreReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	c := dev.Config{Port: 70000, EdgePort: -1}
+	err := dev.Run(t.Context(), c)
+	for _, want := range []string{"--data-dir", "--port", "--edge-port"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want it to name %s", err, want)
+		}
+	}
+}
