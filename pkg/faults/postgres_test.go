@@ -24,8 +24,8 @@ func TestDatabaseKilled(t *testing.T) {
 	elapse(time.Second)
 
 	var worst, recovery time.Duration
-	away := fullOr(20*time.Second, 1500*time.Millisecond)
-	kills := fullOr(5, 2)
+	away := fullOr(20*time.Second, 0)
+	kills := fullOr(5, 1)
 	for range kills {
 		db.kill()
 		w.tellsItsAge(away)
@@ -37,7 +37,7 @@ func TestDatabaseKilled(t *testing.T) {
 	w.noFailure("PostgreSQL killed", served)
 	answers := w.finish()
 	measured(t, "PostgreSQL away while running", figures{
-		"kills": kills, "away_s": away, "recovery_s": recovery, "caught_up_s": worst,
+		"kills": kills, "away_at_least_s": away, "recovery_s": recovery, "caught_up_s": worst,
 		"requests": served.requests, "errors": served.failed, "p99_s": p99(served), "answers_checked": answers,
 		"writes": written.requests, "writes_refused": written.failed,
 	})
@@ -88,11 +88,9 @@ func (w *world) backInSync() time.Duration {
 // their clients for a while: ready, answering, and with a growing age.
 func (w *world) tellsItsAge(d time.Duration) {
 	w.t.Helper()
-	until := time.Now().Add(d)
+	began := time.Now()
 	for _, e := range w.edges {
-		eventually(w.t, d, e.addr+" tells its age", func() error {
-			return tellsAge(e, true)
-		})
+		eventually(w.t, silence, e.addr+" tells its age", func() error { return tellsAge(e, true) })
 		if !e.ready() {
 			w.t.Errorf("%s is not ready without its database", e.addr)
 		}
@@ -101,13 +99,13 @@ func (w *world) tellsItsAge(d time.Duration) {
 			w.t.Errorf("flaggery_edge_stale is %g while the database is away", stale)
 		}
 	}
-	elapse(time.Until(until))
+	elapse(d - time.Since(began))
 	for _, e := range w.edges {
 		if !e.ready() {
-			w.t.Errorf("%s is not ready after %v without its database", e.addr, d)
+			w.t.Errorf("%s is not ready after %v without its database", e.addr, time.Since(began))
 		}
-		if age := scrape(w.t, e).sum("flaggery_edge_snapshot_age_seconds"); age < d.Seconds()/2 || age > d.Seconds()+patience.Seconds() {
-			w.t.Errorf("flaggery_edge_snapshot_age_seconds is %g after %v without the database", age, d)
+		if age := scrape(w.t, e).sum("flaggery_edge_snapshot_age_seconds"); age < time.Since(began).Seconds()-1 {
+			w.t.Errorf("flaggery_edge_snapshot_age_seconds is %g after %v without the database", age, time.Since(began))
 		}
 	}
 }
@@ -206,7 +204,7 @@ func TestDatabaseAwayAtStartWithSnapshotFile(t *testing.T) {
 	if err := serves(edge, last)(); err != nil {
 		t.Error(err)
 	}
-	w.tellsItsAge(fullOr(time.Minute, 2*time.Second))
+	w.tellsItsAge(fullOr(time.Minute, 0))
 	w.noFailure("started from a file", reads.next())
 	db.start()
 	caughtUp := w.backInSync()

@@ -198,7 +198,11 @@ func (l *logBuffer) tail() string { return tail(l.String()) }
 // tail is the last lines of a log.
 func tail(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-25):], "\n")
+	lines = lines[max(0, len(lines)-25):]
+	for i, line := range lines {
+		lines[i] = line[:min(len(line), 300)]
+	}
+	return strings.Join(lines, "\n")
 }
 
 // check fails the test for what no fault excuses, and shows the log where the
