@@ -15,6 +15,7 @@ func program() web.Program {
 		Summary: "Flaggery's admin service: the one that writes.",
 		Version: version,
 		Commands: []web.Command{
+			devCommand(),
 			serveCommand(),
 			migrateUpCommand(),
 			migrateDownCommand(),

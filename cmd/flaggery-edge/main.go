@@ -1,0 +1,35 @@
+// Flaggery-edge is the edge service: it follows the admin's database and answers
+// what subjects get, from memory. See --help.
+package main
+
+import (
+	"context"
+
+	"github.com/flaggery/flaggery/pkg/edge"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+// version is set by -ldflags "-X main.version=v1.2.3".
+var version string
+
+func main() { program().Main() }
+
+func program() web.Program {
+	var config edge.Config
+	return web.Program{
+		Name:    "flaggery-edge",
+		Summary: "Flaggery's edge service: it answers what subjects get.",
+		Version: version,
+		Commands: []web.Command{{
+			Name:     "serve",
+			Summary:  "Run the edge service.",
+			Service:  true,
+			Flags:    config.Flags,
+			Validate: config.Validate,
+			Run: func(ctx context.Context, env web.Environment) error {
+				config.Version, config.Logger = env.Version, env.Logger
+				return edge.Run(ctx, config)
+			},
+		}},
+	}
+}
