@@ -48,6 +48,7 @@ func groups(groups string) string {
 }
 
 func TestProblems(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	long := strings.Repeat("x", 257)
 
@@ -272,6 +273,7 @@ func (a answer) isProblem(status int, code model.Code, location string) api.Prob
 }
 
 func TestTotalWeightIsBounded(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.must("POST", "/v1/buckets", `{"amount": 1}`)
 	const most = 1<<53 - 1

@@ -88,6 +88,9 @@ func (a *service) exportRoute(call, summary string, codes ...model.Code) {
 	op := operation(call, summary)
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "One subject a line, in id order",
+		Headers: map[string]*huma.Param{api.HeaderRevision: {
+			Description: "The revision that was read", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"},
+		}},
 		Content: map[string]*huma.MediaType{api.MediaNDJSON: {
 			Schema: a.web.API.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.ImportLine](), true, ""),
 		}},
