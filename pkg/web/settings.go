@@ -7,13 +7,15 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 )
 
 // ParseSettings fills the flags of fs from args and, where an argument does not
-// say, from the environment: --db-url is FLAGGERY_DB_URL there. It returns the
-// arguments that are no flags, and all faults at once, each naming its setting.
-// [flag.ErrHelp] is returned as it is.
+// say, from the environment: --db-url is FLAGGERY_DB_URL there, or what the file
+// holds that FLAGGERY_DB_URL_FILE names, which is how containers get secrets. It
+// returns the arguments that are no flags, and all faults at once, each naming its
+// setting. [flag.ErrHelp] is returned as it is.
 func ParseSettings(fs *flag.FlagSet, args []string, getenv func(string) string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // the caller prints, once
 	fs.Usage = func() {}
@@ -37,7 +39,15 @@ func ParseSettings(fs *flag.FlagSet, args []string, getenv func(string) string) 
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	fs.VisitAll(func(f *flag.Flag) {
 		variable := Variable(f.Name)
-		if value := getenv(variable); value != "" && !given[f.Name] {
+		value := getenv(variable)
+		if path := getenv(variable + "_FILE"); value == "" && path != "" {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("%s_FILE: %w", variable, err))
+			}
+			value = strings.TrimSpace(string(text))
+		}
+		if value != "" && !given[f.Name] {
 			if err := fs.Set(f.Name, value); err != nil {
 				faults = append(faults, fmt.Errorf("%s: %w", variable, err))
 			}
