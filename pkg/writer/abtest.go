@@ -40,7 +40,7 @@ func (w *Writer) AddABTest(ctx context.Context, create api.CreateABTest, opts ..
 		for i, g := range test.Groups {
 			proportions[i] = g.Proportion
 		}
-		test.Salt, test.Revision = bucketing.NewSalt(), c.Revision
+		test.Salt, test.Revision = w.newSalt(), c.Revision
 		for i, assigned := range bucketing.Split(test.Salt, buckets, proportions) {
 			test.Groups[i].Buckets = assigned
 		}

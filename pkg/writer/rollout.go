@@ -22,7 +22,7 @@ func (w *Writer) AddRollout(ctx context.Context, feature, variant string, opts .
 		if f.Rollout != nil {
 			return api.Rollout{}, model.Errorf(model.RolloutExists, "feature %q has a rollout of variant %q already", feature, f.Rollout.Variant)
 		}
-		f.Rollout = &model.Rollout{Variant: variant, Salt: bucketing.NewSalt()}
+		f.Rollout = &model.Rollout{Variant: variant, Salt: w.newSalt()}
 		if err := c.InsertRollout(ctx, feature, f.Rollout); err != nil {
 			return api.Rollout{}, err
 		}

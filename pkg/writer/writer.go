@@ -18,14 +18,17 @@ import (
 
 	"github.com/flaggery/flaggery/migrations"
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/bucketing"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
 // Writer carries out use cases on one database. Any number of goroutines may use
 // it, and any number of Writers one database.
 type Writer struct {
-	db   *postgres.DB
-	last atomic.Pointer[resolved]
+	db      *postgres.DB
+	newSalt func() model.Salt
+	last    atomic.Pointer[resolved]
 }
 
 // Open connects to a database, whose schema may still have to be upgraded.
@@ -38,7 +41,7 @@ func Open(ctx context.Context, dbURL string) (*Writer, error) {
 }
 
 // New makes a Writer of an open database, which Close closes.
-func New(db *postgres.DB) *Writer { return &Writer{db: db} }
+func New(db *postgres.DB) *Writer { return &Writer{db: db, newSalt: bucketing.NewSalt} }
 
 // Close gives all connections back.
 func (w *Writer) Close() error { return w.db.Close() }

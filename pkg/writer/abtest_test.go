@@ -1,0 +1,168 @@
+package writer
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+var nan = math.NaN()
+
+func TestABTestsComeAndGo(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.furnish()
+	states := func() (names string) {
+		for _, state := range []model.TestState{model.Scheduled, model.Live, model.Ended} {
+			names += "|"
+			for _, test := range must[api.Page[api.ABTest]](t)(w.ABTests(ctx, state, Page{})).Value.Items {
+				if test.State != state {
+					t.Errorf("test %s is %s among those that are %s", test.Name, test.State, state)
+				}
+				names += test.Name
+			}
+		}
+		return names
+	}
+	must[api.ABTest](t)(w.AddABTest(ctx, w.test("a", time.Hour, 2*time.Hour)))
+	test := must[api.ABTest](t)(w.AddABTest(ctx, w.test("b", 2*time.Hour, 3*time.Hour))).Value
+	if test.State != model.Scheduled || test.Groups[0].EffectiveWeight+test.Groups[1].EffectiveWeight != 550 {
+		t.Errorf("made %+v", test)
+	}
+	if got := states(); got != "|ab||" {
+		t.Errorf("before the start: %s", got)
+	}
+	_, err := w.StopABTest(ctx, "a")
+	wantError(t, err, model.ValidationFailed, "starts at", "2027-01-01T13:00:00Z")
+	w.now = w.now.Add(time.Hour) // the start is included
+	if got := states(); got != "|b|a|" {
+		t.Errorf("at the start: %s", got)
+	}
+	_, err = w.DeleteABTest(ctx, "a")
+	wantError(t, err, model.ABTestLive, "stop it first")
+	w.now = w.now.Add(time.Hour) // the end is not
+	if got := states(); got != "||b|a" {
+		t.Errorf("at the end: %s", got)
+	}
+	_, err = w.StopABTest(ctx, "a")
+	wantError(t, err, model.ValidationFailed, "ended at")
+	w.now = w.now.Add(time.Minute)
+	stopped := must[api.ABTest](t)(w.StopABTest(ctx, "b"))
+	if stopped.Value.State != model.Ended || !stopped.Value.End.Equal(w.now) || stopped.Version != stopped.Revision {
+		t.Errorf("stopped %+v", stopped)
+	}
+	must[api.ABTest](t)(w.AddABTest(ctx, w.test("c", 0, time.Hour))) // at once after it
+	must[api.ABTest](t)(w.DeleteABTest(ctx, "b"))
+	_, err = w.ABTest(ctx, "b")
+	wantError(t, err, model.ABTestNotFound)
+	_, err = w.ABTests(ctx, "running", Page{})
+	wantError(t, err, model.ValidationFailed, "query.state")
+}
+
+func TestABTestsDoNotOverlap(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.furnish()
+	must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "other"}))
+	must[api.Variant](t)(w.AddVariant(ctx, "other", api.CreateVariant{Name: "on"}))
+	must[api.ABTest](t)(w.AddABTest(ctx, w.test("first", time.Hour, 3*time.Hour)))
+	for _, period := range [][2]time.Duration{{0, 4}, {0, 2}, {2, 4}, {1, 3}, {2, 3}} {
+		_, err := w.AddABTest(ctx, w.test("second", period[0]*time.Hour, period[1]*time.Hour))
+		wantError(t, err, model.ABTestOverlap, `"first"`, "foobar", "Z to 2027-01-01T1")
+	}
+	_, err := w.AddABTest(ctx, w.test("first", 5*time.Hour, 6*time.Hour))
+	wantError(t, err, model.ABTestExists)
+	must[api.ABTest](t)(w.AddABTest(ctx, w.test("before", 0, time.Hour)))
+	must[api.ABTest](t)(w.AddABTest(ctx, w.test("after", 3*time.Hour, 4*time.Hour)))
+	elsewhere := w.test("elsewhere", 0, 4*time.Hour)
+	for i := range elsewhere.Groups {
+		elsewhere.Groups[i].Variants = map[string]string{"other": "on"}
+	}
+	must[api.ABTest](t)(w.AddABTest(ctx, elsewhere))
+}
+
+func TestABTestsAreChecked(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.furnish()
+	for name, c := range map[string]struct {
+		spoil func(*api.CreateABTest)
+		code  model.Code
+		hint  string
+	}{
+		"name":               {func(c *api.CreateABTest) { c.Name = "" }, model.ValidationFailed, "body.name"},
+		"end before start":   {func(c *api.CreateABTest) { c.End = c.Start }, model.ValidationFailed, "body.end"},
+		"ended":              {func(c *api.CreateABTest) { c.Start, c.End = w.now.Add(-time.Hour), w.now }, model.ValidationFailed, "body.end"},
+		"no time":            {func(c *api.CreateABTest) { c.Start = time.Time{} }, model.ValidationFailed, "body.start"},
+		"one group":          {func(c *api.CreateABTest) { c.Groups = c.Groups[:1] }, model.ValidationFailed, "body.groups"},
+		"equal names":        {func(c *api.CreateABTest) { c.Groups[1].Name = "control" }, model.ValidationFailed, "body.groups[1].name"},
+		"sum":                {func(c *api.CreateABTest) { c.Groups[1].Proportion = ptr(0.3) }, model.ValidationFailed, "sum to 1"},
+		"one proportion":     {func(c *api.CreateABTest) { c.Groups[1].Proportion = nil }, model.ValidationFailed, "body.groups[1].proportion"},
+		"negative":           {func(c *api.CreateABTest) { c.Groups[1].Proportion = ptr(-0.2) }, model.ValidationFailed, "body.groups[1].proportion"},
+		"not a number":       {func(c *api.CreateABTest) { c.Groups[1].Proportion = ptr(nan) }, model.ValidationFailed, "body.groups[1].proportion"},
+		"no variants":        {func(c *api.CreateABTest) { c.Groups[1].Variants = nil }, model.ValidationFailed, "body.groups[1].variants"},
+		"unknown variant":    {func(c *api.CreateABTest) { c.Groups[1].Variants["foobar"] = "C" }, model.VariantNotFound, "body.groups[1].variants.foobar"},
+		"wrong feature name": {func(c *api.CreateABTest) { c.Groups[0].Variants["a b"] = "A" }, model.ValidationFailed, "body.groups[0].variants"},
+		"different features": {func(c *api.CreateABTest) { c.Groups[0].Variants["x"] = "A" }, model.ValidationFailed, "body.groups[1].variants"},
+		"unknown feature": {func(c *api.CreateABTest) {
+			c.Groups[0].Variants["x"], c.Groups[1].Variants["x"] = "A", "A"
+		}, model.FeatureNotFound, `"x"`},
+	} {
+		create := w.test("t", 0, time.Hour)
+		c.spoil(&create)
+		if _, err := w.AddABTest(ctx, create); err == nil {
+			t.Errorf("%s: was taken", name)
+		} else {
+			wantError(t, err, c.code, c.hint)
+		}
+	}
+	equal := w.test("t", -time.Hour, time.Hour) // live at once
+	equal.Groups[0].Proportion, equal.Groups[1].Proportion = nil, nil
+	if got := must[api.ABTest](t)(w.AddABTest(ctx, equal)).Value; got.Groups[0].Proportion != 0.5 || got.State != model.Live {
+		t.Errorf("made %+v", got)
+	}
+}
+
+// The worked example of the README: an override beats a test beats a rollout.
+func TestPrecedence(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.furnish()
+	gets := func(id, want string) {
+		t.Helper()
+		if got := must[map[string]string](t)(w.SubjectVariants(ctx, id)).Value["foobar"]; got != want {
+			t.Errorf("%s gets %q, want %q", id, got, want)
+		}
+	}
+	must[api.Rollout](t)(w.AddRollout(ctx, "foobar", "A"))
+	gets("42", model.DisablingVariant)
+	must[api.Rollout](t)(w.SetRolloutProportion(ctx, "foobar", 1))
+	gets("42", "A")
+	test := w.test("t", time.Hour, 2*time.Hour)
+	test.Groups[1].Variants["foobar"] = model.DisablingVariant
+	must[api.ABTest](t)(w.AddABTest(ctx, test))
+	gets("42", "A")
+	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "B"))
+	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "42"))
+	gets("42", "B")
+	w.now = w.now.Add(time.Hour)
+	gets("42", "B")
+	gets("41", model.DisablingVariant)
+
+	at := w.now.Add(-time.Minute)
+	e := must[api.Explanation](t)(w.Explain(ctx, "41", at)).Value
+	if d := e.Features["foobar"]; *d.Variant != "A" || *d.Reason != "rollout" || !e.At.Equal(at) || len(d.Steps) != 4 {
+		t.Errorf("a minute before the test: %+v", e)
+	}
+	e = must[api.Explanation](t)(w.Explain(ctx, "42", time.Time{})).Value
+	if d := e.Features["foobar"]; *d.Reason != "override" || d.Steps[3].Group != "friends" || !e.At.Equal(w.now) {
+		t.Errorf("now: %+v", e)
+	}
+	_, err := w.Explain(ctx, "none", time.Time{})
+	wantError(t, err, model.SubjectNotFound)
+	_, err = w.SubjectVariants(ctx, "none")
+	wantError(t, err, model.SubjectNotFound)
+}

@@ -1,0 +1,329 @@
+package writer
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/lib/pq"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/evaluation"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+// world is a database of its own with a writer, a clock that stands still until
+// a test moves it, and SQL to look behind.
+type world struct {
+	*Writer
+	t   *testing.T
+	url string
+	sql *sql.DB
+	now time.Time
+}
+
+// newWorld also checks at the end of the test that everything stored fits
+// together.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	url := pgtest.Open(t)
+	w := &world{t: t, url: url, now: time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)}
+	w.Writer = open(t, url)
+	w.db.SetClock(func() time.Time { return w.now })
+	var err error
+	if w.sql, err = sql.Open("postgres", url); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		w.checkConsistent()
+		_ = w.sql.Close()
+	})
+	return w
+}
+
+func open(t *testing.T, url string) *Writer {
+	t.Helper()
+	w, err := Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	return w
+}
+
+// checkConsistent counts what is stored against the sums over it that are
+// stored too, and the history for gaps. Each query finds what is wrong.
+func (w *world) checkConsistent() {
+	w.t.Helper()
+	for what, query := range map[string]string{
+		"bucket sums": `SELECT b.id::text FROM bucket b LEFT JOIN subject s ON s.bucket_id = b.id GROUP BY b.id
+			HAVING b.weight <> coalesce(sum(s.weight), 0) OR b.subjects <> count(s.id)`,
+		"members": `SELECT g.name FROM subject_group g LEFT JOIN member m ON m.group_id = g.id GROUP BY g.id
+			HAVING g.members <> count(m.subject_id)`,
+		"bucket ids":   `SELECT 'gap' FROM bucket HAVING coalesce(max(id), 0) <> count(*)`,
+		"revisions":    `SELECT 'gap' FROM change HAVING coalesce(max(revision), 0) <> count(*) OR coalesce(max(revision), 0) <> (SELECT revision FROM state)`,
+		"audit":        `SELECT c.revision::text FROM change c WHERE NOT EXISTS (SELECT FROM audit a WHERE a.revision = c.revision AND a.at = c.at)`,
+		"stray audit":  `SELECT a.revision::text FROM audit a WHERE NOT EXISTS (SELECT FROM change c WHERE c.revision = a.revision)`,
+		"labels":       `SELECT s.id FROM subject s WHERE NOT EXISTS (SELECT FROM change c WHERE c.label = s.label) OR NOT EXISTS (SELECT FROM change c WHERE c.label = s.born)`,
+		"tombstones":   `SELECT subject_id FROM tombstone t WHERE NOT EXISTS (SELECT FROM change c WHERE c.label = t.label) OR t.born >= t.label`,
+		"idle labels":  `SELECT c.revision::text FROM change c WHERE c.label IS NOT NULL AND NOT EXISTS (SELECT FROM audit a WHERE a.revision = c.revision AND (a.resource LIKE 'subjects%' OR a.resource LIKE 'groups/%/subjects/%'))`,
+		"future marks": `SELECT name FROM feature WHERE revision > (SELECT revision FROM state) UNION ALL SELECT name FROM abtest WHERE revision > (SELECT revision FROM state)`,
+	} {
+		if wrong := w.column(query); len(wrong) > 0 {
+			w.t.Errorf("%s: wrong at %.20q", what, wrong)
+		}
+	}
+	w.resolver()
+}
+
+// resolver compiles what is stored, which finds every contradiction in it.
+func (w *world) resolver() (resolver *evaluation.Resolver) {
+	w.t.Helper()
+	err := w.db.Read(context.Background(), func(tx *postgres.Tx) error {
+		configuration, err := postgres.LoadConfiguration(context.Background(), tx)
+		if err != nil {
+			return err
+		}
+		resolver, err = evaluation.Compile(configuration)
+		return err
+	})
+	if err != nil {
+		w.t.Error(err)
+	}
+	return resolver
+}
+
+// column is the first column of a query as text.
+func (w *world) column(query string, args ...any) []string {
+	w.t.Helper()
+	rows, err := w.sql.Query(query, args...)
+	if err != nil {
+		w.t.Fatalf("%s: %v", query, err)
+	}
+	defer rows.Close()
+	var values []string
+	for rows.Next() {
+		var value sql.NullString
+		if err := rows.Scan(&value); err != nil {
+			w.t.Fatal(err)
+		}
+		values = append(values, value.String)
+	}
+	if err := rows.Err(); err != nil {
+		w.t.Fatal(err)
+	}
+	return values
+}
+
+// one is the single value that a query finds.
+func (w *world) one(query string, args ...any) string {
+	w.t.Helper()
+	values := w.column(query, args...)
+	if len(values) != 1 {
+		w.t.Fatalf("%s: %d rows", query, len(values))
+	}
+	return values[0]
+}
+
+// must ends the test where a use case fails.
+func must[T any](t *testing.T) func(Result[T], error) Result[T] {
+	return func(result Result[T], err error) Result[T] {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+}
+
+func ptr[T any](value T) *T { return &value }
+
+// furnish stores what most tests start from: ten buckets, 100 subjects "0" to
+// "99" of weights 1 to 10, the feature "foobar" with variants A, B and the
+// disabling one as default, and the group "friends".
+func (w *world) furnish() {
+	t, ctx := w.t, w.t.Context()
+	t.Helper()
+	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 10))
+	must[api.Imported](t)(w.ImportSubjects(ctx, lines(100)))
+	must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "foobar"}))
+	must[api.Variant](t)(w.AddVariant(ctx, "foobar", api.CreateVariant{Name: "A"}))
+	must[api.Variant](t)(w.AddVariant(ctx, "foobar", api.CreateVariant{Name: "B"}))
+	must[api.Variant](t)(w.AddDisablingVariant(ctx, "foobar", api.CreateDisablingVariant{MakeDefault: true}))
+	must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: "friends"}))
+}
+
+func lines(n int) iter.Seq2[api.ImportLine, error] {
+	return func(yield func(api.ImportLine, error) bool) {
+		for i := range n {
+			if !yield(api.ImportLine{ID: fmt.Sprint(i), Weight: ptr(int64(i%10 + 1))}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func linesOf(lines ...api.ImportLine) iter.Seq2[api.ImportLine, error] {
+	return func(yield func(api.ImportLine, error) bool) {
+		for _, line := range lines {
+			if !yield(line, nil) {
+				return
+			}
+		}
+	}
+}
+
+// test is a create request for a test over foobar from now on.
+func (w *world) test(name string, from, until time.Duration) api.CreateABTest {
+	return api.CreateABTest{Name: name, Start: w.now.Add(from), End: w.now.Add(until), Groups: []api.CreateTestGroup{
+		{Name: "control", Proportion: ptr(0.8), Variants: map[string]string{"foobar": model.DisablingVariant}},
+		{Name: "experiment", Proportion: ptr(0.2), Variants: map[string]string{"foobar": "B"}},
+	}}
+}
+
+// wantError checks the code of an error and that its text holds all of hints.
+func wantError(t *testing.T, err error, code model.Code, hints ...string) {
+	t.Helper()
+	if model.CodeOf(err) != code {
+		t.Errorf("error %v has code %q, want %q", err, model.CodeOf(err), code)
+		return
+	}
+	for _, hint := range hints {
+		if !strings.Contains(err.Error(), hint) {
+			t.Errorf("error %q does not say %q", err, hint)
+		}
+	}
+}
+
+func TestRevisionsAndVersions(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.furnish()
+	before := must[api.Feature](t)(w.Feature(ctx, "foobar"))
+
+	r := must[api.Rollout](t)(w.AddRollout(ctx, "foobar", "A"))
+	if r.Revision != before.Revision+1 || r.Version != r.Revision {
+		t.Errorf("revision %d, version %d after revision %d", r.Revision, r.Version, before.Revision)
+	}
+	// What changes nothing makes no revision and tells the current one.
+	for name, idle := range map[string]func() (int64, error){
+		"proportion": func() (int64, error) {
+			r, err := w.SetRolloutProportion(ctx, "foobar", 0)
+			return r.Revision, err
+		},
+		"default": func() (int64, error) {
+			r, err := w.SetDefaultVariant(ctx, "foobar", model.DisablingVariant)
+			return r.Revision, err
+		},
+		"empty patch": func() (int64, error) {
+			r, err := w.PatchFeature(ctx, "foobar", api.PatchFeature{})
+			return r.Revision, err
+		},
+		"payload": func() (int64, error) {
+			r, err := w.PatchVariant(ctx, "foobar", "A", api.PatchVariant{})
+			return r.Revision, err
+		},
+		"priority": func() (int64, error) {
+			r, err := w.PatchGroup(ctx, "friends", api.PatchGroup{Priority: ptr(0)})
+			return r.Revision, err
+		},
+		"weight": func() (int64, error) {
+			r, err := w.SetSubjectWeight(ctx, "42", 3)
+			return r.Revision, err
+		},
+		"import": func() (int64, error) {
+			r, err := w.ImportSubjects(ctx, lines(100))
+			if r.Value != (api.Imported{Unchanged: 100}) {
+				t.Errorf("imported %+v", r.Value)
+			}
+			return r.Revision, err
+		},
+		"dry run": func() (int64, error) {
+			r, err := w.DeleteSubject(ctx, "42", DryRun())
+			return r.Revision, err
+		},
+	} {
+		if revision, err := idle(); err != nil || revision != r.Revision {
+			t.Errorf("%s: revision %d, error %v; want %d", name, revision, err, r.Revision)
+		}
+	}
+
+	// A write against a version that is no longer there is refused, one against the
+	// present one is not.
+	_, err := w.SetRolloutProportion(ctx, "foobar", 0.5, IfMatch(before.Version))
+	wantError(t, err, model.PreconditionFailed)
+	must[api.Rollout](t)(w.SetRolloutProportion(ctx, "foobar", 0.5, IfMatch(r.Version)))
+	s := must[api.Subject](t)(w.Subject(ctx, "42"))
+	changed := must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "42", IfMatch(s.Version)))
+	_, err = w.SetSubjectWeight(ctx, "42", 9, IfMatch(s.Version))
+	wantError(t, err, model.PreconditionFailed)
+	must[api.Subject](t)(w.SetSubjectWeight(ctx, "42", 9, IfMatch(changed.Version)))
+	_, err = w.AddGroup(ctx, api.CreateGroup{Name: "new"}, IfMatch(1))
+	wantError(t, err, model.PreconditionFailed)
+}
+
+func TestAuditTellsWhoDidWhat(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.furnish()
+	start := must[api.Page[api.AuditEntry]](t)(w.Audit(ctx, AuditFilter{}, Page{})).Revision
+	w.now = w.now.Add(time.Hour)
+	must[api.Variant](t)(w.AddVariant(ctx, "foobar", api.CreateVariant{Name: "C", MakeDefault: true},
+		By("ann\x00e\xff"), Request("r-1"), Comment("because")))
+	must[api.Subject](t)(w.SetSubjectWeight(ctx, "42", 7, By("bob")))
+	must[api.Subject](t)(w.DeleteSubject(ctx, "42", By("bob")))
+
+	all := must[api.Page[api.AuditEntry]](t)(w.Audit(ctx, AuditFilter{Since: w.now}, Page{})).Value.Items
+	var got []string
+	for _, e := range all {
+		got = append(got, fmt.Sprintf("%d %s %s %s %s > %s", e.Revision-start, e.Actor, e.Action, e.Resource, e.Before, e.After))
+	}
+	want := []string{
+		`3 bob delete subjects/42 {"id":"42","weight":7,"bucket_id":B,"groups":[]} > %!s(<nil>)`,
+		`2 bob update subjects/42 {"id":"42","weight":3,"bucket_id":B,"groups":[]} > {"id":"42","weight":7,"bucket_id":B,"groups":[]}`,
+		"1 ann\uFFFDe\uFFFD update features/foobar/default_variant " + `{"variant":"__DISABLE__"} > {"variant":"C"}`,
+		"1 ann\uFFFDe\uFFFD create features/foobar/variants/C " + `%!s(<nil>) > {"name":"C","disabling":false,"payload":null}`,
+	}
+	bucket := w.one(`SELECT after ->> 'bucket_id' FROM audit WHERE action = 'update' AND resource = 'subjects/42'`)
+	for i := range want {
+		want[i] = strings.ReplaceAll(want[i], `"bucket_id":B`, `"bucket_id":`+bucket)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("audit\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if e := all[3]; e.RequestID != "r-1" || e.Comment != "because" || !e.At.Equal(w.now) {
+		t.Errorf("entry %+v", e)
+	}
+
+	resources := func(f AuditFilter) (found []string) {
+		page := Page{Limit: 3}
+		for {
+			p := must[api.Page[api.AuditEntry]](t)(w.Audit(ctx, f, page)).Value
+			for _, e := range p.Items {
+				found = append(found, e.Resource)
+			}
+			if page.After = p.Next; p.Next == "" {
+				return found
+			}
+		}
+	}
+	if got := len(resources(AuditFilter{})); got != int(start)+5 { // make_default has two
+		t.Errorf("%d entries by pages, want %d", got, start+5)
+	}
+	if got := resources(AuditFilter{Resource: "features/foobar"}); len(got) != 7 || got[6] != "features/foobar" {
+		t.Errorf("entries below features/foobar: %q", got)
+	}
+	if got := resources(AuditFilter{Actor: "bob"}); !slices.Equal(got, []string{"subjects/42", "subjects/42"}) {
+		t.Errorf("entries of bob: %q", got)
+	}
+	_, err := w.Audit(ctx, AuditFilter{}, Page{After: "12"})
+	wantError(t, err, model.ValidationFailed, "query.after")
+}
