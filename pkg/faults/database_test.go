@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -84,9 +85,10 @@ func (d *database) stop() {
 	d.dead = true
 }
 
-// killBackend kills one server process that serves the given condition on
-// pg_stat_activity. PostgreSQL then ends all sessions and recovers.
-func (d *database) killBackend(db *sql.DB, where string) {
+// killBackend kills one server process that meets a condition on
+// pg_stat_activity. PostgreSQL then ends all sessions and recovers; killBackend
+// returns how long it took until the server answered again.
+func (d *database) killBackend(db *sql.DB, where string) time.Duration {
 	d.t.Helper()
 	var pid int
 	eventually(d.t, patience, "a backend with "+where, func() error {
@@ -96,6 +98,16 @@ func (d *database) killBackend(db *sql.DB, where string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		d.t.Fatal(err)
 	}
+	began := time.Now()
+	eventually(d.t, patience, "PostgreSQL recovers", func() error {
+		var left int
+		err := db.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, pid).Scan(&left)
+		if err == nil && left > 0 {
+			err = errors.New("the killed process is still there")
+		}
+		return err
+	})
+	return time.Since(began)
 }
 
 // copyTo copies the stopped server's data, as a backup does; copyFrom puts it

@@ -15,7 +15,11 @@ import (
 // two cannot be told, that is everything: nothing was read yet, the epoch is
 // another, the history forked, or old changes were pruned. Where nothing changed,
 // the update says just that, and the time.
+//
+// An answer that does not come in time ends the update, and from then on any
+// other wait for the database as well: a DB that follows does nothing else.
 func (db *DB) Update(ctx context.Context, since model.Position, apply func(*model.Update) error) error {
+	db.dialer.patience.Store(int64(answerTimeout))
 	return db.Read(ctx, func(tx *Tx) error {
 		u := &model.Update{Now: tx.Now, Received: time.Now(), Position: model.Position{Epoch: tx.Epoch, Revision: tx.Revision, At: since.At}}
 		changes, err := loadChanges(ctx, tx, since)
@@ -26,6 +30,7 @@ func (db *DB) Update(ctx context.Context, since model.Position, apply func(*mode
 			if err := describeAll(ctx, tx, u); err != nil {
 				return err
 			}
+			db.dialer.patience.Store(int64(loadTimeout)) // many subjects are sorted before the first one comes
 		} else if tx.Revision > since.Revision {
 			u.At = changes.at
 			if changes.config {
@@ -42,6 +47,9 @@ func (db *DB) Update(ctx context.Context, since model.Position, apply func(*mode
 		return apply(u)
 	})
 }
+
+// loadTimeout is how long the database may be silent in the middle of a load.
+const loadTimeout = 5 * time.Minute
 
 // changes is what the revisions between two positions touched.
 type changes struct {

@@ -21,9 +21,10 @@ import (
 
 // DB is a pool of connections to Flaggery's database.
 type DB struct {
-	pool *sqlx.DB
-	dsn  string
-	now  func() time.Time // nil: the database's clock
+	pool   *sqlx.DB
+	dsn    string
+	dialer *dialer
+	now    func() time.Time // nil: the database's clock
 }
 
 // sessionSettings are sent with every connection that does not say otherwise.
@@ -85,12 +86,13 @@ func New(rawURL string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	connector.Dialer(newDialer())
+	dialer := newDialer()
+	connector.Dialer(dialer)
 	pool := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	pool.SetMaxOpenConns(16)
 	pool.SetMaxIdleConns(8)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{pool: pool, dsn: dsn}, nil
+	return &DB{pool: pool, dsn: dsn, dialer: dialer}, nil
 }
 
 // Open connects and pings once, so that a wrong URL or password fails here.
