@@ -18,6 +18,8 @@ import (
 // pq.Listener waits for ever for the answer on a dead path and has no way to
 // report.
 type Listener struct {
+	Logger *slog.Logger // slog's default where it is nil
+
 	dsn    string
 	name   string
 	report atomic.Pointer[EdgeReport]
@@ -74,6 +76,9 @@ func (l *Listener) tell() {
 // and with false whenever it is connected anew, as nobody knows what it missed.
 // heard must not block: who does not read holds up notifications in the server.
 func (l *Listener) Listen(ctx context.Context, heard func(bell bool)) {
+	if l.Logger == nil {
+		l.Logger = slog.Default()
+	}
 	maxDelay, limit := maxDelayAtStart, firstDelay
 	for {
 		connected, err := l.session(ctx, heard)
@@ -86,7 +91,7 @@ func (l *Listener) Listen(ctx context.Context, heard func(bell bool)) {
 		// Full jitter, as all edges lose the connection in the same moment.
 		delay := rand.N(limit)
 		limit = min(2*limit, maxDelay)
-		slog.WarnContext(ctx, "not listening to the database", "error", translate(err), "next_try_in", delay)
+		l.Logger.WarnContext(ctx, "not listening to the database", "error", translate(err), "next_try_in", delay)
 		select {
 		case <-ctx.Done():
 			return
@@ -119,7 +124,7 @@ func (l *Listener) session(ctx context.Context, heard func(bell bool)) (connecte
 	if err := exec(conn, "LISTEN "+pq.QuoteIdentifier(Channel)); err != nil {
 		return false, err
 	}
-	slog.InfoContext(ctx, "listening to the database")
+	l.Logger.InfoContext(ctx, "listening to the database")
 	heard(false)
 	l.tell() // the connection began with the first report
 	ping := time.NewTicker(pingInterval)

@@ -307,7 +307,7 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 		var faults model.Faults
 		values := c.ParamValues()
 		for i, value := range values {
-			if strings.Contains(value, "/") {
+			if strings.Contains(value, "/") && c.ParamNames()[i] != "*" {
 				return echo.ErrNotFound // more segments than the route has
 			}
 			if u.RawPath != "" { // else the router has matched the decoded path

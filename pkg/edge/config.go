@@ -1,0 +1,81 @@
+package edge
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/postgres"
+	"github.com/flaggery/flaggery/pkg/snapshot"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+// Config is what an edge is told from outside.
+type Config struct {
+	DBURL      web.DatabaseURL
+	Host       string
+	Port       int    // 0 for any that is free
+	Name       string // in GET /v1/edges of the admin
+	Prometheus bool
+	Unknown    string // one of the values of snapshot.Unknown
+	Poll       time.Duration
+	Shortcut   bool // answer the hot request before net/http
+
+	Version string
+	Logger  *slog.Logger
+	// Ready is told where the edge listens, once it does. It may be nil.
+	Ready func(net.Addr)
+}
+
+// Flags adds the settings to fs, with their defaults.
+func (c *Config) Flags(fs *flag.FlagSet) {
+	host, _ := os.Hostname() // without one, the name stays empty
+	fs.Var(&c.DBURL, "db-url", "the database: `postgres://`user:password@host:5432/database?sslmode=verify-full; a role that may only read is enough")
+	fs.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
+	fs.IntVar(&c.Port, "port", 8081, "`port` to listen on, 0 for any that is free")
+	fs.StringVar(&c.Name, "edge-name", host, "`name` under which the admin lists this edge")
+	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
+	fs.StringVar(&c.Unknown, "unknown-subjects", string(snapshot.Reject), "what ids get that no subject has: `reject, defaults or hash`")
+	fs.DurationVar(&c.Poll, "poll-interval", time.Second, "`time` after which to ask for changes though none were announced")
+	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags before net/http sees it")
+}
+
+// Validate reports every setting at fault.
+func (c *Config) Validate() error {
+	return web.Faults(c.validateDBURL(), c.validatePort(), c.validateUnknown(), c.validatePoll())
+}
+
+func (c *Config) validateDBURL() error {
+	if c.DBURL == "" {
+		return errors.New("FLAGGERY_DB_URL (--db-url) is not set")
+	}
+	if _, err := postgres.DSN(string(c.DBURL), nil); err != nil {
+		return fmt.Errorf("FLAGGERY_DB_URL (--db-url) %w", err)
+	}
+	return nil
+}
+
+func (c *Config) validatePort() error {
+	if c.Port < 0 || c.Port > 65535 {
+		return fmt.Errorf("FLAGGERY_PORT (--port) must be between 0 and 65535, is %d", c.Port)
+	}
+	return nil
+}
+
+func (c *Config) validateUnknown() error {
+	if _, err := snapshot.ParseUnknown(c.Unknown); err != nil {
+		return fmt.Errorf("FLAGGERY_UNKNOWN_SUBJECTS (--unknown-subjects) %w", err)
+	}
+	return nil
+}
+
+func (c *Config) validatePoll() error {
+	if c.Poll < 10*time.Millisecond || c.Poll > time.Hour {
+		return fmt.Errorf("FLAGGERY_POLL_INTERVAL (--poll-interval) must be between 10ms and 1h, is %v", c.Poll)
+	}
+	return nil
+}

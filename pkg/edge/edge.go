@@ -1,0 +1,130 @@
+// Package edge is the edge service: a replica of the read model in memory, and
+// the edge part of the HTTP contract on top of it. It cannot write.
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
+	"github.com/flaggery/flaggery/pkg/replica"
+	"github.com/flaggery/flaggery/pkg/shortcut"
+	"github.com/flaggery/flaggery/pkg/snapshot"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+// service is a running edge.
+type service struct {
+	replica *replica.Replica
+	web     *web.Server
+	routes  http.Handler // behind the hot path
+	// Where requests of the hot path are counted.
+	answered, unchanged prometheus.Observer
+}
+
+// Run is the edge from start to end: it returns nil after ctx has ended and the
+// requests under way are answered, and an error at once where it cannot work. A
+// database that is away is no such case: the edge waits for it, or goes on with
+// what it has.
+func Run(ctx context.Context, config Config) (err error) {
+	if err := config.Validate(); err != nil {
+		return err
+	}
+	db, err := postgres.New(string(config.DBURL))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	bells, err := db.NewListener(config.Name)
+	if err != nil {
+		return err
+	}
+	bells.Logger = config.Logger
+	source := struct {
+		*postgres.DB
+		*postgres.Listener
+	}{db, bells}
+	e := newService(config, source)
+
+	listener, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	config.Logger.Info("edge is listening", "address", listener.Addr().String(), "version", config.Version, "name", config.Name)
+	if config.Ready != nil {
+		config.Ready(listener.Addr())
+	}
+	if config.Shortcut {
+		listener = shortcut.Listen(listener, shortcut.Route{Path: hotPath, Parameter: hotParameter, Answer: e.answerShort})
+	}
+	// The replica follows until the last request is answered.
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var group sync.WaitGroup
+	group.Go(func() { e.replica.Run(following) })
+	err = e.web.Serve(ctx, listener)
+	stop()
+	group.Wait()
+	return err
+}
+
+func newService(config Config, source replica.Source) *service {
+	registry := web.NewRegistry(config.Version)
+	e := &service{
+		replica: replica.New(source, replica.Options{
+			Unknown:  snapshot.Unknown(config.Unknown),
+			Poll:     config.Poll,
+			Registry: registry,
+			Logger:   config.Logger,
+		}),
+	}
+	e.web = web.New(web.Options{
+		Title:        "Flaggery edge",
+		Version:      config.Version,
+		Logger:       config.Logger,
+		AccessLevel:  slog.LevelDebug, // an edge answers too much to log it
+		Registry:     registry,
+		ServeMetrics: config.Prometheus,
+		Ready: func(context.Context) error {
+			if e.replica.Snapshot() == nil {
+				return errors.New("nothing is loaded yet")
+			}
+			return nil
+		},
+	})
+	e.answered = e.web.Observer(http.MethodGet, hotPath, http.StatusOK)
+	e.unchanged = e.web.Observer(http.MethodGet, hotPath, http.StatusNotModified)
+	e.addRoutes()
+	e.web.Front(func(routes http.Handler) http.Handler {
+		e.routes = routes
+		return e
+	})
+	return e
+}
+
+// addRoutes is the edge part of the contract, beside health, metrics and
+// documentation.
+func (e *service) addRoutes() {
+	// What one subject gets; the hot path answers the simple form of it.
+	web.Handle(e.web, web.Resolve, getFlags, e.getFlags)
+	web.Handle(e.web, web.Resolve, getSubjectFlags, e.getSubjectFlags)
+	// What many subjects get.
+	web.Handle(e.web, web.Resolve, postFlags, e.postFlags)
+	// Everything else is for the admin.
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
+		e.web.Route(web.Open, method, "/v1/*", readOnly)
+	}
+}
+
+func readOnly(c echo.Context) error {
+	return model.Errorf(model.ReadOnly, "an edge only reads: send %s %s to the admin", c.Request().Method, c.Request().URL.Path)
+}

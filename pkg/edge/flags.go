@@ -1,0 +1,215 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/snapshot"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+const (
+	defaultWait = time.Second
+	maxWait     = 30 * time.Second
+)
+
+var getFlags = huma.Operation{
+	OperationID: "get-flags", Method: http.MethodGet, Path: hotPath, Tags: []string{"Flags"},
+	Summary:     "What one subject gets",
+	Description: "Features in name order, none for a feature that resolves to nothing.",
+	Errors:      []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+	Responses:   rawResponse[api.Flags](),
+}
+
+var getSubjectFlags = huma.Operation{
+	OperationID: "get-subject-flags", Method: http.MethodGet, Path: "/v1/subjects/{id}/flags", Tags: []string{"Flags"},
+	Summary:   "What one subject gets",
+	Errors:    []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+	Responses: rawResponse[api.Flags](),
+}
+
+var postFlags = huma.Operation{
+	OperationID: "post-flags", Method: http.MethodPost, Path: "/v1/subjects/flags", Tags: []string{"Flags"},
+	Summary:   "What many subjects get",
+	Errors:    []int{http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable},
+	Responses: rawResponse[api.BatchFlags](),
+}
+
+// rawResponse documents an answer that is written as bytes.
+func rawResponse[T any]() map[string]*huma.Response {
+	schema := huma.NewMapRegistry("", huma.DefaultSchemaNamer).Schema(reflect.TypeFor[T](), false, "")
+	return map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: schema}}}}
+}
+
+// FlagsQuery is what both ways of asking for one subject take.
+type FlagsQuery struct {
+	Features    []string `query:"features" doc:"Only these features, separated by commas"`
+	MinRevision int64    `query:"min_revision" minimum:"0" doc:"Answer from this revision or a later one: wait for it, or answer 503"`
+	Wait        string   `query:"wait" doc:"How long to wait at most for min_revision: a duration up to 30s, 1s when left out" example:"2s"`
+	IfNoneMatch []string `header:"If-None-Match" doc:"The ETag of an earlier answer: 304 when it would be the same"`
+}
+
+type flagsOutput struct {
+	Status      int
+	ContentType string `header:"Content-Type"`
+	Revision    string `header:"Flaggery-Revision" doc:"The revision that the answer is from"`
+	ETag        string `header:"ETag" doc:"Changes with the answer"`
+	Body        []byte
+}
+
+func (e *service) getFlags(ctx context.Context, in *struct {
+	SubjectID string `query:"subject_id" required:"true" minLength:"1" doc:"Whose flags" example:"42"`
+	FlagsQuery
+}) (*flagsOutput, error) {
+	return e.flags(ctx, "query.subject_id", in.SubjectID, &in.FlagsQuery)
+}
+
+func (e *service) getSubjectFlags(ctx context.Context, in *struct {
+	ID string `path:"id" doc:"Whose flags" example:"42"`
+	FlagsQuery
+}) (*flagsOutput, error) {
+	return e.flags(ctx, "path.id", in.ID, &in.FlagsQuery)
+}
+
+// flags answers for one subject.
+func (e *service) flags(ctx context.Context, location, id string, q *FlagsQuery) (*flagsOutput, error) {
+	var faults model.Faults
+	faults.Check(location, model.CheckSubjectID(id))
+	for _, name := range q.Features {
+		if err := model.CheckName(name); err != nil {
+			faults.Addf("query.features", "%q %s", name, err)
+		}
+	}
+	wait, err := parseWait(q.Wait)
+	faults.Check("query.wait", err)
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	s, err := e.snapshot(ctx, q.MinRevision, wait)
+	if err != nil {
+		return nil, err
+	}
+	class := s.Class(id)
+	if class == 0 {
+		return nil, model.Errorf(model.SubjectNotFound, "there is no subject %q", id)
+	}
+	body := s.Body(class, e.replica.DatabaseTime(time.Now()))
+	out := &flagsOutput{Status: http.StatusOK, ContentType: api.MediaJSON, Revision: s.RevisionHeader[0], ETag: body.ETag[0], Body: body.JSON}
+	if q.Features == nil {
+		body.CountServed()
+	} else {
+		flags := slices.DeleteFunc(slices.Clone(body.Flags), func(f snapshot.Flag) bool {
+			return !slices.Contains(q.Features, f.Feature)
+		})
+		e.replica.Counts().Add(flags)
+		out.Body = snapshot.AppendFlags(nil, flags)
+		out.ETag = snapshot.ETag(out.Body)
+	}
+	if matches(strings.Join(q.IfNoneMatch, ","), out.ETag) {
+		out.Status, out.ContentType, out.Body = http.StatusNotModified, "", nil
+	}
+	return out, nil
+}
+
+func parseWait(text string) (time.Duration, error) {
+	if text == "" {
+		return defaultWait, nil
+	}
+	wait, err := time.ParseDuration(text)
+	if err != nil || wait < 0 || wait > maxWait {
+		return 0, fmt.Errorf("must be a duration between 0s and %v, like 2s", maxWait)
+	}
+	return wait, nil
+}
+
+// snapshot is the one to answer from, which is not older than a revision.
+func (e *service) snapshot(ctx context.Context, minRevision int64, wait time.Duration) (*snapshot.Snapshot, error) {
+	s := e.replica.Snapshot()
+	if s == nil {
+		return nil, model.Errorf(model.NotReady, "nothing is loaded yet")
+	}
+	if s.Revision >= minRevision {
+		return s, nil
+	}
+	if err := web.Extend(ctx, wait+defaultWait); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if e.replica.WaitFor(ctx, minRevision) != nil {
+		return nil, model.Errorf(model.NotReady, "revision %d is not here yet, the latest is %d", minRevision, e.replica.Snapshot().Revision)
+	}
+	return e.replica.Snapshot(), nil
+}
+
+type batchOutput struct {
+	ContentType string `header:"Content-Type"`
+	Revision    string `header:"Flaggery-Revision" doc:"The revision that the answer is from"`
+	Body        []byte
+}
+
+// postFlags answers for many subjects from one snapshot. The flags are copied
+// from the bodies that single requests get.
+func (e *service) postFlags(ctx context.Context, in *struct{ Body api.BatchFlagsRequest }) (*batchOutput, error) {
+	var faults model.Faults
+	for i, id := range in.Body.SubjectIDs {
+		if err := model.CheckSubjectID(id); err != nil {
+			faults.Check(fmt.Sprintf("body.subject_ids[%d]", i), err)
+		}
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	s, err := e.snapshot(ctx, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	now := e.replica.DatabaseTime(time.Now())
+	answer := append(make([]byte, 0, 256*len(in.Body.SubjectIDs)), `{"flags":{`...)
+	var unknown []byte
+	seen := make(map[string]struct{}, len(in.Body.SubjectIDs))
+	for _, id := range in.Body.SubjectIDs {
+		if _, twice := seen[id]; twice {
+			continue
+		}
+		seen[id] = struct{}{}
+		class := s.Class(id)
+		if class == 0 {
+			unknown = append(appendString(unknown, id), ',')
+			continue
+		}
+		body := s.Body(class, now)
+		body.CountServed()
+		answer = append(appendString(answer, id), ':')
+		answer = append(append(answer, body.Object()...), ',')
+	}
+	answer = append(withoutComma(answer), `},"unknown":[`...)
+	answer = append(append(answer, withoutComma(unknown)...), `]}`...)
+	return &batchOutput{api.MediaJSON, s.RevisionHeader[0], answer}, nil
+}
+
+func withoutComma(list []byte) []byte { return bytes.TrimSuffix(list, []byte{','}) }
+
+// appendString appends text as a JSON string. Ids are plain ASCII mostly.
+func appendString(to []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(text) // a string always has a JSON form
+			return append(to, quoted...)
+		}
+	}
+	to = append(to, '"')
+	to = append(to, text...)
+	return append(to, '"')
+}
