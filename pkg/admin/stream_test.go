@@ -1,0 +1,95 @@
+package admin
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+func (c client) load(mediaType string, body any, query string) answer {
+	c.t.Helper()
+	return c.do("POST", "/v1/import/subjects"+query, body, "Content-Type", mediaType)
+}
+
+func TestImportAndExport(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	c.load(api.MediaNDJSON, "{\"id\":\"a\"}\n", "").isProblem(409, model.NoBuckets, "")
+	c.must("POST", "/v1/buckets", `{"amount": 3}`)
+	c.must("POST", "/v1/groups", `{"name": "friends"}`)
+	c.load(api.MediaNDJSON, "{\"id\":\"a\",\"weight\":5}\n{\"id\":\"b/ü\",\"groups\":[\"friends\"]}\n", "?dry_run=true").
+		is(200, `{"dry_run": true, "affected": {"subjects": 0, "weight": 0}, "result": {"created": 2, "updated": 0, "unchanged": 0}}`)
+	c.load(api.MediaNDJSON, "{\"id\":\"a\",\"weight\":5}\n{\"id\":\"b/ü\",\"groups\":[\"friends\"]}\n", "").
+		is(200, `{"created": 2, "updated": 0, "unchanged": 0}`)
+	c.load("text/csv; charset=utf-8", "id,weight,groups\na,6,friends\nb/ü,,\nc,0,\n", "").
+		is(200, `{"created": 1, "updated": 1, "unchanged": 1}`)
+	c.load(api.MediaCSV, "", "").is(200, `{"created": 0, "updated": 0, "unchanged": 0}`)
+
+	a := c.must("GET", "/v1/export/subjects", nil)
+	const want = "{\"id\":\"a\",\"weight\":6,\"groups\":[\"friends\"]}\n{\"id\":\"b/ü\",\"weight\":1,\"groups\":[\"friends\"]}\n{\"id\":\"c\",\"weight\":0}\n"
+	if string(a.Body) != want || a.Header.Get("Content-Type") != api.MediaNDJSON {
+		t.Errorf("%v %s", a.Header, a.Body)
+	}
+	// What was exported is imported without a change.
+	c.load(api.MediaNDJSON, string(a.Body), "").is(200, `{"created": 0, "updated": 0, "unchanged": 3}`)
+}
+
+func TestImportIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	c.must("POST", "/v1/buckets", `{"amount": 1}`)
+	long := strings.Repeat("x", 10<<20)
+	for _, row := range []struct {
+		name, mediaType, text string
+		at                    string // of the first fault
+		says                  string
+	}{
+		{"no JSON", api.MediaNDJSON, "{\"id\":\"a\"}\nb\n", "line 2", ""},
+		{"no id", api.MediaNDJSON, "{\"id\":\"a\"}\n\n{\"weight\":1}\n", "line 3", "id"},
+		{"a long id", api.MediaNDJSON, "{\"id\":\"" + long[:257] + "\"}\n", "line 1", "256"},
+		{"a negative weight", api.MediaNDJSON, "{\"id\":\"a\",\"weight\":-1}\n", "line 1", "weight"},
+		{"a fractional weight", api.MediaNDJSON, "{\"id\":\"a\",\"weight\":0.5}\n", "line 1", "weight"},
+		{"a weight too large", api.MediaCSV, "id,weight\na,9007199254740992\n", "line 2", "weight"},
+		{"a group that is not there", api.MediaNDJSON, "{\"id\":\"a\",\"groups\":[\"none\"]}\n", "line 1", "none"},
+		{"an id twice", api.MediaCSV, "id\na\nb\na\n", "line 4", "a"},
+		{"a line of 10 MB", api.MediaNDJSON, "{\"id\":\"a\"}\n{\"id\":\"" + long + "\"}\n", "line 2", "1 MiB"},
+		{"a record of 10 MB", api.MediaCSV, "id\na\n" + long + "\n", "line 3", "1 MiB"},
+	} {
+		p := c.load(row.mediaType, row.text, "").isProblem(422, model.ValidationFailed, row.at)
+		if !strings.Contains(fmt.Sprint(p.Errors), row.says) {
+			t.Errorf("%s: does not name %q: %+v", row.name, row.says, p)
+		}
+	}
+	p := c.load(api.MediaNDJSON, strings.Repeat("no\n", 1000), "").isProblem(422, model.ValidationFailed, "line 1")
+	if len(p.Errors) != 100 || p.Errors[99].Location != "line 100" {
+		t.Errorf("%d faults", len(p.Errors))
+	}
+	c.do("GET", "/v1/subjects", nil).is(200, `{"items": []}`)
+}
+
+// A long import takes neither memory nor the time limits of short requests: the
+// body is made while it is read.
+func TestImportStreams(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	c.must("POST", "/v1/buckets", `{"amount": 10}`)
+	const count = 20_000
+	r, w := io.Pipe()
+	go func() {
+		for i := range count {
+			fmt.Fprintf(w, "{\"id\":\"%d\",\"weight\":%d}\n", i, i%100)
+		}
+		_ = w.Close()
+	}()
+	c.load(api.MediaNDJSON, r, "").is(200, fmt.Sprintf(`{"created": %d, "updated": 0, "unchanged": 0}`, count))
+	if lines := strings.Count(string(c.must("GET", "/v1/export/subjects", nil).Body), "\n"); lines != count {
+		t.Errorf("%d lines", lines)
+	}
+	if a := c.must("GET", "/metrics", nil); !strings.Contains(string(a.Body), fmt.Sprintf("flaggery_admin_import_lines_total %d\n", count)) {
+		t.Error("the lines are not counted")
+	}
+}
