@@ -69,7 +69,7 @@ var (
 		subjectCounts: []int{10_000, 1_000_000},
 		featureCounts: []int{5, 100},
 		changeRates:   []int{0, 100},
-		rounds:        3, round: 500 * time.Millisecond,
+		rounds:        3, round: 400 * time.Millisecond,
 		changes: 50, edges: 50, imported: 100_000,
 	}
 )

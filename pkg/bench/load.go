@@ -87,7 +87,7 @@ func (j *job) run(ctx context.Context) (outcome, error) {
 		if j.Conditional {
 			w.learn()
 		}
-		w.work(ctx, time.Now().Add(min(warmUp, j.Duration)), 0)
+		w.work(ctx, time.Now().Add(min(warmUp, j.Duration/2)), 0)
 		w.reset()
 	})
 

@@ -35,7 +35,7 @@ type probed struct {
 	Read        time.Duration // from a file to a snapshot
 }
 
-const lookups = 4_000_000
+const lookups = 2_000_000
 
 // runProbe carries out the probe on standard input.
 func runProbe(context.Context) error {

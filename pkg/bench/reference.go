@@ -23,7 +23,7 @@ type recorded struct {
 
 // record carries out a job once.
 func record(ctx context.Context, j job) (recorded, error) {
-	r, err := exchange(ctx, j.Addr, j.render(""))
+	r, err := exchange(ctx, j.Addr, newWorker(&j, 0).next())
 	if err == nil && j.Conditional {
 		r, err = exchange(ctx, j.Addr, j.render(r.Header.Get("ETag")))
 	}

@@ -128,7 +128,7 @@ func TestPlotIsWellFormed(t *testing.T) {
 		text := c.svg()
 		decoder := xml.NewDecoder(strings.NewReader(text))
 		for {
-			if _, err := decoder.Token(); err == io.EOF {
+			if _, err := decoder.Token(); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				t.Fatalf("%v in\n%s", err, text)

@@ -64,13 +64,22 @@ func (l *lab) measureGet(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	defer mapped.stop()
-	all, err := l.compare(ctx, "flags of a subject",
-		target{"bare handler", bare, j}, target{"edge", edge, j}, target{"ServeMux, query, map", mapped, j})
+	plain, err := l.startEdge(ctx, d, "--shortcut=false")
 	if err != nil {
 		return nil, err
 	}
-	goal, stretch := costs("", all[1], all[0], atMostTimes(1.10)), costs("stretch", all[1], all[0], atMostTimes(0.70))
-	return []figure{goal, stretch, costs("for comparison: ServeMux, query and map", all[2], all[0], limit{})}, nil
+	defer plain.stop()
+	all, err := l.compare(ctx, "flags of a subject", target{"bare handler", bare, j}, target{"edge", edge, j},
+		target{"edge, --shortcut=false", plain, j}, target{"ServeMux, query, map", mapped, j})
+	if err != nil {
+		return nil, err
+	}
+	return []figure{
+		costs("", all[1], all[0], atMostTimes(1.10)),
+		costs("stretch", all[1], all[0], atMostTimes(0.70)),
+		costs("--shortcut=false, for comparison", all[2], all[0], limit{}),
+		costs("ServeMux, query and map, for comparison", all[3], all[0], limit{}),
+	}, nil
 }
 
 func (l *lab) measureConditional(ctx context.Context) ([]figure, error) {
