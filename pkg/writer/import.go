@@ -202,6 +202,9 @@ func (i *importing) run(ctx context.Context) (api.Imported, error) {
 }
 
 func (i *importing) commit(ctx context.Context) error {
+	if i.w.beforeCommit != nil {
+		i.w.beforeCommit()
+	}
 	if err := i.catchUp(ctx); err != nil {
 		return err
 	}

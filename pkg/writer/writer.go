@@ -29,6 +29,8 @@ type Writer struct {
 	db      *postgres.DB
 	newSalt func() model.Salt
 	last    atomic.Pointer[resolved]
+
+	beforeCommit func() // nil but in tests: runs between an import's work and its end
 }
 
 // Open connects to a database, whose schema may still have to be upgraded.

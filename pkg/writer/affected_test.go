@@ -1,0 +1,201 @@
+package writer
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+// seen is what one subject gets, and what it weighs.
+type seen struct {
+	flags  map[string]string
+	weight int64
+}
+
+// everyone resolves for each subject there is.
+func (w *world) everyone() map[string]seen {
+	w.t.Helper()
+	resolver, all := w.resolver(), map[string]seen{}
+	err := w.db.Read(w.t.Context(), func(tx *postgres.Tx) error {
+		subjects, err := tx.Subjects(w.t.Context(), "", "", 10_000)
+		for _, s := range subjects {
+			all[s.ID] = seen{resolver.Flags(s.Class(), tx.Now), s.Weight}
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
+// differing counts by hand what Affected should say.
+func differing(before, after map[string]seen) (a api.Affected) {
+	ids := map[string]bool{}
+	for id := range before {
+		ids[id] = true
+	}
+	for id := range after {
+		ids[id] = true
+	}
+	for id := range ids {
+		if b, now := before[id], after[id]; !maps.Equal(b.flags, now.flags) {
+			weight := now.weight
+			if now.flags == nil {
+				weight = b.weight
+			}
+			a.Subjects++
+			a.Weight += weight
+		}
+	}
+	return a
+}
+
+// What a dry run says is what the write then does, and what it counts is what
+// one counts who asks for every subject before and after.
+func TestAffectedIsTheDifference(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w := newWorld(t)
+			ctx := t.Context()
+			// A dry run of a new test or rollout can only foretell what it would do with
+			// the salt that it draws.
+			w.newSalt = func() model.Salt { return model.Salt{byte(seed)} }
+			w.furnish()
+			r := &random{rand.New(rand.NewPCG(seed, 0))}
+			for _, feature := range []string{"f1", "f2"} {
+				must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: feature}))
+				for _, variant := range []string{"A", "B"} {
+					must[api.Variant](t)(w.AddVariant(ctx, feature, api.CreateVariant{Name: variant}))
+				}
+			}
+			counted := 0
+			for step := range 100 {
+				w.now = w.now.Add(time.Duration(r.IntN(10)) * time.Minute)
+				name, try := r.write(w, step)
+				before := w.everyone()
+				dry, dryErr := try(DryRun())
+				if got := w.everyone(); differing(before, got) != (api.Affected{}) {
+					t.Fatalf("step %d, %s: the dry run changed something", step, name)
+				}
+				real, err := try()
+				if fmt.Sprint(err) != fmt.Sprint(dryErr) {
+					t.Fatalf("step %d, %s: error %v, in the dry run %v", step, name, err, dryErr)
+				}
+				if err != nil {
+					if model.CodeOf(err) == "" {
+						t.Fatalf("step %d, %s: %v", step, name, err)
+					}
+					continue
+				}
+				want := differing(before, w.everyone())
+				if dry.affected != want {
+					t.Fatalf("step %d, %s: affected %+v, counted %+v", step, name, dry.affected, want)
+				}
+				if real.affected != (api.Affected{}) || real.dryRun || !dry.dryRun {
+					t.Fatalf("step %d, %s: dry run marked wrongly", step, name)
+				}
+				if want.Subjects > 0 {
+					counted++
+				}
+			}
+			if counted < 6 {
+				t.Errorf("only %d writes concerned anyone", counted)
+			}
+		})
+	}
+}
+
+type outcome struct {
+	affected api.Affected
+	dryRun   bool
+}
+
+func outcomeOf[T any](r Result[T], err error) (outcome, error) {
+	return outcome{r.Affected, r.DryRun}, err
+}
+
+type random struct{ *rand.Rand }
+
+func (r *random) pick(of ...string) string { return of[r.IntN(len(of))] }
+
+// write draws a write, which need not be possible.
+func (r *random) write(w *world, step int) (string, func(...Option) (outcome, error)) {
+	ctx := w.t.Context()
+	feature, variant := r.pick("foobar", "f1", "f2"), r.pick("A", "B")
+	group, id := r.pick("friends", "g1", "g2"), fmt.Sprint(r.IntN(110))
+	proportion := float64(r.IntN(11)) / 10
+	priority := r.IntN(3)
+	amount := 1 + r.IntN(2)
+	from, until := time.Duration(r.IntN(60)-30)*time.Minute, time.Duration(1+r.IntN(90))*time.Minute
+	var imported []api.ImportLine
+	for i := range 5 + r.IntN(20) {
+		imported = append(imported, api.ImportLine{ID: fmt.Sprint(90 + r.IntN(10) + 10*i), Weight: ptr(r.Int64N(20))})
+		if r.IntN(2) == 0 {
+			imported[i].Groups = []string{r.pick("friends", "g1", "g2")}
+		}
+	}
+	writes := map[string]func(...Option) (outcome, error){
+		"add rollout":    func(o ...Option) (outcome, error) { return outcomeOf(w.AddRollout(ctx, feature, variant, o...)) },
+		"delete rollout": func(o ...Option) (outcome, error) { return outcomeOf(w.DeleteRollout(ctx, feature, o...)) },
+		"set proportion": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.SetRolloutProportion(ctx, feature, proportion, o...))
+		},
+		"set proportion2": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.SetRolloutProportion(ctx, feature, proportion, o...))
+		},
+		"patch rollout": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.PatchRollout(ctx, feature, api.PatchRollout{Variant: &variant, Proportion: &proportion}, o...))
+		},
+		"set default":    func(o ...Option) (outcome, error) { return outcomeOf(w.SetDefaultVariant(ctx, feature, variant, o...)) },
+		"delete default": func(o ...Option) (outcome, error) { return outcomeOf(w.DeleteDefaultVariant(ctx, feature, o...)) },
+		"add test": func(o ...Option) (outcome, error) {
+			test := w.test(fmt.Sprintf("t%d", step), from, until)
+			for i := range test.Groups {
+				test.Groups[i].Variants = map[string]string{feature: []string{"A", "B"}[i]}
+			}
+			return outcomeOf(w.AddABTest(ctx, test, o...))
+		},
+		"stop test":   func(o ...Option) (outcome, error) { return outcomeOf(w.StopABTest(ctx, r.liveTest(w), o...)) },
+		"add buckets": func(o ...Option) (outcome, error) { return outcomeOf(w.IncreaseBuckets(ctx, amount, o...)) },
+		"add group": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.AddGroup(ctx, api.CreateGroup{Name: group}, o...))
+		},
+		"delete group": func(o ...Option) (outcome, error) { return outcomeOf(w.DeleteGroup(ctx, group, o...)) },
+		"set override": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.AddGroupOverride(ctx, group, feature, variant, o...))
+		},
+		"delete override": func(o ...Option) (outcome, error) { return outcomeOf(w.DeleteGroupOverride(ctx, group, feature, o...)) },
+		"set priority": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.PatchGroup(ctx, group, api.PatchGroup{Priority: &priority}, o...))
+		},
+		"join":  func(o ...Option) (outcome, error) { return outcomeOf(w.AddSubjectToGroup(ctx, group, id, o...)) },
+		"join2": func(o ...Option) (outcome, error) { return outcomeOf(w.AddSubjectToGroup(ctx, group, id, o...)) },
+		"leave": func(o ...Option) (outcome, error) { return outcomeOf(w.RemoveSubjectFromGroup(ctx, group, id, o...)) },
+		"add subject": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.AddSubject(ctx, api.CreateSubject{ID: id}, o...))
+		},
+		"weigh subject":  func(o ...Option) (outcome, error) { return outcomeOf(w.SetSubjectWeight(ctx, id, int64(step), o...)) },
+		"delete subject": func(o ...Option) (outcome, error) { return outcomeOf(w.DeleteSubject(ctx, id, o...)) },
+		"import": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.ImportSubjects(ctx, linesOf(imported...), o...))
+		},
+	}
+	name := r.pick(slices.Sorted(maps.Keys(writes))...)
+	return name, writes[name]
+}
+
+// liveTest is the name of the first live test, or of none.
+func (r *random) liveTest(w *world) string {
+	if items := must[api.Page[api.ABTest]](w.t)(w.ABTests(w.t.Context(), model.Live, Page{})).Value.Items; len(items) > 0 {
+		return items[0].Name
+	}
+	return "none"
+}

@@ -1,0 +1,160 @@
+package writer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// export is every subject as a line of text.
+func (w *world) export() (lines []string, revision int64) {
+	w.t.Helper()
+	err := w.ExportSubjects(w.t.Context(),
+		func(at int64) error {
+			revision = at
+			return nil
+		}, func(l api.ImportLine) error {
+			lines = append(lines, fmt.Sprintf("%s %d %s", l.ID, *l.Weight, strings.Join(l.Groups, ",")))
+			return nil
+		})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return lines, revision
+}
+
+func TestImport(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	_, err := w.ImportSubjects(ctx, lines(1))
+	wantError(t, err, model.NoBuckets)
+	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 3))
+	for _, group := range []string{"a", "b"} {
+		must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: group}))
+	}
+	for _, id := range []string{"known", "joined", "same"} {
+		must[api.Subject](t)(w.AddSubject(ctx, api.CreateSubject{ID: id, Weight: ptr[int64](5)}))
+	}
+	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "a", "joined"))
+	born := w.one(`SELECT born FROM subject WHERE id = 'known'`)
+	same := w.one(`SELECT label FROM subject WHERE id = 'same'`)
+
+	file := []api.ImportLine{
+		{ID: "known", Weight: ptr[int64](50)},
+		{ID: "joined", Groups: []string{"b", "a", "b"}}, // no weight: keeps its own
+		{ID: "same", Weight: ptr[int64](5)},
+		{ID: `back\slash`, Weight: ptr[int64](0), Groups: []string{"a"}},
+		{ID: `\N`},
+		{ID: "🙂", Weight: ptr[int64](7)},
+	}
+	dry := must[api.Imported](t)(w.ImportSubjects(ctx, linesOf(file...), DryRun()))
+	r := must[api.Imported](t)(w.ImportSubjects(ctx, linesOf(file...), By("importer")))
+	want := api.Imported{Created: 3, Updated: 2, Unchanged: 1}
+	if r.Value != want || dry.Value != want || r.Revision != dry.Revision+1 {
+		t.Errorf("imported %+v, dry %+v", r, dry)
+	}
+	got, revision := w.export()
+	if want := []string{`\N 1 `, `back\slash 0 a`, "joined 5 a,b", "known 50 ", "same 5 ", "🙂 7 "}; !slices.Equal(got, want) || revision != r.Revision {
+		t.Errorf("exported %q of revision %d, want %q of %d", got, revision, want, r.Revision)
+	}
+	if w.one(`SELECT born FROM subject WHERE id = 'known'`) != born || w.one(`SELECT label FROM subject WHERE id = 'same'`) != same {
+		t.Error("births or labels are wrong")
+	}
+	if got := w.column(`SELECT actor || ' ' || action || ' ' || resource || ' ' || after::text FROM audit WHERE revision = $1`, r.Revision); !slices.Equal(got, []string{
+		`importer import subjects {"created":3,"updated":2,"unchanged":1}`,
+	}) {
+		t.Errorf("audit %q", got)
+	}
+	// An export imports as it is.
+	again := must[api.Imported](t)(w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
+		err := w.ExportSubjects(ctx, func(int64) error { return nil }, func(l api.ImportLine) error {
+			yield(l, nil)
+			return nil
+		})
+		if err != nil {
+			yield(api.ImportLine{}, err)
+		}
+	}))
+	if again.Value != (api.Imported{Unchanged: 6}) || again.Revision != r.Revision {
+		t.Errorf("imported again: %+v", again)
+	}
+	if none := must[api.Imported](t)(w.ImportSubjects(ctx, linesOf())); none.Value != (api.Imported{}) {
+		t.Errorf("imported nothing: %+v", none)
+	}
+}
+
+func TestImportPlacesTheHeaviestFirst(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 7))
+	must[api.Imported](t)(w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
+		for i := range 50_000 { // several batches
+			weight := int64(1)
+			if i%1000 == 0 {
+				weight = 1000
+			}
+			if !yield(api.ImportLine{ID: fmt.Sprint(i), Weight: &weight}, nil) {
+				return
+			}
+		}
+	}))
+	if gap := w.one(`SELECT max(weight) - min(weight) FROM bucket`); gap != "0" && gap != "1" {
+		t.Errorf("buckets differ by %s, though there was enough of weight 1 to fill up with", gap)
+	}
+}
+
+func TestImportRefusesBadLines(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.furnish()
+	before, revision := w.export()
+	broken := model.Errorf(model.ValidationFailed, "is no JSON")
+	_, err := w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
+		_ = yield(api.ImportLine{ID: "good"}, nil) &&
+			yield(api.ImportLine{ID: "a\nb", Weight: ptr[int64](-1), Groups: []string{"nobody"}}, nil) &&
+			yield(api.ImportLine{}, broken) &&
+			yield(api.ImportLine{ID: "also good"}, nil) &&
+			yield(api.ImportLine{ID: "", Number: 17}, nil)
+	})
+	wantError(t, err, model.ValidationFailed)
+	var e *model.Error
+	if !errors.As(err, &e) || len(e.Fields) != 3 {
+		t.Fatalf("error %#v", err)
+	}
+	for i, want := range [][]string{{"line 2", "id must not hold", "weight must be", `no group "nobody"`}, {"line 3", "is no JSON"}, {"line 17", "id must not be empty"}} {
+		for _, hint := range want {
+			if text := e.Fields[i].Location + " " + e.Fields[i].Message; !strings.Contains(text, hint) {
+				t.Errorf("fault %q does not say %q", text, hint)
+			}
+		}
+	}
+	_, err = w.ImportSubjects(ctx, linesOf(api.ImportLine{ID: "x"}, api.ImportLine{ID: "y"}, api.ImportLine{ID: "x"}, api.ImportLine{ID: "x"}))
+	wantError(t, err, model.ValidationFailed, `line 3 subject "x" is on line 1 already`, `line 4 subject "x" is on line 1 already`)
+
+	// Only the first hundred, and then no line more is read.
+	read := 0
+	_, err = w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
+		for yield(api.ImportLine{}, nil) {
+			read++
+		}
+	})
+	if !errors.As(err, &e) || len(e.Fields) != 100 || read != 99 {
+		t.Errorf("%d faults after %d lines", len(e.Fields), read)
+	}
+	// What is no fault of a line ends the import as it is.
+	lost := errors.New("connection lost")
+	_, err = w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
+		_ = yield(api.ImportLine{ID: "good"}, nil) && yield(api.ImportLine{}, lost)
+	})
+	if !errors.Is(err, lost) {
+		t.Errorf("error %v", err)
+	}
+	if after, now := w.export(); !slices.Equal(after, before) || now != revision {
+		t.Error("a refused import left something behind")
+	}
+}
