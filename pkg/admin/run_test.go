@@ -1,0 +1,142 @@
+package admin
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+func TestConfigReportsAllFaults(t *testing.T) {
+	t.Parallel()
+	config := Config{DBURL: "mysql://user:hunter2@db/flaggery", Port: 65536, Token: "with a space"}
+	err := Run(t.Context(), config)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"FLAGGERY_DB_URL", "postgres://", "FLAGGERY_PORT", "65536", "FLAGGERY_ADMIN_TOKEN"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("does not name %s: %v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "with a space") {
+		t.Errorf("tells a secret: %v", err)
+	}
+	if err := (&Config{Port: 8080}).Validate(); !strings.Contains(err.Error(), "FLAGGERY_DB_URL (--db-url) is not set; FLAGGERY_ADMIN_TOKEN (--admin-token) is not set") {
+		t.Error(err)
+	}
+}
+
+func TestRunFailsClearly(t *testing.T) {
+	t.Parallel()
+	good := pgtest.Open(t)
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	for _, row := range []struct {
+		name   string
+		config Config
+		want   []string
+	}{
+		{"no PostgreSQL", Config{DBURL: "postgres://user:hunter2@127.0.0.1:1/flaggery"}, []string{"connect to the database postgres://user:***@127.0.0.1:1/flaggery", "connection refused"}},
+		{"no such database", Config{DBURL: withDatabase(t, good, "nowhere")}, []string{"the database does not exist", "nowhere"}},
+		{"no such user", Config{DBURL: withUser(t, good, "nobody", "hunter2")}, []string{"connect to the database", "nobody:***"}},
+		{"no schema", Config{DBURL: web.DatabaseURL(pgtest.Empty(t))}, []string{"schema is at version 0", "migrate up"}},
+		{"port in use", Config{DBURL: web.DatabaseURL(good), Port: busy.Addr().(*net.TCPAddr).Port}, []string{"listen", strconv.Itoa(busy.Addr().(*net.TCPAddr).Port), "in use"}},
+	} {
+		row.config.Host, row.config.Token, row.config.Logger = "127.0.0.1", testToken, slog.New(slog.DiscardHandler)
+		err := Run(t.Context(), row.config)
+		if err == nil {
+			t.Errorf("%s: no error", row.name)
+			continue
+		}
+		for _, want := range row.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: does not say %q: %v", row.name, want, err)
+			}
+		}
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: tells the password: %v", row.name, err)
+		}
+	}
+}
+
+func withDatabase(t *testing.T, dbURL, name string) web.DatabaseURL {
+	u, err := url.Parse(dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return web.DatabaseURL(u.String())
+}
+
+func withUser(t *testing.T, dbURL, name, password string) web.DatabaseURL {
+	u, err := url.Parse(dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(name, password)
+	return web.DatabaseURL(u.String())
+}
+
+func TestAutoUpgrade(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := Run(ctx, Config{
+		DBURL: web.DatabaseURL(pgtest.Empty(t)), DBAutoUpgrade: true, Host: "127.0.0.1", Token: testToken,
+		Logger: slog.New(slog.DiscardHandler), Ready: func(net.Addr) { cancel() },
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTwoAdminsOnOneDatabase(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	one, two := startOn(t, dbURL), startOn(t, dbURL)
+	one.must("POST", "/v1/features", `{"name": "foobar"}`)
+	if got := two.must("PATCH", "/v1/features/foobar", `{"description": "d"}`).Header.Get(api.HeaderRevision); got != "2" {
+		t.Errorf("revision %s", got)
+	}
+	one.do("GET", "/v1/features/foobar", nil).is(200, `{"name": "foobar", "description": "d", "tags": [], "variants": [], "default_variant": null, "rollout": null, "revision": 2}`)
+}
+
+// Without its database an admin is alive, not ready, and says so of every call.
+func TestDatabaseGone(t *testing.T) {
+	t.Parallel()
+	a := newTestService(t) // its database does not answer
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- a.web.Serve(ctx, l) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	c := client{t, "http://" + l.Addr().String(), testToken}
+	c.must("GET", "/healthz", nil)
+	c.do("GET", "/readyz", nil).isProblem(503, model.NotReady, "")
+	if p := c.do("GET", "/v1/features", nil).isProblem(503, model.NotReady, ""); strings.Contains(p.Detail, "127.0.0.1") {
+		t.Errorf("tells where the database is: %s", p.Detail)
+	}
+	if p := c.do("POST", "/v1/features", `{"name": "f"}`); p.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
