@@ -185,7 +185,7 @@ func (s *Server) readyz(c echo.Context) error {
 		ctx, cancel := context.WithTimeout(c.Request().Context(), readyTimeout)
 		defer cancel()
 		if err := s.ready(ctx); err != nil {
-			s.log.WarnContext(ctx, "not ready", "error", err)
+			s.log.DebugContext(ctx, "not ready", "error", err) // probes ask often, and metrics tell as well
 			return model.Errorf(model.NotReady, "not ready, the log tells why")
 		}
 	}
