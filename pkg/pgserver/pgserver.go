@@ -11,12 +11,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +29,7 @@ const (
 	host         = "127.0.0.1"
 	pingInterval = 25 * time.Millisecond
 	// startTimeout covers the recovery after a crash as well.
-	startTimeout = time.Minute
+	startTimeout = 2 * time.Minute
 	// lockTimeout is how long a server gets to end whose parent was killed.
 	lockTimeout = 5 * time.Second
 	stopTimeout = 15 * time.Second
@@ -52,11 +51,10 @@ type Config struct {
 // Server is a running PostgreSQL.
 type Server struct {
 	port    int
-	process *os.Process
-	done    chan struct{} // closed when the process has ended
+	process *process
 	lock    *os.File
 	stop    sync.Once
-	err     error // of Stop
+	stopErr error
 }
 
 // Start starts a PostgreSQL and returns once it answers. The first start in a
@@ -117,32 +115,15 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	cmd := data.command(filepath.Join(programs, "postgres"), lock, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	s := &Server{port: c.Port, done: make(chan struct{}), lock: lock}
-	if err := s.spawn(cmd); err != nil {
+	process, err := spawn(cmd)
+	if err != nil {
 		return nil, err
 	}
+	s := &Server{port: c.Port, process: process, lock: lock}
 	if err := s.await(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: see %s: %s", err, logPath, lastLines(logPath)), s.Stop())
 	}
 	return s, nil
-}
-
-// spawn starts the process from a thread that lives as long as the process
-// does: Linux sends the parent-death signal when the *thread* that forked ends.
-func (s *Server) spawn(cmd *exec.Cmd) error {
-	started := make(chan error)
-	go func() {
-		defer close(s.done)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		s.process = cmd.Process
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in its log
-		}
-	}()
-	return <-started
 }
 
 // await returns once the server answers.
@@ -158,7 +139,7 @@ func (s *Server) await(ctx context.Context) error {
 	for db.PingContext(ctx) != nil {
 		select {
 		case <-tick.C:
-		case <-s.done:
+		case <-s.process.done:
 			return errors.New("it ended at once")
 		case <-ctx.Done():
 			return fmt.Errorf("it does not answer: %w", ctx.Err())
@@ -179,34 +160,30 @@ func (s *Server) URL(database string) string {
 func (s *Server) Port() int { return s.port }
 
 // Done is closed when the server has ended, for whatever reason.
-func (s *Server) Done() <-chan struct{} { return s.done }
+func (s *Server) Done() <-chan struct{} { return s.process.done }
 
 // Stop ends all sessions and the server, and returns when it has ended. Stopping
 // twice is no error.
 func (s *Server) Stop() error {
 	s.stop.Do(func() {
 		defer s.lock.Close()
-		s.signal(syscall.SIGINT)
+		s.process.signal(syscall.SIGINT)
 		select {
-		case <-s.done:
+		case <-s.process.done:
 		case <-time.After(stopTimeout):
-			s.signal(syscall.SIGQUIT) // without a checkpoint: the next start recovers
-			<-s.done
-			s.err = fmt.Errorf("PostgreSQL did not stop within %v and was told to quit", stopTimeout)
+			s.process.signal(syscall.SIGQUIT) // without a checkpoint: the next start recovers
+			<-s.process.done
+			s.stopErr = fmt.Errorf("PostgreSQL did not stop within %v and was told to quit", stopTimeout)
 		}
 	})
-	return s.err
+	return s.stopErr
 }
 
 // Kill ends the server as a crash does: at once, its data left for recovery.
 func (s *Server) Kill() {
-	s.signal(syscall.SIGKILL)
-	<-s.done
+	s.process.signal(syscall.SIGKILL)
+	<-s.process.done
 	s.stop.Do(func() { s.lock.Close() })
-}
-
-func (s *Server) signal(sig syscall.Signal) {
-	_ = s.process.Signal(sig) // fails where the process has ended, which is what is wanted
 }
 
 // initialise creates the database cluster where there is none. It is built
@@ -235,15 +212,15 @@ func initialise(ctx context.Context, programs string, c Config, lock *os.File) e
 		"-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	child := &Server{done: make(chan struct{})}
-	if err := child.spawn(cmd); err != nil {
+	initdb, err := spawn(cmd)
+	if err != nil {
 		return err
 	}
 	select {
-	case <-child.done:
+	case <-initdb.done:
 	case <-ctx.Done():
-		child.signal(syscall.SIGINT)
-		<-child.done
+		initdb.signal(syscall.SIGINT)
+		<-initdb.done
 		return ctx.Err()
 	}
 	if !cmd.ProcessState.Success() {
@@ -281,14 +258,24 @@ func lockDir(ctx context.Context, path string, log *slog.Logger) (*os.File, erro
 	}
 }
 
-// freePort is the wanted port, or any for 0, where nobody listens yet.
-func freePort(wanted int) (int, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(wanted)))
-	if err != nil {
-		return 0, err
+// freePort is the wanted port, or any for 0, where nobody listens yet. Any is
+// below the ports that systems give to outgoing connections: one of those could
+// take it while the server is away, or even connect to itself.
+func freePort(wanted int) (port int, err error) {
+	const first, last, tries = 20000, 30000, 100
+	for range tries {
+		if port = wanted; port == 0 {
+			port = first + rand.IntN(last-first)
+		}
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
+		if port == wanted {
+			break
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
 // lastLines is the end of a log, on one line.

@@ -7,9 +7,40 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 )
+
+// process is a child whose end can be waited for.
+type process struct {
+	*os.Process
+	done chan struct{} // closed when it has ended
+}
+
+// spawn starts a command from a thread that lives as long as the process does:
+// Linux sends the parent-death signal when the *thread* that forked ends.
+func spawn(cmd *exec.Cmd) (*process, error) {
+	started, done := make(chan error), make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in its log, or in cmd.ProcessState
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return &process{cmd.Process, done}, nil
+}
+
+func (p *process) signal(sig syscall.Signal) {
+	_ = p.Signal(sig) // fails where it has ended, which is what is wanted
+}
 
 // dataDir is a cluster's folder as the processes that work on it see it.
 type dataDir struct {
