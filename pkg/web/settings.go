@@ -127,9 +127,10 @@ func (d DatabaseURL) String() string {
 		return ""
 	}
 	u, err := url.Parse(string(d))
-	if err != nil || u.Host == "" && u.Path == "" {
-		return masked
+	if err != nil || u.Scheme == "" || u.Opaque != "" {
+		return masked // whatever it is, a password may be in it
 	}
+	u.Fragment = ""
 	if _, has := u.User.Password(); has {
 		u.User = url.UserPassword(u.User.Username(), masked)
 	}

@@ -1,45 +1,134 @@
 package web
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"flag"
-	"os"
-	"path/filepath"
+	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 )
 
-func TestSettingsFromFiles(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(path, []byte("from-file\n"), 0o600); err != nil {
+type settings struct {
+	url   DatabaseURL
+	token Secret
+	host  string
+	port  int
+	on    bool
+}
+
+func (s *settings) flags() *flag.FlagSet {
+	fs := flag.NewFlagSet("test", flag.ContinueOnError)
+	fs.Var(&s.url, "db-url", "the database")
+	fs.Var(&s.token, "admin-token", "a `secret`")
+	fs.StringVar(&s.host, "host", "127.0.0.1", "where")
+	fs.IntVar(&s.port, "port", 8080, "`number`")
+	fs.BoolVar(&s.on, "enable", false, "whether")
+	return fs
+}
+
+func environment(pairs ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+func TestSettingsPrecedence(t *testing.T) {
+	var s settings
+	rest, err := ParseSettings(s.flags(), []string{"first", "--port", "1", "--enable", "second"},
+		environment("FLAGGERY_PORT", "2", "FLAGGERY_HOST", "::1", "FLAGGERY_DB_URL", "postgres://x", "FLAGGERY_ENABLE", "false"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]struct {
-		args  []string
-		env   map[string]string
-		want  string
-		fault string
-	}{
-		"file":                     {env: map[string]string{"FLAGGERY_TOKEN_FILE": path}, want: "from-file"},
-		"the variable comes first": {env: map[string]string{"FLAGGERY_TOKEN_FILE": path, "FLAGGERY_TOKEN": "direct"}, want: "direct"},
-		"the flag comes first":     {args: []string{"--token=flag"}, env: map[string]string{"FLAGGERY_TOKEN_FILE": path}, want: "flag"},
-		"no such file":             {env: map[string]string{"FLAGGERY_TOKEN_FILE": path + "x"}, fault: "FLAGGERY_TOKEN_FILE: open "},
+	if want := (settings{url: "postgres://x", host: "::1", port: 1, on: true}); s != want {
+		t.Errorf("%+v", s)
+	}
+	if !slices.Equal(rest, []string{"first", "second"}) {
+		t.Errorf("%q", rest)
+	}
+}
+
+func TestSettingsReportAllFaults(t *testing.T) {
+	var s settings
+	_, err := ParseSettings(s.flags(), []string{"--nonsense", "--enable=perhaps", "--host"}, environment("FLAGGERY_PORT", "http"))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"-nonsense", "-enable", "perhaps", "-host", "FLAGGERY_PORT"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("does not name %s: %v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("more than a line: %v", err)
+	}
+	if _, err := ParseSettings(s.flags(), []string{"--nonsense", "-h"}, environment()); !errors.Is(err, flag.ErrHelp) {
+		t.Error(err)
+	}
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	var s settings
+	fs := s.flags()
+	if _, err := ParseSettings(fs, []string{"--admin-token", "hunter2", "--db-url", "postgres://me:hunter2@db:5432/flaggery?sslmode=disable"}, environment()); err != nil {
+		t.Fatal(err)
+	}
+	all := struct {
+		URL   DatabaseURL
+		Token Secret
+	}{s.url, s.token}
+	var out bytes.Buffer
+	for _, format := range []string{"text", "json"} {
+		log, err := NewLogger(&out, slog.LevelInfo, format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Info("start", SettingsGroup(fs), "token", s.token, "url", s.url, "all", all)
+	}
+	fmt.Fprintf(&out, "%v %s %q %+v %#v %#v %#v", s.token, s.token, s.token, all, all, s.url, s.token)
+	if err := json.NewEncoder(&out).Encode(map[string]any{"token": s.token, "url": s.url, "pointer": &s.token}); err != nil {
+		t.Fatal(err)
+	}
+	Usage(fs, &out)
+	if strings.Contains(out.String(), "hunter2") {
+		t.Error(out.String())
+	}
+	for _, want := range []string{"settings.db-url", "postgres://me:***@db:5432/flaggery?sslmode=disable", "settings.port=8080", `"host":"127.0.0.1"`, "[FLAGGERY_ADMIN_TOKEN]", "(default 127.0.0.1)"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in %s", want, out.String())
+		}
+	}
+}
+
+func TestDatabaseURLsAreShownWithoutPassword(t *testing.T) {
+	for url, want := range map[string]string{
+		"":                                   "",
+		"postgres://db/flaggery":             "postgres://db/flaggery",
+		"postgres://me@db":                   "postgres://me@db",
+		"postgres://me:hunter2@db":           "postgres://me:***@db",
+		"postgres://db/x?password=hunter2":   "postgres://db/x?password=***",
+		"postgres://me:hunter2%@db":          "***", // no URL
+		"host=db password=hunter2 user=me":   "***",
+		"postgres://me:h%20nter2@db/a%20b":   "postgres://me:***@db/a b",
+		"postgres:hunter2":                   "***",
+		"postgres://me:hunter2@db/x#hunter2": "postgres://me:***@db/x",
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var token Secret
-			fs := flag.NewFlagSet("", flag.ContinueOnError)
-			fs.Var(&token, "token", "")
-			_, err := ParseSettings(fs, c.args, func(name string) string { return c.env[name] })
-			if c.fault != "" {
-				if err == nil || !strings.HasPrefix(err.Error(), c.fault) {
-					t.Fatalf("got error %v, want %s…", err, c.fault)
-				}
-				return
-			}
-			if err != nil || string(token) != c.want {
-				t.Fatalf("got %q, %v, want %q", string(token), err, c.want)
-			}
-		})
+		if got := DatabaseURL(url).String(); got != want {
+			t.Errorf("%s is shown as %s", url, got)
+		}
+	}
+}
+
+func TestLoggerRefusesOtherFormats(t *testing.T) {
+	if _, err := NewLogger(nil, 0, "xml"); err == nil || !strings.Contains(err.Error(), "FLAGGERY_LOG_FORMAT") {
+		t.Error(err)
 	}
 }

@@ -1,0 +1,83 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// run executes a program of two commands and returns what it printed.
+func run(args []string, variables ...string) (status int, stdout, stderr string) {
+	var out, errs strings.Builder
+	port := 0
+	p := Program{Name: "things", Summary: "Things.", Version: "v1", Commands: []Command{
+		{
+			Name: "serve", Summary: "Serve.", Service: true,
+			Flags: func(fs *flag.FlagSet) { fs.IntVar(&port, "port", 80, "`number`") },
+			Validate: func() error {
+				if port > 100 {
+					return errors.New("FLAGGERY_PORT is too high")
+				}
+				return nil
+			},
+			Run: func(_ context.Context, env Environment) error {
+				fmt.Fprintln(env.Stdout, "served", port, env.Version)
+				return nil
+			},
+		},
+		{Name: "data load", Arguments: "FILE", Summary: "Load.", Run: func(_ context.Context, env Environment) error {
+			if len(env.Args) == 2 {
+				var faults model.Faults
+				faults.Addf("line 1", "is bad")
+				faults.Addf("line 2", "is worse")
+				return fmt.Errorf("load: %w", faults.Err())
+			}
+			return errors.Join(fmt.Errorf("cannot load %q", env.Args), errors.New("really"))
+		}},
+	}}
+	status = p.Execute(context.Background(), args, environment(variables...), Environment{Stdout: &out, Stderr: &errs})
+	return status, out.String(), errs.String()
+}
+
+func TestProgram(t *testing.T) {
+	for _, row := range []struct {
+		args           string
+		variable       string
+		status         int
+		stdout, stderr string // parts
+	}{
+		{"serve", "", 0, "served 80 v1\n", "settings.port=80"},
+		{"serve --port 81", "82", 0, "served 81 v1\n", ""},
+		{"serve --log-format json", "82", 0, "served 82 v1\n", `"port":"82"`},
+		{"serve --log-level error", "", 0, "served 80 v1\n", ""},
+		{"serve --port 101 --log-format xml", "", 1, "", "things: FLAGGERY_LOG_FORMAT: \"xml\" is neither text nor json; FLAGGERY_PORT is too high\n"},
+		{"serve now", "", 1, "", "things: serve takes no argument \"now\"\n"},
+		{"data load file", "", 1, "", "things: cannot load [\"file\"]; really\n"},
+		{"data load a b", "", 1, "", "things: the request is not valid\n  line 1: is bad\n  line 2: is worse\n"},
+		{"data", "", 1, "", "things: there is no command \"data\", see things --help\n"},
+		{"", "", 0, "data load", ""},
+		{"--help", "", 0, "data load", ""},
+		{"help", "", 0, "data load", ""},
+		{"serve --help", "", 0, "[FLAGGERY_PORT]", ""},
+		{"serve --nonsense -h", "", 0, "[FLAGGERY_PORT]", ""},
+		{"--version", "", 0, "things v1\n", ""},
+		{"serve --version", "", 0, "things v1\n", ""},
+	} {
+		status, stdout, stderr := run(strings.Fields(row.args), "FLAGGERY_PORT", row.variable)
+		if status != row.status || !strings.Contains(stdout, row.stdout) || !strings.Contains(stderr, row.stderr) ||
+			row.stdout == "" && stdout != "" || status != 0 && stderr != row.stderr {
+			t.Errorf("things %s: status %d\nstdout: %s\nstderr: %s", row.args, status, stdout, stderr)
+		}
+	}
+}
+
+func TestVersionOfTheBuild(t *testing.T) {
+	if got := (Program{}).version(); got == "" {
+		t.Error("none")
+	}
+}
