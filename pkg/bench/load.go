@@ -138,7 +138,7 @@ type worker struct {
 
 func newWorker(j *job, number int) *worker {
 	w := &worker{job: j, number: number, random: rand.New(rand.NewPCG(uint64(number), 1))}
-	w.template = j.render("")
+	w.template = j.render()
 	for i := 0; ; {
 		next := bytes.Index(w.template[i:], []byte(idPrefix))
 		if next < 0 {
@@ -151,7 +151,7 @@ func newWorker(j *job, number int) *worker {
 
 // render is the bytes of a request. As ids are of one length, requests differ in
 // their digits only, which are filled in as they are sent.
-func (j *job) render(etag string) []byte {
+func (j *job) render() []byte {
 	id := subjectID(0)
 	ids := strings.TrimSuffix(strings.Repeat(strconv.Quote(id)+",", j.IDs), ",")
 	body := strings.NewReplacer("{ids}", ids, "{id}", id).Replace(j.Body)
@@ -160,9 +160,6 @@ func (j *job) render(etag string) []byte {
 	for name, value := range j.Header {
 		fmt.Fprintf(&b, "%s: %s\r\n", name, value)
 	}
-	if etag != "" {
-		fmt.Fprintf(&b, "If-None-Match: %s\r\n", etag)
-	}
 	if body != "" {
 		fmt.Fprintf(&b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
 	}
@@ -170,13 +167,24 @@ func (j *job) render(etag string) []byte {
 	return b.Bytes()
 }
 
+// conditional is a request with a condition.
+func conditional(request []byte, etag string) []byte {
+	const end = "\r\n\r\n"
+	return bytes.Replace(request, []byte(end), []byte("\r\nIf-None-Match: "+etag+end), 1)
+}
+
 // next is the request to send.
 func (w *worker) next() []byte {
 	if len(w.learnt) > 0 {
 		return w.learnt[w.random.IntN(len(w.learnt))]
 	}
+	return w.of(func() int { return w.random.IntN(w.job.Subjects) })
+}
+
+// of is the request for given subjects.
+func (w *worker) of(subject func() int) []byte {
 	for _, at := range w.holes {
-		putDigits(w.template[at:at+idDigits], w.random.IntN(w.job.Subjects))
+		putDigits(w.template[at:at+idDigits], subject())
 	}
 	return w.template
 }
@@ -185,17 +193,10 @@ func (w *worker) next() []byte {
 // their ETags.
 func (w *worker) learn() {
 	for i := w.number; i < min(learnt, w.job.Subjects); i += w.job.Connections {
-		for _, at := range w.holes {
-			putDigits(w.template[at:at+idDigits], i)
-		}
-		if err := w.exchange(w.template); err != nil {
+		if w.exchange(w.of(func() int { return i })) != nil {
 			continue // it will fail again where it counts
 		}
-		request := w.job.render(string(w.etag))
-		for _, at := range w.holes {
-			putDigits(request[at:at+idDigits], i)
-		}
-		w.learnt = append(w.learnt, request)
+		w.learnt = append(w.learnt, conditional(w.template, string(w.etag)))
 	}
 }
 

@@ -97,7 +97,7 @@ func (l *lab) measurePeers(ctx context.Context) ([]peerRow, error) {
 }
 
 func (l *lab) peerRow(ctx context.Context, name string, server *process, j job) peerRow {
-	ours, bare, err := l.againstBare(ctx, "20 flags of a user", name, server, j)
+	ours, bare, err := l.againstBare(ctx, name, name, server, j)
 	if err != nil {
 		return peerRow{name: name, err: err}
 	}

@@ -23,9 +23,10 @@ type recorded struct {
 
 // record carries out a job once.
 func record(ctx context.Context, j job) (recorded, error) {
-	r, err := exchange(ctx, j.Addr, newWorker(&j, 0).next())
+	request := newWorker(&j, 0).next()
+	r, err := exchange(ctx, j.Addr, request)
 	if err == nil && j.Conditional {
-		r, err = exchange(ctx, j.Addr, j.render(r.Header.Get("ETag")))
+		r, err = exchange(ctx, j.Addr, conditional(request, r.Header.Get("ETag")))
 	}
 	if err == nil && r.Status != http.StatusOK && r.Status != http.StatusNotModified {
 		err = fmt.Errorf("status %d: %.200s", r.Status, r.Body)
