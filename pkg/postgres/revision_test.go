@@ -1,0 +1,158 @@
+package postgres
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+func codeOf(err error) string { return string(model.CodeOf(err)) }
+
+// count is the number that a query finds.
+func count(t *testing.T, db *DB, query string) (n int) {
+	t.Helper()
+	if err := db.pool.GetContext(t.Context(), &n, query); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	ctx := t.Context()
+	start := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	var now time.Time
+	db.SetClock(func() time.Time { return now })
+	for i := range 6 { // an hour apart; a subject comes and goes
+		now = start.Add(time.Duration(i) * time.Hour)
+		err := db.Write(ctx, func(tx *Tx) error {
+			if i == 0 {
+				if err := tx.InsertBuckets(ctx, 1, 1); err != nil {
+					return err
+				}
+			} else if i%2 == 1 {
+				if _, err := tx.InsertSubject(ctx, "s", 1); err != nil {
+					return err
+				}
+			} else {
+				s, err := tx.Subject(ctx, "s")
+				if err != nil {
+					return err
+				}
+				if err := tx.DeleteSubject(ctx, s); err != nil {
+					return err
+				}
+			}
+			return tx.Record(ctx, i == 0, i > 0, []AuditRow{{Actor: "a", Action: "b", Resource: fmt.Sprint(i)}})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		olderThan  time.Duration
+		oldest     int
+		tombstones int
+	}{
+		{10 * time.Hour, 1, 2},
+		{3 * time.Hour, 3, 2}, // what is exactly as old stays
+		{150 * time.Minute, 4, 1},
+		{-time.Hour, 6, 0}, // the last one stays always
+	} {
+		if err := db.Prune(ctx, c.olderThan); err != nil {
+			t.Fatal(err)
+		}
+		oldest, tombstones := count(t, db, `SELECT min(revision) FROM change`), count(t, db, `SELECT count(*) FROM tombstone`)
+		if oldest != c.oldest || tombstones != c.tombstones {
+			t.Errorf("older than %s pruned: revision %d is the oldest and %d tombstones are left, want %d and %d",
+				c.olderThan, oldest, tombstones, c.oldest, c.tombstones)
+		}
+	}
+	if n := count(t, db, `SELECT count(*) FROM audit`); n != 6 {
+		t.Errorf("%d audit rows are left", n)
+	}
+}
+
+// The bell rings at the commit of a write, and at that alone.
+func TestRecordRings(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	ctx := t.Context()
+	l, err := db.NewListener("edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan bool, 10)
+	go l.Listen(ctx, func(bell bool) { heard <- bell })
+	if <-heard {
+		t.Error("it rang before anything was written")
+	}
+	record := func(fail error) error {
+		return db.Write(ctx, func(tx *Tx) error {
+			if err := tx.Record(ctx, true, false, []AuditRow{{Actor: "a", Action: "b", Resource: "c", After: `{"a":1}`}}); err != nil {
+				return err
+			}
+			return fail
+		})
+	}
+	if err := record(fmt.Errorf("no")); err == nil {
+		t.Error("the write went through")
+	}
+	if err := record(nil); err != nil {
+		t.Fatal(err)
+	}
+	if !<-heard {
+		t.Error("no bell")
+	}
+	var rows []AuditEntry
+	err = db.Read(ctx, func(tx *Tx) error {
+		rows, err = tx.Audit(ctx, AuditFilter{}, 10)
+		return err
+	})
+	want := AuditRow{Actor: "a", Action: "b", Resource: "c", After: `{"a":1}`}
+	if err != nil || len(rows) != 1 || rows[0].AuditRow != want || rows[0].Revision != 1 {
+		t.Errorf("audit %+v, error %v", rows, err)
+	}
+}
+
+func TestEdgeRole(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	ctx := t.Context()
+	role := fmt.Sprintf(`edge "%d" $do$ '; --`, time.Now().UnixNano())
+	for range 2 { // what is there already is brought up to date
+		if err := db.CreateEdgeRole(ctx, role, `pass'word\`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		quoted := `"` + `edge ""` + role[len(`edge "`):len(role)-len(`" $do$ '; --`)] + `"" $do$ '; --"`
+		if _, err := db.pool.Exec(`DROP OWNED BY ` + quoted + `; DROP ROLE ` + quoted); err != nil {
+			t.Error(err)
+		}
+	})
+	may := func(table, privilege string) (allowed bool) {
+		t.Helper()
+		if err := db.pool.GetContext(ctx, &allowed, `SELECT has_table_privilege($1, $2, $3)`, role, table, privilege); err != nil {
+			t.Fatal(err)
+		}
+		return allowed
+	}
+	var tables []string
+	err := db.pool.SelectContext(ctx, &tables, `SELECT tablename FROM pg_tables WHERE schemaname = current_schema()`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		secret := table == "token" || table == "audit"
+		if may(table, "SELECT") == secret {
+			t.Errorf("may it read %s: %t", table, !secret)
+		}
+		if may(table, "INSERT, UPDATE, DELETE, TRUNCATE") {
+			t.Errorf("it may write %s", table)
+		}
+	}
+}
