@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/lib/pq"
@@ -27,10 +28,9 @@ func (db *DB) Update(ctx context.Context, since model.Position, apply func(*mode
 			return err
 		}
 		if changes == nil {
-			if err := describeAll(ctx, tx, u); err != nil {
+			if err := db.describeAll(ctx, tx, u); err != nil {
 				return err
 			}
-			db.dialer.patience.Store(int64(loadTimeout)) // many subjects are sorted before the first one comes
 		} else if tx.Revision > since.Revision {
 			u.At = changes.at
 			if changes.config {
@@ -40,7 +40,7 @@ func (db *DB) Update(ctx context.Context, since model.Position, apply func(*mode
 			}
 			if len(changes.labels) > 0 {
 				u.Subjects = func(each func(*model.SubjectUpdate) error) error {
-					return changedSubjects(ctx, tx, changes.labels, each)
+					return db.changedSubjects(ctx, tx, changes.labels, each)
 				}
 			}
 		}
@@ -99,38 +99,42 @@ func loadChanges(ctx context.Context, tx *Tx, since model.Position) (*changes, e
 }
 
 const (
+	// An import may have changed any number of subjects, so there is no limit of time.
+	countFew = `
+		SELECT count(*), set_config('statement_timeout', '0', true)
+		FROM (SELECT FROM subject WHERE label = ANY($1) LIMIT $2) AS counted`
+
 	// A subject that was created by one of the changes was never seen by the reader,
 	// so its deletion does not concern it.
 	selectTombstones = `
 		SELECT subject_id FROM tombstone WHERE label = ANY($1) AND born <> ALL($1)`
-
-	selectChangedSubjects = `
-		SELECT s.id, s.bucket_id, s.born = ANY($1),
-		       array_agg(m.group_id ORDER BY m.group_id) FILTER (WHERE m.group_id IS NOT NULL)
-		FROM subject s LEFT JOIN member m ON m.subject_id = s.id
-		WHERE s.label = ANY($1)
-		GROUP BY s.id`
 )
 
-func changedSubjects(ctx context.Context, tx *Tx, labels []int64, each func(*model.SubjectUpdate) error) error {
-	var id sql.RawBytes
-	gone := model.SubjectUpdate{Gone: true}
-	err := scanAll(ctx, tx, selectTombstones, func(rows *sql.Rows) error {
+func (db *DB) changedSubjects(ctx context.Context, tx *Tx, labels []int64, each func(*model.SubjectUpdate) error) error {
+	var (
+		changed int
+		lifted  string
+		id      sql.RawBytes
+		gone    = model.SubjectUpdate{Gone: true}
+	)
+	err := tx.QueryRowContext(ctx, countFew, pq.Array(labels), few+1).Scan(&changed, &lifted)
+	if err != nil {
+		return fmt.Errorf("count changed subjects: %w", err)
+	}
+	err = scanAll(ctx, tx, selectTombstones, func(rows *sql.Rows) error {
 		if err := rows.Scan(&id); err != nil {
 			return err
 		}
 		gone.ID = id
 		return each(&gone)
 	}, pq.Array(labels))
-	if err != nil {
+	if err != nil || changed == 0 {
 		return err
 	}
-	var s model.SubjectUpdate
-	return scanAll(ctx, tx, selectChangedSubjects, func(rows *sql.Rows) error {
-		if err := rows.Scan(&id, &s.Bucket, &s.New, (*groupIDs)(&s.Groups)); err != nil {
-			return err
-		}
-		s.ID = id
-		return each(&s)
-	}, pq.Array(labels))
+	statement := selectFewSubjects
+	if changed > few {
+		statement = selectManySubjects
+		db.dialer.patience.Store(int64(loadTimeout))
+	}
+	return scanSubjects(ctx, tx, statement, each, pq.Array(labels))
 }

@@ -11,7 +11,7 @@ import (
 
 // describeAll fills an update with everything. Its subjects are streamed: memory
 // does not grow with their number.
-func describeAll(ctx context.Context, tx *Tx, u *model.Update) error {
+func (db *DB) describeAll(ctx context.Context, tx *Tx, u *model.Update) error {
 	u.Full = true
 	err := tx.QueryRowContext(ctx, `SELECT at FROM change WHERE revision = $1`, tx.Revision).Scan(&u.At)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // there is none at revision 0, or where it was pruned
@@ -25,31 +25,56 @@ func describeAll(ctx context.Context, tx *Tx, u *model.Update) error {
 	if err != nil {
 		return fmt.Errorf("count subjects: %w", err)
 	}
-	u.Subjects = func(each func(*model.SubjectUpdate) error) error { return allSubjects(ctx, tx, each) }
+	u.Subjects = func(each func(*model.SubjectUpdate) error) error { return db.allSubjects(ctx, tx, each) }
 	return nil
 }
 
-// textout and int4out give PostgreSQL's own text form, as a type that lib/pq
-// passes on as it came instead of making a string or an int64 of it.
-const selectAllSubjects = `
-	SELECT textout(s.id), int4out(s.bucket_id), m.groups
-	FROM subject s LEFT JOIN (
-		SELECT subject_id, array_agg(group_id ORDER BY group_id) AS groups FROM member GROUP BY subject_id
-	) m ON m.subject_id = s.id`
+// How subjects are read. textout and the like give PostgreSQL's own text form, as a
+// type that lib/pq passes on as it came instead of making a string of it.
+//
+// Groups come by one join where subjects are many. Where they are few, each one's
+// are looked up, as a join would go through the memberships of all.
+const (
+	selectAllSubjects = `
+		SELECT textout(s.id), int4out(s.bucket_id), boolout(false), m.groups
+		FROM subject s ` + joinGroups
 
-func allSubjects(ctx context.Context, tx *Tx, each func(*model.SubjectUpdate) error) error {
+	selectManySubjects = `
+		SELECT textout(s.id), int4out(s.bucket_id), boolout(s.born = ANY($1)), m.groups
+		FROM subject s ` + joinGroups + ` WHERE s.label = ANY($1)`
+
+	selectFewSubjects = `
+		SELECT textout(s.id), int4out(s.bucket_id), boolout(s.born = ANY($1)),
+		       (SELECT array_agg(m.group_id ORDER BY m.group_id) FROM member m WHERE m.subject_id = s.id)
+		FROM subject s WHERE s.label = ANY($1)`
+
+	joinGroups = `
+		LEFT JOIN (
+			SELECT subject_id, array_agg(group_id ORDER BY group_id) AS groups FROM member GROUP BY subject_id
+		) m ON m.subject_id = s.id`
+
+	// few is at most how many.
+	few = 10_000
+)
+
+func (db *DB) allSubjects(ctx context.Context, tx *Tx, each func(*model.SubjectUpdate) error) error {
 	if _, err := tx.ExecContext(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
 		return fmt.Errorf("lift the time limit: %w", err)
 	}
+	db.dialer.patience.Store(int64(loadTimeout)) // memberships are sorted before the first subject comes
+	return scanSubjects(ctx, tx, selectAllSubjects, each)
+}
+
+func scanSubjects(ctx context.Context, tx *Tx, statement string, each func(*model.SubjectUpdate) error, args ...any) error {
 	var (
-		id, bucket, groups sql.RawBytes
-		s                  model.SubjectUpdate
+		id, bucket, isNew, groups sql.RawBytes
+		s                         model.SubjectUpdate
 	)
-	return scanAll(ctx, tx, selectAllSubjects, func(rows *sql.Rows) error {
-		if err := rows.Scan(&id, &bucket, &groups); err != nil {
+	return scanAll(ctx, tx, statement, func(rows *sql.Rows) error {
+		if err := rows.Scan(&id, &bucket, &isNew, &groups); err != nil {
 			return err
 		}
-		s.ID, s.Bucket = id, 0
+		s.ID, s.Bucket, s.New = id, 0, isNew[0] == 't'
 		for _, c := range bucket {
 			s.Bucket = s.Bucket*10 + model.BucketID(c-'0')
 		}
@@ -61,5 +86,5 @@ func allSubjects(ctx context.Context, tx *Tx, each func(*model.SubjectUpdate) er
 			}
 		}
 		return each(&s)
-	})
+	}, args...)
 }

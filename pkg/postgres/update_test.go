@@ -141,6 +141,28 @@ func TestUpdateOfEverythingWithGroups(t *testing.T) {
 	update(t, db, model.Position{}).expect(t, 1, true, true, "a 1 []", "b 1 [1 12]")
 }
 
+// TestUpdateOfMany has an import, of which groups come by a join.
+func TestUpdateOfMany(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	change(t, db, true, `INSERT INTO bucket (id, subjects) VALUES (1, 1)`, insertSubject("1"),
+		`INSERT INTO subject_group (name, revision) VALUES ('g1', 1), ('g2', 1)`)
+	since := update(t, db, model.Position{}).Position
+	change(t, db, false,
+		fmt.Sprintf(`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT i, 1, 1, $label, $label FROM generate_series(2, %d) i`, few+1),
+		`UPDATE subject SET label = $label WHERE id = '1'`,
+		`INSERT INTO member (subject_id, group_id) VALUES ('1', 2), ('7', 2), ('7', 1)`)
+	r := update(t, db, since)
+	if len(r.subjects) != few+1 {
+		t.Fatalf("%d subjects changed, want %d", len(r.subjects), few+1)
+	}
+	for _, want := range []string{"1 1 [2]", "new 7 1 [1 2]", "new 8 1 []"} {
+		if !slices.Contains(r.subjects, want) {
+			t.Errorf("no %q among what changed", want)
+		}
+	}
+}
+
 func TestUpdateReloads(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -244,24 +266,30 @@ func TestIntegerArrays(t *testing.T) {
 	}
 }
 
-// BenchmarkLoad reads a million subjects; what becomes of them is not counted.
+// BenchmarkLoad reads a million subjects, as everything and as one import; what
+// becomes of them is not counted.
 func BenchmarkLoad(b *testing.B) {
 	db := open(b)
 	const n = 1_000_000
+	before := update(b, db, model.Position{}).Position
 	change(b, db, true, `INSERT INTO bucket (id) SELECT generate_series(1, 1000)`,
 		fmt.Sprintf(`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT 'subject-' || i, 1, 1 + i %% 1000, $label, $label FROM generate_series(1, %d) i`, n))
 	if _, err := db.SQL().Exec(`ANALYZE`); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		rows := 0
-		err := db.Update(b.Context(), model.Position{}, func(u *model.Update) error {
-			return u.Subjects(func(*model.SubjectUpdate) error { rows++; return nil })
+	for name, since := range map[string]model.Position{"all": {}, "changed": before} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				rows := 0
+				err := db.Update(b.Context(), since, func(u *model.Update) error {
+					return u.Subjects(func(*model.SubjectUpdate) error { rows++; return nil })
+				})
+				if err != nil || rows != n {
+					b.Fatal(rows, err)
+				}
+			}
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 		})
-		if err != nil || rows != n {
-			b.Fatal(rows, err)
-		}
 	}
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }
