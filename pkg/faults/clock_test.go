@@ -155,8 +155,7 @@ func TestClockSteps(t *testing.T) {
 			t.Errorf("clock off by %d s: %v", offset, err)
 		}
 	}
-	if wrong.log.count(`time=`+time.Now().Add(time.Hour).UTC().Format("2006-01-02T15")) == 0 &&
-		wrong.log.count(time.Now().Add(time.Hour).Format("2006-01-02T15")) == 0 {
+	if len(wrong.log.grep("time="+time.Now().Add(time.Hour).Format("2006-01-02T15"))) == 0 {
 		t.Error("the edge's log shows no wrong time: this test tested nothing")
 	}
 	served := reads.next()

@@ -20,7 +20,8 @@ import (
 )
 
 // database is a PostgreSQL of one test alone, which may stop, kill, restart and
-// replace it. It keeps its port and its data; nothing is relaxed for speed.
+// replace it. It keeps its port and its data. In full runs nothing is relaxed for
+// speed.
 type database struct {
 	t      *testing.T
 	config pgserver.Config
@@ -36,6 +37,12 @@ func newDatabase(t *testing.T, dir string, settings map[string]string) *database
 	t.Helper()
 	if dir == "" {
 		dir = t.TempDir()
+	}
+	if settings == nil {
+		settings = map[string]string{}
+	}
+	if !*full {
+		settings["fsync"] = "off" // the machine does not crash, and a recovery begins with flushing every file
 	}
 	d := &database{t: t, config: pgserver.Config{Dir: filepath.Join(dir, "pg"), Settings: settings}}
 	d.start()

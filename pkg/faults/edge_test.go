@@ -68,7 +68,7 @@ func (w *world) snapshotPathFails(path, how string) {
 	w.noFailure("snapshot path "+how, served)
 	answers := w.finish()
 	edge.terminate() // writes the file too, and must not fail for it
-	lines := edge.log.count("snapshot", "level=ERROR") + edge.log.count("snapshot", "level=WARN")
+	lines := len(edge.log.grep("snapshot", "level=ERROR")) + len(edge.log.grep("snapshot", "level=WARN"))
 	if lines < 1 || lines > 2 {
 		t.Errorf("%d log lines about the snapshot file, want one for the outage and at most one at the end:\n%s", lines, edge.log.tail())
 	}

@@ -182,6 +182,9 @@ func (w *world) writeTo(workers int, pause time.Duration, addrs ...string) *job 
 			case err != nil:
 			case a.status >= 500:
 				err = fmt.Errorf("%s %s: %d %s", method, target, a.status, a.body)
+				if a.status != 503 {
+					w.t.Error(err) // no fault excuses a write that nobody foresaw to fail
+				}
 			case a.status < 300:
 				w.ack(a.revision)
 			}

@@ -179,8 +179,8 @@ func (l *logBuffer) String() string {
 	return l.text.String()
 }
 
-// count is how many lines hold all of the words.
-func (l *logBuffer) count(words ...string) (n int) {
+// grep is the lines that hold all of the words.
+func (l *logBuffer) grep(words ...string) (found []string) {
 lines:
 	for line := range strings.Lines(l.String()) {
 		for _, word := range words {
@@ -188,9 +188,9 @@ lines:
 				continue lines
 			}
 		}
-		n++
+		found = append(found, line)
 	}
-	return n
+	return found
 }
 
 func (l *logBuffer) tail() string { return tail(l.String()) }
@@ -208,9 +208,9 @@ func tail(text string) string {
 // check fails the test for what no fault excuses, and shows the log where the
 // test failed.
 func (l *logBuffer) check(t *testing.T, name string) {
-	for _, word := range []string{"DATA RACE", "panic:", "goroutine 1 ["} {
-		if l.count(word) > 0 {
-			t.Errorf("%s: %s in the log", name, word)
+	for _, word := range []string{"DATA RACE", "panic:", "goroutine 1 [", `msg="internal error"`} {
+		if lines := l.grep(word); len(lines) > 0 {
+			t.Errorf("%s: %d times %s in the log, first: %s", name, len(lines), word, lines[0])
 		}
 	}
 	if t.Failed() {

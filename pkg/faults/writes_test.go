@@ -280,7 +280,7 @@ func TestWriteCutAtEveryMessage(t *testing.T) {
 		call func(n int) (method, target string, body []byte)
 	}{
 		{"proportion", func(n int) (string, string, []byte) {
-			return "PATCH", "/v1/features/f0/rollout", fmt.Appendf(nil, `{"proportion": %g}`, float64(n%2+1)/4)
+			return "PATCH", "/v1/features/f0/rollout", fmt.Appendf(nil, `{"proportion": %g}`, float64(n)/1000)
 		}},
 		{"subject", func(n int) (string, string, []byte) {
 			return "POST", "/v1/subjects", fmt.Appendf(nil, `{"id": "cut-%d"}`, n)
@@ -297,7 +297,7 @@ func TestWriteCutAtEveryMessage(t *testing.T) {
 	cuts := 0
 	for _, kind := range kinds {
 		for at := int64(1); ; at++ {
-			if at > 2000 {
+			if at > 999 {
 				t.Fatalf("%s: still cut after %d messages", kind.name, at)
 			}
 			method, target, body := kind.call(int(at))
@@ -311,7 +311,7 @@ func TestWriteCutAtEveryMessage(t *testing.T) {
 				t.Fatalf("%s cut at message %d: %v", kind.name, at, err)
 			case a.status < 300 && (after != before+1 || a.revision != after):
 				t.Errorf("%s cut at message %d: acknowledged with revision %d, the database went from %d to %d", kind.name, at, a.revision, before, after)
-			case a.status >= 300 && a.status < 500:
+			case a.status >= 300 && a.status != 503:
 				t.Errorf("%s cut at message %d: status %d: %s", kind.name, at, a.status, a.body)
 			}
 			if through {

@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"database/sql/driver"
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
@@ -25,6 +28,8 @@ func translate(err error) error {
 		return fmt.Errorf("the database role may not do this: %w", err)
 	case pq.As(err, pqerror.LockNotAvailable) != nil:
 		return model.Errorf(model.NotReady, "an import holds what this write changes: try again when it is done")
+	case isUnavailable(err):
+		return unavailable{err}
 	}
 	if e := pq.As(err, pqerror.UniqueViolation); e != nil {
 		if code, ok := existsCodes[e.Constraint]; ok {
@@ -32,6 +37,31 @@ func translate(err error) error {
 		}
 	}
 	return err
+}
+
+// unavailable is a database that cannot do anything for anybody at the moment. To
+// callers it is a [net.Error], as a connection is that was refused.
+type unavailable struct{ error }
+
+func (u unavailable) Unwrap() error { return u.error }
+func (unavailable) Timeout() bool   { return false }
+func (unavailable) Temporary() bool { return true }
+
+func isUnavailable(err error) bool {
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) {
+		return true // the connection broke off; the second one comes out of COPY
+	}
+	var e *pq.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code.Class() {
+	case pqerror.ClassConnectionException, pqerror.ClassInsufficientResources, // a full disk, no connection left
+		pqerror.ClassOperatorIntervention, // shutting down, recovering, out of time
+		pqerror.ClassSystemError:
+		return true
+	}
+	return e.Code == pqerror.ReadOnlySQLTransaction // a standby, until the failover is complete
 }
 
 // existsCodes tell what a unique constraint found to be there already.
