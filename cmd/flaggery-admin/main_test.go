@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lib/pq"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/writer"
+)
+
+// run executes the program with a database and returns what it did.
+func run(t *testing.T, dbURL, stdin string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs strings.Builder
+	status = program().Execute(t.Context(), args, func(name string) string {
+		if name == "FLAGGERY_DB_URL" {
+			return dbURL
+		}
+		return ""
+	}, web.Environment{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
+	return status, out.String(), errs.String()
+}
+
+// must is run for what succeeds.
+func must(t *testing.T, dbURL, stdin string, args ...string) (stdout, stderr string) {
+	t.Helper()
+	status, stdout, stderr := run(t, dbURL, stdin, args...)
+	if status != 0 {
+		t.Fatalf("%v: status %d: %s", args, status, stderr)
+	}
+	return stdout, stderr
+}
+
+func TestFailuresAreOneLine(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	_, port, _ := net.SplitHostPort(busy.Addr().String())
+	good, empty := pgtest.Open(t), pgtest.Empty(t)
+	const away = "postgres://me:hunter2@127.0.0.1:1/flaggery"
+	for _, row := range []struct {
+		dbURL, args, stderr string
+	}{
+		{"", "serve", "FLAGGERY_DB_URL (--db-url) is not set; FLAGGERY_ADMIN_TOKEN"},
+		{"", "serve --port x --admin-token t", "-port"},
+		{away, "serve --admin-token t", "connection refused"},
+		{away, "migrate status", "connection refused"},
+		{away, "export", "postgres://me:***@127.0.0.1:1/flaggery"},
+		{empty, "serve --log-level error --admin-token t", "schema is at version 0, behind the program's version"},
+		{empty, "migrate status", "run 'flaggery-admin migrate up'"},
+		{empty, "import --format csv -", "schema is at version 0"},
+		{good, "serve --log-level error --admin-token t --port " + port, "address already in use"},
+		{good, "migrate down", "--steps"},
+		{good, "import", "one file"},
+		{good, "import nothing.csv", "no such file"},
+		{good, "import subjects.txt", "--format must be"},
+		{good, "import --format csv -", "no bucket"},
+		{good, "migrate up --create-edge-role edges", "a password is needed"},
+		{good, "migrate sideways", "there is no command"},
+	} {
+		status, _, stderr := run(t, row.dbURL, "id\n1\n", strings.Fields(row.args)...)
+		if strings.Contains(row.args, "create-edge-role") {
+			status, _, stderr = run(t, row.dbURL, "", strings.Fields(row.args)...)
+		}
+		last := stderr[strings.LastIndex(strings.TrimSuffix(stderr, "\n"), "\n")+1:]
+		if status != 1 || !strings.Contains(last, "flaggery-admin: ") || !strings.Contains(last, row.stderr) || strings.Contains(stderr, "hunter2") {
+			t.Errorf("%s: status %d: %s", row.args, status, stderr)
+		}
+	}
+}
+
+func TestMigrate(t *testing.T) {
+	dbURL := pgtest.Empty(t)
+	if status, stdout, _ := run(t, dbURL, "", "migrate", "status"); status != 1 || !strings.Contains(stdout, "database at version 0") {
+		t.Errorf("status %d: %s", status, stdout)
+	}
+	stdout, _ := must(t, dbURL, "", "migrate", "up")
+	if !strings.Contains(stdout, `CREATE ROLE "flaggery_edge"`) || !strings.Contains(stdout, "GRANT SELECT") {
+		t.Error(stdout)
+	}
+	must(t, dbURL, "", "migrate", "status")
+	if stdout, _ := must(t, dbURL, "", "migrate", "down", "--steps", "1"); !strings.Contains(stdout, "database at version") {
+		t.Error(stdout)
+	}
+}
+
+func TestEdgeRoleReadsAndNothingElse(t *testing.T) {
+	dbURL := pgtest.Open(t)
+	const role, password = "test_edge_role", `it's "quoted" \`
+	t.Cleanup(func() { // roles are the server's, not the database's
+		db := open(t, dbURL)
+		for _, statement := range []string{"DROP OWNED BY " + role, "DROP ROLE " + role} {
+			if _, err := db.ExecContext(context.Background(), statement); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 2 { // the second time renews it
+		stdout, stderr := must(t, dbURL, password+"\n", "migrate", "up", "--create-edge-role", role)
+		if strings.Contains(stdout+stderr, password) {
+			t.Error("the password is shown")
+		}
+	}
+	u, err := url.Parse(dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, password)
+	db := open(t, u.String())
+	for _, table := range []string{"state", "change", "tombstone", "bucket", "subject", "member", "feature", "variant", "rollout", "abtest", "abtest_group", "abtest_variant", "subject_group", "override", "schema_migrations"} {
+		if _, err := db.ExecContext(t.Context(), "SELECT FROM "+pq.QuoteIdentifier(table)); err != nil {
+			t.Errorf("%s: %v", table, err)
+		}
+	}
+	for _, statement := range []string{"SELECT FROM token", "SELECT FROM audit", "UPDATE state SET revision = 7", "DELETE FROM subject", "CREATE TABLE mine ()", "INSERT INTO bucket (id) VALUES (1)"} {
+		if _, err := db.ExecContext(t.Context(), statement); err == nil {
+			t.Errorf("may %s", statement)
+		}
+	}
+}
+
+func open(t *testing.T, dbURL string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("postgres", dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func TestImportAndExport(t *testing.T) {
+	dbURL := pgtest.Open(t)
+	w, err := writer.Open(t.Context(), dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := w.IncreaseBuckets(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "subjects.CSV")
+	if err := os.WriteFile(file, []byte("id,weight\na,1\n\"b/\"\"c\"\"\",2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _ := must(t, dbURL, "", "import", "--dry-run", file)
+	var dry api.DryRun[api.Imported]
+	if err := json.Unmarshal([]byte(stdout), &dry); err != nil || !dry.DryRun || dry.Result.Created != 2 {
+		t.Errorf("%v %s", err, stdout)
+	}
+	if stdout, stderr := must(t, dbURL, "", "import", file); stdout != `{"created":2,"updated":0,"unchanged":0}`+"\n" || !strings.Contains(stderr, "2 lines read\n") {
+		t.Errorf("%s %s", stdout, stderr)
+	}
+	exported, _ := must(t, dbURL, "", "export")
+	if want := `{"id":"a","weight":1}` + "\n" + `{"id":"b/\"c\"","weight":2}` + "\n"; exported != want {
+		t.Errorf("%s", exported)
+	}
+	if stdout, _ := must(t, dbURL, exported, "import", "-", "--format", "ndjson"); stdout != `{"created":0,"updated":0,"unchanged":2}`+"\n" {
+		t.Error(stdout)
+	}
+	status, _, stderr := run(t, dbURL, "{\"id\":\"\"}\nx\n", "import", "-", "--format", "ndjson")
+	if status != 1 || !strings.Contains(stderr, "\n  line 1: ") || !strings.Contains(stderr, "\n  line 2: ") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+func TestEveryCommandHelps(t *testing.T) {
+	for _, command := range program().Commands {
+		args := append(strings.Fields(command.Name), "--help")
+		if stdout, _ := must(t, "", "", args...); !strings.Contains(stdout, command.Summary) || !strings.Contains(stdout, "FLAGGERY_LOG_LEVEL") {
+			t.Errorf("%s: %s", command.Name, stdout)
+		}
+		if stdout, _ := must(t, "", "", append(strings.Fields(command.Name), "--version")...); !strings.HasPrefix(stdout, "flaggery-admin ") {
+			t.Errorf("%s: %s", command.Name, stdout)
+		}
+	}
+}
