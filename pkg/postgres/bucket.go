@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"math/big"
 
 	"github.com/flaggery/flaggery/pkg/model"
@@ -15,8 +16,13 @@ func (tx *Tx) Buckets(ctx context.Context) ([]model.Bucket, error) {
 // BucketsAfter reads at most limit buckets that come after an id.
 func (tx *Tx) BucketsAfter(ctx context.Context, after model.BucketID, limit int) ([]model.Bucket, error) {
 	var buckets []model.Bucket
-	err := tx.SelectContext(ctx, &buckets,
-		`SELECT id, weight, subjects FROM bucket WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
+	err := scanAll(ctx, tx, `SELECT id, weight, subjects FROM bucket WHERE id > $1 ORDER BY id LIMIT $2`,
+		func(rows *sql.Rows) error {
+			var b model.Bucket
+			err := rows.Scan(&b.ID, &b.Weight, &b.Subjects)
+			buckets = append(buckets, b)
+			return err
+		}, after, limit)
 	return buckets, err
 }
 

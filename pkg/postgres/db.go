@@ -25,6 +25,8 @@ type DB struct {
 	dsn    string
 	dialer *dialer
 	now    func() time.Time // nil: the database's clock
+
+	statements statements
 }
 
 // sessionSettings are sent with every connection that does not say otherwise.
@@ -124,6 +126,8 @@ type Tx struct {
 	Revision int64     // in Read the last committed one; in Write the one that is being made
 	Now      time.Time // UTC, in whole microseconds
 	Label    int64     // stamp of the subjects that the transaction writes; 0 in Read
+
+	statements *statements // of small writes; nil in others
 }
 
 // The statements that begin a transaction.
@@ -151,6 +155,7 @@ const (
 // ended it in favour of another transaction, which body must bear. Other writers
 // wait meanwhile: body is short.
 func (db *DB) Write(ctx context.Context, body func(tx *Tx) error) error {
+	db.statements.prepare(ctx, db.pool)
 	return db.retry(ctx, db.pool, takeState, body)
 }
 
@@ -221,6 +226,9 @@ func (db *DB) transact(ctx context.Context, on beginner, options *sql.TxOptions,
 		}
 	}()
 	t := &Tx{Tx: tx}
+	if first == takeState {
+		t.statements = &db.statements
+	}
 	if err := db.begin(ctx, t, first); err != nil {
 		return err
 	}

@@ -76,7 +76,9 @@ func (db *DB) OpenImport(ctx context.Context) (*Import, error) {
 func (i *Import) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if _, err := i.conn.ExecContext(ctx, `DISCARD ALL`); err != nil {
+	// Not DISCARD ALL: the pool believes in the statements prepared here.
+	_, err := i.conn.ExecContext(ctx, `DISCARD TEMP; RESET ALL; SELECT pg_advisory_unlock_all()`)
+	if err != nil {
 		_ = i.conn.Raw(func(any) error { return driver.ErrBadConn }) // makes the pool throw it away
 	}
 	_ = i.conn.Close()

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -41,7 +40,7 @@ func (tx *Tx) Record(ctx context.Context, config, subjects bool, audit []AuditRo
 			INSERT INTO audit (revision, position, at, actor, action, resource, before, after, comment, request_id)
 			VALUES ` + strings.Join(rows, ", ") + `
 		)
-		SELECT pg_notify('` + Channel + `', '` + strconv.FormatInt(tx.Revision, 10) + `')`
+		SELECT pg_notify('` + Channel + `', $1::bigint::text)`
 	_, err := tx.ExecContext(ctx, statement, args...)
 	return err
 }

@@ -1,0 +1,105 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// statements are those of small writes, prepared: to parse and plan one takes
+// longer than to run it, and others wait for the transaction that it is in.
+//
+// A statement is prepared before the write that follows its first use. Inside a
+// transaction it could not be: that takes another connection, and all of them may
+// be held by writes that wait for this one.
+type statements struct {
+	mu       sync.Mutex
+	prepared map[string]*sql.Stmt // nil: was used, and is to be prepared
+}
+
+// maxStatements is more than the writer has of fixed text.
+const maxStatements = 100
+
+// prepare prepares what was used since the last time. What fails is tried again
+// later; whatever is wrong, the write will tell.
+func (s *statements) prepare(ctx context.Context, pool *sqlx.DB) {
+	for _, text := range s.wanted() {
+		if stmt, err := pool.DB.PrepareContext(ctx, text); err == nil {
+			s.put(text, stmt)
+		}
+	}
+}
+
+func (s *statements) wanted() (texts []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for text, stmt := range s.prepared {
+		if stmt == nil {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+func (s *statements) put(text string, stmt *sql.Stmt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.prepared[text] != nil { // another write was faster
+		_ = stmt.Close()
+		return
+	}
+	s.prepared[text] = stmt
+}
+
+// get is the prepared statement of a text, or nil where there is none yet.
+func (s *statements) get(text string) *sql.Stmt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stmt, used := s.prepared[text]
+	if !used && len(s.prepared) < maxStatements {
+		if s.prepared == nil {
+			s.prepared = map[string]*sql.Stmt{}
+		}
+		s.prepared[text] = nil
+	}
+	return stmt
+}
+
+// statement is the prepared form of a text on the transaction's connection, or
+// nil.
+func (tx *Tx) statement(ctx context.Context, text string) *sql.Stmt {
+	if tx.statements == nil {
+		return nil
+	}
+	stmt := tx.statements.get(text)
+	if stmt == nil {
+		return nil
+	}
+	return tx.Tx.Tx.StmtContext(ctx, stmt)
+}
+
+// ExecContext runs a statement that returns nothing.
+func (tx *Tx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	if stmt := tx.statement(ctx, text); stmt != nil {
+		return stmt.ExecContext(ctx, args...)
+	}
+	return tx.Tx.ExecContext(ctx, text, args...)
+}
+
+// QueryContext runs a statement that returns rows.
+func (tx *Tx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if stmt := tx.statement(ctx, text); stmt != nil {
+		return stmt.QueryContext(ctx, args...)
+	}
+	return tx.Tx.QueryContext(ctx, text, args...)
+}
+
+// QueryRowContext runs a statement that returns one row.
+func (tx *Tx) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	if stmt := tx.statement(ctx, text); stmt != nil {
+		return stmt.QueryRowContext(ctx, args...)
+	}
+	return tx.Tx.QueryRowContext(ctx, text, args...)
+}
