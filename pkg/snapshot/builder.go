@@ -71,27 +71,31 @@ func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 	next.Position = u.Position
 	next.RevisionHeader = []string{strconv.FormatInt(u.Revision, 10)}
 
-	if u.Configuration != nil {
-		resolver, err := evaluation.Compile(u.Configuration)
-		if err != nil {
+	var (
+		resolver      *evaluation.Resolver
+		configuration = u.Configuration
+		err           error
+	)
+	if configuration != nil {
+		if resolver, err = evaluation.Compile(configuration); err != nil {
 			return nil, &Refused{Inconsistent, err}
 		}
-		b.classes.addBuckets(u.Configuration.Buckets)
+		b.classes.addBuckets(configuration.Buckets)
+	} else {
+		resolver, configuration = base.generation.resolver, base.generation.configuration
+	}
+	if u.Full || u.Subjects != nil {
+		if next.index, err = b.subjects(next.index, u, configuration.Buckets); err != nil {
+			return nil, err
+		}
+	}
+	if u.Configuration != nil || next.generation.crowded(len(b.classes.list)) {
 		// An epoch that has begun stays begun, though the clock was set right by a little.
 		now := u.Now.UnixNano()
 		if base != nil {
 			now = max(now, base.generation.epoch.Load().from)
 		}
-		next.generation = newGeneration(resolver, u.Configuration, len(b.classes.list), b.counts, now)
-	}
-	if u.Full || u.Subjects != nil {
-		var err error
-		if next.index, err = b.subjects(next.index, u, next.generation.buckets); err != nil {
-			if u.Configuration != nil {
-				next.generation.retire() // it was never used
-			}
-			return nil, err
-		}
+		next.generation = newGeneration(resolver, configuration, len(b.classes.list), b.counts, now)
 	}
 	next.classes, next.plain = b.classes.list, b.classes.plain
 	return &next, nil

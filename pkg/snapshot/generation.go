@@ -46,6 +46,13 @@ func (g *generation) newEpoch(now int64) *epoch {
 	return e
 }
 
+// crowded reports whether classes compete for places in the cache of bodies that
+// need not.
+func (g *generation) crowded(classes int) bool {
+	places := len(g.epoch.Load().slots)
+	return classes > places && places < maxBodies
+}
+
 // at is the epoch of a moment. Epochs only move on: a clock that is set back by
 // a little does not bring back an answer that was already replaced.
 func (g *generation) at(now int64) *epoch {

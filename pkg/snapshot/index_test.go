@@ -170,7 +170,7 @@ func TestReloadOfTheSameCopiesNothing(t *testing.T) {
 // TestMemoryPerSubject counts what the index allocates, first loaded at once and
 // then grown by changes.
 func TestMemoryPerSubject(t *testing.T) {
-	const n = 400_000
+	const n = 150_000
 	size := func(ix *index) float64 {
 		bytes := 0
 		for _, s := range ix.shards {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -335,7 +336,7 @@ func TestRefusedUpdates(t *testing.T) {
 // subjects and epochs change. An answer that mixed two revisions would show two
 // variants; and at the end every answer was counted once.
 func TestReadersDuringChanges(t *testing.T) {
-	const readers, answers, changes = 4, 20_000, 200
+	const readers, answers, changes = 4, 5_000, 100
 	counts := NewCounts()
 	b := NewBuilder(NewKey(), Reject, counts)
 	var current struct {
@@ -425,6 +426,44 @@ func TestMoreClassesThanPlaces(t *testing.T) {
 		}
 		if n := s.generation.counts.Totals()[Flag{"one", "A"}]; n != uint64(1001*(round+1)) {
 			t.Fatalf("%d answers were counted", n)
+		}
+	}
+}
+
+// TestMoreClassesGetMorePlaces changes only subjects, into ever more classes.
+func TestMoreClassesGetMorePlaces(t *testing.T) {
+	w := plainWorld(1, "A", 1)
+	b := NewBuilder(NewKey(), Reject, NewCounts())
+	s := mustApply(t, b, nil, w.load(noon))
+	for group := range model.GroupID(4 * minBodies) {
+		u := &model.Update{Position: w.position, Now: noon, Subjects: func(each func(*model.SubjectUpdate) error) error {
+			return each(&model.SubjectUpdate{ID: []byte("0"), Bucket: 1, Groups: []model.GroupID{group + 1}})
+		}}
+		next := mustApply(t, b, s, u)
+		s.Replaced(next)
+		s = next
+	}
+	if classes, places := s.Stats().Classes, len(s.generation.epoch.Load().slots); classes < 4*minBodies || places < classes {
+		t.Errorf("%d classes have %d places", classes, places)
+	}
+}
+
+// TestUnknownIDsTakeNoMemory asks for very many of them.
+func TestUnknownIDsTakeNoMemory(t *testing.T) {
+	for _, unknown := range []Unknown{Reject, Defaults, Hash} {
+		s := mustApply(t, NewBuilder(NewKey(), unknown, NewCounts()), nil, plainWorld(1, "A", 1000).load(noon))
+		id := make([]byte, 0, 32)
+		ask := func(n int) {
+			for i := range n {
+				id = strconv.AppendInt(append(id[:0], "visitor-"...), int64(i), 10)
+				if class := s.ClassOf(id); class != 0 {
+					s.Body(class, noon).CountServed()
+				}
+			}
+		}
+		ask(1000)
+		if n := testing.AllocsPerRun(1, func() { ask(100_000) }); n > 100 { // what the runtime does meanwhile
+			t.Errorf("%s: 100,000 unknown ids allocate %v times", unknown, n)
 		}
 	}
 }
