@@ -1,0 +1,180 @@
+// Package test holds what is checked of deploy/ with the tools that will read it:
+// Helm, kubeconform, promtool and Prometheus. It is a module of its own, as
+// Flaggery needs none of their code.
+package test
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/yannh/kubeconform/pkg/validator"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/lint"
+	"helm.sh/helm/v3/pkg/lint/support"
+	"helm.sh/helm/v3/pkg/releaseutil"
+)
+
+var update = flag.Bool("update", false, "rewrite what the chart is expected to render")
+
+const chart = "../helm/flaggery"
+
+// rendered is where each set of values is rendered to.
+var rendered = map[string]string{
+	"testdata/values/plain.yaml":      "../kubernetes/flaggery.yaml",
+	"testdata/values/everything.yaml": "testdata/golden/everything.yaml",
+	"testdata/values/cluster.yaml":    "testdata/golden/cluster.yaml",
+}
+
+func TestChart(t *testing.T) {
+	t.Parallel()
+	for values, golden := range rendered {
+		t.Run(strings.TrimSuffix(filepath.Base(values), ".yaml"), func(t *testing.T) {
+			t.Parallel()
+			set, err := chartutil.ReadValuesFile(values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, message := range lint.All(chart, set, "flaggery", true).Messages {
+				if message.Severity > support.InfoSev {
+					t.Errorf("lint: %v", message)
+				}
+			}
+			got, err := render(set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = "# Rendered from deploy/helm/flaggery by make update-deploy. Do not edit.\n" + got
+			conforms(t, values, got)
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("%s differs from what the chart renders: run make update-deploy and read the difference", golden)
+			}
+		})
+	}
+}
+
+// TestValuesAreRefused holds the schema and the templates to saying no where a
+// release could not work.
+func TestValuesAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ values, reason string }{
+		"no database":            {`{secrets: {existing: s}}`, "set database.host, or cluster.enabled"},
+		"no token":               {`{database: {host: h}, secrets: {edgePassword: e, databasePassword: d}}`, "set secrets.adminToken"},
+		"unknown setting":        {`{edges: {replicas: 2}}`, "additional properties 'edges' not allowed"},
+		"unknown choice":         {`{edge: {unknownSubjects: maybe}}`, "/edge/unknownSubjects"},
+		"password breaks URL":    {`{secrets: {edgePassword: "p@ss"}}`, "/secrets/edgePassword"},
+		"no peer is everybody":   {`{networkPolicy: {edgeFrom: [{}]}}`, "/networkPolicy/edgeFrom/0"},
+		"variable of no setting": {`{edge: {env: {PATH: /}}}`, "invalid propertyName 'PATH'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			values, err := chartutil.ReadValues([]byte(c.values))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := render(values); err == nil || !strings.Contains(err.Error(), c.reason) {
+				t.Errorf("got error %v, want one with %q", err, c.reason)
+			}
+		})
+	}
+}
+
+// TestSchemasRefuse proves that conformity is not empty praise.
+func TestSchemasRefuse(t *testing.T) {
+	t.Parallel()
+	for name, manifest := range map[string]string{
+		"unknown field":  "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {port: 80}}",
+		"wrong type":     "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: 80}}",
+		"missing field":  "{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}, spec: {}}",
+		"unknown kind":   "{apiVersion: v1, kind: Pods, metadata: {name: x}}",
+		"other resource": "{apiVersion: monitoring.coreos.com/v1, kind: ServiceMonitor, metadata: {name: x}, spec: {selectors: {}}}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, result := range conformity(t, name, manifest) {
+				if result.Status == validator.Valid {
+					t.Error("the manifest was found valid")
+				}
+			}
+		})
+	}
+}
+
+func TestPlainManifestsConform(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../kubernetes/namespace.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conforms(t, "namespace.yaml", string(text))
+}
+
+// render is helm template.
+func render(values map[string]any) (string, error) {
+	c, err := loader.LoadDir(chart)
+	if err != nil {
+		return "", err
+	}
+	all, err := chartutil.ToRenderValues(c, values, chartutil.ReleaseOptions{Name: "flaggery", Namespace: "flaggery"}, nil)
+	if err != nil {
+		return "", err
+	}
+	files, err := engine.Render(c, all)
+	if err != nil {
+		return "", err
+	}
+	for name := range files {
+		if filepath.Ext(name) != ".yaml" {
+			delete(files, name) // notes for people
+		}
+	}
+	_, manifests, err := releaseutil.SortManifests(files, nil, releaseutil.InstallOrder)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for _, m := range manifests {
+		out.WriteString("---\n" + strings.TrimSpace(m.Content) + "\n")
+	}
+	return out.String(), nil
+}
+
+func conformity(t *testing.T, name, manifests string) []validator.Result {
+	v, err := validator.New([]string{"testdata/schemas/{{.ResourceKind}}{{.KindSuffix}}.json"}, validator.Opts{Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.Validate(name, io.NopCloser(bytes.NewBufferString(manifests)))
+}
+
+func conforms(t *testing.T, name, manifests string) {
+	t.Helper()
+	found := 0
+	for _, result := range conformity(t, name, manifests) {
+		switch result.Status {
+		case validator.Valid:
+			found++
+		case validator.Empty:
+		default:
+			t.Errorf("%v", result.Err)
+		}
+	}
+	if found == 0 {
+		t.Errorf("%s: no manifest was found", name)
+	}
+}
