@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -140,10 +141,8 @@ func TestMalformedRequests(t *testing.T) {
 	for _, s := range []*service{w.edges[0], w.admins[0]} {
 		before := w.revision()
 		count := fullOr(100_000, 1500)
-		// The same requests once before, so that series that a kind of answer
-		// makes once are there.
-		requests := func() *rand.Rand { return rand.New(rand.NewPCG(7, 7)) }
-		sendAll(t, s, count/10, requests())
+		// As many others before, so that the series that a kind of answer has are there.
+		sendAll(t, s, count, w.random)
 		seriesBefore, memoryBefore := len(scrape(t, s)), memory(t, s.pid())
 		statuses := sendAll(t, s, count, w.random)
 		seriesAfter, memoryAfter := len(scrape(t, s)), memory(t, s.pid())
@@ -168,7 +167,7 @@ func TestMalformedRequests(t *testing.T) {
 }
 
 // sendAll sends malformed requests over a few connections at once and counts the
-// statuses of the answers; 0 is a connection that was cut.
+// statuses of the answers; 0 is a connection that was cut, -1 see gaveUp.
 func sendAll(t *testing.T, s *service, count int, r *rand.Rand) map[int]int {
 	t.Helper()
 	var (
@@ -190,7 +189,7 @@ func sendAll(t *testing.T, s *service, count int, r *rand.Rand) map[int]int {
 				switch {
 				case err != nil:
 					t.Errorf("%q: %v", shorten(request), err)
-				case status == 501 || status == 505:
+				case status == 501 || status == 505 || status == gaveUp:
 					// net/http's own words for a transfer coding or a version that
 					// there is not: the client's fault all the same.
 				case status >= 500 && first:
@@ -204,6 +203,10 @@ func sendAll(t *testing.T, s *service, count int, r *rand.Rand) map[int]int {
 }
 
 func shorten(request []byte) []byte { return request[:min(len(request), 400)] }
+
+// gaveUp stands for the 503 that says that the client went away: this one closes
+// its side after the request, which can look like that.
+const gaveUp = -1
 
 // sendRaw sends bytes, says that there are no more, and reads the last answer.
 func sendRaw(addr string, request []byte) (status int, err error) {
@@ -228,9 +231,12 @@ func sendRaw(addr string, request []byte) (status int, err error) {
 			}
 			return status, nil
 		}
-		status = max(status, response.StatusCode)
-		_, err = io.Copy(io.Discard, response.Body)
+		body, err := io.ReadAll(response.Body)
 		response.Body.Close()
+		status = max(status, response.StatusCode)
+		if response.StatusCode == 503 && bytes.Contains(body, []byte("the request was given up")) {
+			return gaveUp, nil
+		}
 		if err != nil {
 			return status, nil
 		}
@@ -243,6 +249,12 @@ func sendRaw(addr string, request []byte) (status int, err error) {
 // may happen to be right.
 func malformed(r *rand.Rand) []byte {
 	one := func(of ...string) string { return of[r.IntN(len(of))] }
+	mostly := func(right string, wrong ...string) string {
+		if r.IntN(8) > 0 {
+			return right
+		}
+		return one(wrong...)
+	}
 	noise := func(n int) string {
 		b := make([]byte, r.IntN(n+1))
 		for i := range b {
@@ -268,21 +280,25 @@ func malformed(r *rand.Rand) []byte {
 		"/v1/subjects?limit=-1", "/v1/subjects?limit=1e9&after="+escaped(30), "/v1/abtests?state="+escaped(9), "/v1/audit?since=yesterday",
 		"/v1/import/subjects", "/v1/subjects/a/explain?at=never", "/openapi.json", "/docs", "/metrics", "/healthz",
 	)
-	method := one("GET", "GET", "GET", "POST", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "G\x00T", "PRI", noise(8), strings.Repeat("M", r.IntN(9000)))
-	version := one("HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9.9", "HTTP/1.", "", "http/1.1", noise(10))
+	method := mostly("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "G\x00T", "PRI", noise(8), strings.Repeat("M", r.IntN(9000)))
+	if strings.Contains(target, "import") || strings.HasSuffix(target, "subjects/flags") {
+		method = mostly("POST", "GET", "PUT")
+	}
+	version := mostly("HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9.9", "HTTP/1.", "", "http/1.1", noise(10))
 	body := one("", "{", "[]", "null", `{"subject_ids":null}`, `{"subject_ids":["`+escaped(5)+`"`, `{"subject_ids":[1]}`, `{"subject_ids":[]}`,
 		strings.Repeat(`[`, r.IntN(20_000)), strings.Repeat(`{"a":`, r.IntN(5000)), noise(2000), `{"id":1}`, `{"weight":-1}`, `{"weight":1e400}`,
 		`{"amount":1.5}`, `{"proportion":NaN}`, "\xef\xbb\xbf{}", `{"subject_ids":["`+strings.Repeat("y", r.IntN(2<<20))+`"]}`)
-	header := one("", "Content-Length: "+fmt.Sprint(len(body))+"\r\n", "Content-Length: "+fmt.Sprint(len(body))+"\r\n", "Content-Length: -1\r\n",
+	header := mostly("Content-Length: "+fmt.Sprint(len(body))+"\r\n", "", "Content-Length: -1\r\n",
 		"Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 99999999999999999999\r\n", "Content-Length: "+fmt.Sprint(r.IntN(100))+"\r\n",
 		"Transfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "Transfer-Encoding: gzip\r\n", "Transfer-Encoding: chunked, chunked\r\n") +
-		one("Host: x\r\n", "Host: x\r\n", "", "Host: x\r\nHost: y\r\n", "Host: "+noise(30)+"\r\n") +
-		one("", "X: "+strings.Repeat("h", r.IntN(40_000))+"\r\n", strings.Repeat("A: b\r\n", r.IntN(3000)), noise(60)+"\r\n", " folded\r\n", "No-Colon\r\n",
-			"If-None-Match: "+noise(40)+"\r\n", "Authorization: Bearer "+noise(40)+"\r\n", "Authorization: Bearer "+token+"\r\n", "Authorization: Basic =\r\n",
-			"Content-Type: "+noise(20)+"\r\n", "Content-Encoding: gzip\r\n", "Expect: "+noise(12)+"\r\n", "Expect: 100-continue\r\n",
+		mostly("Host: x\r\n", "", "Host: x\r\nHost: y\r\n", "Host: "+noise(30)+"\r\n") +
+		mostly("Authorization: Bearer "+token+"\r\n", "", "Authorization: Bearer "+noise(40)+"\r\n", "Authorization: Basic =\r\n") +
+		mostly("Content-Type: "+one("application/json", "application/x-ndjson", "text/csv")+"\r\n", "", "Content-Type: "+noise(20)+"\r\n") +
+		mostly("", "X: "+strings.Repeat("h", r.IntN(40_000))+"\r\n", strings.Repeat("A: b\r\n", r.IntN(3000)), noise(60)+"\r\n", " folded\r\n", "No-Colon\r\n",
+			"If-None-Match: "+noise(40)+"\r\n", "Content-Encoding: gzip\r\n", "Expect: "+noise(12)+"\r\n", "Expect: 100-continue\r\n",
 			"Upgrade: h2c\r\nConnection: Upgrade\r\n", "Range: bytes=9-1\r\n", "Accept: "+noise(30)+"\r\n", "If-Match: "+noise(30)+"\r\n")
 	request := []byte(method + " " + target + " " + version + "\r\n" + header + "\r\n" + body)
-	for range r.IntN(4) { // damage
+	for range max(0, r.IntN(8)-5) { // damage
 		if i := r.IntN(len(request)); r.IntN(2) == 0 {
 			request[i] = byte(r.Uint32())
 		} else {

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,13 +12,16 @@ type metrics map[string]float64
 
 func scrape(t testing.TB, s *service) metrics {
 	t.Helper()
-	c := client{addr: s.addr}
+	c := client{addr: s.addr, token: token} // edges do not ask for one
 	defer c.close()
 	var m metrics
 	eventually(t, patience, "scrape "+s.addr, func() error {
 		a, err := c.get("/metrics")
 		if err != nil {
 			return err
+		}
+		if a.status != 200 {
+			return fmt.Errorf("status %d: %s", a.status, a.body)
 		}
 		m = metrics{}
 		for line := range strings.Lines(string(a.body)) {
