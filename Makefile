@@ -9,9 +9,9 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: ## start Flaggery with a database and sample data; Ctrl-C stops it, the data stays in .flaggery/
+run: ## start Flaggery with a database and sample data (ARGS=--empty: without); Ctrl-C stops it, the data stays in .flaggery/
 	@.ci/prerequisites postgresql
-	go run ./cmd/flaggery-admin dev
+	go run ./cmd/flaggery-admin dev $(ARGS)
 
 .PHONY: test
 test: ## run all tests with the race detector, against a PostgreSQL that they start themselves
