@@ -24,6 +24,9 @@ type Config struct {
 	Unknown    string // one of the values of snapshot.Unknown
 	Poll       time.Duration
 	Shortcut   bool // answer the hot request before net/http
+	// SnapshotFile is where the snapshot is kept for a start without the database,
+	// or "".
+	SnapshotFile string
 
 	Version string
 	Logger  *slog.Logger
@@ -41,6 +44,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
 	fs.StringVar(&c.Unknown, "unknown-subjects", string(snapshot.Reject), "what ids get that no subject has: `reject, defaults or hash`")
 	fs.DurationVar(&c.Poll, "poll-interval", time.Second, "`time` after which to ask for changes though none were announced")
+	fs.StringVar(&c.SnapshotFile, "snapshot-file", "", "`path` of a file to start from when the database is away; it is written while the edge runs")
 	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags before net/http sees it")
 }
 

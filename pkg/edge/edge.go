@@ -83,6 +83,7 @@ func newService(config Config, source replica.Source) *service {
 		replica: replica.New(source, replica.Options{
 			Unknown:  snapshot.Unknown(config.Unknown),
 			Poll:     config.Poll,
+			File:     config.SnapshotFile,
 			Registry: registry,
 			Logger:   config.Logger,
 		}),

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -480,6 +481,20 @@ func TestNotReadyBeforeTheFirstLoad(t *testing.T) {
 	if a := e.do("POST", "/v1/subjects/flags", `{"subject_ids": ["1"]}`); a.status != 503 {
 		t.Errorf("a batch answers %d %s", a.status, a.body)
 	}
+}
+
+// TestStartsFromTheSnapshotFile has a database for the first edge only.
+func TestStartsFromTheSnapshotFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "snapshot")
+	dbURL := pgtest.Open(t)
+	revision := quickstart(t, openWriter(t, dbURL))
+	t.Run("written", func(t *testing.T) {
+		start(t, dbURL, func(c *Config) { c.SnapshotFile = file }).at(revision)
+	})
+	e := start(t, "postgres://127.0.0.1:1/nothing", func(c *Config) { c.SnapshotFile = file })
+	e.ready()
+	e.expect("GET", "/v1/subject/flags?subject_id=42", "", 200, `{"flags":{"foobar":"B","off":"__DISABLE__"}}`)
 }
 
 func TestSettings(t *testing.T) {

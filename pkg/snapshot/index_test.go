@@ -189,7 +189,9 @@ func TestMemoryPerSubject(t *testing.T) {
 	}
 	grown := d.finish()
 	t.Logf("loaded %.2f bytes a subject, grown %.2f", size(loaded), size(grown))
-	if size(loaded) > 16 || size(grown) > 16.5 {
+	// Shards that grew are of any size, which the allocator rounds up; the next load
+	// that finds many more subjects than shards makes up for it.
+	if size(loaded) > 16 || size(grown) > 18 {
 		t.Errorf("loaded %.2f bytes a subject, grown %.2f", size(loaded), size(grown))
 	}
 }
