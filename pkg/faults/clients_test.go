@@ -274,7 +274,7 @@ func malformed(r *rand.Rand) []byte {
 		"/v1/subject/flags?subject_id=%", "/v1/subject/flags?subject_id=%zz", "/v1/subject/flags?subject_id=a&subject_id=b",
 		"/v1/subject/flags?subject_id="+strings.Repeat("x", r.IntN(20_000)), "/v1/subject/flags?"+strings.Repeat("a&", r.IntN(5000)),
 		"/v1/subject/flags?subject_id=1&features="+escaped(50), "/v1/subject/flags?subject_id=1&min_revision=-1",
-		"/v1/subject/flags?subject_id=1&min_revision=99999999999999999999", "/v1/subject/flags?subject_id=1&wait=99h",
+		"/v1/subject/flags?subject_id=1&min_revision=1e99", "/v1/subject/flags?subject_id=1&wait=99h",
 		"/v1/subjects/"+escaped(100)+"/flags", "/v1/subjects/%2e%2e/%2F/flags", "/v1/subjects//flags", "/v1/subjects/flags",
 		"/v1/../../etc/passwd", "/"+noise(60), "*", "//", "http://other.example/v1/subject/flags?subject_id=1", "", "?", "/v1/features/"+escaped(20),
 		"/v1/subjects?limit=-1", "/v1/subjects?limit=1e9&after="+escaped(30), "/v1/abtests?state="+escaped(9), "/v1/audit?since=yesterday",

@@ -228,7 +228,7 @@ func TestAdminKilled(t *testing.T) {
 	admin, edge := w.admins[0], w.edges[0]
 	reads := w.read(2, 5*time.Millisecond, edge)
 	first := w.revision()
-	writes := w.write(6, 0)
+	writes := w.write(6, 2*time.Millisecond)
 	w.imports(10 * time.Millisecond)
 	kills := fullOr(200, 6)
 	for range kills {
