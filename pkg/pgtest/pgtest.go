@@ -47,18 +47,38 @@ func shared(t testing.TB) lease {
 	return l
 }
 
+// Make is Open for examples, which are no tests: they drop the database
+// themselves.
+func Make(ctx context.Context) (url string, drop func() error, err error) {
+	server, err := takeLease()
+	if err != nil {
+		return "", nil, fmt.Errorf("the PostgreSQL that tests share: %w", err)
+	}
+	return clone(ctx, server, server.template)
+}
+
 func create(t testing.TB, server lease, template string) string {
 	t.Helper()
-	name := "test_" + strings.ToLower(rand.Text())
-	if err := exec(t.Context(), server.url, "CREATE DATABASE "+name+" TEMPLATE "+template+server.strategy); err != nil {
+	url, drop, err := clone(t.Context(), server, template)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := exec(context.Background(), server.url, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := drop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return withDatabase(server.url, name)
+	return url
+}
+
+func clone(ctx context.Context, server lease, template string) (url string, drop func() error, err error) {
+	name := "test_" + strings.ToLower(rand.Text())
+	if err := exec(ctx, server.url, "CREATE DATABASE "+name+" TEMPLATE "+template+server.strategy); err != nil {
+		return "", nil, err
+	}
+	return withDatabase(server.url, name), func() error {
+		return exec(context.Background(), server.url, "DROP DATABASE "+name+" WITH (FORCE)")
+	}, nil
 }
 
 // copyStrategy asks for databases to be copied by file, which without fsync

@@ -1,0 +1,99 @@
+// Package e2e holds whole scenarios: real admins and edges over a real
+// PostgreSQL, called as their users call them.
+//
+// The scripts in testdata read like terminal sessions; commands_test.go says what
+// each of their commands does. Other tests hold several admins and edges against
+// each other under load:
+//
+//	FLAGGERY_E2E_DURATION=1m go test -run Consistency -v ./pkg/e2e
+//	go test -run '^$' -bench Propagation ./pkg/e2e
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/edge"
+	"github.com/flaggery/flaggery/pkg/flaggery"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+// Token is what every admin of a [World] knows.
+const Token = "a-token-for-tests"
+
+// World is Flaggery as it runs: admins and edges on one database, in this
+// process, on free ports of 127.0.0.1.
+type World struct {
+	dbURL web.DatabaseURL
+	log   *slog.Logger
+	ctx   context.Context
+	end   context.CancelFunc
+	ended []<-chan error
+}
+
+// NewWorld is a world without services, on a database that has the schema.
+func NewWorld(dbURL string, log *slog.Logger) *World {
+	ctx, end := context.WithCancel(context.Background())
+	return &World{dbURL: web.DatabaseURL(dbURL), log: log, ctx: ctx, end: end}
+}
+
+// Close stops all services, in good order.
+func (w *World) Close() error {
+	w.end()
+	var errs []error
+	for _, ended := range w.ended {
+		errs = append(errs, <-ended)
+	}
+	return errors.Join(errs...)
+}
+
+// StartAdmin starts an admin and returns its base URL.
+func (w *World) StartAdmin() (string, error) {
+	return w.start(func(ready func(net.Addr)) error {
+		return admin.Run(w.ctx, admin.Config{
+			DBURL: w.dbURL, Host: "127.0.0.1", Token: Token, Version: "test", Logger: w.log, Ready: ready,
+		})
+	})
+}
+
+// StartEdge starts an edge, waits until it serves, and returns its base URL.
+// unknown is what it does with unknown subjects.
+func (w *World) StartEdge(name, unknown string) (string, error) {
+	url, err := w.start(func(ready func(net.Addr)) error {
+		return edge.Run(w.ctx, edge.Config{
+			DBURL: w.dbURL, Host: "127.0.0.1", Name: name, Unknown: unknown, Poll: time.Second, Shortcut: true,
+			Version: "test", Logger: w.log, Ready: ready,
+		})
+	})
+	if err != nil {
+		return "", err
+	}
+	client, err := flaggery.NewEdge(url, flaggery.Retries(0))
+	if err != nil {
+		return "", err
+	}
+	for tick := time.Tick(5 * time.Millisecond); client.Ready(w.ctx) != nil; <-tick {
+		if w.ctx.Err() != nil {
+			return "", w.ctx.Err()
+		}
+	}
+	return url, nil
+}
+
+// start returns once the service listens, or has failed to.
+func (w *World) start(run func(ready func(net.Addr)) error) (string, error) {
+	listens, ended := make(chan net.Addr, 1), make(chan error, 1)
+	go func() { ended <- run(func(a net.Addr) { listens <- a }) }()
+	select {
+	case addr := <-listens:
+		w.ended = append(w.ended, ended)
+		return fmt.Sprintf("http://%s", addr), nil
+	case err := <-ended:
+		return "", errors.Join(err, errors.New("the service ended at once"))
+	}
+}
