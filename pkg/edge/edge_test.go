@@ -494,7 +494,10 @@ func TestStartsFromTheSnapshotFile(t *testing.T) {
 	})
 	e := start(t, "postgres://127.0.0.1:1/nothing", func(c *Config) { c.SnapshotFile = file })
 	e.ready()
-	e.expect("GET", "/v1/subject/flags?subject_id=42", "", 200, `{"flags":{"foobar":"B","off":"__DISABLE__"}}`)
+	a := e.do("GET", "/v1/subject/flags?subject_id=42", "")
+	if a.body != `{"flags":{"foobar":"B","off":"__DISABLE__"}}` || a.header.Get("Flaggery-Revision") != fmt.Sprint(revision) {
+		t.Errorf("the edge answers %s at revision %s, want revision %d", a.body, a.header.Get("Flaggery-Revision"), revision)
+	}
 }
 
 func TestSettings(t *testing.T) {

@@ -3,7 +3,6 @@ package snapshot
 import (
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/flaggery/flaggery/pkg/evaluation"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -69,7 +68,7 @@ func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 		next = *base
 	}
 	next.Position = u.Position
-	next.RevisionHeader = []string{strconv.FormatInt(u.Revision, 10)}
+	next.RevisionHeader = revisionHeader(u.Position)
 
 	var (
 		resolver      *evaluation.Resolver

@@ -10,6 +10,7 @@ package snapshot
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 	"unsafe"
 
@@ -49,6 +50,8 @@ type Snapshot struct {
 
 	RevisionHeader []string // the revision's digits, as net/http wants the value of a header
 }
+
+func revisionHeader(p model.Position) []string { return []string{strconv.FormatInt(p.Revision, 10)} }
 
 // Class is the class of a subject, or of an id that no subject has as Unknown
 // says: 0 where it is to be rejected, and for what cannot be an id.
