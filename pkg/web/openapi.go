@@ -38,10 +38,9 @@ func newAPI(e *echo.Echo, title, version string) huma.API {
 				},
 			},
 		},
-		Formats:                      map[string]huma.Format{api.MediaJSON: jsonFormat, api.MediaProblem: jsonFormat},
-		DefaultFormat:                api.MediaJSON,
-		NoFormatFallback:             false,
-		RejectUnknownQueryParameters: true,
+		Formats:          map[string]huma.Format{api.MediaJSON: jsonFormat, "json": jsonFormat},
+		DefaultFormat:    api.MediaJSON,
+		NoFormatFallback: false,
 	})
 }
 
@@ -55,6 +54,9 @@ func Handle[I, O any](s *Server, p Permission, op huma.Operation, h func(context
 		op.Security = []map[string][]string{{"token": {string(p)}}}
 		codes = append(codes, model.Unauthenticated, model.Forbidden)
 	}
+	// A misspelt dry_run must not write. A read does no harm, and may come through
+	// something that adds parameters of its own.
+	op.RejectUnknownQueryParameters = op.Method != http.MethodGet
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = MaxBody
 	}
@@ -142,7 +144,6 @@ func (s *Server) documentation(title string) {
 		Title:       title,
 		SwaggerJSON: "/openapi.json",
 		BasePath:    "/docs/",
-		SettingsUI:  map[string]string{"persistAuthorization": "true"},
 	}))
 	contained := func(c echo.Context) error {
 		c.Response().Header().Set(echo.HeaderContentSecurityPolicy,
