@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -119,10 +118,10 @@ func attempt[T any](versions []int64, options []writer.Option, do func([]writer.
 	for _, version := range versions {
 		result, err = do(append(options[:len(options):len(options)], writer.IfMatch(version)))
 		if model.CodeOf(err) != model.PreconditionFailed {
-			break
+			return result, err
 		}
 	}
-	return result, err
+	return result, model.Errorf(model.PreconditionFailed, "no ETag in If-Match is that of the resource as it is now: read it again and decide anew")
 }
 
 // handler carries out one write.
@@ -169,11 +168,6 @@ func write[I any, P writeInput[I], T any](a *service, call, summary string, stat
 		if err != nil {
 			return nil, err
 		}
-		if wait > 0 {
-			if err := web.Extend(ctx, wait+maxWait); err != nil {
-				return nil, fmt.Errorf("extend the time for the request: %w", err)
-			}
-		}
 		result, err := attempt(versions, w.options(ctx), func(options []writer.Option) (writer.Result[T], error) {
 			return h(ctx, in, options...)
 		})
@@ -210,7 +204,11 @@ func write[I any, P writeInput[I], T any](a *service, call, summary string, stat
 // waitForEdges is best effort: the write is stored, so whatever happens here is
 // no failure of it.
 func (a *service) waitForEdges(ctx context.Context, revision int64, wait time.Duration) *api.Propagation {
-	propagation, err := a.writer.WaitForEdges(ctx, revision, wait)
+	err := web.Extend(ctx, wait+stalled)
+	var propagation api.Propagation
+	if err == nil {
+		propagation, err = a.writer.WaitForEdges(ctx, revision, wait)
+	}
 	if err != nil {
 		a.log.WarnContext(ctx, "cannot tell which edges serve the revision", "revision", revision,
 			"request_id", web.RequestID(ctx), "error", err)

@@ -277,9 +277,12 @@ func TestTotalWeightIsBounded(t *testing.T) {
 	c := start(t)
 	c.must("POST", "/v1/buckets", `{"amount": 1}`)
 	const most = 1<<53 - 1
+	var lines strings.Builder
 	for i := range 1024 { // 2^10 times 2^53-1 is just below 2^63
-		c.must("POST", "/v1/subjects", fmt.Sprintf(`{"id": "%d", "weight": %d}`, i, most))
+		fmt.Fprintf(&lines, "{\"id\": \"%d\", \"weight\": %d}\n", i, most)
 	}
+	c.load(api.MediaNDJSON, lines.String(), "").is(200, `{"created": 1024, "updated": 0, "unchanged": 0}`)
+	c.load(api.MediaCSV, fmt.Sprintf("id,weight\nmore,%d\n", most), "").isProblem(422, model.ValidationFailed, "")
 	c.do("POST", "/v1/subjects", fmt.Sprintf(`{"id": "more", "weight": %d}`, most)).isProblem(422, model.ValidationFailed, "")
 	c.must("POST", "/v1/subjects", `{"id": "less", "weight": 1023}`)
 	c.do("PUT", "/v1/subjects/less", `{"weight": 1025}`).isProblem(422, model.ValidationFailed, "")

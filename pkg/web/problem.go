@@ -63,11 +63,11 @@ func (p *problem) GetStatus() int { return p.Status }
 // ContentType implements [huma.ContentTypeFilter].
 func (p *problem) ContentType(string) string { return api.MediaProblem }
 
-// Headers that the contract asks for with a status.
+// setHeaders adds what goes with the status.
 func (p *problem) setHeaders(h http.Header) {
 	switch p.Status {
 	case http.StatusUnauthorized:
-		h.Set(echo.HeaderWWWAuthenticate, "Bearer")
+		h.Add(echo.HeaderWWWAuthenticate, "Bearer")
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set(echo.HeaderRetryAfter, "1")
 	}
@@ -115,11 +115,8 @@ func problemOf(ctx context.Context, log *slog.Logger, err error) *problem {
 	return newProblem(http.StatusInternalServerError, "", "internal error, logged with request id "+RequestID(ctx), nil)
 }
 
-// answerProblem is echo's error handler.
+// answerProblem is also echo's error handler.
 func (s *Server) answerProblem(err error, c echo.Context) {
-	if c.Response().Committed {
-		return // too late for another answer; who began it has logged
-	}
 	p := problemOf(c.Request().Context(), s.log, err)
 	p.setHeaders(c.Response().Header())
 	body, err := json.Marshal(p)

@@ -103,7 +103,7 @@ func New(o Options) *Server {
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // broken clients, mostly
 	}
 	e.HTTPErrorHandler = s.answerProblem
-	e.Use(s.observe, s.limit, s.authorize)
+	e.Use(s.observe, s.authorize, s.limit)
 	s.API = newAPI(e, o.Title, o.Version)
 
 	s.Route(Open, http.MethodGet, "/healthz", s.healthz)
@@ -171,7 +171,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.log.Warn("requests were cut off", "after", drainTimeout)
 		err = s.http.Close()
 	}
-	<-failed
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	return err
 }
 
@@ -199,18 +201,23 @@ type (
 
 // Extend gives the request in ctx so much more time, from now on, to be read and
 // answered; d <= 0 takes the limit away. Without it a request has 10 seconds, and
-// one whose reading time is over counts as given up by its client.
+// one whose reading time is over counts as given up by its client. A request that
+// no server limits is left as it is.
 func Extend(ctx context.Context, d time.Duration) error {
 	w, ok := ctx.Value(responseKey{}).(http.ResponseWriter)
 	if !ok {
-		return nil // not from a server: nothing limits it
+		return nil
 	}
 	deadline := time.Time{}
 	if d > 0 {
 		deadline = time.Now().Add(d)
 	}
 	control := http.NewResponseController(w)
-	return errors.Join(control.SetReadDeadline(deadline), control.SetWriteDeadline(deadline))
+	err := errors.Join(control.SetReadDeadline(deadline), control.SetWriteDeadline(deadline))
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil
+	}
+	return err
 }
 
 // RequestID names the request in ctx: in the access log, in the answer's
@@ -243,11 +250,15 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		header.Set(echo.HeaderXRequestID, id)
 		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
 
-		if err := recovered(next, c); err != nil {
+		switch err := recovered(next, c); {
+		case err == nil:
+		case errors.Is(err, http.ErrAbortHandler):
+			defer panic(http.ErrAbortHandler)
+		case c.Response().Committed:
+			s.log.ErrorContext(r.Context(), "answer broke off", "request_id", id, "error", err)
+			defer panic(http.ErrAbortHandler) // the client must not take a part for the whole
+		default:
 			s.answerProblem(err, c)
-			if errors.Is(err, http.ErrAbortHandler) {
-				defer panic(http.ErrAbortHandler) // the client must see that the answer is cut
-			}
 		}
 
 		pattern, level := c.Path(), s.accessLevel
@@ -279,11 +290,10 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 func recovered(next echo.HandlerFunc, c echo.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p == http.ErrAbortHandler {
-				err = http.ErrAbortHandler
-				return
+			var ok bool
+			if err, ok = p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			}
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
 	return next(c)

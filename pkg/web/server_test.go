@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -35,6 +37,25 @@ type thingInput struct {
 }
 
 type thingOutput struct{ Body thing }
+
+// logText is a log that is read while it is written: requests are logged after
+// their answers.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
 
 // start serves until the test ends and returns the address.
 func start(t *testing.T, o Options, add func(*Server)) string {
@@ -100,7 +121,7 @@ func do(t *testing.T, method, url, body string, header ...string) (*http.Respons
 }
 
 func TestProblems(t *testing.T) {
-	var log strings.Builder
+	var log logText
 	url := start(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, addThings)
 	for _, c := range []struct {
 		name, method, path, body string
@@ -183,6 +204,49 @@ func TestProblems(t *testing.T) {
 			t.Errorf("Allow: %q", got)
 		}
 	})
+}
+
+// An answer that fails halfway must not look whole.
+func TestBrokenAnswersAreCut(t *testing.T) {
+	var log logText
+	url := start(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(s *Server) {
+		for path, end := range map[string]func() error{
+			"/error": func() error { return errors.New("hunter2") },
+			"/panic": func() error { panic("hunter2") },
+			"/abort": func() error { panic(http.ErrAbortHandler) },
+		} {
+			s.Route(Open, http.MethodGet, path, func(c echo.Context) error {
+				c.Response().WriteHeader(http.StatusOK)
+				_, _ = c.Response().Write([]byte("half"))
+				c.Response().Flush()
+				return end()
+			})
+		}
+	})
+	for _, path := range []string{"/error", "/panic", "/abort"} {
+		answer, err := http.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(answer.Body); err == nil || string(text) != "half" {
+			t.Errorf("%s: %q, %v", path, text, err)
+		}
+		_ = answer.Body.Close()
+	}
+	if got := strings.Count(log.String(), "answer broke off"); got != 2 {
+		t.Errorf("%d of 2 are in the log: %s", got, log.String())
+	}
+}
+
+// What a client accepts does not make a success look like a problem.
+func TestAcceptedMediaTypes(t *testing.T) {
+	url := start(t, Options{}, addThings)
+	for _, accept := range []string{"", "*/*", "text/html", "application/problem+json", "application/problem+json, application/json;q=0.5"} {
+		answer, _ := do(t, "POST", url+"/v1/things/a", `{"name":"a"}`, "Accept", accept)
+		if answer.StatusCode != 200 || answer.Header.Get("Content-Type") != api.MediaJSON {
+			t.Errorf("%q: %d %s", accept, answer.StatusCode, answer.Header.Get("Content-Type"))
+		}
+	}
 }
 
 func TestStatusOfEveryCode(t *testing.T) {
@@ -268,7 +332,7 @@ func TestAuthorization(t *testing.T) {
 			if answer.StatusCode != want {
 				t.Errorf("%s with %s: %s", path, token, answer.Status)
 			}
-			if challenged := strings.HasPrefix(answer.Header.Get("WWW-Authenticate"), "Bearer"); challenged != (want == 401) {
+			if challenged := slices.Contains(answer.Header.Values("WWW-Authenticate"), "Bearer"); challenged != (want == 401) {
 				t.Errorf("%s with %s: WWW-Authenticate %q", path, token, answer.Header.Values("WWW-Authenticate"))
 			}
 			if want == 200 && path[1:] != "open" && strings.HasPrefix("/resolve/read/write", path) && text != token {
@@ -281,7 +345,10 @@ func TestAuthorization(t *testing.T) {
 			t.Errorf("%q: %s", header, answer.Status)
 		}
 	}
-	// A browser can send the token as password, to pages only.
+	// A browser can send the token as password, to pages only, and is asked for it.
+	if answer, _ := do(t, "GET", url+"/docs", ""); !strings.Contains(strings.Join(answer.Header.Values("WWW-Authenticate"), " "), "Basic realm=") {
+		t.Errorf("docs: %q", answer.Header.Values("WWW-Authenticate"))
+	}
 	if answer, _ := do(t, "GET", url+"/docs", "", "Authorization", "Basic eDph"); answer.StatusCode != 200 {
 		t.Errorf("docs with a password: %s", answer.Status)
 	}
