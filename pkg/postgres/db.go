@@ -173,7 +173,7 @@ func (db *DB) Advance(ctx context.Context, tx *Tx) error {
 // Read runs body on one consistent state of the database.
 func (db *DB) Read(ctx context.Context, body func(tx *Tx) error) error {
 	options := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
-	return translate(db.transact(ctx, db.pool, options, readState, body))
+	return ended(ctx, db.transact(ctx, db.pool, options, readState, body))
 }
 
 // beginner is a pool or one connection of it.
@@ -208,10 +208,18 @@ func (db *DB) retry(ctx context.Context, on beginner, first string, body func(tx
 				return ctx.Err()
 			}
 		default:
-			return translate(err)
+			return ended(ctx, err)
 		}
 		slog.DebugContext(ctx, "write tried again", "try", try, "error", err)
 	}
+}
+
+// ended is translate for work that ends with its context.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && pq.As(err, pqerror.QueryCanceled) != nil {
+		return ctx.Err()
+	}
+	return translate(err)
 }
 
 func (db *DB) transact(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) (err error) {

@@ -148,6 +148,9 @@ func (a *Assignments) Add(name string, buckets []model.BucketID) {
 // UpdateRolloutBuckets stores the assignments of rollouts, by feature, and
 // counts it as a change of the features.
 func (tx *Tx) UpdateRolloutBuckets(ctx context.Context, a Assignments) error {
+	if len(a.names) == 0 {
+		return nil
+	}
 	_, err := tx.ExecContext(ctx, `
 		WITH now AS (SELECT feature, buckets FROM unnest($1::text[], $2::text[]) AS one (feature, buckets)),
 		f AS (UPDATE feature SET revision = $3 FROM now WHERE feature.name = now.feature)

@@ -76,8 +76,9 @@ func (db *DB) OpenImport(ctx context.Context) (*Import, error) {
 func (i *Import) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	// Not DISCARD ALL: the pool believes in the statements prepared here.
-	_, err := i.conn.ExecContext(ctx, `DISCARD TEMP; RESET ALL; SELECT pg_advisory_unlock_all()`)
+	// Not DISCARD ALL: the pool believes in the statements prepared here. The
+	// rollback is for a COPY that was cut off.
+	_, err := i.conn.ExecContext(ctx, `ROLLBACK; DISCARD TEMP; RESET ALL; SELECT pg_advisory_unlock_all()`)
 	if err != nil {
 		_ = i.conn.Raw(func(any) error { return driver.ErrBadConn }) // makes the pool throw it away
 	}
@@ -165,11 +166,10 @@ func (c *copier) finish() error {
 	return c.exec(`COMMIT`)
 }
 
-// abort leaves the connection ready for other statements.
+// abort ends the COPY, so that the connection can take a rollback.
 func (c *copier) abort() {
 	if c.copy != nil {
 		_ = c.copy.Close()
-		_ = c.exec(`ROLLBACK`)
 	}
 }
 

@@ -11,10 +11,10 @@ import (
 )
 
 // BenchmarkWrites compares single writes with the least that any write could be:
-// BEGIN, UPDATE, NOTIFY, COMMIT on one row. Both run in turns, as machines are
+// BEGIN, UPDATE, NOTIFY, COMMIT on one row, durably. Both run in turns, as machines are
 // noisy: "of-bare" is the median of how many writes fit in the time of the least.
 func BenchmarkWrites(b *testing.B) {
-	w, err := Open(b.Context(), pgtest.Open(b))
+	w, err := Open(b.Context(), pgtest.Server(b).URL())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -10,11 +10,11 @@ import (
 
 // Edges lists the connected edges by name.
 func (w *Writer) Edges(ctx context.Context) (Result[[]api.Edge], error) {
+	connected, err := w.db.Edges(ctx)
+	if err != nil {
+		return Result[[]api.Edge]{}, err
+	}
 	return read(ctx, w, func(tx *postgres.Tx) ([]api.Edge, int64, error) {
-		connected, err := w.db.Edges(ctx)
-		if err != nil {
-			return nil, 0, err
-		}
 		edges := make([]api.Edge, len(connected))
 		for i, e := range connected {
 			edges[i] = api.Edge{

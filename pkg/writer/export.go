@@ -12,6 +12,11 @@ import (
 // revision that begin hears before the first. It ends at the first error of
 // either. Memory does not grow with the number of subjects.
 func (w *Writer) ExportSubjects(ctx context.Context, begin func(revision int64) error, emit func(api.ImportLine) error) error {
+	done, err := w.stream(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return w.db.Read(ctx, func(tx *postgres.Tx) error {
 		if err := begin(tx.Revision); err != nil {
 			return err

@@ -31,15 +31,28 @@ const (
 // lines it fails with validation_failed, naming the first 100 by their numbers.
 //
 // Neither memory grows with the number of lines nor are other writes held up,
-// but for those of the same subjects.
+// but for those of the same subjects. At most four imports and exports run at a
+// time.
 func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...Option) (Result[api.Imported], error) {
+	done, err := w.stream(ctx)
+	if err != nil {
+		return Result[api.Imported]{}, err
+	}
+	defer done()
+	staged := &staging{progress: newProgress(ctx), named: map[model.GroupID]bool{}}
+	err = w.db.Read(ctx, func(tx *postgres.Tx) (err error) {
+		staged.groups, err = tx.GroupIDs(ctx)
+		return err
+	})
+	if err != nil {
+		return Result[api.Imported]{}, err
+	}
 	rows, err := w.db.OpenImport(ctx)
 	if err != nil {
 		return Result[api.Imported]{}, err
 	}
 	defer rows.Close()
-	staged := &staging{progress: newProgress(ctx), named: map[model.GroupID]bool{}}
-	if err := staged.load(ctx, w, rows, lines); err != nil {
+	if err := staged.load(ctx, rows, lines); err != nil {
 		return Result[api.Imported]{}, err
 	}
 	return writeIn(ctx, w, rows.Write, false, subjects, opts, func(c *change) (api.Imported, error) {
@@ -66,14 +79,7 @@ type staging struct {
 	bad    model.Faults
 }
 
-func (s *staging) load(ctx context.Context, w *Writer, rows *postgres.Import, lines iter.Seq2[api.ImportLine, error]) error {
-	err := w.db.Read(ctx, func(tx *postgres.Tx) (err error) {
-		s.groups, err = tx.GroupIDs(ctx)
-		return err
-	})
-	if err != nil {
-		return err
-	}
+func (s *staging) load(ctx context.Context, rows *postgres.Import, lines iter.Seq2[api.ImportLine, error]) error {
 	if err := rows.Stage(ctx, s.rows(lines)); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -157,4 +158,70 @@ func TestImportRefusesBadLines(t *testing.T) {
 	if after, now := w.export(); !slices.Equal(after, before) || now != revision {
 		t.Error("a refused import left something behind")
 	}
+}
+
+// An import that its sender gives up leaves neither rows nor locks nor a
+// connection that others could not use.
+func TestImportCutOff(t *testing.T) {
+	w := newWorld(t)
+	w.furnish()
+	before, revision := w.export()
+	for range 20 { // more than there are connections
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
+			for i := range 10_000 {
+				if i == 5_000 {
+					cancel()
+				}
+				if !yield(api.ImportLine{ID: fmt.Sprintf("new %d", i)}, nil) {
+					return
+				}
+			}
+		})
+		if err == nil {
+			t.Fatal("it went through")
+		}
+	}
+	if after, now := w.export(); !slices.Equal(after, before) || now != revision {
+		t.Error("something was stored")
+	}
+	must[api.Imported](t)(w.ImportSubjects(t.Context(), lines(200)))
+	if n := w.one(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); n != "0" {
+		t.Errorf("%s locks are left", n)
+	}
+	if n := w.one(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'`); n != "0" {
+		t.Errorf("%s connections are left in a transaction", n)
+	}
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	must[api.BucketIDs](t)(w.IncreaseBuckets(t.Context(), 1))
+	started, release := make(chan struct{}), make(chan struct{})
+	errs := make(chan error, maxStreams)
+	for range maxStreams {
+		go func() {
+			errs <- second(w.ImportSubjects(t.Context(), func(func(api.ImportLine, error) bool) {
+				started <- struct{}{}
+				<-release
+			}))
+		}()
+	}
+	for range maxStreams {
+		<-started
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := w.ExportSubjects(ctx, func(int64) error { return nil }, func(api.ImportLine) error { return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("one more: %v", err)
+	}
+	must[api.Subject](t)(w.AddSubject(t.Context(), api.CreateSubject{ID: "small"}))
+	close(release)
+	for range maxStreams {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	w.export()
 }

@@ -29,6 +29,7 @@ type Writer struct {
 	db      *postgres.DB
 	newSalt func() model.Salt
 	last    atomic.Pointer[resolved]
+	streams chan struct{} // a slot for each import or export
 
 	beforeCommit func() // nil but in tests: runs between an import's work and its end
 }
@@ -42,8 +43,24 @@ func Open(ctx context.Context, dbURL string) (*Writer, error) {
 	return New(db), nil
 }
 
+// maxStreams bounds how many imports and exports, which take as long as who sends
+// or reads them, can keep connections from other use cases. More of them wait.
+const maxStreams = 4
+
 // New makes a Writer of an open database, which Close closes.
-func New(db *postgres.DB) *Writer { return &Writer{db: db, newSalt: bucketing.NewSalt} }
+func New(db *postgres.DB) *Writer {
+	return &Writer{db: db, newSalt: bucketing.NewSalt, streams: make(chan struct{}, maxStreams)}
+}
+
+// stream waits for a slot, and returns what gives it back.
+func (w *Writer) stream(ctx context.Context) (done func(), err error) {
+	select {
+	case w.streams <- struct{}{}:
+		return func() { <-w.streams }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
 
 // Close gives all connections back.
 func (w *Writer) Close() error { return w.db.Close() }

@@ -327,3 +327,19 @@ func TestAuditTellsWhoDidWhat(t *testing.T) {
 	_, err := w.Audit(ctx, AuditFilter{}, Page{After: "12"})
 	wantError(t, err, model.ValidationFailed, "query.after")
 }
+
+func TestSchemaThatIsBehind(t *testing.T) {
+	t.Parallel()
+	w := open(t, pgtest.Empty(t))
+	_, err := w.IncreaseBuckets(t.Context(), 1)
+	if err == nil || !strings.Contains(err.Error(), "migrate up") {
+		t.Errorf("error %v", err)
+	}
+	if err := w.UpgradeDB(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must[api.BucketIDs](t)(w.IncreaseBuckets(t.Context(), 1))
+	if _, err := Open(t.Context(), "mysql://x"); err == nil {
+		t.Error("a URL of another database was taken")
+	}
+}
