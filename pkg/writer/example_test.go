@@ -6,6 +6,7 @@ import (
 	"log"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -84,7 +85,7 @@ func Example_quickstart() {
 	// error names the first one.
 	test.Name = "another"
 	_, err = w.AddABTest(ctx, test)
-	fmt.Println(model.CodeOf(err))
+	fmt.Println(model.CodeOf(err), "names the first:", strings.Contains(err.Error(), "foobar-test"))
 
 	// Output:
 	// A has about 10 % of the traffic: true
@@ -92,7 +93,7 @@ func Example_quickstart() {
 	// A has any traffic: false
 	// B has about 20 % of it: true
 	// 42 gets map[foobar:B]
-	// abtest_overlap
+	// abtest_overlap names the first: true
 }
 
 // must keeps the example short. A program handles its errors.
