@@ -35,6 +35,14 @@ func newMetrics(r prometheus.Registerer, db *postgres.DB, log *slog.Logger) *met
 	return m
 }
 
+// declare makes an operation's counters, as the step from none to one is no
+// increase to Prometheus.
+func (m *metrics) declare(operation string) {
+	for _, outcome := range []string{"stored", "dry_run", "refused", "failed"} {
+		m.writes.WithLabelValues(operation, outcome)
+	}
+}
+
 func (m *metrics) wrote(operation string, dryRun bool, err error) {
 	outcome := "stored"
 	switch {

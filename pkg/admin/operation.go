@@ -158,6 +158,7 @@ func write[I any, P writeInput[I], T any](a *service, call, summary string, stat
 	if op.Method != http.MethodDelete {
 		codes = append(codes, model.BodyTooLarge)
 	}
+	a.metrics.declare(op.OperationID)
 	web.Handle(a.web, web.Write, op, func(ctx context.Context, in *I) (*written, error) {
 		w := P(in).writing()
 		wait, err := w.wait()
