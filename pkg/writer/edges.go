@@ -50,6 +50,7 @@ func (w *Writer) WaitForEdges(ctx context.Context, revision int64, atMost time.D
 		select {
 		case <-time.After(pause):
 		case <-deadline.C:
+			p.Seconds = time.Since(start).Seconds()
 			return p, nil
 		case <-ctx.Done():
 			return p, ctx.Err()

@@ -1,0 +1,225 @@
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Import is a connection with the lines of an import on it, in tables that no
+// other connection sees and that survive when the write is tried again.
+//
+// The heavy work is done in sets and without the state row's lock, while others
+// write. Whatever they commit meanwhile is caught up with at the end, found by
+// the labels of their changes. Imports go one after the other.
+type Import struct {
+	db   *DB
+	conn *sqlx.Conn
+}
+
+// ImportRow is one line that was checked on its own.
+type ImportRow struct {
+	Line   int64
+	ID     string
+	Weight int64 // NoWeight where the line gives none
+	Groups []model.GroupID
+}
+
+// NoWeight keeps the weight that a subject has, and is 1 for a new one.
+const NoWeight = -1
+
+const (
+	// importLock is the advisory lock that imports take turns with.
+	importLock = 7_305_804_402_566_783_863
+
+	// copyBatch bounds how long one COPY keeps its transaction open: while a
+	// slow sender's is, PostgreSQL can clean up nowhere.
+	copyBatch     = 100_000
+	copyBatchTime = 5 * time.Second
+	copyBuffer    = 48 << 10
+)
+
+// OpenImport takes a connection out of the pool until Close.
+func (db *DB) OpenImport(ctx context.Context) (*Import, error) {
+	conn, err := db.pool.Connx(ctx)
+	if err != nil {
+		return nil, translate(err)
+	}
+	i := &Import{db, conn}
+	_, err = conn.ExecContext(ctx, `
+		SET statement_timeout = 0;
+		SET work_mem = '64MB';
+		CREATE TEMP TABLE staged (line bigint, id text COLLATE "C", weight bigint, groups integer[]);
+		CREATE TEMP TABLE again  (line bigint, id text COLLATE "C", weight bigint, groups integer[]);
+		CREATE TEMP TABLE fresh   (n bigint, id text COLLATE "C", weight bigint);
+		CREATE TEMP TABLE changed (id text COLLATE "C", bucket_id integer, old bigint, weight bigint, groups integer[])`)
+	if err != nil {
+		i.Close()
+		return nil, translate(err)
+	}
+	return i, nil
+}
+
+// Close gives the connection back as it was.
+func (i *Import) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	// Not DISCARD ALL: the pool believes in the statements prepared here. The
+	// rollback is for a COPY that was cut off.
+	_, err := i.conn.ExecContext(ctx, `ROLLBACK; DISCARD TEMP; RESET ALL; SELECT pg_advisory_unlock_all()`)
+	if err != nil {
+		_ = i.conn.Raw(func(any) error { return driver.ErrBadConn }) // makes the pool throw it away
+	}
+	_ = i.conn.Close()
+}
+
+// Stage copies rows to the connection, until rows yields an error.
+func (i *Import) Stage(ctx context.Context, rows iter.Seq2[ImportRow, error]) error {
+	err := i.conn.Raw(func(driverConn any) error {
+		c := &copier{ctx: ctx, conn: driverConn.(pgConn)}
+		for row, err := range rows {
+			if err == nil {
+				err = c.add(row)
+			}
+			if err != nil {
+				c.abort()
+				return err
+			}
+		}
+		return c.finish()
+	})
+	return translate(err)
+}
+
+// pgConn is what lib/pq's connections can do.
+type pgConn interface {
+	driver.ConnPrepareContext
+	driver.ExecerContext
+}
+
+// copier sends rows in COPY's text form, many to a message.
+type copier struct {
+	ctx    context.Context
+	conn   pgConn
+	copy   driver.Stmt // nil between two batches
+	rows   int
+	since  time.Time
+	buffer []byte
+}
+
+func (c *copier) add(row ImportRow) (err error) {
+	if c.copy == nil {
+		if err := c.exec(`BEGIN`); err != nil {
+			return err
+		}
+		if c.copy, err = c.conn.PrepareContext(c.ctx, pq.CopyIn("staged", "line", "id", "weight", "groups")); err != nil {
+			return err
+		}
+		c.rows, c.since = 0, time.Now()
+	}
+	c.buffer = appendRow(c.buffer, row)
+	c.rows++
+	if len(c.buffer) < copyBuffer {
+		return nil
+	}
+	if c.rows >= copyBatch || time.Since(c.since) > copyBatchTime {
+		return c.finish()
+	}
+	return c.flush()
+}
+
+func (c *copier) flush() error {
+	if len(c.buffer) == 0 {
+		return nil
+	}
+	text := string(c.buffer[:len(c.buffer)-1]) // the driver adds the last line's end
+	c.buffer = c.buffer[:0]
+	_, err := c.copy.(interface {
+		CopyData(ctx context.Context, lines string) (driver.Result, error)
+	}).CopyData(c.ctx, text)
+	return err
+}
+
+func (c *copier) finish() error {
+	if c.copy == nil {
+		return nil
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	if err := c.copy.Close(); err != nil {
+		return err
+	}
+	c.copy = nil
+	return c.exec(`COMMIT`)
+}
+
+// abort ends the COPY, so that the connection can take a rollback.
+func (c *copier) abort() {
+	if c.copy != nil {
+		_ = c.copy.Close()
+	}
+}
+
+func (c *copier) exec(statement string) error {
+	_, err := c.conn.ExecContext(c.ctx, statement, nil)
+	return err
+}
+
+// appendRow writes a line of COPY. Ids hold no control characters, so the
+// backslash is all that has to be escaped.
+func appendRow(to []byte, row ImportRow) []byte {
+	to = strconv.AppendInt(to, row.Line, 10)
+	to = append(to, '\t')
+	for j := range len(row.ID) {
+		if row.ID[j] == '\\' {
+			to = append(to, '\\')
+		}
+		to = append(to, row.ID[j])
+	}
+	if row.Weight == NoWeight {
+		to = append(to, "\t\\N"...)
+	} else {
+		to = strconv.AppendInt(append(to, '\t'), row.Weight, 10)
+	}
+	if len(row.Groups) == 0 {
+		return append(to, "\t\\N\n"...)
+	}
+	separator := "\t{"
+	for _, id := range row.Groups {
+		to = strconv.AppendInt(append(to, separator...), int64(id), 10)
+		separator = ","
+	}
+	return append(to, "}\n"...)
+}
+
+// Duplicate is a line with an id that an earlier one has.
+type Duplicate struct {
+	Line, First int64
+	ID          string
+}
+
+// Index makes the staged rows ready for Write. Where ids are there twice, it
+// returns at most limit of the later ones instead.
+func (i *Import) Index(ctx context.Context, limit int) ([]Duplicate, error) {
+	_, err := i.conn.ExecContext(ctx, `CREATE UNIQUE INDEX ON staged (id)`)
+	if pq.As(err, pqerror.UniqueViolation) == nil {
+		if err == nil {
+			_, err = i.conn.ExecContext(ctx, `ANALYZE staged`)
+		}
+		return nil, translate(err)
+	}
+	var duplicates []Duplicate
+	err = i.conn.SelectContext(ctx, &duplicates, `
+		SELECT line, first, id FROM (SELECT line, id, min(line) OVER (PARTITION BY id) AS first FROM staged) numbered
+		WHERE line > first ORDER BY line LIMIT $1`, limit)
+	return duplicates, translate(err)
+}

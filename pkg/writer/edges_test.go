@@ -1,0 +1,76 @@
+package writer
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+)
+
+func TestEdgesAreWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	if p, err := w.WaitForEdges(ctx, 1, time.Minute); err != nil || p.Edges != 0 || p.Applied != 0 {
+		t.Errorf("without edges: %+v, error %v", p, err)
+	}
+	revision := must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 1)).Revision
+
+	report := map[string]func(int64){}
+	for _, name := range []string{"b", "a"} {
+		l, err := w.db.NewListener(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		connected := make(chan bool, 10)
+		go l.Listen(ctx, func(bell bool) { connected <- bell })
+		<-connected
+		report[name] = func(revision int64) { l.Report(revision, false) }
+	}
+	report["a"](revision)
+	p, err := w.WaitForEdges(ctx, revision, 300*time.Millisecond)
+	if err != nil || p.Edges != 2 || p.Applied != 1 || p.Seconds < 0.3 {
+		t.Errorf("one of two: %+v, error %v", p, err)
+	}
+	waited := make(chan api.Propagation)
+	go func() {
+		p, err := w.WaitForEdges(ctx, revision, time.Minute)
+		if err != nil {
+			t.Error(err)
+		}
+		waited <- p
+	}()
+	report["b"](revision + 1)
+	if p := <-waited; p.Edges != 2 || p.Applied != 2 {
+		t.Errorf("both: %+v", p)
+	}
+	edges := must[[]api.Edge](t)(w.Edges(ctx))
+	if len(edges.Value) != 2 || edges.Revision != revision {
+		t.Fatalf("edges %+v", edges)
+	}
+	for i, want := range []api.Edge{{Name: "a", Revision: revision}, {Name: "b", Revision: revision + 1}} {
+		e := edges.Value[i]
+		if e.Name != want.Name || e.Revision != want.Revision || e.LagRevisions != 0 || e.State != "serving" {
+			t.Errorf("edge %+v, want %+v", e, want)
+		}
+	}
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	w := newWorld(t)
+	l, err := w.db.NewListener("behind")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connected := make(chan bool, 10)
+	go l.Listen(t.Context(), func(bell bool) { connected <- bell })
+	<-connected
+	if err := w.Prune(t.Context(), time.Hour); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := w.WaitForEdges(ctx, 1, time.Minute); err == nil {
+		t.Error("no error")
+	}
+}
