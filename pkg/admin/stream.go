@@ -50,10 +50,13 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.r.Read(p)
-	if err == io.EOF {
+	switch {
+	case errors.Is(err, io.EOF):
 		if err := web.Extend(b.ctx, 0); err != nil {
 			return n, err
 		}
+	case err != nil: // the client's doing, and no fault of ours to look into
+		err = model.Errorf(model.ValidationFailed, "the body broke off, or stood still for %s", stalled)
 	}
 	return n, err
 }

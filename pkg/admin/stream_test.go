@@ -1,8 +1,11 @@
 package admin
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -67,6 +70,32 @@ func TestImportIsAllOrNothing(t *testing.T) {
 	p := c.load(api.MediaNDJSON, strings.Repeat("no\n", 1000), "").isProblem(422, model.ValidationFailed, "line 1")
 	if len(p.Errors) != 100 || p.Errors[99].Location != "line 100" {
 		t.Errorf("%d faults", len(p.Errors))
+	}
+	c.do("GET", "/v1/subjects", nil).is(200, `{"items": []}`)
+}
+
+func TestImportThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	c.must("POST", "/v1/buckets", `{"amount": 1}`)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /v1/import/subjects HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer %s\r\n"+
+		"Content-Type: application/x-ndjson\r\nContent-Length: 1000\r\n\r\n{\"id\":\"a\"}\n{\"id\"", c.token)
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != 422 || !strings.Contains(string(text), "broke off") {
+		t.Errorf("%d %s %v", response.StatusCode, text, err)
 	}
 	c.do("GET", "/v1/subjects", nil).is(200, `{"items": []}`)
 }
