@@ -135,6 +135,14 @@ func parseWait(text string) (time.Duration, error) {
 
 // snapshot is the one to answer from, which is not older than a revision.
 func (e *service) snapshot(ctx context.Context, minRevision int64, wait time.Duration) (*snapshot.Snapshot, error) {
+	s, err := e.snapshotOf(ctx, minRevision, wait)
+	if header, ok := ctx.Value(headerKey{}).(http.Header); ok && err == nil {
+		header[api.HeaderRevision] = s.RevisionHeader
+	}
+	return s, err
+}
+
+func (e *service) snapshotOf(ctx context.Context, minRevision int64, wait time.Duration) (*snapshot.Snapshot, error) {
 	s := e.replica.Snapshot()
 	if s == nil {
 		return nil, model.Errorf(model.NotReady, "nothing is loaded yet")

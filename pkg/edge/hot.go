@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -47,7 +48,7 @@ func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header[api.HeaderRevision] = s.RevisionHeader
 	body := e.hot(s, r, now)
 	if body == nil {
-		e.routes.ServeHTTP(w, r)
+		e.routes.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), headerKey{}, header)))
 		return
 	}
 	body.CountServed()
@@ -62,6 +63,10 @@ func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body.JSON) // the client may be gone; that is its affair
 	e.answered.Observe(time.Since(now).Seconds())
 }
+
+// headerKey leads to the answer's header, so that an answer that is a problem names
+// the revision that it was made from as well.
+type headerKey struct{}
 
 // hot is the body for a request in the simple form, or nil.
 func (e *service) hot(s *snapshot.Snapshot, r *http.Request, now time.Time) *snapshot.Body {

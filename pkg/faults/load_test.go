@@ -251,6 +251,25 @@ func flagsOf(addr string) func() error {
 	}
 }
 
+// readOwn has readers that ask for no less than what was acknowledged last, as who
+// has just written does. Every answer must keep to it, also one that there is no
+// such subject.
+func (w *world) readOwn(workers int, pause time.Duration, edges ...*service) *job {
+	return w.every(workers, pause, false, func(i int, r *rand.Rand, j *job) func() {
+		c := &client{addr: edges[i%len(edges)].addr}
+		return func() {
+			least := w.acked.Load()
+			subject := fmt.Sprintf("%s%d", watched, r.IntN(2*subjects)) // half of them never were
+			began := time.Now()
+			a, err := c.get(fmt.Sprintf("/v1/subject/flags?subject_id=%s&min_revision=%d&wait=5s", subject, least))
+			if err == nil && (a.status != 200 && a.status != 404 || a.revision < least) {
+				err = fmt.Errorf("%s at revision %d or later: status %d at revision %d", subject, least, a.status, a.revision)
+			}
+			j.add(time.Since(began), err)
+		}
+	})
+}
+
 // asking repeats a question to one address and times it.
 func (w *world) asking(workers int, pause time.Duration, question func(addr string) func() error, addr string) *job {
 	return w.every(workers, pause, false, func(_ int, _ *rand.Rand, j *job) func() {

@@ -95,6 +95,7 @@ func TestTwoAdmins(t *testing.T) {
 	}
 	first := w.revision()
 	reads := w.read(4, 4*time.Millisecond, w.edges...)
+	own := w.readOwn(4, 4*time.Millisecond, w.edges...)
 	writes := w.write(8, 5*time.Millisecond)
 	var increments [counters]atomic.Int64
 	counts := w.every(8, time.Millisecond, true, func(i int, _ *rand.Rand, j *job) func() {
@@ -113,6 +114,7 @@ func TestTwoAdmins(t *testing.T) {
 	writes.end()
 	served, written, counted := reads.next(), writes.next(), counts.next()
 	w.noFailure("two admins: reads", served)
+	w.noFailure("two admins: reads of what was written", own.next())
 	w.noFailure("two admins: writes", written)
 	w.noFailure("two admins: increments", counted)
 	var kept int64
