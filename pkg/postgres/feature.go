@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -42,10 +43,13 @@ func (tx *Tx) features(ctx context.Context, which string, args ...any) ([]model.
 	return c.Features, err
 }
 
-// InsertFeature stores a feature without variants.
+// InsertFeature stores a feature without variants, or fails with feature_exists.
 func (tx *Tx) InsertFeature(ctx context.Context, f *model.Feature) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO feature (name, description, tags, revision) VALUES ($1, $2, $3, $4)`,
 		f.Name, f.Description, pq.StringArray(f.Tags), f.Revision)
+	if pq.As(err, pqerror.UniqueViolation) != nil {
+		return model.Errorf(model.FeatureExists, "there is a feature %q already", f.Name)
+	}
 	return err
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -59,10 +62,15 @@ func (tx *Tx) GroupIDs(ctx context.Context) (map[string]model.GroupID, error) {
 	return ids, err
 }
 
-// InsertGroup stores a group without members, and gives it its id.
+// InsertGroup stores a group without members and gives it its id, or fails with
+// group_exists.
 func (tx *Tx) InsertGroup(ctx context.Context, g *Group) error {
-	return tx.QueryRowContext(ctx, `INSERT INTO subject_group (name, priority, revision) VALUES ($1, $2, $3) RETURNING id`,
+	err := tx.QueryRowContext(ctx, `INSERT INTO subject_group (name, priority, revision) VALUES ($1, $2, $3) RETURNING id`,
 		g.Name, g.Priority, g.Revision).Scan(&g.ID)
+	if pq.As(err, pqerror.UniqueViolation) != nil {
+		return model.Errorf(model.GroupExists, "there is a group %q already", g.Name)
+	}
+	return err
 }
 
 // UpdateGroup stores what a group says of itself.
