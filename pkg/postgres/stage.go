@@ -127,13 +127,13 @@ func (c *copier) add(row ImportRow) (err error) {
 	}
 	c.buffer = appendRow(c.buffer, row)
 	c.rows++
-	if len(c.buffer) < copyBuffer {
-		return nil
-	}
-	if c.rows >= copyBatch || time.Since(c.since) > copyBatchTime {
+	switch {
+	case c.rows >= copyBatch || time.Since(c.since) > copyBatchTime:
 		return c.finish()
+	case len(c.buffer) >= copyBuffer:
+		return c.flush()
 	}
-	return c.flush()
+	return nil
 }
 
 func (c *copier) flush() error {

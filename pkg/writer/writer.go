@@ -78,7 +78,8 @@ type Result[T any] struct {
 	// one.
 	Revision int64
 	// Version of the resource, for IfMatch; 0 where it has none. A variant and a
-	// rollout have that of their feature, an override that of its group.
+	// rollout have that of their feature, an override that of its group. In a dry
+	// run it is what it would be.
 	Version int64
 	// DryRun says that nothing was stored, and Affected what would have changed.
 	DryRun   bool
