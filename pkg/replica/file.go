@@ -52,7 +52,7 @@ func (r *Replica) serveRestored(ctx context.Context) {
 func (r *Replica) saveRegularly(ctx context.Context) {
 	every := time.NewTicker(r.saveEvery)
 	defer every.Stop()
-	saved, trouble := r.saved, ""
+	saved, trouble := r.saved, false
 	for done := false; !done; {
 		select {
 		case <-every.C:
@@ -66,13 +66,13 @@ func (r *Replica) saveRegularly(ctx context.Context) {
 		began := time.Now()
 		if err := snapshot.WriteFile(r.file, s); err != nil {
 			r.metrics.file.WithLabelValues("write", "error").Inc()
-			if err.Error() != trouble { // one line for one trouble, however long it lasts
-				trouble = err.Error()
+			if !trouble { // one line however long it lasts
+				trouble = true
 				r.log.ErrorContext(ctx, "the snapshot file is not written, serving goes on", "error", err)
 			}
 			continue
 		}
-		saved, trouble = s.Position, ""
+		saved, trouble = s.Position, false
 		r.metrics.file.WithLabelValues("write", "ok").Inc()
 		r.log.DebugContext(ctx, "snapshot file written", "file", r.file, "revision", s.Revision, "took", time.Since(began))
 	}
