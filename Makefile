@@ -18,6 +18,11 @@ test: ## run all tests with the race detector, against a PostgreSQL that they st
 	@.ci/prerequisites postgresql compiler
 	go test -race ./...
 
+.PHONY: test-faults
+test-faults: ## make every fault of docs/reliability.md for real and at full length: an hour, as root on Linux
+	@.ci/prerequisites postgresql
+	go test ./pkg/faults -full -parallel 1 -timeout 3h -v $(ARGS)
+
 .PHONY: build
 build: ## build both programs into .bin/
 	go build -o .bin/ ./cmd/...
