@@ -120,7 +120,7 @@ func (c *copier) add(row ImportRow) (err error) {
 		if err := c.exec(`BEGIN`); err != nil {
 			return err
 		}
-		if c.copy, err = c.conn.PrepareContext(c.ctx, pq.CopyIn("staged", "line", "id", "weight", "groups")); err != nil {
+		if c.copy, err = c.conn.PrepareContext(c.ctx, `COPY staged (line, id, weight, groups) FROM STDIN`); err != nil {
 			return err
 		}
 		c.rows, c.since = 0, time.Now()

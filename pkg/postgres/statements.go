@@ -82,7 +82,7 @@ func (tx *Tx) statement(ctx context.Context, text string) *sql.Stmt {
 
 // ExecContext runs a statement that returns nothing.
 func (tx *Tx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	if stmt := tx.statement(ctx, text); stmt != nil {
+	if stmt := tx.statement(ctx, text); stmt != nil { //nolint:sqlclosecheck // the transaction closes it
 		return stmt.ExecContext(ctx, args...)
 	}
 	return tx.Tx.ExecContext(ctx, text, args...)
@@ -90,7 +90,7 @@ func (tx *Tx) ExecContext(ctx context.Context, text string, args ...any) (sql.Re
 
 // QueryContext runs a statement that returns rows.
 func (tx *Tx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	if stmt := tx.statement(ctx, text); stmt != nil {
+	if stmt := tx.statement(ctx, text); stmt != nil { //nolint:sqlclosecheck // the transaction closes it
 		return stmt.QueryContext(ctx, args...)
 	}
 	return tx.Tx.QueryContext(ctx, text, args...)
@@ -98,7 +98,7 @@ func (tx *Tx) QueryContext(ctx context.Context, text string, args ...any) (*sql.
 
 // QueryRowContext runs a statement that returns one row.
 func (tx *Tx) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
-	if stmt := tx.statement(ctx, text); stmt != nil {
+	if stmt := tx.statement(ctx, text); stmt != nil { //nolint:sqlclosecheck // the transaction closes it
 		return stmt.QueryRowContext(ctx, args...)
 	}
 	return tx.Tx.QueryRowContext(ctx, text, args...)

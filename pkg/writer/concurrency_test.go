@@ -145,10 +145,8 @@ func TestImportAmongOtherWrites(t *testing.T) {
 
 	other := open(t, w.url)
 	for round := range 4 {
-		done, stop := make(chan struct{}), context.CancelFunc(nil)
-		var writing context.Context
-		writing, stop = context.WithCancel(ctx)
-		written := 0
+		writing, stop := context.WithCancel(ctx)
+		done, written := make(chan struct{}), 0
 		go func() {
 			defer close(done)
 			for i := round; writing.Err() == nil; i += 13 {
