@@ -75,8 +75,14 @@ securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
-{{- if include "flaggery.caSecret" . }}
+{{- $ca := include "flaggery.caSecret" . }}
+{{- if or $ca (eq .component "edge") }}
 volumeMounts:
+  {{- if $ca }}
   - {name: database-ca, mountPath: /etc/flaggery/database, readOnly: true}
+  {{- end }}
+  {{- if eq .component "edge" }}
+  - {name: snapshot, mountPath: /var/lib/flaggery}
+  {{- end }}
 {{- end }}
 {{- end }}
