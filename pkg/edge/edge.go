@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/replica"
@@ -116,10 +117,10 @@ func newService(config Config, source replica.Source) *service {
 // documentation.
 func (e *service) addRoutes() {
 	// What one subject gets; the hot path answers the simple form of it.
-	web.Handle(e.web, web.Resolve, getFlags, e.getFlags)
-	web.Handle(e.web, web.Resolve, getSubjectFlags, e.getSubjectFlags)
+	web.Handle(e.web, web.Resolve, answering[api.Flags](getFlags), e.getFlags)
+	web.Handle(e.web, web.Resolve, answering[api.Flags](getSubjectFlags), e.getSubjectFlags)
 	// What many subjects get.
-	web.Handle(e.web, web.Resolve, postFlags, e.postFlags)
+	web.Handle(e.web, web.Resolve, answering[api.BatchFlags](postFlags), e.postFlags)
 	// Everything else is for the admin.
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
 		e.web.Route(web.Open, method, "/v1/*", readOnly)

@@ -29,27 +29,26 @@ var getFlags = huma.Operation{
 	Summary:     "What one subject gets",
 	Description: "Features in name order, none for a feature that resolves to nothing.",
 	Errors:      []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-	Responses:   rawResponse[api.Flags](),
 }
 
 var getSubjectFlags = huma.Operation{
 	OperationID: "get-subject-flags", Method: http.MethodGet, Path: "/v1/subjects/{id}/flags", Tags: []string{"Flags"},
-	Summary:   "What one subject gets",
-	Errors:    []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-	Responses: rawResponse[api.Flags](),
+	Summary: "What one subject gets",
+	Errors:  []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 }
 
 var postFlags = huma.Operation{
 	OperationID: "post-flags", Method: http.MethodPost, Path: "/v1/subjects/flags", Tags: []string{"Flags"},
-	Summary:   "What many subjects get",
-	Errors:    []int{http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable},
-	Responses: rawResponse[api.BatchFlags](),
+	Summary: "What many subjects get",
+	Errors:  []int{http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable},
 }
 
-// rawResponse documents an answer that is written as bytes.
-func rawResponse[T any]() map[string]*huma.Response {
+// answering documents the answer of an operation that is written as bytes. Each
+// edge of a process gets a description of its own, as huma adds to it.
+func answering[T any](op huma.Operation) huma.Operation {
 	schema := huma.NewMapRegistry("", huma.DefaultSchemaNamer).Schema(reflect.TypeFor[T](), false, "")
-	return map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: schema}}}}
+	op.Responses = map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: schema}}}}
+	return op
 }
 
 // FlagsQuery is what both ways of asking for one subject take.
