@@ -421,7 +421,8 @@ func cmdRepeat(ts *testscript.TestScript, neg bool, args []string) {
 	var out bytes.Buffer
 	text := strings.ReplaceAll(args[1], `\n`, "\n")
 	for i := range count {
-		out.WriteString(strings.NewReplacer("%d", strconv.Itoa(i+1), "%w", strconv.Itoa(i%10+1)).Replace(text))
+		line := strings.ReplaceAll(text, "%d", strconv.Itoa(i+1))
+		out.WriteString(strings.ReplaceAll(line, "%w", strconv.Itoa(i%10+1)))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), out.Bytes(), 0o600))
 }
