@@ -106,6 +106,13 @@ func (l *Listener) Drain(ctx context.Context) {
 	}
 }
 
+// Open is how many connections are not net/http's.
+func (l *Listener) Open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
 func (l *Listener) eachConn(do func(net.Conn)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -39,6 +39,8 @@ const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 10 * time.Second // to read one, and to write its answer; streams set their own
 	idleTimeout    = 60 * time.Second
+	leaveTimeout   = 2 * time.Second // to clients, when the server is about to end
+	leaveQuiet     = 200 * time.Millisecond
 	drainTimeout   = 20 * time.Second
 	readyTimeout   = 2 * time.Second
 )
@@ -75,6 +77,9 @@ type Server struct {
 	authenticate Authenticator
 	ready        func(ctx context.Context) error
 	draining     atomic.Bool
+	connections  atomic.Int64 // open ones
+	leaving      time.Time    // when draining began
+	lastRequest  atomic.Int64 // while draining: how long after leaving it came
 }
 
 type route struct{ method, path string }
@@ -142,15 +147,17 @@ func (s *Server) Front(wrap func(routes http.Handler) http.Handler) {
 // ServeHTTP answers one request without a listener.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
 
-// Serve answers requests until ctx ends. Then it turns unready, gives requests
-// under way 20 seconds and cuts what is left. A listener that has a method
-// Drain(ctx) is drained in the same time.
+// Serve answers requests until ctx ends. Then it turns unready, takes leave of its
+// clients, gives requests under way 20 seconds and cuts what is left. A listener
+// that has a method Drain(ctx) is drained in the same time.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for _, r := range s.echo.Routes() {
 		if _, declared := s.permissions[route{r.Method, r.Path}]; !declared {
 			return fmt.Errorf("route %s %s declares no permission", r.Method, r.Path)
 		}
 	}
+	s.http.Handler = s.parting(s.http.Handler)
+	s.http.ConnState = s.countConnections
 	failed := make(chan error, 1)
 	go func() { failed <- s.http.Serve(l) }()
 	select {
@@ -158,7 +165,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	s.draining.Store(true)
+	s.takeLeave(l)
 	s.http.SetKeepAlivesEnabled(false)
 	// The context that ended must not end the drain too.
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
@@ -175,6 +182,47 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		err = errors.Join(err, served)
 	}
 	return err
+}
+
+// takeLeave has clients close their connections after their next answer, as it
+// says, while new ones are still accepted from balancers that have not looked yet.
+// To close a connection that is idle is to lose the request that may be on its way
+// on it; so it goes on until no request came for a while, but not for ever.
+func (s *Server) takeLeave(l net.Listener) {
+	o, ok := l.(interface{ Open() int })
+	alone := s.connections.Load() == 0 && (!ok || o.Open() == 0)
+	s.leaving = time.Now()
+	s.draining.Store(true)
+	if alone {
+		return
+	}
+	look := time.NewTicker(leaveQuiet / 20)
+	defer look.Stop()
+	for now := s.leaving; now.Sub(s.leaving) < min(leaveTimeout, time.Duration(s.lastRequest.Load())+leaveQuiet); {
+		now = <-look.C
+	}
+}
+
+// Draining reports whether the server is about to end.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+func (s *Server) parting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			s.lastRequest.Store(int64(time.Since(s.leaving)))
+			w.Header().Set(echo.HeaderConnection, "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) countConnections(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.connections.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.connections.Add(-1)
+	}
 }
 
 func (s *Server) healthz(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }

@@ -499,3 +499,40 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 		t.Error("was ready to the end")
 	}
 }
+
+// Clients on kept-alive connections are told to leave before anything is closed,
+// and who comes meanwhile is served.
+func TestStopTakesLeave(t *testing.T) {
+	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test")})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() { served <- s.Serve(ctx, l) }()
+	client := http.Client{Transport: &http.Transport{}}
+	get := func() (closed bool) {
+		t.Helper()
+		answer, err := client.Get("http://" + l.Addr().String() + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.Close
+	}
+	if get() {
+		t.Error("a connection is closed before the end")
+	}
+	stop()
+	for !s.Draining() {
+	}
+	for range 2 { // the connection from before, and a new one
+		if !get() {
+			t.Error("a client is not told to leave")
+		}
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
