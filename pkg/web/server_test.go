@@ -518,6 +518,7 @@ func TestStopTakesLeave(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		_, _ = io.Copy(io.Discard, answer.Body) // or the connection is not kept
 		_ = answer.Body.Close()
 		return answer.Close
 	}
