@@ -6,7 +6,7 @@ lint := go tool -modfile=.ci/tools/go.mod golangci-lint
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## start Flaggery with a database and sample data (ARGS=--empty: without); Ctrl-C stops it, the data stays in .flaggery/
@@ -22,6 +22,15 @@ test: ## run all tests with the race detector, against a PostgreSQL that they st
 test-faults: ## make every fault of docs/reliability.md for real and at full length: an hour, as root on Linux
 	@.ci/prerequisites postgresql
 	go test ./pkg/faults -full -parallel 1 -timeout 3h -v $(ARGS)
+
+.PHONY: test-deploy
+test-deploy: ## check images, compose, chart, rules and dashboards with the tools that read them (the first run builds them: some minutes)
+	@.ci/prerequisites postgresql
+	cd deploy/test && go test ./...
+
+.PHONY: update-deploy
+update-deploy: ## write what the chart renders to deploy/kubernetes and the tests' expectations
+	cd deploy/test && go test . -run TestChart -update
 
 .PHONY: build
 build: ## build both programs into .bin/

@@ -2,6 +2,7 @@ package test
 
 import (
 	"debug/elf"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,40 +15,42 @@ import (
 
 const version = "v0.0.0-test"
 
-// built is a folder with both programs, made once by the command of the
-// Dockerfile itself. TestMain removes it.
-var built = sync.OnceValues(func() (string, error) {
-	dockerfile, err := os.ReadFile("../Dockerfile")
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp("", "flaggery-deploy-")
-	if err != nil {
-		return "", err
-	}
-	command := regexp.MustCompile(`RUN (CGO_ENABLED=0 (?:.*\\\n)*.*go build.*)`).FindSubmatch(dockerfile)[1]
-	build := exec.Command("sh", "-ec", strings.Replace(string(command), "/out/", dir+"/", 1))
-	build.Dir = "../.."
-	build.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOFLAGS=") }), "VERSION="+version)
-	build.Stderr = os.Stderr
-	return dir, build.Run()
-})
+// tools is the folder of all that the tests build.
+var tools string
 
 func TestMain(m *testing.M) {
-	status := m.Run()
-	if dir, _ := built(); dir != "" {
-		os.RemoveAll(dir)
+	var err error
+	if tools, err = os.MkdirTemp("", "flaggery-deploy-"); err != nil {
+		panic(err)
 	}
+	status := m.Run()
+	os.RemoveAll(tools)
 	os.Exit(status)
 }
 
+// build makes both programs, once, by the command of the Dockerfile itself.
+var build = sync.OnceValue(func() error {
+	dockerfile, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		return err
+	}
+	command := regexp.MustCompile(`RUN (CGO_ENABLED=0 (?:.*\\\n)*.*go build.*)`).FindSubmatch(dockerfile)
+	if command == nil {
+		return errors.New("the Dockerfile does not build")
+	}
+	c := exec.Command("sh", "-ec", strings.Replace(string(command[1]), "/out/", tools+"/", 1))
+	c.Dir = "../.."
+	c.Env = append(os.Environ(), "VERSION="+version)
+	c.Stderr = os.Stderr
+	return c.Run()
+})
+
 func program(t *testing.T, name string) string {
 	t.Helper()
-	dir, err := built()
-	if err != nil {
+	if err := build(); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dir, name)
+	return filepath.Join(tools, name)
 }
 
 func output(t *testing.T, name string, args ...string) string {

@@ -1,3 +1,5 @@
+// The tools that deploy/ is tested with. Prometheus is built without its service discovery (see prometheus_test.go),
+// so modules that only that needs are not here, and go mod tidy does not apply.
 module github.com/flaggery/flaggery/deploy/test
 
 go 1.26.7
