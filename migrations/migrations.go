@@ -36,7 +36,7 @@ const lockTimeout = 10 * time.Minute
 type Status struct {
 	Database uint
 	Program  uint
-	Dirty    bool // a migration to or from version Database failed halfway
+	Dirty    bool // a migration to or from version Database is running or failed halfway
 }
 
 // Up brings the schema to the program's version. Programs that do so at the
@@ -68,8 +68,8 @@ func run(ctx context.Context, db *sql.DB, apply func(*migrate.Migrate, Status) e
 	if err != nil {
 		return err
 	}
-	if s.Dirty || s.Database > s.Program {
-		return s.Err()
+	if s.Database > s.Program {
+		return s.Err() // the tool only says that it knows no such version
 	}
 	source, err := iofs.New(Files, ".")
 	if err != nil {
@@ -92,6 +92,12 @@ func run(ctx context.Context, db *sql.DB, apply func(*migrate.Migrate, Status) e
 	stop := context.AfterFunc(ctx, func() { m.GracefulStop <- true })
 	defer stop()
 	err = apply(m, s)
+	// Only now, under the tool's lock, does dirty mean failed: for others a running
+	// migration looks just the same.
+	if dirty := (migrate.ErrDirty{}); errors.As(err, &dirty) {
+		s.Database, s.Dirty = uint(dirty.Version), true
+		err = s.Err()
+	}
 	if errors.Is(err, migrate.ErrNoChange) {
 		err = nil
 	}
@@ -134,8 +140,8 @@ func Check(ctx context.Context, db *sql.DB) error {
 func (s Status) Err() error {
 	switch {
 	case s.Dirty:
-		return fmt.Errorf("database schema: a migration failed halfway at version %d (the program's is %d): "+
-			"restore the backup or repair the schema by hand, set %s.dirty to false, then run 'flaggery-admin migrate up'",
+		return fmt.Errorf("database schema: a migration is running, or failed halfway, at version %d (the program's is %d): "+
+			"where none is running, restore the backup or repair the schema by hand, set %s.dirty to false, then run 'flaggery-admin migrate up'",
 			s.Database, s.Program, table)
 	case s.Database < s.Program:
 		return fmt.Errorf("database schema is at version %d, behind the program's version %d: "+

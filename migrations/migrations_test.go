@@ -107,7 +107,7 @@ func TestCheckSaysWhatToDo(t *testing.T) {
 		{"ahead", `UPDATE schema_migrations SET version = version + 2`,
 			fmt.Sprintf("at version %d, ahead of the program's version %d: run a newer program", s.Program+1, s.Program)},
 		{"dirty", `UPDATE schema_migrations SET version = version - 1, dirty = true`,
-			fmt.Sprintf("failed halfway at version %d (the program's is %d)", s.Program, s.Program)},
+			fmt.Sprintf("failed halfway, at version %d (the program's is %d)", s.Program, s.Program)},
 		{"empty", `DELETE FROM schema_migrations`, "at version 0, behind"},
 		{"missing", `DROP TABLE schema_migrations`, "at version 0, behind"},
 	} {
@@ -127,12 +127,15 @@ func TestCheckSaysWhatToDo(t *testing.T) {
 func TestUpRefusesASchemaThatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	db := open(t, pgtest.Open(t))
-	for _, change := range []string{`UPDATE schema_migrations SET version = version + 1`, `UPDATE schema_migrations SET dirty = true`} {
-		if _, err := db.Exec(change); err != nil {
+	for _, test := range []struct{ change, want string }{
+		{`UPDATE schema_migrations SET dirty = true`, "failed halfway, at version"},
+		{`UPDATE schema_migrations SET dirty = false, version = version + 1`, "ahead of the program's version"},
+	} {
+		if _, err := db.Exec(test.change); err != nil {
 			t.Fatal(err)
 		}
-		if err := migrations.Up(t.Context(), db); err == nil {
-			t.Errorf("%s: Up gave no error", change)
+		if err := migrations.Up(t.Context(), db); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got error %v, want one with %q", test.change, err, test.want)
 		}
 	}
 }
