@@ -140,7 +140,7 @@ func TestMalformedRequests(t *testing.T) {
 	w := newWorld(t, pgtest.Open(t)).start(1)
 	for _, s := range []*service{w.edges[0], w.admins[0]} {
 		before := w.revision()
-		count := fullOr(100_000, 1500)
+		count := fullOr(100_000, 400)
 		// As many others before, so that the series that a kind of answer has are there.
 		sendAll(t, s, count, w.random)
 		seriesBefore, memoryBefore := len(scrape(t, s)), memory(t, s.pid())
@@ -149,7 +149,7 @@ func TestMalformedRequests(t *testing.T) {
 		if !s.ready() {
 			t.Errorf("%s is not ready afterwards", s.program)
 		}
-		if seriesAfter > seriesBefore+seriesBefore/10 {
+		if seriesAfter > seriesBefore+seriesBefore/fullOr(10, 2) {
 			t.Errorf("%s: from %d to %d metric series", s.program, seriesBefore, seriesAfter)
 		}
 		if grown := memoryAfter - memoryBefore; *full && !raceEnabled && grown > 64<<20 {
@@ -255,6 +255,12 @@ func malformed(r *rand.Rand) []byte {
 		}
 		return one(wrong...)
 	}
+	large := func(part string, times int) string { // made only where it is used
+		if r.IntN(30) > 0 {
+			return part
+		}
+		return strings.Repeat(part, r.IntN(times))
+	}
 	noise := func(n int) string {
 		b := make([]byte, r.IntN(n+1))
 		for i := range b {
@@ -272,7 +278,7 @@ func malformed(r *rand.Rand) []byte {
 	target := one(
 		"/v1/subject/flags", "/v1/subject/flags?subject_id="+noise(20), "/v1/subject/flags?subject_id="+escaped(300),
 		"/v1/subject/flags?subject_id=%", "/v1/subject/flags?subject_id=%zz", "/v1/subject/flags?subject_id=a&subject_id=b",
-		"/v1/subject/flags?subject_id="+strings.Repeat("x", r.IntN(20_000)), "/v1/subject/flags?"+strings.Repeat("a&", r.IntN(5000)),
+		"/v1/subject/flags?subject_id="+large("x", 20_000), "/v1/subject/flags?"+large("a&", 5000),
 		"/v1/subject/flags?subject_id=1&features="+escaped(50), "/v1/subject/flags?subject_id=1&min_revision=-1",
 		"/v1/subject/flags?subject_id=1&min_revision=1e99", "/v1/subject/flags?subject_id=1&wait=99h",
 		"/v1/subjects/"+escaped(100)+"/flags", "/v1/subjects/%2e%2e/%2F/flags", "/v1/subjects//flags", "/v1/subjects/flags",
@@ -280,21 +286,21 @@ func malformed(r *rand.Rand) []byte {
 		"/v1/subjects?limit=-1", "/v1/subjects?limit=1e9&after="+escaped(30), "/v1/abtests?state="+escaped(9), "/v1/audit?since=yesterday",
 		"/v1/import/subjects", "/v1/subjects/a/explain?at=never", "/openapi.json", "/docs", "/metrics", "/healthz",
 	)
-	method := mostly("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "G\x00T", "PRI", noise(8), strings.Repeat("M", r.IntN(9000)))
+	method := mostly("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "G\x00T", "PRI", noise(8), large("M", 9000))
 	if strings.Contains(target, "import") || strings.HasSuffix(target, "subjects/flags") {
 		method = mostly("POST", "GET", "PUT")
 	}
 	version := mostly("HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9.9", "HTTP/1.", "", "http/1.1", noise(10))
 	body := one("", "{", "[]", "null", `{"subject_ids":null}`, `{"subject_ids":["`+escaped(5)+`"`, `{"subject_ids":[1]}`, `{"subject_ids":[]}`,
-		strings.Repeat(`[`, r.IntN(20_000)), strings.Repeat(`{"a":`, r.IntN(5000)), noise(2000), `{"id":1}`, `{"weight":-1}`, `{"weight":1e400}`,
-		`{"amount":1.5}`, `{"proportion":NaN}`, "\xef\xbb\xbf{}", `{"subject_ids":["`+strings.Repeat("y", r.IntN(2<<20))+`"]}`)
+		large(`[`, 20_000), large(`{"a":`, 5000), noise(2000), `{"id":1}`, `{"weight":-1}`, `{"weight":1e400}`,
+		`{"amount":1.5}`, `{"proportion":NaN}`, "\xef\xbb\xbf{}", `{"subject_ids":["`+large("y", 2<<20)+`"]}`)
 	header := mostly("Content-Length: "+fmt.Sprint(len(body))+"\r\n", "", "Content-Length: -1\r\n",
 		"Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 99999999999999999999\r\n", "Content-Length: "+fmt.Sprint(r.IntN(100))+"\r\n",
 		"Transfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "Transfer-Encoding: gzip\r\n", "Transfer-Encoding: chunked, chunked\r\n") +
 		mostly("Host: x\r\n", "", "Host: x\r\nHost: y\r\n", "Host: "+noise(30)+"\r\n") +
 		mostly("Authorization: Bearer "+token+"\r\n", "", "Authorization: Bearer "+noise(40)+"\r\n", "Authorization: Basic =\r\n") +
 		mostly("Content-Type: "+one("application/json", "application/x-ndjson", "text/csv")+"\r\n", "", "Content-Type: "+noise(20)+"\r\n") +
-		mostly("", "X: "+strings.Repeat("h", r.IntN(40_000))+"\r\n", strings.Repeat("A: b\r\n", r.IntN(3000)), noise(60)+"\r\n", " folded\r\n", "No-Colon\r\n",
+		mostly("", "X: "+large("h", 40_000)+"\r\n", large("A: b\r\n", 3000), noise(60)+"\r\n", " folded\r\n", "No-Colon\r\n",
 			"If-None-Match: "+noise(40)+"\r\n", "Content-Encoding: gzip\r\n", "Expect: "+noise(12)+"\r\n", "Expect: 100-continue\r\n",
 			"Upgrade: h2c\r\nConnection: Upgrade\r\n", "Range: bytes=9-1\r\n", "Accept: "+noise(30)+"\r\n", "If-Match: "+noise(30)+"\r\n")
 	request := []byte(method + " " + target + " " + version + "\r\n" + header + "\r\n" + body)

@@ -26,9 +26,15 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
+	if !*full {
+		// Quick tests wait for most of their time, each for something else.
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			panic(err)
+		}
+	}
 	status := m.Run()
-	if built.dir != "" {
-		os.RemoveAll(built.dir)
+	if run.dir != "" {
+		os.RemoveAll(run.dir)
 	}
 	os.Exit(status)
 }
@@ -108,36 +114,44 @@ func measured(t *testing.T, promise string, f figures) {
 	}
 }
 
-// built are the two programs, made once a run from the working tree.
-var built struct {
+// run is what the tests of one run share: a folder, and in it the two programs,
+// built from the working tree.
+var run struct {
 	sync.Mutex
-	dir   string
-	paths map[string]string
+	dir      string
+	programs map[string]string
+}
+
+// scratch is a folder that lasts as long as the run.
+func scratch(t *testing.T) string {
+	t.Helper()
+	run.Lock()
+	defer run.Unlock()
+	if run.dir == "" {
+		dir, err := os.MkdirTemp("", "flaggery-faults-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.dir, run.programs = dir, map[string]string{}
+	}
+	return run.dir
 }
 
 // program is the path of flaggery-admin or flaggery-edge. Under the race
 // detector they have it too.
 func program(t *testing.T, name string) string {
 	t.Helper()
-	built.Lock()
-	defer built.Unlock()
-	if path := built.paths[name]; path != "" {
-		return path
-	}
-	if built.dir == "" {
-		dir, err := os.MkdirTemp("", "flaggery-faults-")
-		if err != nil {
-			t.Fatal(err)
+	path := filepath.Join(scratch(t), name)
+	run.Lock()
+	defer run.Unlock()
+	if run.programs[name] == "" {
+		var race []string
+		if raceEnabled {
+			race = []string{"-race"}
 		}
-		built.dir, built.paths = dir, map[string]string{}
+		build(t, path, name, race...)
+		run.programs[name] = path
 	}
-	path := filepath.Join(built.dir, name)
-	var race []string
-	if raceEnabled {
-		race = []string{"-race"}
-	}
-	build(t, path, name, race...)
-	built.paths[name] = path
 	return path
 }
 

@@ -118,7 +118,7 @@ func TestNetworkCut(t *testing.T) {
 	elapse(time.Second)
 
 	var noticed, caughtUp, forgotten time.Duration
-	cuts := fullOr([]time.Duration{20 * time.Second, 90 * time.Second, 5 * time.Minute}, []time.Duration{0})
+	cuts := fullOr([]time.Duration{20 * time.Second, 2 * time.Minute}, []time.Duration{0})
 	for _, lasts := range cuts {
 		n.forward(false)
 		began := time.Now()

@@ -24,7 +24,7 @@ func TestStorm(t *testing.T) {
 	elapse(fullOr(5*time.Second, time.Second))
 	quiet := asked.next()
 
-	changes := int64(fullOr(10_000, 300))
+	changes := int64(fullOr(10_000, 200))
 	first := w.revision()
 	began := time.Now()
 	writes := w.write(4, 0)
@@ -232,7 +232,7 @@ func TestAdminKilled(t *testing.T) {
 	first := w.revision()
 	writes := w.write(6, 2*time.Millisecond)
 	w.imports(10 * time.Millisecond)
-	kills := fullOr(200, 6)
+	kills := fullOr(200, 4)
 	for range kills {
 		w.aChange()
 		elapse(time.Duration(w.random.IntN(120)) * time.Millisecond)
@@ -298,7 +298,7 @@ func TestWriteCutAtEveryMessage(t *testing.T) {
 	}
 	cuts := 0
 	for _, kind := range kinds {
-		for at := int64(1); ; at++ {
+		for at := int64(1); ; at += fullOr(1, 1+w.random.Int64N(4)) {
 			if at > 999 {
 				t.Fatalf("%s: still cut after %d messages", kind.name, at)
 			}
