@@ -47,7 +47,7 @@ func BenchmarkBucketOfNoAlloc(b *testing.B) {
 }
 
 func TestBucketOfNoAlloc(t *testing.T) {
-	allocs := testing.AllocsPerRun(100, func() { bucketing.BucketOf("3f6c2b1e-9a54-4b6e-8a0e-2d1f0b7c9e11", 1000) })
+	allocs := testing.AllocsPerRun(100, func() { _ = bucketing.BucketOf("3f6c2b1e-9a54-4b6e-8a0e-2d1f0b7c9e11", 1000) })
 	if allocs != 0 {
 		t.Errorf("%g allocations", allocs)
 	}

@@ -28,11 +28,14 @@ import (
 const (
 	host         = "127.0.0.1"
 	pingInterval = 25 * time.Millisecond
-	// startTimeout covers the recovery after a crash as well.
+	// startTimeout covers the end of an abandoned server and the recovery after a
+	// crash as well.
 	startTimeout = 2 * time.Minute
-	// lockTimeout is how long a server gets to end whose parent was killed.
-	lockTimeout = 5 * time.Second
-	stopTimeout = 15 * time.Second
+	endTimeout   = time.Minute // of an abandoned server
+	// lockTimeout bridges the moment for which a child that is just being forked
+	// has all of its parent's files.
+	lockTimeout = 2 * time.Second
+	stopTimeout = time.Minute
 )
 
 // Config says where a server keeps its files and how it runs.
@@ -52,7 +55,7 @@ type Config struct {
 type Server struct {
 	port    int
 	process *process
-	lock    *os.File
+	lock    *os.File // the folder, locked for this program
 	stop    sync.Once
 	stopErr error
 }
@@ -81,7 +84,7 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(ctx, c.Dir, c.Log)
+	lock, err := os.Open(c.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +93,11 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 			lock.Close()
 		}
 	}()
-	if err := initialise(ctx, programs, c, lock); err != nil {
+	err = awaitLock(ctx, lock, lockTimeout, "another program runs a PostgreSQL in this folder: stop it or choose another folder")
+	if err != nil {
+		return nil, err
+	}
+	if err := initialise(ctx, programs, c); err != nil {
 		return nil, err
 	}
 	data, err := openData(filepath.Join(c.Dir, "data"))
@@ -98,6 +105,11 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	defer data.Close()
+	// The server inherits this lock, which so lasts until the last of its processes
+	// is gone: moments longer than the other one, where its parent was killed.
+	if err := awaitLock(ctx, data.File, endTimeout, "a PostgreSQL whose parent was killed does not end"); err != nil {
+		return nil, err
+	}
 	if c.Port, err = freePort(c.Port); err != nil {
 		return nil, err
 	}
@@ -113,7 +125,7 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 	for name, value := range c.Settings {
 		args = append(args, "-c", name+"="+value)
 	}
-	cmd := data.command(filepath.Join(programs, "postgres"), lock, args...)
+	cmd := data.command(filepath.Join(programs, "postgres"), args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	process, err := spawn(cmd)
 	if err != nil {
@@ -188,7 +200,7 @@ func (s *Server) Kill() {
 
 // initialise creates the database cluster where there is none. It is built
 // aside, so that an interrupted attempt is never taken for a cluster.
-func initialise(ctx context.Context, programs string, c Config, lock *os.File) error {
+func initialise(ctx context.Context, programs string, c Config) error {
 	final, aside := filepath.Join(c.Dir, "data"), filepath.Join(c.Dir, "data.new")
 	if _, err := os.Stat(final); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -208,7 +220,7 @@ func initialise(ctx context.Context, programs string, c Config, lock *os.File) e
 		return err
 	}
 	defer data.Close()
-	cmd := data.command(filepath.Join(programs, "initdb"), lock, "-D", data.path,
+	cmd := data.command(filepath.Join(programs, "initdb"), "-D", data.path,
 		"-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -229,31 +241,22 @@ func initialise(ctx context.Context, programs string, c Config, lock *os.File) e
 	return os.Rename(aside, final)
 }
 
-// lockDir takes the folder for one server. The server inherits the lock, which
-// so outlives a killed parent until the last of the server's processes is gone.
-func lockDir(ctx context.Context, path string, log *slog.Logger) (*os.File, error) {
-	dir, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+// awaitLock locks a file until it is closed by all who have it open. Its error
+// is the text given where somebody else keeps it locked.
+func awaitLock(ctx context.Context, f *os.File, atMost time.Duration, kept string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, atMost, errors.New(kept))
 	defer cancel()
-	for waiting := false; ; {
-		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return dir, nil
-		}
+	tick := time.NewTicker(pingInterval)
+	defer tick.Stop()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock the folder: %w", err), dir.Close())
-		}
-		if !waiting {
-			log.Info("another PostgreSQL uses the folder, waiting for it to end", "dir", path)
-			waiting = true
+			return os.NewSyscallError("flock", err)
 		}
 		select {
-		case <-time.After(pingInterval):
+		case <-tick.C:
 		case <-ctx.Done():
-			return nil, errors.Join(errors.New("another PostgreSQL is running in this folder: stop it or choose another folder"), dir.Close())
+			return context.Cause(ctx)
 		}
 	}
 }

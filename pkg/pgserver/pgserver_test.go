@@ -88,7 +88,7 @@ func TestASecondServerInTheSameFolderIsRefused(t *testing.T) {
 	c := pgserver.Config{Dir: t.TempDir()}
 	first := start(t, c)
 	_, err := pgserver.Start(t.Context(), c)
-	if err == nil || !strings.Contains(err.Error(), "another PostgreSQL is running in this folder") {
+	if err == nil || !strings.Contains(err.Error(), "another program runs a PostgreSQL in this folder") {
 		t.Fatalf("a second start in the same folder: got error %v", err)
 	}
 	query(t, first.URL("postgres"), `SELECT 1`)

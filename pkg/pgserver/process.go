@@ -73,17 +73,17 @@ func openData(path string) (*dataDir, error) {
 	owner := info.Sys().(*syscall.Stat_t)
 	d.credential = &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
 	if openFiles != "" {
-		d.path = openFiles + "4" // after standard input, output, error and the lock
+		d.path = openFiles + "3" // after standard input, output and error
 	}
 	return d, nil
 }
 
-// command makes a command that works on the folder, and holds the lock while it
-// or a child of its runs.
-func (d *dataDir) command(program string, lock *os.File, args ...string) *exec.Cmd {
+// command makes a command that works on the folder. It and its children have the
+// folder open, and hold its lock, for as long as they run.
+func (d *dataDir) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = "/" // ours may be closed to the other user
-	cmd.ExtraFiles = []*os.File{lock, d.File}
+	cmd.ExtraFiles = []*os.File{d.File}
 	// In a group of its own Ctrl-C reaches this program only, which then stops
 	// PostgreSQL last.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: d.credential}
