@@ -41,7 +41,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 func (c *Config) Validate() error {
 	return web.Faults(
 		validateDBURL(c.DBURL),
-		validatePort(c.Port),
+		web.CheckPort(c.Port),
 		validateToken(c.Token),
 	)
 }
@@ -52,13 +52,6 @@ func validateDBURL(url web.DatabaseURL) error {
 	}
 	if _, err := postgres.DSN(string(url), nil); err != nil {
 		return fmt.Errorf("FLAGGERY_DB_URL (--db-url) %w", err)
-	}
-	return nil
-}
-
-func validatePort(port int) error {
-	if port < 0 || port > 65535 {
-		return fmt.Errorf("FLAGGERY_PORT (--port) must be between 0 and 65535, is %d", port)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 
 // Validate reports every setting at fault.
 func (c *Config) Validate() error {
-	return web.Faults(c.validateDBURL(), c.validatePort(), c.validateUnknown(), c.validatePoll())
+	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll())
 }
 
 func (c *Config) validateDBURL() error {
@@ -59,13 +59,6 @@ func (c *Config) validateDBURL() error {
 	}
 	if _, err := postgres.DSN(string(c.DBURL), nil); err != nil {
 		return fmt.Errorf("FLAGGERY_DB_URL (--db-url) %w", err)
-	}
-	return nil
-}
-
-func (c *Config) validatePort() error {
-	if c.Port < 0 || c.Port > 65535 {
-		return fmt.Errorf("FLAGGERY_PORT (--port) must be between 0 and 65535, is %d", c.Port)
 	}
 	return nil
 }

@@ -61,6 +61,15 @@ func Variable(flagName string) string {
 	return "FLAGGERY_" + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
 }
 
+// CheckPort says what is wrong with the port that a service is to listen on; 0
+// is any that is free.
+func CheckPort(port int) error {
+	if port < 0 || port > 65535 {
+		return fmt.Errorf("FLAGGERY_PORT (--port) must be between 0 and 65535, is %d", port)
+	}
+	return nil
+}
+
 // Faults joins errors in one line.
 func Faults(errs ...error) error {
 	var texts []string
