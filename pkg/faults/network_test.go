@@ -78,8 +78,10 @@ func TestConnectionsStall(t *testing.T) {
 	served := reads.next()
 	w.noFailure("connections stalled", served)
 	answers := w.finish()
+	relay.freeze()
+	stopped := edge.terminate() // no stuck connection holds it up
 	measured(t, "network cut without a reset", figures{
-		"how": "connections stall", "noticed_s": noticed, "caught_up_s": caughtUp,
+		"how": "connections stall", "noticed_s": noticed, "caught_up_s": caughtUp, "stopped_while_stuck_s": stopped,
 		"requests": served.requests, "errors": served.failed, "p99_s": p99(served), "answers_checked": answers,
 	})
 }

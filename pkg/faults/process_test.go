@@ -208,7 +208,7 @@ func tail(text string) string {
 // check fails the test for what no fault excuses, and shows the log where the
 // test failed.
 func (l *logBuffer) check(t *testing.T, name string) {
-	for _, word := range []string{"DATA RACE", "panic:", "goroutine 1 [", `msg="internal error"`} {
+	for _, word := range []string{"DATA RACE", "panic:", "fatal error:", `msg="internal error"`} {
 		if lines := l.grep(word); len(lines) > 0 {
 			t.Errorf("%s: %d times %s in the log, first: %s", name, len(lines), word, lines[0])
 		}
