@@ -39,13 +39,17 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// short is the second value in the quick runs and the first in full ones.
+// fullOr is the first value in full runs and the second one in quick ones.
 func fullOr[T any](whole, quick T) T {
 	if *full {
 		return whole
 	}
 	return quick
 }
+
+// allow is a promise's own time in full runs, and twice that in quick ones, which
+// share the machine with other tests.
+func allow(d time.Duration) time.Duration { return fullOr(d, 2*d) }
 
 // needs ends a test that cannot make its fault on this machine. Only a full run
 // fails for it: whoever asks for all promises is not told less.

@@ -122,7 +122,7 @@ func TestNetworkCut(t *testing.T) {
 	for _, lasts := range cuts {
 		n.forward(false)
 		began := time.Now()
-		eventually(t, silence, "the edge notices the cut", func() error { return tellsAge(edge, true) })
+		eventually(t, allow(silence), "the edge notices the cut", func() error { return tellsAge(edge, true) })
 		noticed = max(noticed, time.Since(began))
 		if lasts >= time.Minute+30*time.Second {
 			eventually(t, lasts, "PostgreSQL forgets the edge", func() error {
@@ -139,7 +139,7 @@ func TestNetworkCut(t *testing.T) {
 		last := w.revision()
 		n.forward(true)
 		began = time.Now()
-		eventually(t, catchUp, "the edge is back in sync", serves(edge, last))
+		eventually(t, allow(catchUp), "the edge is back in sync", serves(edge, last))
 		caughtUp = max(caughtUp, time.Since(began))
 		w.tellsNoAge()
 	}

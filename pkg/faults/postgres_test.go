@@ -79,7 +79,7 @@ func (w *world) backInSync() time.Duration {
 	began := time.Now()
 	revision := w.aChange()
 	for _, e := range w.edges {
-		eventually(w.t, catchUp-time.Since(began), "edge "+e.addr+" is back in sync", serves(e, revision))
+		eventually(w.t, allow(catchUp)-time.Since(began), "edge "+e.addr+" is back in sync", serves(e, revision))
 	}
 	return time.Since(began)
 }
@@ -90,7 +90,7 @@ func (w *world) tellsItsAge(d time.Duration) {
 	w.t.Helper()
 	began := time.Now()
 	for _, e := range w.edges {
-		eventually(w.t, silence, e.addr+" tells its age", func() error { return tellsAge(e, true) })
+		eventually(w.t, allow(silence), e.addr+" tells its age", func() error { return tellsAge(e, true) })
 		if !e.ready() {
 			w.t.Errorf("%s is not ready without its database", e.addr)
 		}
@@ -113,7 +113,7 @@ func (w *world) tellsItsAge(d time.Duration) {
 func (w *world) tellsNoAge() {
 	w.t.Helper()
 	for _, e := range w.edges {
-		eventually(w.t, catchUp, e.addr+" tells no age", func() error { return tellsAge(e, false) })
+		eventually(w.t, allow(catchUp), e.addr+" tells no age", func() error { return tellsAge(e, false) })
 		if stale := scrape(w.t, e).sum("flaggery_edge_stale"); stale != 0 {
 			w.t.Errorf("flaggery_edge_stale is %g in sync", stale)
 		}
@@ -199,7 +199,7 @@ func TestDatabaseAwayAtStartWithSnapshotFile(t *testing.T) {
 	}
 	db.kill()
 	edge.start()
-	took := edge.awaitReady(catchUp)
+	took := edge.awaitReady(allow(catchUp))
 	reads := w.read(4, 2*time.Millisecond, edge)
 	if err := serves(edge, last)(); err != nil {
 		t.Error(err)
@@ -245,7 +245,7 @@ func TestDatabaseRestored(t *testing.T) {
 				t.Fatalf("the other history is at revision %d, the lost one was at %d: this test tests nothing", now, old)
 			}
 			if !drawn {
-				eventually(t, catchUp, "the edge refuses to go back", func() error {
+				eventually(t, allow(catchUp), "the edge refuses to go back", func() error {
 					if n := scrape(t, edge).sum("flaggery_edge_updates_refused_total", `reason="revision_back"`); n == 0 {
 						return errors.New("nothing was refused")
 					}
@@ -259,7 +259,7 @@ func TestDatabaseRestored(t *testing.T) {
 			}
 			w.acked.Store(0)
 			w.check = newChecker() // the other history says what is right now
-			eventually(t, catchUp, "the edge serves the restored history", servesExactly(edge, w.revision()))
+			eventually(t, allow(catchUp), "the edge serves the restored history", servesExactly(edge, w.revision()))
 			took := time.Since(began)
 			w.read(2, time.Millisecond, edge)
 			w.load(20)

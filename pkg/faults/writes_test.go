@@ -34,7 +34,7 @@ func TestStorm(t *testing.T) {
 	}
 	lasted := time.Since(began)
 	writes.end()
-	caughtUp := w.synced(catchUp)
+	caughtUp := w.synced(allow(catchUp))
 	storm, written := asked.next(), writes.next()
 	atOnce := watch()
 
