@@ -16,7 +16,7 @@ run: ## start Flaggery with a database and sample data (ARGS=--empty: without); 
 .PHONY: test
 test: ## run all tests with the race detector, against a PostgreSQL that they start themselves
 	@.ci/prerequisites postgresql compiler
-	go test -race ./...
+	go test -race -timeout 30m ./...
 
 .PHONY: test-faults
 test-faults: ## make every fault of docs/reliability.md for real and at full length: an hour, as root on Linux
