@@ -140,7 +140,7 @@ func TestMalformedRequests(t *testing.T) {
 	w := newWorld(t, pgtest.Open(t)).start(1)
 	for _, s := range []*service{w.edges[0], w.admins[0]} {
 		before := w.revision()
-		count := fullOr(100_000, 400)
+		count := fullOr(100_000, 200)
 		// As many others before, so that the series that a kind of answer has are there.
 		sendAll(t, s, count, w.random)
 		seriesBefore, memoryBefore := len(scrape(t, s)), memory(t, s.pid())

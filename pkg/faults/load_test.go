@@ -23,8 +23,12 @@ func (j *job) end() {
 }
 
 // every calls one again and again, with a pause between, until the end. Each
-// worker has its own random choices.
+// worker has its own random choices. In quick runs readers take it easy: tests run
+// side by side there.
 func (w *world) every(workers int, pause time.Duration, writes bool, one func(worker int, r *rand.Rand, j *job) func()) *job {
+	if !writes {
+		pause *= fullOr[time.Duration](1, 4)
+	}
 	j := &job{writes: writes, stop: make(chan struct{})}
 	for i := range workers {
 		r := rand.New(rand.NewPCG(w.random.Uint64(), uint64(i)))

@@ -24,7 +24,7 @@ func TestStorm(t *testing.T) {
 	elapse(fullOr(5*time.Second, time.Second))
 	quiet := asked.next()
 
-	changes := int64(fullOr(10_000, 200))
+	changes := int64(fullOr(10_000, 100))
 	first := w.revision()
 	began := time.Now()
 	writes := w.write(4, 0)
@@ -298,7 +298,7 @@ func TestWriteCutAtEveryMessage(t *testing.T) {
 	}
 	cuts := 0
 	for _, kind := range kinds {
-		for at := int64(1); ; at += fullOr(1, 1+w.random.Int64N(4)) {
+		for at := int64(1); ; at += fullOr(1, 1+w.random.Int64N(8)) {
 			if at > 999 {
 				t.Fatalf("%s: still cut after %d messages", kind.name, at)
 			}
