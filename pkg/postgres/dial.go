@@ -44,18 +44,34 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, err
 	}
-	return &patientConn{conn, &d.patience}, nil
+	return &patientConn{Conn: conn, patience: &d.patience}, nil
 }
+
+// attemptTimeout bounds each answer of a server that is being connected to. One
+// that got stuck is so given up soon enough for the next attempt to bring its edge
+// back in sync within five seconds, the pause between the two included.
+const attemptTimeout = 2500 * time.Millisecond
 
 // patientConn fails where the server stays silent beyond patience.
 type patientConn struct {
 	net.Conn
-	patience *atomic.Int64
+	patience   *atomic.Int64
+	connecting atomic.Bool
+}
+
+// SetDeadline is called by lib/pq when it begins to connect, and with no time when
+// it is done.
+func (c *patientConn) SetDeadline(t time.Time) error {
+	c.connecting.Store(!t.IsZero())
+	return c.Conn.SetDeadline(t)
 }
 
 func (c *patientConn) Read(p []byte) (int, error) {
-	if patience := c.patience.Load(); patience > 0 {
-		if err := c.SetReadDeadline(time.Now().Add(time.Duration(patience))); err != nil {
+	if patience := time.Duration(c.patience.Load()); patience > 0 {
+		if c.connecting.Load() {
+			patience = min(patience, attemptTimeout)
+		}
+		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			return 0, err
 		}
 	}
