@@ -159,12 +159,6 @@ func (db *DB) Write(ctx context.Context, body func(tx *Tx) error) error {
 	return db.retry(ctx, db.pool, takeState, body)
 }
 
-// WriteLate is Write for long work: body runs at the revision before, without
-// holding others up, and calls Advance as soon as its heavy work is done.
-func (db *DB) WriteLate(ctx context.Context, body func(tx *Tx) error) error {
-	return db.retry(ctx, db.pool, nearState, body)
-}
-
 // Advance takes the state row's lock and with it the next revision.
 func (db *DB) Advance(ctx context.Context, tx *Tx) error {
 	return db.begin(ctx, tx, advanceState, tx.Label)

@@ -13,7 +13,8 @@ import (
 // insertBatch is how many subjects an import places and inserts at once.
 const insertBatch = 20_000
 
-// Write is WriteLate for an import.
+// Write is DB.Write for an import: body runs at the revision before, without
+// holding others up, and calls Advance as soon as its heavy work is done.
 func (i *Import) Write(ctx context.Context, body func(tx *Tx) error) error {
 	// Held by the connection, so that the revision is read with the lock: what an
 	// import before this one wrote need not be caught up with.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -293,29 +294,41 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	ctx := t.Context()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 1))
 	must[api.Imported](t)(w.ImportSubjects(ctx, linesOf(api.ImportLine{ID: "a"}, api.ImportLine{ID: "b"})))
-	var both sync.WaitGroup
-	both.Add(2)
-	lock := func(first, second string) error {
-		tries := 0
-		return w.db.WriteLate(ctx, func(tx *postgres.Tx) error {
-			tries++
-			if _, err := tx.ExecContext(ctx, `SELECT FROM subject WHERE id = $1 FOR UPDATE`, first); err != nil {
-				return err
-			}
-			if tries == 1 {
-				both.Done()
-				both.Wait()
-			}
-			_, err := tx.ExecContext(ctx, `SELECT FROM subject WHERE id = $1 FOR UPDATE`, second)
-			return err
-		})
+	const lock = `SELECT FROM subject WHERE id = $1 FOR UPDATE`
+	other, err := w.db.SQL().BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	errs := make(chan error, 2)
-	go func() { errs <- lock("a", "b") }()
-	go func() { errs <- lock("b", "a") }()
-	for range 2 {
-		if err := <-errs; err != nil {
-			t.Error(err)
+	// Who waits for longest before looking for a deadlock does not become its victim.
+	for _, statement := range []string{`SET LOCAL deadlock_timeout = '1min'`, strings.Replace(lock, "$1", "'b'", 1)} {
+		if _, err := other.ExecContext(ctx, statement); err != nil {
+			t.Fatal(err)
 		}
+	}
+	rows, err := w.db.OpenImport(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	tries, ended := 0, make(chan error, 1)
+	err = rows.Write(ctx, func(tx *postgres.Tx) error {
+		tries++
+		if _, err := tx.ExecContext(ctx, lock, "a"); err != nil {
+			return err
+		}
+		if tries == 1 {
+			go func() {
+				_, err := other.ExecContext(ctx, lock, "a")
+				ended <- errors.Join(err, other.Rollback())
+			}()
+		}
+		_, err := tx.ExecContext(ctx, lock, "b")
+		return err
+	})
+	if err != nil || tries != 2 {
+		t.Errorf("%d tries, error %v; want a second try that succeeds", tries, err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the other transaction: %v", err)
 	}
 }
