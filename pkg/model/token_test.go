@@ -1,0 +1,46 @@
+package model_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+func TestTokensDifferAndAreKnownAgain(t *testing.T) {
+	a, b := model.NewToken(), model.NewToken()
+	hash, ok := model.HashToken(a)
+	again, _ := model.HashToken(a)
+	other, _ := model.HashToken(b)
+	if !ok || hash != again || hash == other || a == b {
+		t.Errorf("hashes of %q: %x, again %x (%v); of %q: %x", a, hash, again, ok, b, other)
+	}
+	if prefix := model.TokenPrefix(a); !strings.HasPrefix(a, prefix) || len(prefix) != len("flaggery_")+6 {
+		t.Errorf("prefix of %q: %q", a, prefix)
+	}
+}
+
+// Whatever single character is lost, added or changed, the token is seen to be
+// damaged before anybody is asked about it.
+func TestDamagedTokensAreRecognised(t *testing.T) {
+	token := model.NewToken()
+	refuse := func(damaged string) {
+		t.Helper()
+		if _, ok := model.HashToken(damaged); ok {
+			t.Errorf("%q passes, the token is %q", damaged, token)
+		}
+	}
+	for i := range token {
+		refuse(token[:i])
+		refuse(token[:i] + token[i+1:])
+		refuse(token[:i] + "\n" + token[i:])
+		for _, c := range "-_09AZaz \n" {
+			if byte(c) != token[i] {
+				refuse(token[:i] + string(c) + token[i+1:])
+			}
+		}
+	}
+	refuse("")
+	refuse(token + "=")
+	refuse(strings.ToUpper(token))
+}
