@@ -41,7 +41,7 @@ func TokenPrefix(token string) string { return token[:min(tokenPrefix, len(token
 func HashToken(token string) (TokenHash, bool) {
 	text, marked := strings.CutPrefix(token, tokenMark)
 	secret, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if !marked || err != nil || len(text) != tokenText || // the decoder skips line ends
+	if !marked || err != nil || len(text) != tokenText || len(secret) != tokenRandom+crc32.Size || // the decoder skips line ends
 		crc32.ChecksumIEEE(secret[:tokenRandom]) != binary.BigEndian.Uint32(secret[tokenRandom:]) {
 		return TokenHash{}, false
 	}
