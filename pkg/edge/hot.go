@@ -100,7 +100,7 @@ func matches(ifNoneMatch, etag string) bool {
 func (e *service) answerShort(dst, id, ifNoneMatch []byte) (head, body []byte, ok bool) {
 	now := time.Now()
 	s := e.replica.Snapshot()
-	if s == nil || e.web.Draining() { // net/http takes leave of clients
+	if s == nil {
 		return dst, nil, false
 	}
 	class := s.ClassOf(id)

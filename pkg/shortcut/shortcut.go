@@ -56,9 +56,12 @@ type Listener struct {
 	route    Route
 	request  *recognizer
 	handover chan net.Conn
-	closed   chan struct{}
-	failed   error // why accepting ended; set before closed is closed
-	draining atomic.Bool
+	stop     func() error // accepting; once
+	close    sync.Once
+	closed   chan struct{} // nobody takes connections any more
+	why      error         // set before closed is closed
+	ended    chan struct{} // accepting is over
+	leaving  atomic.Bool
 	clock    clock
 
 	mu    sync.Mutex
@@ -73,28 +76,47 @@ func Listen(inner net.Listener, route Route) *Listener {
 		route:    route,
 		request:  newRecognizer(route),
 		handover: make(chan net.Conn),
+		stop:     sync.OnceValue(inner.Close),
 		closed:   make(chan struct{}),
+		ended:    make(chan struct{}),
 		conns:    map[net.Conn]struct{}{},
 	}
 	go l.acceptAll()
 	return l
 }
 
-// Accept returns the next connection that is net/http's to serve.
+// Accept returns the next connection that is net/http's to serve, until Close.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.handover:
 		return c, nil
 	case <-l.closed:
-		return nil, l.failed
+		return nil, l.why
 	}
 }
 
-// Drain lets connections end: each is closed after its next answer, or soon
-// where it is silent. It returns once all are closed, at the latest when ctx
-// ends. The caller has closed the listener before, by stopping the server.
+// Close stops accepting. Connections that are open stay so until they end.
+func (l *Listener) Close() error {
+	l.end(net.ErrClosed)
+	return l.stop()
+}
+
+func (l *Listener) end(why error) {
+	l.close.Do(func() { l.why = why; close(l.closed) })
+}
+
+// Leave has each connection close after its next answer, which says so, while
+// new ones are still accepted.
+func (l *Listener) Leave() { l.leaving.Store(true) }
+
+// Drain stops accepting and lets connections end: each is closed or handed over
+// with its next request, or closed soon where it is silent. It returns once none
+// is left, at the latest when ctx ends. Accept goes on until Close, so the server
+// is to be shut down after it.
 func (l *Listener) Drain(ctx context.Context) {
-	l.draining.Store(true)
+	l.Leave()
+	_ = l.stop() // Close returns its error
+	<-l.ended
 	l.eachConn(func(c net.Conn) { _ = c.SetReadDeadline(time.Now().Add(drainGrace)) }) // one that fails is closed already
 	done := make(chan struct{})
 	go func() { l.busy.Wait(); close(done) }()
@@ -130,8 +152,10 @@ func (l *Listener) acceptAll() {
 			continue
 		}
 		if err != nil {
-			l.failed = err
-			close(l.closed)
+			if !l.leaving.Load() { // else Drain still hands over
+				l.end(err)
+			}
+			close(l.ended)
 			return
 		}
 		l.mu.Lock()
@@ -198,7 +222,7 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 				break
 			}
 			b.out = l.clock.appendDate(head)
-			if stop = l.draining.Load(); stop {
+			if stop = l.leaving.Load(); stop {
 				b.out = append(b.out, "Connection: close\r\n"...)
 			}
 			b.out = append(append(b.out, "\r\n"...), body...)
@@ -211,7 +235,7 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 			if c.SetReadDeadline(now.Add(idleTimeout)) != nil || c.SetWriteDeadline(now.Add(writeTimeout)) != nil {
 				return nil, false
 			}
-			if l.draining.Load() && c.SetReadDeadline(now.Add(drainGrace)) != nil { // Drain set it just before
+			if l.leaving.Load() && c.SetReadDeadline(now.Add(drainGrace)) != nil { // Drain may have set it just before
 				return nil, false
 			}
 		}

@@ -276,16 +276,49 @@ func TestDrainEndsConnectionsAfterTheirNextAnswer(t *testing.T) {
 	if ask().Close {
 		t.Fatal("the first answer must leave the connection open")
 	}
-	_ = l.Close()
 	drained := make(chan struct{})
 	go func() { l.Drain(context.Background()); close(drained) }()
-	for !l.draining.Load() {
-	}
+	<-l.ended
 	if !ask().Close {
 		t.Error("an answer during the drain must say Connection: close")
 	}
 	if _, err := r.ReadByte(); err != io.EOF {
 		t.Errorf("the connection must be closed, reading gives %v", err)
+	}
+	<-drained
+}
+
+// A request that is not for the shortcut and comes late is answered by net/http,
+// which goes on until the drain is over.
+func TestDrainHandsOver(t *testing.T) {
+	s, with, _, l := serve(t)
+	c, err := net.Dial("tcp", with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	ask := func(id string) (status int) {
+		if _, err := io.WriteString(c, "GET /flags?id="+id+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, response.Body); err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode
+	}
+	if status := ask("1"); status != http.StatusOK || s.short.Load() != 1 {
+		t.Fatalf("status %d, %d requests took the shortcut", status, s.short.Load())
+	}
+	drained := make(chan struct{})
+	go func() { l.Drain(context.Background()); close(drained) }()
+	<-l.ended
+	if status := ask("unknown"); status != http.StatusNotFound {
+		t.Errorf("status %d", status)
 	}
 	<-drained
 }
@@ -312,7 +345,6 @@ func TestDrainClosesSilentConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, _ = io.Copy(io.Discard, response.Body)
-			_ = l.Close()
 			ctx, cancel := ctx()
 			defer cancel()
 			l.Drain(ctx)

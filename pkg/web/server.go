@@ -39,8 +39,8 @@ const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 10 * time.Second // to read one, and to write its answer; streams set their own
 	idleTimeout    = 60 * time.Second
-	leaveTimeout   = 2 * time.Second // to clients, when the server is about to end
-	leaveQuiet     = 200 * time.Millisecond
+	leaveTimeout   = 5 * time.Second // to clients, when the server is about to end
+	leaveQuiet     = time.Second
 	drainTimeout   = 20 * time.Second
 	readyTimeout   = 2 * time.Second
 )
@@ -78,8 +78,6 @@ type Server struct {
 	ready        func(ctx context.Context) error
 	draining     atomic.Bool
 	connections  atomic.Int64 // open ones
-	leaving      time.Time    // when draining began
-	lastRequest  atomic.Int64 // while draining: how long after leaving it came
 }
 
 type route struct{ method, path string }
@@ -148,8 +146,7 @@ func (s *Server) Front(wrap func(routes http.Handler) http.Handler) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
 
 // Serve answers requests until ctx ends. Then it turns unready, takes leave of its
-// clients, gives requests under way 20 seconds and cuts what is left. A listener
-// that has a method Drain(ctx) is drained in the same time.
+// clients, gives requests under way 20 seconds and cuts what is left.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for _, r := range s.echo.Routes() {
 		if _, declared := s.permissions[route{r.Method, r.Path}]; !declared {
@@ -170,10 +167,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	// The context that ended must not end the drain too.
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
-	err := s.http.Shutdown(drain)
-	if d, ok := l.(interface{ Drain(context.Context) }); ok {
-		d.Drain(drain)
+	if f, ok := l.(fronted); ok {
+		f.Drain(drain) // before the server ends, which has to answer what comes out of it
 	}
+	err := s.http.Shutdown(drain)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("requests were cut off", "after", drainTimeout)
 		err = s.http.Close()
@@ -184,22 +181,33 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
+// fronted is a listener that answers some requests itself.
+type fronted interface {
+	Open() int             // its own connections
+	Leave()                // as takeLeave does
+	Drain(context.Context) // returns once it has no connection left
+}
+
 // takeLeave has clients close their connections after their next answer, as it
 // says, while new ones are still accepted from balancers that have not looked yet.
 // To close a connection that is idle is to lose the request that may be on its way
-// on it; so it goes on until no request came for a while, but not for ever.
+// on it; so it goes on until none is open or none has ended for a while, but not
+// for ever.
 func (s *Server) takeLeave(l net.Listener) {
-	o, ok := l.(interface{ Open() int })
-	alone := s.connections.Load() == 0 && (!ok || o.Open() == 0)
-	s.leaving = time.Now()
 	s.draining.Store(true)
-	if alone {
-		return
+	open := s.connections.Load
+	if f, ok := l.(fronted); ok {
+		f.Leave()
+		open = func() int64 { return s.connections.Load() + int64(f.Open()) }
 	}
-	look := time.NewTicker(leaveQuiet / 20)
+	look := time.NewTicker(leaveQuiet / 50)
 	defer look.Stop()
-	for now := s.leaving; now.Sub(s.leaving) < min(leaveTimeout, time.Duration(s.lastRequest.Load())+leaveQuiet); {
-		now = <-look.C
+	began := time.Now()
+	last, changed := open(), began
+	for now := began; last > 0 && now.Sub(began) < leaveTimeout && now.Sub(changed) < leaveQuiet; now = <-look.C {
+		if n := open(); n != last {
+			last, changed = n, now
+		}
 	}
 }
 
@@ -209,7 +217,6 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 func (s *Server) parting(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {
-			s.lastRequest.Store(int64(time.Since(s.leaving)))
 			w.Header().Set(echo.HeaderConnection, "close")
 		}
 		next.ServeHTTP(w, r)
