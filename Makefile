@@ -1,7 +1,7 @@
 # Everything that is run by hand, and by .ci/run. Go is all that has to be there:
 # the rest is found or installed by the system's package manager.
 
-lint := go tool -modfile=.ci/tools/go.mod golangci-lint
+lint := go tool -modfile=$(CURDIR)/.ci/tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -45,6 +45,7 @@ lint: ## check formatting and style (the first run builds golangci-lint: some mi
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run 'make fmt':" $$unformatted >&2; exit 1; }
 	go vet ./...
 	$(lint) run
+	cd deploy/test && go vet ./... && $(lint) run --config ../../.golangci.yml
 
 .PHONY: bench
 bench: ## measure every goal beside its reference and write docs/benchmarks.md: about a quarter of an hour
