@@ -301,6 +301,25 @@ type AuditEntry struct {
 	RequestID string    `json:"request_id,omitempty"`
 }
 
+// NewToken makes a token.
+type NewToken struct {
+	Name      string     `json:"name" doc:"Who or what will show it, for the audit: any text of 1 to 128 bytes. Two may have the same name, as for a rotation" example:"ci"`
+	Role      model.Role `json:"role" enum:"viewer,editor,admin,client"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"The first moment at which it is good no longer; never when left out"`
+}
+
+// Token is what its bearer shows to say who it is.
+type Token struct {
+	ID        int64      `json:"id"`
+	Name      string     `json:"name"`
+	Role      model.Role `json:"role" enum:"viewer,editor,admin,client"`
+	Prefix    string     `json:"prefix" doc:"How the secret begins, to tell tokens apart"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at" doc:"null for never"`
+	UsedAt    *time.Time `json:"used_at" doc:"The last use, to the minute; null for never"`
+	Token     string     `json:"token,omitempty" doc:"The secret: shown once, in the answer that creates it"`
+}
+
 // Edge is a connected edge.
 type Edge struct {
 	Name           string     `json:"name"`

@@ -13,6 +13,8 @@ type (
 	BucketID = model.BucketID
 	// TestState is where an A/B test stands: Scheduled, Live or Ended.
 	TestState = model.TestState
+	// Role is what the bearer of a token may do.
+	Role = model.Role
 )
 
 // DisablingVariant is the reserved name of the variant that switches a feature
@@ -24,6 +26,15 @@ const (
 	Scheduled = model.Scheduled
 	Live      = model.Live
 	Ended     = model.Ended
+)
+
+// The roles. Each may what the one before it may, but client stands apart: it
+// only asks what subjects get.
+const (
+	ClientRole = model.ClientRole
+	ViewerRole = model.ViewerRole
+	EditorRole = model.EditorRole
+	AdminRole  = model.AdminRole
 )
 
 // The codes of the contract.

@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/crc32"
 	"strings"
+	"time"
 )
 
 // A token is what a caller shows to say who it is: tokenMark, then 48 characters
@@ -46,4 +49,57 @@ func HashToken(token string) (TokenHash, bool) {
 		return TokenHash{}, false
 	}
 	return sha256.Sum256([]byte(token)), true
+}
+
+// Role is what the bearer of a token may do.
+type Role string
+
+// The roles. Each may what the one before it may, but client stands apart: it
+// only asks what subjects get.
+const (
+	ClientRole Role = "client"
+	ViewerRole Role = "viewer"
+	EditorRole Role = "editor"
+	AdminRole  Role = "admin"
+)
+
+// CheckRole says what is wrong with text that should be a role.
+func CheckRole(r Role) error {
+	switch r {
+	case ClientRole, ViewerRole, EditorRole, AdminRole:
+		return nil
+	}
+	return fmt.Errorf("must be %s, %s, %s or %s", ViewerRole, EditorRole, AdminRole, ClientRole)
+}
+
+// Token is what is known of a token beside its hash.
+type Token struct {
+	ID      int64
+	Name    string // who or what shows it; two may have the same
+	Role    Role
+	Prefix  string // see TokenPrefix
+	Created time.Time
+	Expires *time.Time // the first moment at which it is good no longer; nil for never
+	Used    *time.Time // the last time, to the minute; nil for never
+}
+
+// Expired reports whether the token is good no longer at the moment at.
+func (t *Token) Expired(at time.Time) bool { return t.Expires != nil && !at.Before(*t.Expires) }
+
+// CheckTokenName says what is wrong with the name of a token. The audit names
+// actors by it: what Flaggery calls itself there is not for tokens.
+func CheckTokenName(name string) error {
+	if len(name) > MaxNameLength {
+		return fmt.Errorf("must have at most %d bytes, has %d", MaxNameLength, len(name))
+	}
+	if err := CheckSubjectID(name); err != nil { // the same alphabet
+		return err
+	}
+	if strings.TrimSpace(name) != name {
+		return errors.New("must not begin or end with a space")
+	}
+	if lower := strings.ToLower(name); lower == "library" || strings.HasPrefix(lower, "flaggery") {
+		return errors.New(`must not be "library" nor begin with "flaggery": in the audit these are Flaggery itself`)
+	}
+	return nil
 }

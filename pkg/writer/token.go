@@ -1,0 +1,127 @@
+package writer
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+// CreateToken makes a token. Its secret is in the result and nowhere else: only a
+// hash is stored, and a dry run makes none. An expiry must be in the future, and
+// is kept to the microsecond.
+func (w *Writer) CreateToken(ctx context.Context, create api.NewToken, opts ...Option) (Result[api.Token], error) {
+	var f model.Faults
+	f.Check("body.name", model.CheckTokenName(create.Name))
+	f.Check("body.role", model.CheckRole(create.Role))
+	token := model.Token{Name: create.Name, Role: create.Role}
+	if create.ExpiresAt != nil {
+		expires := create.ExpiresAt.UTC().Truncate(time.Microsecond)
+		checkTime(&f, "body.expires_at", expires)
+		token.Expires = &expires
+	}
+	if err := f.Err(); err != nil {
+		return Result[api.Token]{}, err
+	}
+	secret := model.NewToken()
+	hash, _ := model.HashToken(secret)
+	token.Prefix = model.TokenPrefix(secret)
+	return write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
+		if err := c.match(0); err != nil {
+			return api.Token{}, err
+		}
+		if token.Expired(c.Now) {
+			f.Addf("body.expires_at", "must be in the future, it is %s now", c.Now.Format(time.RFC3339))
+			return api.Token{}, f.Err()
+		}
+		token.Created = c.Now
+		if err := c.InsertToken(ctx, &token, hash); err != nil {
+			return api.Token{}, err
+		}
+		after := tokenForm(token)
+		if err := c.note(created, tokenPath(token.ID), nil, after); err != nil || c.dryRun {
+			return after, err
+		}
+		after.Token = secret // from here on: the audit is not to have it
+		return after, nil
+	})
+}
+
+// RevokeToken removes a token: every admin refuses it from then on, and edges as
+// soon as they serve the revision. Fails with token_not_found.
+func (w *Writer) RevokeToken(ctx context.Context, id int64, opts ...Option) (Result[api.Token], error) {
+	return write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
+		token, err := c.Token(ctx, id)
+		if err != nil {
+			return api.Token{}, err
+		}
+		if err := c.match(0); err != nil {
+			return api.Token{}, err
+		}
+		before := tokenForm(*token)
+		if err := c.DeleteToken(ctx, id); err != nil {
+			return before, err
+		}
+		return before, c.note(deleted, tokenPath(id), before, nil)
+	})
+}
+
+// Tokens lists the tokens in id order, without their secrets.
+func (w *Writer) Tokens(ctx context.Context, page Page) (Result[api.Page[api.Token]], error) {
+	var after int64
+	if page.After != "" {
+		var err error
+		if after, err = strconv.ParseInt(page.After, 10, 64); err != nil || after < 1 {
+			return Result[api.Page[api.Token]]{}, model.Faults{{Location: "query.after", Message: "must be the id of a token"}}.Err()
+		}
+	}
+	return list(ctx, w, page, func(t api.Token) string { return strconv.FormatInt(t.ID, 10) },
+		func(tx *postgres.Tx, limit int) ([]model.Token, error) { return tx.Tokens(ctx, after, limit) },
+		each(tokenForm))
+}
+
+// Authenticate finds whose secret it is, and notes the token's use. It asks the
+// database each time, as a token that was revoked must not be let in. Fails with
+// unauthenticated; whether a token was revoked or never existed is not told.
+func (w *Writer) Authenticate(ctx context.Context, secret string) (api.Token, error) {
+	hash, ok := model.HashToken(secret)
+	if !ok {
+		return api.Token{}, model.Errorf(model.Unauthenticated, "the token is not known: it is damaged, or none that Flaggery made")
+	}
+	token, now, err := w.db.FindToken(ctx, hash)
+	switch {
+	case err != nil:
+		return api.Token{}, err
+	case token == nil:
+		return api.Token{}, model.Errorf(model.Unauthenticated, "the token is not known, or was revoked")
+	case token.Expired(now):
+		return api.Token{}, model.Errorf(model.Unauthenticated, "the token expired at %s", token.Expires.UTC().Format(time.RFC3339))
+	}
+	// Where the use cannot be noted, reading may still be possible.
+	if err := w.db.MarkTokenUsed(ctx, token, now); err != nil && ctx.Err() == nil {
+		slog.WarnContext(ctx, "the use of a token was not noted", "token", token.ID, "error", err)
+	}
+	return tokenForm(*token), nil
+}
+
+// HasAdminToken reports whether a token is stored that may make others.
+func (w *Writer) HasAdminToken(ctx context.Context) (bool, error) { return w.db.HasAdminToken(ctx) }
+
+func tokenForm(t model.Token) api.Token {
+	form := api.Token{
+		ID: t.ID, Name: t.Name, Role: t.Role, Prefix: t.Prefix, CreatedAt: t.Created.UTC(), ExpiresAt: t.Expires, UsedAt: t.Used,
+	}
+	for _, at := range []**time.Time{&form.ExpiresAt, &form.UsedAt} {
+		if *at != nil {
+			utc := (*at).UTC()
+			*at = &utc
+		}
+	}
+	return form
+}
+
+func tokenPath(id int64) string { return "tokens/" + strconv.FormatInt(id, 10) }
