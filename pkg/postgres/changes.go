@@ -44,7 +44,9 @@ func (db *DB) Update(ctx context.Context, since model.Position, apply func(*mode
 				}
 			}
 		}
-		return apply(u)
+		err = apply(u)
+		db.dialer.patience.Store(int64(answerTimeout)) // a load is over: the end of the transaction takes no time
+		return err
 	})
 }
 

@@ -139,6 +139,11 @@ func TestUpdateOfEverythingWithGroups(t *testing.T) {
 		`INSERT INTO subject_group (name, revision) SELECT 'g' || i, 2 FROM generate_series(1, 12) i`,
 		`INSERT INTO member (subject_id, group_id) VALUES ('b', 12), ('b', 1)`)
 	update(t, db, model.Position{}).expect(t, 1, true, true, "a 1 []", "b 1 [1 12]")
+	// A load may wait long for its rows, and nothing after it: a database that falls
+	// silent right then would keep its edge from asking anew.
+	if patience := time.Duration(db.dialer.patience.Load()); patience != answerTimeout {
+		t.Errorf("after a load an answer may take %v", patience)
+	}
 }
 
 // TestUpdateOfMany has an import, of which groups come by a join.
