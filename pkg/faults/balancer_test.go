@@ -66,12 +66,15 @@ func (b *balancer) accept() {
 	}
 }
 
-// serve tries each ready backend once; a refused connection costs no request.
+// serve tries ready backends in turn; a refused connection costs no request. On a
+// machine so busy that no probe comes back in time, the client waits, as it does
+// in a balancer's queue.
 func (b *balancer) serve(client net.Conn) {
 	defer client.Close()
-	for range b.backends {
+	for began := time.Now(); time.Since(began) < patience; {
 		i := int(b.next.Add(1)) % len(b.backends)
 		if !b.ready[i].Load() {
+			elapse(time.Millisecond)
 			continue
 		}
 		server, err := net.DialTimeout("tcp", b.backends[i].addr, time.Second)
