@@ -55,6 +55,9 @@ func Run(ctx context.Context, config Config) (err error) {
 	}
 
 	a := newService(config, db)
+	if err := a.checkReachable(ctx, config.Token); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -96,7 +99,7 @@ func newService(config Config, db *postgres.DB) *service {
 		AccessLevel:  slog.LevelInfo,
 		Registry:     registry,
 		ServeMetrics: config.Prometheus,
-		Authenticate: web.OneToken(config.Token, web.Identity{Name: "admin", Role: web.Admin}),
+		Authenticate: a.authenticator(config.Token),
 		Ready:        db.SQL().PingContext,
 	})
 	a.routes()

@@ -19,7 +19,7 @@ type Config struct {
 	Host          string
 	Port          int // 0 for any that is free
 	Prometheus    bool
-	Token         web.Secret // of role admin
+	Token         web.Secret // of role admin, beside those that are stored; may be left out where one of these is, too
 
 	Version string
 	Logger  *slog.Logger
@@ -34,7 +34,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	fs.IntVar(&c.Port, "port", 8080, "`port` to listen on, 0 for any that is free")
 	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
-	fs.Var(&c.Token, "admin-token", "`secret` that callers send as Authorization: Bearer, better set by the environment")
+	fs.Var(&c.Token, "admin-token", "a first token of role admin: a `secret` that callers send as Authorization: Bearer, better set by the environment; not needed once one is stored")
 }
 
 // Validate reports every setting at fault.
@@ -57,10 +57,7 @@ func validateDBURL(url web.DatabaseURL) error {
 }
 
 func validateToken(token web.Secret) error {
-	switch {
-	case token == "":
-		return errors.New("FLAGGERY_ADMIN_TOKEN (--admin-token) is not set: nobody could call the admin")
-	case strings.ContainsFunc(string(token), func(r rune) bool { return r <= ' ' || r > '~' }):
+	if strings.ContainsFunc(string(token), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("FLAGGERY_ADMIN_TOKEN (--admin-token) must be printable ASCII without spaces, or no header can carry it")
 	}
 	return nil

@@ -26,8 +26,8 @@ func newTestService(t *testing.T) *service {
 	return newService(Config{Token: testToken, Version: "test", Logger: slog.New(slog.DiscardHandler)}, db)
 }
 
-// contract is the admin part of the HTTP contract, but for what comes later:
-// tokens and the state as one document.
+// contract is the admin part of the HTTP contract, but for what comes later: the
+// state as one document.
 const contract = `
 GET POST          /v1/buckets
 GET POST          /v1/subjects
@@ -51,6 +51,8 @@ PUT DELETE        /v1/groups/{group}/subjects/{id}
 PUT DELETE        /v1/groups/{group}/overrides/{feature}
 GET               /v1/subject/flags
 GET               /v1/subjects/{id}/explain
+GET POST          /v1/tokens
+DELETE            /v1/tokens/{id}
 GET               /v1/audit
 GET               /v1/edges
 `

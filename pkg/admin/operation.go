@@ -129,17 +129,25 @@ type handler[I, T any] func(ctx context.Context, in *I, options ...writer.Option
 
 // create registers a POST that makes a resource, which is then found at location.
 func create[I any, P writeInput[I], T any](a *service, call, summary string, h handler[I, T], location func(*I, T) string, codes ...model.Code) {
-	write[I, P](a, call, summary, http.StatusCreated, h, location, codes)
+	createAs[I, P](a, web.Write, call, summary, h, location, codes...)
+}
+
+func createAs[I any, P writeInput[I], T any](a *service, p web.Permission, call, summary string, h handler[I, T], location func(*I, T) string, codes ...model.Code) {
+	write[I, P](a, p, call, summary, http.StatusCreated, h, location, codes)
 }
 
 // change registers a write that answers with the resource as it became.
 func change[I any, P writeInput[I], T any](a *service, call, summary string, h handler[I, T], codes ...model.Code) {
-	write[I, P](a, call, summary, http.StatusOK, h, nil, append(codes, model.PreconditionFailed))
+	write[I, P](a, web.Write, call, summary, http.StatusOK, h, nil, append(codes, model.PreconditionFailed))
 }
 
 // remove registers a DELETE.
 func remove[I any, P writeInput[I], T any](a *service, call, summary string, h handler[I, T], codes ...model.Code) {
-	write[I, P](a, call, summary, http.StatusNoContent, h, nil, append(codes, model.PreconditionFailed))
+	removeAs[I, P](a, web.Write, call, summary, h, codes...)
+}
+
+func removeAs[I any, P writeInput[I], T any](a *service, p web.Permission, call, summary string, h handler[I, T], codes ...model.Code) {
+	write[I, P](a, p, call, summary, http.StatusNoContent, h, nil, append(codes, model.PreconditionFailed))
 }
 
 // written is the answer to a write. Its body has several forms, see
@@ -151,7 +159,7 @@ type written struct {
 	Body     func(huma.Context)
 }
 
-func write[I any, P writeInput[I], T any](a *service, call, summary string, status int, h handler[I, T], location func(*I, T) string, codes []model.Code) {
+func write[I any, P writeInput[I], T any](a *service, p web.Permission, call, summary string, status int, h handler[I, T], location func(*I, T) string, codes []model.Code) {
 	op := operation(call, summary)
 	op.DefaultStatus = status
 	describeWrite[T](a.web.API.OpenAPI().Components.Schemas, &op, status)
@@ -159,7 +167,7 @@ func write[I any, P writeInput[I], T any](a *service, call, summary string, stat
 		codes = append(codes, model.BodyTooLarge)
 	}
 	a.metrics.declare(op.OperationID)
-	web.Handle(a.web, web.Write, op, func(ctx context.Context, in *I) (*written, error) {
+	web.Handle(a.web, p, op, func(ctx context.Context, in *I) (*written, error) {
 		w := P(in).writing()
 		wait, err := w.wait()
 		if err != nil {

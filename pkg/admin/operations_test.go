@@ -290,14 +290,14 @@ func TestAudit(t *testing.T) {
 	}
 	entries := list("")
 	if len(entries) != 3 || entries[0].Resource != "groups/friends" || entries[2].RequestID != "request-1" || entries[2].Revision != 1 ||
-		entries[1].Actor != "admin" || entries[1].Action != "update" {
+		entries[1].Actor != "FLAGGERY_ADMIN_TOKEN" || entries[1].Action != "update" {
 		t.Errorf("%+v", entries)
 	}
 	if before, ok := entries[1].Before.(map[string]any); !ok || before["description"] != "" {
 		t.Errorf("%+v", entries[1])
 	}
 	for query, want := range map[string]int{
-		"resource=features/foobar": 2, "resource=features/foo": 0, "actor=admin": 3, "actor=nobody": 0,
+		"resource=features/foobar": 2, "resource=features/foo": 0, "actor=FLAGGERY_ADMIN_TOKEN": 3, "actor=nobody": 0,
 		"since=2100-01-01T00:00:00Z": 0, "since=2000-01-01T00:00:00Z": 3, "limit=2": 2,
 	} {
 		if got := len(list(query)); got != want {
@@ -360,6 +360,8 @@ func TestEveryCallAsksForAToken(t *testing.T) {
 			switch {
 			case path == "/v1/subject/flags":
 				want = "resolve"
+			case strings.HasPrefix(path, "/v1/tokens"):
+				want = "administer"
 			case method != http.MethodGet:
 				want = "write"
 			}

@@ -210,7 +210,8 @@ func TestProblems(t *testing.T) {
 		{"POST /v1/import/subjects", `{"id": "7"}`, 422, model.ValidationFailed, "header.Content-Type", "text/csv"},
 
 		// Not in this admin.
-		{"GET /v1/tokens", "", 404, "", "", ""},
+		{"DELETE /v1/tokens/7", "", 404, model.TokenNotFound, "", "7"},
+		{"GET /v1/tokens/7", "", 405, "", "", ""},
 		{"PUT /v1/state", "{}", 404, "", "", ""},
 		{"PUT /v1/features", "{}", 405, "", "", ""},
 	} {
@@ -239,7 +240,7 @@ func TestProblems(t *testing.T) {
 	}
 	for _, code := range []model.Code{
 		model.SubjectNotFound, model.FeatureNotFound, model.VariantNotFound, model.RolloutNotFound, model.ABTestNotFound,
-		model.GroupNotFound, model.OverrideNotFound, model.MemberNotFound, model.SubjectExists, model.FeatureExists,
+		model.GroupNotFound, model.OverrideNotFound, model.MemberNotFound, model.TokenNotFound, model.SubjectExists, model.FeatureExists,
 		model.VariantExists, model.RolloutExists, model.ABTestExists, model.GroupExists, model.NoBuckets,
 		model.FeatureHasVariants, model.VariantInUse, model.ABTestOverlap, model.ABTestLive, model.PreconditionFailed,
 		model.BodyTooLarge, model.ValidationFailed, model.Unauthenticated,

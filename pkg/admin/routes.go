@@ -58,6 +58,10 @@ func (a *service) routes() {
 	readAs(a, web.Resolve, "GET /v1/subject/flags", "Get flags of subject", a.getFlags, model.SubjectNotFound)
 	read(a, "GET /v1/subjects/{id}/explain", "Explain flags of subject", a.explain, model.SubjectNotFound)
 
+	createAs(a, web.Administer, "POST /v1/tokens", "Create token", a.createToken, tokenAt)
+	readAs(a, web.Administer, "GET /v1/tokens", "List tokens", a.listTokens)
+	removeAs(a, web.Administer, "DELETE /v1/tokens/{id}", "Revoke token", a.revokeToken, model.TokenNotFound)
+
 	read(a, "GET /v1/audit", "List audit entries", a.listAudit)
 	read(a, "GET /v1/edges", "List edges", a.listEdges)
 }

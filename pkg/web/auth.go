@@ -2,25 +2,12 @@ package web
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/flaggery/flaggery/pkg/model"
-)
-
-// Role is what a token's bearer may do.
-type Role string
-
-// The roles. Each may what the one before it may, but client stands apart: it
-// only asks what subjects get.
-const (
-	Client Role = "client"
-	Viewer Role = "viewer"
-	Editor Role = "editor"
-	Admin  Role = "admin"
 )
 
 // Permission is what a route asks of its caller. Every route declares one where
@@ -37,48 +24,27 @@ const (
 	Administer Permission = "administer" // tokens, and replacing the whole state
 )
 
-var permissions = map[Role][]Permission{
-	Client: {Resolve},
-	Viewer: {Resolve, Read, Document},
-	Editor: {Resolve, Read, Document, Write},
-	Admin:  {Resolve, Read, Document, Write, Administer},
-}
-
-// May tells whether the role reaches that far.
-func (r Role) May(p Permission) bool {
-	if p == Open {
-		return true
-	}
-	for _, granted := range permissions[r] {
-		if granted == p {
-			return true
-		}
-	}
-	return false
+var permissions = map[model.Role][]Permission{
+	model.ClientRole: {Resolve},
+	model.ViewerRole: {Resolve, Read, Document},
+	model.EditorRole: {Resolve, Read, Document, Write},
+	model.AdminRole:  {Resolve, Read, Document, Write, Administer},
 }
 
 // Identity is who is calling.
 type Identity struct {
 	Name string // for the audit
-	Role Role
+	Role model.Role
 }
 
-// Authenticator tells whose token it is. It takes the same time for every wrong
-// one.
-type Authenticator func(token string) (Identity, bool)
-
-// OneToken knows a single token.
-func OneToken(token Secret, identity Identity) Authenticator {
-	// Digests have one length, so that comparing them tells nothing of the token's.
-	want := sha256.Sum256([]byte(token))
-	return func(token string) (Identity, bool) {
-		got := sha256.Sum256([]byte(token))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-			return Identity{}, false
-		}
-		return identity, true
-	}
+// May tells whether the caller's role reaches that far.
+func (i Identity) May(p Permission) bool {
+	return p == Open || slices.Contains(permissions[i.Role], p)
 }
+
+// Authenticator tells whose token it is. Its error is a [model.Unauthenticated]
+// one where the token is not good, and any other where that cannot be found out.
+type Authenticator func(ctx context.Context, token string) (Identity, error)
 
 type identityKey struct{}
 
@@ -96,21 +62,30 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		if permission == Open || !matched { // no route: the answer is 404 or 405, for everybody alike
 			return next(c)
 		}
-		token, ok := token(c, permission)
-		if !ok {
-			return s.unauthenticated(c, permission, "a token is needed: Authorization: Bearer <token>")
-		}
-		identity, ok := s.authenticate(token)
-		if !ok {
-			return s.unauthenticated(c, permission, "the token is not known")
-		}
-		if !identity.Role.May(permission) {
-			return model.Errorf(model.Forbidden, "the role %s may not do this: it takes the permission to %s", identity.Role, permission)
+		identity, err := s.identify(c, permission)
+		if err != nil {
+			return err
 		}
 		r := c.Request()
 		c.SetRequest(r.WithContext(context.WithValue(r.Context(), identityKey{}, identity)))
+		if !identity.May(permission) {
+			return model.Errorf(model.Forbidden, "the role %s may not do this: it takes the permission to %s", identity.Role, permission)
+		}
 		return next(c)
 	}
+}
+
+// identify finds out who is calling a route that not everybody may.
+func (s *Server) identify(c echo.Context, permission Permission) (identity Identity, err error) {
+	if token, ok := token(c, permission); ok {
+		identity, err = s.authenticate(c.Request().Context(), token)
+	} else {
+		err = model.Errorf(model.Unauthenticated, "a token is needed: Authorization: Bearer <token>")
+	}
+	if model.CodeOf(err) == model.Unauthenticated && permission == Document {
+		c.Response().Header().Add(echo.HeaderWWWAuthenticate, `Basic realm="Flaggery: any name, and the token as password"`)
+	}
+	return identity, err
 }
 
 // token reads the Authorization header. Pages also take the token as a password,
@@ -127,11 +102,4 @@ func token(c echo.Context, permission Permission) (string, bool) {
 		return password, ok
 	}
 	return "", false
-}
-
-func (s *Server) unauthenticated(c echo.Context, permission Permission, detail string) error {
-	if permission == Document {
-		c.Response().Header().Add(echo.HeaderWWWAuthenticate, `Basic realm="Flaggery: any name, and the token as password"`)
-	}
-	return model.Errorf(model.Unauthenticated, "%s", detail)
 }

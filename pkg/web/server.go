@@ -149,7 +149,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Hand
 // clients, gives requests under way 20 seconds and cuts what is left.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for _, r := range s.echo.Routes() {
-		if _, declared := s.permissions[route{r.Method, r.Path}]; !declared {
+		if s.permissions[route{r.Method, r.Path}] == "" {
 			return fmt.Errorf("route %s %s declares no permission", r.Method, r.Path)
 		}
 	}

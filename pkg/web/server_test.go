@@ -301,10 +301,18 @@ func TestPayloadKeepsItsNumbers(t *testing.T) {
 }
 
 func TestAuthorization(t *testing.T) {
-	identities := map[string]Identity{"c": {"c", Client}, "v": {"v", Viewer}, "e": {"e", Editor}, "a": {"a", Admin}}
-	url := start(t, Options{Authenticate: func(token string) (Identity, bool) {
+	identities := map[string]Identity{
+		"c": {"c", model.ClientRole}, "v": {"v", model.ViewerRole}, "e": {"e", model.EditorRole}, "a": {"a", model.AdminRole},
+	}
+	url := start(t, Options{Authenticate: func(_ context.Context, token string) (Identity, error) {
+		if token == "away" {
+			return Identity{}, &net.OpError{Err: errors.New("connection refused")}
+		}
 		identity, ok := identities[token]
-		return identity, ok
+		if !ok {
+			return Identity{}, model.Errorf(model.Unauthenticated, "the token is not known")
+		}
+		return identity, nil
 	}}, func(s *Server) {
 		for _, p := range []Permission{Open, Resolve, Read, Document, Write, Administer} {
 			s.Route(p, http.MethodGet, "/"+string(p), func(c echo.Context) error {
@@ -344,6 +352,11 @@ func TestAuthorization(t *testing.T) {
 		if answer, _ := do(t, "GET", url+"/read", "", "Authorization", header); answer.StatusCode != 401 {
 			t.Errorf("%q: %s", header, answer.Status)
 		}
+	}
+	// Whoever cannot find out does not say that the token is wrong.
+	answer, _ := do(t, "GET", url+"/docs", "", "Authorization", "Bearer away")
+	if answer.StatusCode != 503 || answer.Header.Get("WWW-Authenticate") != "" {
+		t.Errorf("nobody knows: %s, %v", answer.Status, answer.Header)
 	}
 	// A browser can send the token as password, to pages only, and is asked for it.
 	if answer, _ := do(t, "GET", url+"/docs", ""); !strings.Contains(strings.Join(answer.Header.Values("WWW-Authenticate"), " "), "Basic realm=") {

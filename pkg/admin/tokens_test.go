@@ -1,0 +1,107 @@
+package admin
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+// makeToken creates a token and returns a client that shows it.
+func (c client) makeToken(role model.Role) (client, api.Token) {
+	c.t.Helper()
+	var token api.Token
+	c.must("POST", "/v1/tokens", api.NewToken{Name: "a " + string(role), Role: role}).into(&token)
+	return client{c.t, c.url, token.Token}, token
+}
+
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	c, other := startOn(t, dbURL), startOn(t, dbURL)
+	tried := c.must("POST", "/v1/tokens?dry_run=true", `{"name": "ci", "role": "editor"}`)
+	if strings.Contains(string(tried.Body), `"token"`) || tried.Header.Get("Location") != "" {
+		t.Errorf("dry run: %s", tried.Body)
+	}
+	expires := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	var token api.Token
+	made := c.must("POST", "/v1/tokens", api.NewToken{Name: "ci", Role: api.EditorRole, ExpiresAt: &expires})
+	made.into(&token)
+	location := "/v1/tokens/" + strconv.FormatInt(token.ID, 10)
+	if made.Status != 201 || made.Header.Get("Location") != location || made.Header.Get(api.HeaderRevision) != "1" ||
+		!strings.HasPrefix(token.Token, token.Prefix) || !token.ExpiresAt.Equal(expires) {
+		t.Errorf("made %s %v", made.Body, made.Header)
+	}
+	// Who has it may what its role may, on every admin, and is known by its name.
+	editor := client{t, other.url, token.Token}
+	editor.must("POST", "/v1/features", `{"name": "foobar"}`)
+	editor.do("GET", "/v1/tokens", nil).isProblem(403, model.Forbidden, "")
+	var audit api.Page[api.AuditEntry]
+	c.must("GET", "/v1/audit", nil).into(&audit)
+	if audit.Items[0].Actor != "ci" || audit.Items[1].Actor != "FLAGGERY_ADMIN_TOKEN" || audit.Items[1].Resource != location[len("/v1/"):] {
+		t.Errorf("audit %+v", audit.Items)
+	}
+	var list api.Page[api.Token]
+	all := c.must("GET", "/v1/tokens", nil)
+	all.into(&list)
+	if len(list.Items) != 1 || list.Items[0].Name != "ci" || list.Items[0].UsedAt == nil || strings.Contains(string(all.Body), token.Token) {
+		t.Errorf("list %s", all.Body)
+	}
+
+	c.must("DELETE", location+"?dry_run=true", nil)
+	editor.must("GET", "/v1/features", nil)
+	if a := c.must("DELETE", location, nil); a.Status != 204 {
+		t.Errorf("revoked: %d %s", a.Status, a.Body)
+	}
+	editor.do("GET", "/v1/features", nil).isProblem(401, model.Unauthenticated, "")
+	c.do("DELETE", location, nil).isProblem(404, model.TokenNotFound, "")
+	c.do("DELETE", "/v1/tokens/0", nil).isProblem(422, model.ValidationFailed, "path.id")
+	c.do("POST", "/v1/tokens", `{"name": "ci", "role": "root"}`).isProblem(422, model.ValidationFailed, "body.role")
+	c.do("POST", "/v1/tokens", `{"name": "ci", "role": "admin", "expires_at": "2020-01-01T00:00:00Z"}`).isProblem(422, model.ValidationFailed, "body.expires_at")
+	c.do("POST", "/v1/tokens", `{"name": "flaggery-admin import", "role": "admin"}`).isProblem(422, model.ValidationFailed, "body.name")
+}
+
+// Without a first token and a stored one, nobody could call: with either, the
+// admin starts.
+func TestStartWithoutAFirstToken(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	config := Config{DBURL: web.DatabaseURL(dbURL), Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)}
+	for _, role := range []model.Role{"", model.EditorRole} { // an editor is not enough
+		if role != "" {
+			startOn(t, dbURL).makeToken(role)
+		}
+		err := Run(t.Context(), config)
+		if err == nil || !strings.Contains(err.Error(), "flaggery-admin token create") || !strings.Contains(err.Error(), "FLAGGERY_ADMIN_TOKEN") {
+			t.Errorf("with a token of role %q: %v", role, err)
+		}
+	}
+	admin, _ := startOn(t, dbURL).makeToken(model.AdminRole)
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	listens, ended := make(chan net.Addr, 1), make(chan error, 1)
+	config.Ready = func(a net.Addr) { listens <- a }
+	go func() { ended <- Run(ctx, config) }()
+	select {
+	case a := <-listens:
+		admin.url = "http://" + a.String()
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	admin.must("GET", "/v1/tokens", nil)
+	// An empty password is not the first token that is not there.
+	admin.token = ""
+	admin.do("GET", "/docs", nil, "Authorization", "Basic eDo=").isProblem(401, model.Unauthenticated, "")
+	end()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
