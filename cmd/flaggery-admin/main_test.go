@@ -54,7 +54,18 @@ func TestFailuresAreOneLine(t *testing.T) {
 	for _, row := range []struct {
 		dbURL, args, stderr string
 	}{
-		{"", "serve", "FLAGGERY_DB_URL (--db-url) is not set; FLAGGERY_ADMIN_TOKEN"},
+		{"", "serve --admin-token \x01", "FLAGGERY_DB_URL (--db-url) is not set; FLAGGERY_ADMIN_TOKEN"},
+		{good, "serve --log-level error", "token create"},
+		{good, "token create --name a --expires 1d", `flaggery-admin: --role must be viewer, editor, admin or client; --expires`},
+		{good, "token create --name flaggery --role admin", "--name must not be"},
+		{good, "token create --name a --role admin --expires 1d", `--expires must be a time such as 720h or a moment such as 2027-12-31T00:00:00Z, is "1d"`},
+		{good, "token create --name a --role admin --expires -1h", "--expires must be in the future"},
+		{good, "token create --name a --role admin --expires 2020-01-01T00:00:00Z", "--expires must be in the future"},
+		{"", "token create --name a --role admin", "FLAGGERY_DB_URL"},
+		{empty, "token list", "schema is at version 0"},
+		{good, "token revoke", "the id of one token"},
+		{good, "token revoke flaggery_abc", "the id of one token"},
+		{good, "token revoke 7", "there is no token 7"},
 		{"", "serve --port x --admin-token t", "-port"},
 		{away, "serve --admin-token t", "connection refused"},
 		{away, "migrate status", "connection refused"},

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/writer"
+)
+
+// What `token` does is done straight on the database: who may change that needs no
+// token, which is how an operator gets the first one.
+
+func tokenCreateCommand() web.Command {
+	var (
+		url     web.DatabaseURL
+		create  api.NewToken
+		expires string
+	)
+	return web.Command{
+		Name:    "token create",
+		Summary: "Make a token and print it, this once, to standard output.",
+		Flags: func(fs *flag.FlagSet) {
+			dbURLFlag(fs, &url)
+			fs.StringVar(&create.Name, "name", "", "who or what will show it, for the audit: a `text` such as ci")
+			fs.StringVar((*string)(&create.Role), "role", "", "what it may do: `viewer, editor, admin or client`")
+			fs.StringVar(&expires, "expires", "", "`when` it stops being good: after a time such as 720h, or at a moment such as 2027-12-31T00:00:00Z; never when left out")
+		},
+		Validate: func() (err error) {
+			create.ExpiresAt, err = parseExpiry(expires, time.Now())
+			return web.Faults(
+				fault("--name", model.CheckTokenName(create.Name)),
+				fault("--role", model.CheckRole(create.Role)),
+				fault("--expires", err),
+			)
+		},
+		Run: func(ctx context.Context, env web.Environment) error {
+			return withWriter(ctx, url, func(w *writer.Writer) error {
+				made, err := w.CreateToken(ctx, create, writer.By("flaggery-admin token create"))
+				if err != nil {
+					return err
+				}
+				t := made.Value
+				fmt.Fprintf(env.Stderr, "token %d of %s, role %s, expires: %s; it is shown only this once:\n", t.ID, t.Name, t.Role, moment(t.ExpiresAt))
+				_, err = fmt.Fprintln(env.Stdout, t.Token)
+				return err
+			})
+		},
+	}
+}
+
+// fault says which setting err is about; nil is no fault.
+func fault(setting string, err error) error {
+	if err != nil {
+		err = fmt.Errorf("%s %w", setting, err)
+	}
+	return err
+}
+
+func parseExpiry(text string, now time.Time) (*time.Time, error) {
+	if text == "" {
+		return nil, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		after, err := time.ParseDuration(text)
+		if err != nil {
+			return nil, fmt.Errorf("must be a time such as 720h or a moment such as 2027-12-31T00:00:00Z, is %q", text)
+		}
+		at = now.Add(after)
+	}
+	if !at.After(now) {
+		return nil, errors.New("must be in the future")
+	}
+	return &at, nil
+}
+
+// moment is a time for people; nil is never.
+func moment(at *time.Time) string {
+	if at == nil {
+		return "never"
+	}
+	return at.Format(time.RFC3339)
+}
+
+func tokenListCommand() web.Command {
+	var url web.DatabaseURL
+	return web.Command{
+		Name:    "token list",
+		Summary: "List all tokens, without their secrets.",
+		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
+		Run: func(ctx context.Context, env web.Environment) error {
+			return withWriter(ctx, url, func(w *writer.Writer) error {
+				table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+				fmt.Fprintln(table, "ID\tNAME\tROLE\tPREFIX\tCREATED\tEXPIRES\tUSED")
+				for page := (writer.Page{}); ; {
+					tokens, err := w.Tokens(ctx, page)
+					if err != nil {
+						return err
+					}
+					for _, t := range tokens.Value.Items {
+						fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n",
+							t.ID, t.Name, t.Role, t.Prefix, moment(&t.CreatedAt), moment(t.ExpiresAt), moment(t.UsedAt))
+					}
+					if page.After = tokens.Value.Next; page.After == "" {
+						return table.Flush()
+					}
+				}
+			})
+		},
+	}
+}
+
+func tokenRevokeCommand() web.Command {
+	var url web.DatabaseURL
+	return web.Command{
+		Name:      "token revoke",
+		Arguments: "ID",
+		Summary:   "Revoke the token of an id, as `token list` shows it: admins refuse it at once, edges as soon as they hear of it.",
+		Flags:     func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
+		Run: func(ctx context.Context, env web.Environment) error {
+			var id int64
+			if len(env.Args) == 1 {
+				id, _ = strconv.ParseInt(env.Args[0], 10, 64) // 0 is no id
+			}
+			if id < 1 {
+				return errors.New("token revoke takes the id of one token, as token list shows it")
+			}
+			return withWriter(ctx, url, func(w *writer.Writer) error {
+				revoked, err := w.RevokeToken(ctx, id, writer.By("flaggery-admin token revoke"))
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(env.Stdout, "token %d of %s, role %s, is revoked\n", id, revoked.Value.Name, revoked.Value.Role)
+				return err
+			})
+		},
+	}
+}
