@@ -180,6 +180,16 @@ func TestClient(t *testing.T) {
 	_, err = edge.Flags(ctx, "42")
 	expectCode(t, err, api.SubjectNotFound)
 
+	// Tokens.
+	token := must[flaggery.Result[api.Token]](t)
+	expect(t, "secret of a dry run", token(admin.CreateToken(ctx, api.NewToken{Name: "ci", Role: api.ViewerRole}, flaggery.DryRun())).Value.Token, "")
+	viewer := token(admin.CreateToken(ctx, api.NewToken{Name: "ci", Role: api.ViewerRole}, flaggery.Wait(20*time.Second)))
+	expect(t, "edges that know", viewer.Propagation.Applied, 1)
+	expect(t, "tokens", collect(t, admin.Tokens(ctx))[0].Prefix, viewer.Value.Token[:15])
+	receipt(admin.RevokeToken(ctx, viewer.Value.ID))
+	_, err = admin.RevokeToken(ctx, viewer.Value.ID)
+	expectCode(t, err, api.TokenNotFound)
+
 	entries := collect(t, admin.Audit(ctx, flaggery.AuditFilter{Resource: "subjects/42"}))
 	expect(t, "last action", entries[0].Action, "delete")
 	expect(t, "audit of nobody", len(collect(t, admin.Audit(ctx, flaggery.AuditFilter{Actor: "nobody", Since: time.Now()}))), 0)

@@ -56,6 +56,8 @@ import (
 //		Wait until every edge serves the revision of the admin's last answer.
 //	await-flags ID FLAGS
 //		Wait until the edge answers so: FLAGS is JSON.
+//	await-refusal TOKEN
+//		Wait until the admin lets nobody in with the token.
 //	repeat COUNT TEXT FILE
 //		Write TEXT so often, %d being the number of the time and %w 1 to 10 in turn.
 //	share FEATURE VARIANT WANT TOLERANCE
@@ -74,6 +76,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"start-edge":     cmdStartEdge,
 	"await-revision": cmdAwaitRevision,
 	"await-flags":    cmdAwaitFlags,
+	"await-refusal":  cmdAwaitRefusal,
 	"repeat":         cmdRepeat,
 	"share":          cmdShare,
 }
@@ -149,6 +152,14 @@ func cmdEdge(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func (s *session) request(ts *testscript.TestScript, neg bool, base string, args []string, token string) {
+	s.send(ts, base, args, token)
+	fmt.Fprintf(ts.Stdout(), "%s", s.last.body)
+	if failed := s.last.status >= 400; failed != neg {
+		ts.Fatalf("status %d", s.last.status)
+	}
+}
+
+func (s *session) send(ts *testscript.TestScript, base string, args []string, token string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: METHOD PATH [BODY] [-H HEADER]…")
 	}
@@ -191,10 +202,6 @@ func (s *session) request(ts *testscript.TestScript, neg bool, base string, args
 	body, err = io.ReadAll(response.Body)
 	ts.Check(err)
 	s.last.status, s.last.header, s.last.body = response.StatusCode, response.Header, body
-	fmt.Fprintf(ts.Stdout(), "%s", body)
-	if failed := response.StatusCode >= 400; failed != neg {
-		ts.Fatalf("status %d", response.StatusCode)
-	}
 }
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
@@ -408,6 +415,25 @@ func cmdAwaitFlags(ts *testscript.TestScript, neg bool, args []string) {
 		case <-tick.C:
 		case <-patience:
 			ts.Fatalf("the edge answers %s", body)
+		}
+	}
+}
+
+func cmdAwaitRefusal(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: await-refusal TOKEN")
+	}
+	s := sessionOf(ts)
+	patience := time.After(20 * time.Second)
+	for tick := time.NewTicker(5 * time.Millisecond); ; {
+		s.send(ts, s.admin, []string{http.MethodGet, "/v1/features"}, args[0])
+		if s.last.status == http.StatusUnauthorized {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-patience:
+			ts.Fatalf("the admin answers %d %s", s.last.status, s.last.body)
 		}
 	}
 }
