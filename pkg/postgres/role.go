@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
@@ -17,10 +18,14 @@ const readByEdges = "state, change, tombstone, bucket, subject, member, subject_
 // and which can read what they need and nothing else. A role that exists gets the
 // password and what it lacks: run it again after an upgrade.
 func (db *DB) EdgeRole(ctx context.Context, name, password string) (statements []string, err error) {
+	return edgeRole(ctx, db.pool, name, password)
+}
+
+func edgeRole(ctx context.Context, on sqlx.QueryerContext, name, password string) (statements []string, err error) {
 	var database, schema string
 	var exists bool
 	const selectNames = `SELECT current_database(), current_schema(), EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`
-	if err := db.pool.QueryRowContext(ctx, selectNames, name).Scan(&database, &schema, &exists); err != nil {
+	if err := on.QueryRowxContext(ctx, selectNames, name).Scan(&database, &schema, &exists); err != nil {
 		return nil, translate(err)
 	}
 	verb := "CREATE"
@@ -41,17 +46,22 @@ func (db *DB) EdgeRole(ctx context.Context, name, password string) (statements [
 	}, nil
 }
 
-// CreateEdgeRole runs what EdgeRole returns, all or nothing.
+// CreateEdgeRole runs what EdgeRole returns, all or nothing. Several at once wait
+// for each other, as PostgreSQL refuses to make or to change one role twice at a
+// time.
 func (db *DB) CreateEdgeRole(ctx context.Context, name, password string) error {
-	statements, err := db.EdgeRole(ctx, name, password)
-	if err != nil {
-		return err
-	}
-	tx, err := db.pool.BeginTx(ctx, nil)
+	tx, err := db.pool.BeginTxx(ctx, nil)
 	if err != nil {
 		return translate(err)
 	}
 	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('flaggery edge role', 0))`); err != nil {
+		return translate(err)
+	}
+	statements, err := edgeRole(ctx, tx, name, password)
+	if err != nil {
+		return err
+	}
 	for _, statement := range statements {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("create the role %s: %w", name, translate(err))
