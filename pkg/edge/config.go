@@ -24,6 +24,7 @@ type Config struct {
 	Unknown    string // one of the values of snapshot.Unknown
 	Poll       time.Duration
 	Shortcut   bool // answer the hot request before net/http
+	Limits     web.Limits
 	// SnapshotFile is where the snapshot is kept for a start without the database,
 	// or "".
 	SnapshotFile string
@@ -46,11 +47,12 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.Poll, "poll-interval", time.Second, "`time` after which to ask for changes though none were announced")
 	fs.StringVar(&c.SnapshotFile, "snapshot-file", "", "`path` of a file to start from when the database is away; it is written while the edge runs")
 	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags before net/http sees it")
+	c.Limits.Flags(fs)
 }
 
 // Validate reports every setting at fault.
 func (c *Config) Validate() error {
-	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll())
+	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.Limits.Validate())
 }
 
 func (c *Config) validateDBURL() error {

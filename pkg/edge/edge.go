@@ -5,11 +5,8 @@ package edge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"strconv"
 	"sync"
 
 	"github.com/labstack/echo/v4"
@@ -57,9 +54,9 @@ func Run(ctx context.Context, config Config) (err error) {
 	}{db, bells}
 	e := newService(config, source)
 
-	listener, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
+	listener, err := e.web.Listen(config.Host, config.Port)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	config.Logger.Info("edge is listening", "address", listener.Addr().String(), "version", config.Version, "name", config.Name)
 	if config.Ready != nil {
@@ -96,6 +93,7 @@ func newService(config Config, source replica.Source) *service {
 		AccessLevel:  slog.LevelDebug, // an edge answers too much to log it
 		Registry:     registry,
 		ServeMetrics: config.Prometheus,
+		Limits:       config.Limits,
 		Ready: func(context.Context) error {
 			if e.replica.Snapshot() == nil {
 				return errors.New("nothing is loaded yet")

@@ -57,6 +57,7 @@ type Options struct {
 	// /metrics.
 	Registry     *prometheus.Registry
 	ServeMetrics bool
+	Limits       Limits
 	// Authenticate knows the callers. Where it is nil, everybody may do everything.
 	Authenticate Authenticator
 	// Ready is an error where the service cannot do its work now.
@@ -73,6 +74,7 @@ type Server struct {
 	log          *slog.Logger
 	accessLevel  slog.Level
 	metrics      *metrics
+	busy         *busy
 	permissions  map[route]Permission
 	authenticate Authenticator
 	ready        func(ctx context.Context) error
@@ -92,6 +94,7 @@ func New(o Options) *Server {
 		log:          o.Logger,
 		accessLevel:  o.AccessLevel,
 		metrics:      newMetrics(o.Registry),
+		busy:         newBusy(o.Limits, o.Registry),
 		permissions:  map[route]Permission{},
 		authenticate: o.Authenticate,
 		ready:        o.Ready,
@@ -106,7 +109,7 @@ func New(o Options) *Server {
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // broken clients, mostly
 	}
 	e.HTTPErrorHandler = s.answerProblem
-	e.Use(s.observe, s.authorize, s.limit)
+	e.Use(s.observe, s.busy.shed, s.authorize, s.limit)
 	s.API = newAPI(e, o.Title, o.Version)
 
 	s.Route(Open, http.MethodGet, "/healthz", s.healthz)
@@ -321,7 +324,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if !known {
 			pattern = unmatched
 		}
-		if pattern == "/healthz" || pattern == "/readyz" || pattern == "/metrics" {
+		if operational(pattern) {
 			level = slog.LevelDebug
 		}
 		status, took := c.Response().Status, time.Since(start)
@@ -338,6 +341,11 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return nil
 	}
+}
+
+// operational tells routes that no user calls, and that are called all the time.
+func operational(pattern string) bool {
+	return pattern == "/healthz" || pattern == "/readyz" || pattern == "/metrics"
 }
 
 // recovered makes an error of a panic. One that means to cut the answer off

@@ -1,0 +1,133 @@
+package web
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Limits bound what a service holds in memory at once for its clients. What is
+// beyond them is refused with 503 and Retry-After, before it costs anything.
+// 0 is no limit.
+type Limits struct {
+	Connections int
+	Requests    int // that are read or answered
+}
+
+// Flags adds the settings to fs, with their defaults: as many connections as
+// take about 200 MB, and as many requests as take 1 GB where every one is as
+// large as it may be.
+func (l *Limits) Flags(fs *flag.FlagSet) {
+	fs.IntVar(&l.Connections, "max-connections", 10_000, "`number` of connections open at once, 0 for no limit; more are answered 503 and closed")
+	fs.IntVar(&l.Requests, "max-requests", 500, "`number` of requests answered at once, 0 for no limit; more are answered 503")
+}
+
+// Validate reports every limit at fault.
+func (l *Limits) Validate() error {
+	var connections, requests error
+	if l.Connections < 0 {
+		connections = fmt.Errorf("FLAGGERY_MAX_CONNECTIONS (--max-connections) must not be negative, is %d", l.Connections)
+	}
+	if l.Requests < 0 {
+		requests = fmt.Errorf("FLAGGERY_MAX_REQUESTS (--max-requests) must not be negative, is %d", l.Requests)
+	}
+	return Faults(connections, requests)
+}
+
+// busy keeps to the limits.
+type busy struct {
+	limits   Limits
+	requests atomic.Int64
+	// What was refused.
+	shedConnections, shedRequests prometheus.Counter
+}
+
+func newBusy(limits Limits, r prometheus.Registerer) *busy {
+	shed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "flaggery_http_shed_total",
+		Help: "What was refused with 503 because the service is busy: connections beyond FLAGGERY_MAX_CONNECTIONS, requests beyond FLAGGERY_MAX_REQUESTS.",
+	}, []string{"what"})
+	r.MustRegister(shed)
+	return &busy{limits: limits, shedConnections: shed.WithLabelValues("connection"), shedRequests: shed.WithLabelValues("request")}
+}
+
+// shed refuses requests while too many are under way. Probes and scrapes go
+// through: a service that is busy is alive.
+func (b *busy) shed(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if operational(c.Path()) || b.limits.Requests == 0 {
+			return next(c)
+		}
+		defer b.requests.Add(-1)
+		if b.requests.Add(1) > int64(b.limits.Requests) {
+			b.shedRequests.Inc()
+			return model.Errorf(model.NotReady, "too many requests are under way, try again in a second")
+		}
+		return next(c)
+	}
+}
+
+// Listen listens on an address. Connections beyond the limit are told so and
+// closed, as soon as they come.
+func (s *Server) Listen(host string, port int) (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if s.busy.limits.Connections == 0 {
+		return l, nil
+	}
+	return &boundListener{Listener: l, busy: s.busy}, nil
+}
+
+type boundListener struct {
+	net.Listener
+	busy *busy
+	open atomic.Int64
+}
+
+func (l *boundListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		release := sync.OnceFunc(func() { l.open.Add(-1) })
+		if l.open.Add(1) <= int64(l.busy.limits.Connections) {
+			return &boundConn{c, release}, nil
+		}
+		release()
+		l.busy.shedConnections.Inc()
+		refuse(c)
+	}
+}
+
+type boundConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *boundConn) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+// refusal is a whole answer: who is sent it is not read.
+const refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 149\r\n\r\n" +
+	`{"type":"about:blank","title":"Service Unavailable","status":503,"code":"not_ready","detail":"too many connections are open, try again in a second"}` + "\n"
+
+// refuse takes no time: what it sends fits into the buffer of any new connection.
+func refuse(c net.Conn) {
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write([]byte(refusal)) // the client may be gone
+	_ = c.Close()
+}
