@@ -58,6 +58,9 @@ func Run(ctx context.Context, config Config) (err error) {
 	if err := a.checkReachable(ctx, config.Token); err != nil {
 		return err
 	}
+	if config.Routes != nil {
+		config.Routes(a.web.Routes())
+	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

@@ -25,6 +25,9 @@ type Config struct {
 	Logger  *slog.Logger
 	// Ready is told where the admin listens, once it does. It may be nil.
 	Ready func(net.Addr)
+	// Routes is told what the admin answers, and to whom, before it listens. It may
+	// be nil.
+	Routes func([]web.Declared)
 }
 
 // Flags adds the settings to fs, with their defaults.

@@ -52,12 +52,17 @@ func (w *World) Close() error {
 	return errors.Join(errs...)
 }
 
-// StartAdmin starts an admin and returns its base URL.
-func (w *World) StartAdmin() (string, error) {
+// StartAdmin starts an admin and returns its base URL. changes are what its
+// settings differ in from those of others.
+func (w *World) StartAdmin(changes ...func(*admin.Config)) (string, error) {
 	return w.start(func(ready func(net.Addr)) error {
-		return admin.Run(w.ctx, admin.Config{
+		config := admin.Config{
 			DBURL: w.dbURL, Host: "127.0.0.1", Token: Token, Version: "test", Logger: w.log, Ready: ready,
-		})
+		}
+		for _, change := range changes {
+			change(&config)
+		}
+		return admin.Run(w.ctx, config)
 	})
 }
 

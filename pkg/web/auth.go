@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -29,6 +30,22 @@ var permissions = map[model.Role][]Permission{
 	model.ViewerRole: {Resolve, Read, Document},
 	model.EditorRole: {Resolve, Read, Document, Write},
 	model.AdminRole:  {Resolve, Read, Document, Write, Administer},
+}
+
+// Declared is a route with what it asks of its caller.
+type Declared struct {
+	Method, Path string // the path in echo's form: /v1/things/:id
+	Permission   Permission
+}
+
+// Routes lists what the server answers, by path and method.
+func (s *Server) Routes() []Declared {
+	var all []Declared
+	for r, permission := range s.permissions {
+		all = append(all, Declared{r.method, r.path, permission})
+	}
+	slices.SortFunc(all, func(a, b Declared) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method)) })
+	return all
 }
 
 // Identity is who is calling.

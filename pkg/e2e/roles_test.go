@@ -1,0 +1,260 @@
+package e2e
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	_ "github.com/lib/pq"
+
+	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/flaggery"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+var update = flag.Bool("update", false, "write what the tests compare with")
+
+// ranks are who may call, each also what the ones before may: the columns of the
+// matrix.
+var ranks = []string{"anybody", "client", "viewer", "editor", "admin"}
+
+// adminRoutes is every route of the admin by the lowest rank that may call it. It
+// repeats what the code declares, so that nobody changes a permission by accident.
+var adminRoutes = byRank(`
+anybody
+	GET /healthz
+	GET /readyz
+client
+	GET /v1/subject/flags
+viewer
+	GET /docs
+	GET /docs/*
+	GET /metrics
+	GET /openapi.json
+	GET /v1/abtests
+	GET /v1/abtests/:test
+	GET /v1/audit
+	GET /v1/buckets
+	GET /v1/edges
+	GET /v1/export/subjects
+	GET /v1/features
+	GET /v1/features/:feature
+	GET /v1/features/:feature/rollout
+	GET /v1/groups
+	GET /v1/groups/:group
+	GET /v1/groups/:group/subjects
+	GET /v1/subjects
+	GET /v1/subjects/:id
+	GET /v1/subjects/:id/explain
+editor
+	POST   /v1/abtests
+	DELETE /v1/abtests/:test
+	POST   /v1/abtests/:test/stop
+	POST   /v1/buckets
+	POST   /v1/features
+	DELETE /v1/features/:feature
+	PATCH  /v1/features/:feature
+	DELETE /v1/features/:feature/default_variant
+	PUT    /v1/features/:feature/default_variant
+	POST   /v1/features/:feature/disabling_variant
+	DELETE /v1/features/:feature/rollout
+	PATCH  /v1/features/:feature/rollout
+	POST   /v1/features/:feature/rollout
+	POST   /v1/features/:feature/variants
+	DELETE /v1/features/:feature/variants/:variant
+	PATCH  /v1/features/:feature/variants/:variant
+	POST   /v1/groups
+	DELETE /v1/groups/:group
+	PATCH  /v1/groups/:group
+	DELETE /v1/groups/:group/overrides/:feature
+	PUT    /v1/groups/:group/overrides/:feature
+	DELETE /v1/groups/:group/subjects/:id
+	PUT    /v1/groups/:group/subjects/:id
+	POST   /v1/import/subjects
+	POST   /v1/subjects
+	DELETE /v1/subjects/:id
+	PUT    /v1/subjects/:id
+admin
+	GET    /v1/tokens
+	POST   /v1/tokens
+	DELETE /v1/tokens/:id
+`)
+
+// byRank reads such a table: the rank by method and path.
+func byRank(table string) map[string]string {
+	ranked, rank := map[string]string{}, ""
+	for line := range strings.Lines(strings.TrimSpace(table)) {
+		words := strings.Fields(line)
+		if len(words) == 1 {
+			rank = words[0]
+			continue
+		}
+		ranked[words[0]+" "+words[1]] = rank
+	}
+	return ranked
+}
+
+// TestRoles calls every route as everybody, and keeps docs/roles.md, which shows
+// what came out:
+//
+//	go test -run Roles ./pkg/e2e -update
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var routes []web.Declared
+	base, err := w.StartAdmin(func(c *admin.Config) {
+		c.Prometheus = true
+		c.Routes = func(all []web.Declared) { routes = all }
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	callers := makeCallers(t, w, base)
+	document := rolesDocument + section(t, "Admin", base, routes, adminRoutes, callers)
+
+	const file = "../../docs/roles.md"
+	if *update {
+		if err := os.WriteFile(file, []byte(document), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept, err := os.ReadFile(file); err != nil || string(kept) != document {
+		t.Errorf("%s differs from what the services do (error %v): see the test's comment", file, err)
+	}
+}
+
+const rolesDocument = `# Who may call what
+
+Each token has a role. This table is what the services answered to every role on every route; it is written and checked by
+` + "`go test -run Roles ./pkg/e2e`" + `. ✓ is let in. *Anybody* needs no token; a token that is revoked, expired, damaged or unknown is
+let in nowhere else.
+`
+
+// caller is somebody who calls every route.
+type caller struct {
+	name   string
+	rank   string // as whom they are treated
+	token  string // "" for none
+	detail string // that tells what is wrong with the token
+}
+
+// makeCallers stores a token of each role, and others that are good no longer.
+func makeCallers(t *testing.T, w *World, adminURL string) []caller {
+	t.Helper()
+	client, err := flaggery.NewAdmin(adminURL, Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := func(name string, role api.Role) api.Token {
+		return must[flaggery.Result[api.Token]](t)(client.CreateToken(t.Context(), api.NewToken{Name: name, Role: role})).Value
+	}
+	revoked, expired := create("revoked", api.AdminRole), create("expired", api.AdminRole)
+	must[flaggery.Receipt](t)(client.RevokeToken(t.Context(), revoked.ID))
+	db := must[*sql.DB](t)(sql.Open("postgres", string(w.dbURL)))
+	defer db.Close()
+	// Nobody can make a token that has expired, so its time is moved.
+	must[sql.Result](t)(db.ExecContext(t.Context(), `UPDATE token SET expires_at = now() - interval '1 second' WHERE id = $1`, expired.ID))
+	good := create("good", api.AdminRole).Token
+	damaged := []byte(good)
+	damaged[len(damaged)-1] ^= 1
+	callers := []caller{
+		{"nobody", "anybody", "", "a token is needed"},
+		{"revoked", "anybody", revoked.Token, "not known, or was revoked"},
+		{"expired", "anybody", expired.Token, "expired at"},
+		{"damaged", "anybody", string(damaged), "damaged"},
+		{"first token", "admin", Token, ""},
+	}
+	for _, role := range []api.Role{api.ClientRole, api.ViewerRole, api.EditorRole, api.AdminRole} {
+		callers = append(callers, caller{string(role), string(role), create("a "+string(role), role).Token, ""})
+	}
+	return callers
+}
+
+// section calls every route of a service as every caller, compares with the table
+// of lowest ranks, and returns what came out as Markdown.
+func section(t *testing.T, title, base string, routes []web.Declared, lowest map[string]string, callers []caller) string {
+	t.Helper()
+	lowest = maps.Clone(lowest)
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n## %s\n\n| route | %s |\n|---|%s\n", title, strings.Join(ranks, " | "), strings.Repeat(":-:|", len(ranks)))
+	for _, r := range routes {
+		call := r.Method + " " + r.Path
+		least, listed := lowest[call]
+		if !listed {
+			t.Errorf("%s is not in the table of this test: who may call it?", call)
+		}
+		delete(lowest, call)
+		let := map[string]bool{}
+		for _, c := range callers {
+			let[c.rank] = letIn(t, base, r, c)
+			if want := slices.Index(ranks, c.rank) >= slices.Index(ranks, least); let[c.rank] != want {
+				t.Errorf("%s as %s: let in is %v, the table of this test says %v", call, c.name, let[c.rank], want)
+			}
+		}
+		fmt.Fprintf(&out, "| `%s` |", call)
+		for _, rank := range ranks {
+			out.WriteString(map[bool]string{true: " ✓ |", false: " |"}[let[rank]])
+		}
+		out.WriteByte('\n')
+	}
+	for _, call := range slices.Sorted(maps.Keys(lowest)) {
+		t.Errorf("%s is in the table of this test, and no route", call)
+	}
+	return out.String()
+}
+
+// letIn calls a route and reports whether the caller got behind the door. What is
+// called does not exist and what is sent is not complete, so nothing happens there.
+func letIn(t *testing.T, base string, route web.Declared, c caller) bool {
+	t.Helper()
+	path := regexp.MustCompile(`:\w+`).ReplaceAllString(strings.Replace(route.Path, "*", "swagger-ui.css", 1), "999999999")
+	var body bytes.Buffer
+	if route.Method != http.MethodGet && route.Method != http.MethodDelete {
+		body.WriteString("{}")
+	}
+	request, err := http.NewRequestWithContext(t.Context(), route.Method, base+path, &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", api.MediaJSON)
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatalf("%s %s as %s: %v", route.Method, path, c.name, err)
+	}
+	defer response.Body.Close() // unread, as a stream has no end
+	call := fmt.Sprintf("%s %s as %s: %d", route.Method, path, c.name, response.StatusCode)
+	var problem api.Problem
+	switch response.StatusCode {
+	case http.StatusUnauthorized:
+		err := json.NewDecoder(response.Body).Decode(&problem)
+		if err != nil || problem.Code != api.Unauthenticated || !strings.Contains(problem.Detail, c.detail) || c.detail == "" ||
+			!slices.Contains(response.Header.Values("WWW-Authenticate"), "Bearer") {
+			t.Errorf("%s %+v, error %v; want %q", call, problem, err, c.detail)
+		}
+		return false
+	case http.StatusForbidden:
+		if err := json.NewDecoder(response.Body).Decode(&problem); err != nil || problem.Code != api.Forbidden || c.detail != "" {
+			t.Errorf("%s %+v, error %v", call, problem, err)
+		}
+		return false
+	case http.StatusMethodNotAllowed, http.StatusTooManyRequests:
+		t.Errorf("%s tells nothing of permissions", call)
+	}
+	if response.StatusCode >= http.StatusInternalServerError {
+		t.Error(call)
+	}
+	return true
+}
