@@ -52,8 +52,13 @@ func orNull(text string) any {
 	return text
 }
 
+// keepExpired is how long a token is kept after it expired, to tell who shows it
+// that it did. Then it goes without a revision: it was good for nothing.
+const keepExpired = 30 * 24 * time.Hour
+
 // Prune forgets the changes made longer ago than given, and the tombstones with
-// them. The last change of all stays, so that a reader who has it knows so.
+// them. The last change of all stays, so that a reader who has it knows so. Tokens
+// that expired long ago go too.
 func (db *DB) Prune(ctx context.Context, olderThan time.Duration) error {
 	err := db.transact(ctx, db.pool, nil, readState, func(tx *Tx) error {
 		_, err := tx.ExecContext(ctx, `
@@ -63,6 +68,10 @@ func (db *DB) Prune(ctx context.Context, olderThan time.Duration) error {
 				RETURNING label
 			)
 			DELETE FROM tombstone t USING old WHERE t.label = old.label`, tx.Now.Add(-olderThan), tx.Revision)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM token WHERE expires_at < $1`, tx.Now.Add(-keepExpired))
 		return err
 	})
 	return translate(err)

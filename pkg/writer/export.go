@@ -28,7 +28,8 @@ func (w *Writer) ExportSubjects(ctx context.Context, begin func(revision int64) 
 }
 
 // Prune forgets what changed longer ago than given: readers that were away for
-// longer load everything anew. It makes no revision, and the audit stays.
+// longer load everything anew. Tokens that expired a month ago go too. It makes no
+// revision, and the audit stays.
 func (w *Writer) Prune(ctx context.Context, olderThan time.Duration) error {
 	return w.db.Prune(ctx, olderThan)
 }

@@ -138,3 +138,23 @@ func TestTokensRefused(t *testing.T) {
 		must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: name, Role: api.ClientRole}))
 	}
 }
+
+func TestExpiredTokensAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	for _, expires := range []*time.Time{nil, ptr(w.now.Add(time.Hour)), ptr(w.now.Add(2 * time.Hour))} {
+		must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "session", Role: api.EditorRole, ExpiresAt: expires}))
+	}
+	for _, row := range []struct {
+		after time.Duration
+		left  int
+	}{{time.Hour + 30*24*time.Hour, 3}, {time.Microsecond, 2}, {time.Hour, 1}, {time.Hour, 1}} {
+		w.now = w.now.Add(row.after)
+		if err := w.Prune(ctx, 1000*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if left := must[api.Page[api.Token]](t)(w.Tokens(ctx, Page{})); len(left.Value.Items) != row.left || left.Revision != 3 {
+			t.Errorf("after %v: %+v", row.after, left)
+		}
+	}
+}
