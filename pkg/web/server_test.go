@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -364,6 +365,20 @@ func TestAuthorization(t *testing.T) {
 	}
 	if answer, _ := do(t, "GET", url+"/docs", "", "Authorization", "Basic eDph"); answer.StatusCode != 200 {
 		t.Errorf("docs with a password: %s", answer.Status)
+	}
+}
+
+// The log tells who called, also whom the door stayed shut for.
+func TestAccessLogTellsTheCaller(t *testing.T) {
+	var log logText
+	known := func(context.Context, string) (Identity, error) { return Identity{"ci", model.ClientRole}, nil }
+	server := New(Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registry: NewRegistry("test"), Authenticate: known})
+	server.Route(Read, http.MethodGet, "/read", func(c echo.Context) error { return c.NoContent(200) })
+	request := httptest.NewRequest(http.MethodGet, "/read", nil)
+	request.Header.Set("Authorization", "Bearer x")
+	server.ServeHTTP(httptest.NewRecorder(), request)
+	if !strings.Contains(log.String(), "status=403") || !strings.Contains(log.String(), "caller=ci") {
+		t.Error(log.String())
 	}
 }
 
