@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -61,9 +59,9 @@ func Run(ctx context.Context, config Config) (err error) {
 	if config.Routes != nil {
 		config.Routes(a.web.Routes())
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
+	listener, err := a.web.Listen(config.Host, config.Port)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	a.log.Info("admin is listening", "address", listener.Addr().String(), "version", config.Version)
 	if config.Ready != nil {
@@ -102,6 +100,7 @@ func newService(config Config, db *postgres.DB) *service {
 		AccessLevel:  slog.LevelInfo,
 		Registry:     registry,
 		ServeMetrics: config.Prometheus,
+		Limits:       config.Limits,
 		Authenticate: a.authenticator(config.Token),
 		Ready:        db.SQL().PingContext,
 	})

@@ -19,6 +19,7 @@ type Config struct {
 	Host          string
 	Port          int // 0 for any that is free
 	Prometheus    bool
+	Limits        web.Limits
 	Token         web.Secret // of role admin, beside those that are stored; may be left out where one of these is, too
 
 	Version string
@@ -37,6 +38,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	fs.IntVar(&c.Port, "port", 8080, "`port` to listen on, 0 for any that is free")
 	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
+	c.Limits.Flags(fs)
 	fs.Var(&c.Token, "admin-token", "a first token of role admin: a `secret` that callers send as Authorization: Bearer, better set by the environment; not needed once one is stored")
 }
 
@@ -45,6 +47,7 @@ func (c *Config) Validate() error {
 	return web.Faults(
 		validateDBURL(c.DBURL),
 		web.CheckPort(c.Port),
+		c.Limits.Validate(),
 		validateToken(c.Token),
 	)
 }
