@@ -23,6 +23,8 @@ import (
 type Import struct {
 	db   *DB
 	conn *sqlx.Conn
+	// contested is set where another write was quicker with one of the subjects.
+	contested bool
 }
 
 // ImportRow is one line that was checked on its own.
@@ -53,10 +55,10 @@ func (db *DB) OpenImport(ctx context.Context) (*Import, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	i := &Import{db, conn}
+	i := &Import{db: db, conn: conn}
 	_, err = conn.ExecContext(ctx, `
 		SET statement_timeout = 0;
-		SET work_mem = '64MB';
+		SET work_mem = '128MB'; -- imports go one after the other
 		CREATE TEMP TABLE staged (line bigint, id text COLLATE "C", weight bigint, groups integer[]);
 		CREATE TEMP TABLE again  (line bigint, id text COLLATE "C", weight bigint, groups integer[]);
 		CREATE TEMP TABLE fresh   (n bigint, id text COLLATE "C", weight bigint);

@@ -1,0 +1,45 @@
+package admin
+
+import (
+	"reflect"
+	"testing"
+)
+
+// FuzzPlainLines holds the quick reader of lines against encoding/json: what it
+// takes, it takes for the same.
+func FuzzPlainLines(f *testing.F) {
+	for _, seed := range []string{
+		`{"id":"a"}`, `{"id":"a","weight":3,"groups":["g","h"]}`, `{"id": "a", "weight": 0, "groups": []}` + "\r\n", `{"id":"a","groups":["g"]}`,
+		`{"id":"a","weight":9007199254740991}`, `{"id":"a","weight":99999999999999999}`, `{"id":"a","weight":01}`, `{"id":"a","weight":-1}`,
+		`{"id":"a","weight":1.0}`, `{"id":"a","weight":1e3}`, `{"id":"a",}`, `{"id":"a","groups":["g",]}`, `{"id":"a","groups":[,]}`, `{"id":"a\"b"}`,
+		"{\"id\":\"a\tb\"}", `{"id":"é"}`, `{"id":"a"}}`, `{"id":"a"} {}`, `{"id":"a","weight":1,"weight":2}`, `{"id":"a","weight":}`, `{"id":`, `{"id":"`,
+		`{"id":"a","weight":1"groups":[]}`, `{"id":"a" "weight":1}`, `{"id":"a","weight": 12 , "groups" : [ "g" , "h" ] }`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		plain, ok := parsePlain(7, text)
+		if !ok {
+			return
+		}
+		if decoded, err := decodeJSON(7, text); err != nil || !reflect.DeepEqual(plain, decoded) {
+			t.Fatalf("%q is %+v, not %+v, %v", text, plain, decoded, err)
+		}
+	})
+}
+
+// The quick reader is quick for lines as they come, and leaves what it should.
+func TestPlainLines(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"id":"a","weight":3,"groups":["g","h"]}` + "\n":    true,
+		`{"id": "a", "weight": 3, "groups": ["g"]}` + "\r\n": true,
+		`{"id":"a"}`:            true,
+		`{"weight":3,"id":"a"}`: false,
+		`{"id":"é"}`:            false,
+		`{"id":"a","what":1}`:   false,
+	} {
+		if _, ok := parsePlain(1, []byte(text)); ok != want {
+			t.Errorf("%s: %v", text, ok)
+		}
+	}
+}
