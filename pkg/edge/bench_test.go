@@ -37,7 +37,7 @@ func (l loaded) Update(_ context.Context, since model.Position, apply func(*mode
 }
 
 func (loaded) Listen(ctx context.Context, _ func(bool)) { <-ctx.Done() }
-func (loaded) Report(int64, bool)                       {}
+func (loaded) Report(model.Position, bool)              {}
 
 func serving(t testing.TB, subjects int) *service {
 	t.Helper()

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+
+	"github.com/flaggery/flaggery/pkg/model"
 )
 
 // Listener keeps a connection that hears the bell of every commit, and reports
@@ -56,12 +58,12 @@ func (db *DB) NewListener(name string) (*Listener, error) {
 }
 
 // Report makes known what the edge serves. It does not block.
-func (l *Listener) Report(revision int64, refusing bool) {
+func (l *Listener) Report(at model.Position, refusing bool) {
 	state := EdgeServing
 	if refusing {
 		state = EdgeRefusing
 	}
-	l.report.Store(&EdgeReport{Name: l.name, Revision: revision, State: state})
+	l.report.Store(&EdgeReport{Name: l.name, Epoch: at.Epoch, Revision: at.Revision, State: state})
 	l.tell()
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/flaggery/flaggery/pkg/model"
 )
 
 func TestReports(t *testing.T) {
@@ -18,11 +20,12 @@ func TestReports(t *testing.T) {
 		text   string
 		parsed EdgeReport
 	}{
-		{EdgeReport{"a", 17, EdgeServing}, "flaggery-edge/a 17", EdgeReport{"a", 17, EdgeServing}},
-		{EdgeReport{"with space", 0, EdgeLoading}, "flaggery-edge/with space 0?", EdgeReport{"with space", 0, EdgeLoading}},
-		{EdgeReport{"é\n", 3, EdgeRefusing}, "flaggery-edge/?? 3!", EdgeReport{"??", 3, EdgeRefusing}},
-		{EdgeReport{long, 9223372036854775807, EdgeRefusing}, "flaggery-edge/" + long[:28] + " 9223372036854775807!", EdgeReport{long[:28], 9223372036854775807, EdgeRefusing}},
-		{EdgeReport{"", 1, EdgeServing}, "flaggery-edge/ 1", EdgeReport{"", 1, EdgeServing}},
+		{EdgeReport{"a", "", 17, EdgeServing}, "flaggery-edge/a 17", EdgeReport{"a", "", 17, EdgeServing}},
+		{EdgeReport{"with space", "", 0, EdgeLoading}, "flaggery-edge/with space 0?", EdgeReport{"with space", "", 0, EdgeLoading}},
+		{EdgeReport{"é\n", "", 3, EdgeRefusing}, "flaggery-edge/?? 3!", EdgeReport{"??", "", 3, EdgeRefusing}},
+		{EdgeReport{long, "1a2b3c4d-5e6f", 9223372036854775807, EdgeRefusing}, "flaggery-edge/" + long[:21] + "~1a2b3c 9223372036854775807!", EdgeReport{long[:21], "1a2b3c", 9223372036854775807, EdgeRefusing}},
+		{EdgeReport{"", "1a2b3c4d-5e6f", 1, EdgeServing}, "flaggery-edge/~1a2b3c 1", EdgeReport{"", "1a2b3c", 1, EdgeServing}},
+		{EdgeReport{"", "", 1, EdgeServing}, "flaggery-edge/ 1", EdgeReport{"", "", 1, EdgeServing}},
 	} {
 		text := FormatReport(c.report)
 		if text != c.text || len(text) > 63 {
@@ -74,7 +77,7 @@ func TestListener(t *testing.T) {
 	}
 	expect(false)
 	edges, err := db.Edges(ctx)
-	if err != nil || len(edges) != 1 || edges[0].EdgeReport != (EdgeReport{"test", 0, EdgeLoading}) {
+	if err != nil || len(edges) != 1 || edges[0].EdgeReport != (EdgeReport{"test", "", 0, EdgeLoading}) {
 		t.Fatalf("edges are %v, %v", edges, err)
 	}
 	if age := time.Since(*edges[0].ConnectedSince); age < -time.Minute || age > time.Minute {
@@ -83,14 +86,18 @@ func TestListener(t *testing.T) {
 	exec(`SELECT pg_notify('` + Channel + `', '1')`)
 	expect(true)
 
-	l.Report(41, false)
-	l.Report(42, true)
+	var epoch string
+	if err := db.pool.Get(&epoch, `SELECT epoch FROM state`); err != nil {
+		t.Fatal(err)
+	}
+	l.Report(model.Position{Epoch: epoch, Revision: 41}, false)
+	l.Report(model.Position{Epoch: epoch, Revision: 42}, true)
 	// The report goes out on the connection that hears the next bell, at some time.
-	awaitReport(t, db, EdgeReport{"test", 42, EdgeRefusing})
+	awaitReport(t, db, EdgeReport{"test", epoch[:6], 42, EdgeRefusing})
 
 	exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'flaggery-edge/%' AND datname = current_database()`)
 	expect(false)
-	awaitReport(t, db, EdgeReport{"test", 42, EdgeRefusing})
+	awaitReport(t, db, EdgeReport{"test", epoch[:6], 42, EdgeRefusing})
 	exec(`SELECT pg_notify('` + Channel + `', '1')`)
 	expect(true)
 	cancel()

@@ -26,6 +26,7 @@ const (
 // EdgeReport is what an edge tells of itself.
 type EdgeReport struct {
 	Name     string
+	Epoch    string // the first characters of its history's id, "" while it has none
 	Revision int64
 	State    EdgeState
 }
@@ -34,15 +35,21 @@ const (
 	reportPrefix = "flaggery-edge/"
 	// maxReport is what PostgreSQL keeps of an application name.
 	maxReport = 63
+	// epochMark sets an epoch off from the name before it.
+	epochMark   = "~"
+	epochLength = 6
 )
 
 var stateMarks = map[EdgeState]string{EdgeLoading: "?", EdgeServing: "", EdgeRefusing: "!"}
 
-// FormatReport puts a report into an application name: "flaggery-edge/NAME
+// FormatReport puts a report into an application name: "flaggery-edge/NAME~EPOCH
 // REVISION", with a mark behind it where the edge does not follow. A long name is
-// cut, the revision never. PostgreSQL takes printable ASCII only.
+// cut, the rest never. PostgreSQL takes printable ASCII only.
 func FormatReport(r EdgeReport) string {
 	end := " " + strconv.FormatInt(r.Revision, 10) + stateMarks[r.State]
+	if r.Epoch != "" {
+		end = epochMark + r.Epoch[:min(len(r.Epoch), epochLength)] + end
+	}
 	name := strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' {
 			return '?'
@@ -67,6 +74,10 @@ func ParseReport(applicationName string) (EdgeReport, bool) {
 			number, r.State = rest, state
 		}
 	}
+	// The edges of earlier versions report no epoch.
+	if at := len(r.Name) - epochLength - len(epochMark); at >= 0 && strings.HasPrefix(r.Name[at:], epochMark) {
+		r.Name, r.Epoch = r.Name[:at], r.Name[at+len(epochMark):]
+	}
 	var err error
 	r.Revision, err = strconv.ParseInt(number, 10, 64)
 	return r, err == nil
@@ -78,12 +89,14 @@ type Edge struct {
 	ConnectedSince *time.Time // nil where the role of this pool may not see it
 }
 
-// Edges lists the edges that are connected, by name.
+// Edges lists the edges that are connected, by name. One that serves another
+// history than the database's, as after a restored backup, is loading: its
+// revision means nothing here.
 func (db *DB) Edges(ctx context.Context) ([]Edge, error) {
 	rows, err := db.pool.QueryContext(ctx, `
-		SELECT application_name, backend_start FROM pg_stat_activity
+		SELECT application_name, backend_start, (SELECT left(epoch::text, $2) FROM state) FROM pg_stat_activity
 		WHERE datname = current_database() AND starts_with(application_name, $1)
-		ORDER BY application_name COLLATE "C", pid`, reportPrefix)
+		ORDER BY application_name COLLATE "C", pid`, reportPrefix, epochLength)
 	if err != nil {
 		return nil, fmt.Errorf("list edges: %w", translate(err))
 	}
@@ -91,15 +104,18 @@ func (db *DB) Edges(ctx context.Context) ([]Edge, error) {
 	edges := []Edge{}
 	for rows.Next() {
 		var (
-			name  string
-			since sql.NullTime
+			name, epoch string
+			since       sql.NullTime
 		)
-		if err := rows.Scan(&name, &since); err != nil {
+		if err := rows.Scan(&name, &since, &epoch); err != nil {
 			return nil, fmt.Errorf("list edges: %w", err)
 		}
 		report, ok := ParseReport(name)
 		if !ok {
 			continue
+		}
+		if report.Epoch != "" && report.Epoch != epoch {
+			report.Revision, report.State = 0, EdgeLoading
 		}
 		e := Edge{EdgeReport: report}
 		if since.Valid {

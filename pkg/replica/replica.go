@@ -35,9 +35,9 @@ type Source interface {
 	// Listen calls heard with true on news, and with false whenever news may have
 	// been missed, which includes its beginning. It returns when ctx is done.
 	Listen(ctx context.Context, heard func(news bool))
-	// Report makes known which revision is served, and whether one that followed
-	// was refused.
-	Report(revision int64, refusing bool)
+	// Report makes known where in which history the snapshot is that is served, and
+	// whether what followed was refused.
+	Report(at model.Position, refusing bool)
 }
 
 // Options of a Replica.
@@ -266,6 +266,9 @@ func (r *Replica) refresh(ctx context.Context) error {
 }
 
 func (r *Replica) apply(ctx context.Context, base *snapshot.Snapshot, u *model.Update, asked time.Time) error {
+	if u.Full {
+		defer beThrifty()()
+	}
 	r.showProgress(ctx, u)
 	next, err := r.builder.Apply(base, u)
 	if err != nil {
@@ -299,7 +302,7 @@ func (r *Replica) publish(s *snapshot.Snapshot) {
 	close(r.published)
 	r.published = make(chan struct{})
 	r.mu.Unlock()
-	r.source.Report(s.Revision, false)
+	r.source.Report(s.Position, false)
 }
 
 // failed notes why there is no update. The log gets each reason once, metrics
@@ -314,7 +317,7 @@ func (r *Replica) failed(ctx context.Context, err error) {
 		// A change that does not fit what it should change: what is here is wrong.
 		r.reload = r.reload || refused.Reason == snapshot.Unrecognised
 		if s := r.current.Load(); s != nil {
-			r.source.Report(s.Revision, true)
+			r.source.Report(s.Position, true)
 		}
 	} else {
 		r.metrics.failures.Inc()

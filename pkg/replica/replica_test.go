@@ -64,10 +64,10 @@ func (f *fake) Listen(ctx context.Context, heard func(news bool)) {
 	<-ctx.Done()
 }
 
-func (f *fake) Report(revision int64, refusing bool) {
+func (f *fake) Report(at model.Position, refusing bool) {
 	f.Lock()
 	defer f.Unlock()
-	f.reports = append(f.reports, fmt.Sprint(revision, refusing))
+	f.reports = append(f.reports, fmt.Sprint(at.Revision, refusing))
 }
 
 // set changes what the source does.

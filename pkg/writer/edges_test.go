@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
 )
 
 func TestEdgesAreWaitedFor(t *testing.T) {
@@ -16,6 +17,10 @@ func TestEdgesAreWaitedFor(t *testing.T) {
 	}
 	revision := must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 1)).Revision
 
+	var epoch string
+	if err := w.sql.QueryRow("SELECT epoch FROM state").Scan(&epoch); err != nil {
+		t.Fatal(err)
+	}
 	report := map[string]func(int64){}
 	for _, name := range []string{"b", "a"} {
 		l, err := w.db.NewListener(name)
@@ -25,7 +30,7 @@ func TestEdgesAreWaitedFor(t *testing.T) {
 		connected := make(chan bool, 10)
 		go l.Listen(ctx, func(bell bool) { connected <- bell })
 		<-connected
-		report[name] = func(revision int64) { l.Report(revision, false) }
+		report[name] = func(revision int64) { l.Report(model.Position{Epoch: epoch, Revision: revision}, false) }
 	}
 	report["a"](revision)
 	p, err := w.WaitForEdges(ctx, revision, 300*time.Millisecond)
@@ -52,6 +57,20 @@ func TestEdgesAreWaitedFor(t *testing.T) {
 		e := edges.Value[i]
 		if e.Name != want.Name || e.Revision != want.Revision || e.LagRevisions != 0 || e.State != "serving" {
 			t.Errorf("edge %+v, want %+v", e, want)
+		}
+	}
+
+	// A restored database: whatever an edge serves of the history before, it is not
+	// what was asked for.
+	if _, err := w.sql.Exec("UPDATE state SET epoch = gen_random_uuid()"); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := w.WaitForEdges(ctx, revision, 0); err != nil || p.Edges != 2 || p.Applied != 0 {
+		t.Errorf("in another history: %+v, error %v", p, err)
+	}
+	for _, e := range must[[]api.Edge](t)(w.Edges(ctx)).Value {
+		if e.State != "loading" || e.Revision != 0 {
+			t.Errorf("in another history: edge %+v", e)
 		}
 	}
 }
