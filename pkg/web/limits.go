@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,12 +24,25 @@ type Limits struct {
 	Requests    int // that are read or answered
 }
 
-// Flags adds the settings to fs, with their defaults: as many connections as
-// take about 200 MB, and as many requests as take 1 GB where every one is as
-// large as it may be.
+// Flags adds the settings to fs, with their defaults.
 func (l *Limits) Flags(fs *flag.FlagSet) {
-	fs.IntVar(&l.Connections, "max-connections", 10_000, "`number` of connections open at once, 0 for no limit; more are answered 503 and closed")
-	fs.IntVar(&l.Requests, "max-requests", 500, "`number` of requests answered at once, 0 for no limit; more are answered 503")
+	fs.IntVar(&l.Connections, "max-connections", 10_000, "`number` of connections open at once, fewer where memory is short, 0 for no limit; more are answered 503 and closed")
+	fs.IntVar(&l.Requests, "max-requests", 500, "`number` of requests answered at once, fewer where memory is short, 0 for no limit; more are answered 503")
+}
+
+// What a connection and a request can cost in bytes: buffers and stacks, and a
+// body of the largest size with what is made of it and its answer.
+const (
+	connectionCost = 32 << 10
+	requestCost    = 4 << 20
+)
+
+// within lowers the limits to what fits in half of so much memory.
+func (l Limits) within(memory int64) Limits {
+	return Limits{
+		Connections: min(l.Connections, max(int(memory/4/connectionCost), 1)),
+		Requests:    min(l.Requests, max(int(memory/4/requestCost), 1)),
+	}
 }
 
 // Validate reports every limit at fault.
@@ -57,6 +71,7 @@ func newBusy(limits Limits, r prometheus.Registerer) *busy {
 		Help: "What was refused with 503 because the service is busy: connections beyond FLAGGERY_MAX_CONNECTIONS, requests beyond FLAGGERY_MAX_REQUESTS.",
 	}, []string{"what"})
 	r.MustRegister(shed)
+	limits = limits.within(debug.SetMemoryLimit(-1)) // which asks, and sets nothing
 	return &busy{limits: limits, shedConnections: shed.WithLabelValues("connection"), shedRequests: shed.WithLabelValues("request")}
 }
 

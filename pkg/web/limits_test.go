@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -132,5 +133,24 @@ func TestLimitsNameTheirSettings(t *testing.T) {
 	err := (&Limits{Connections: -1, Requests: -2}).Validate()
 	if err == nil || !strings.Contains(err.Error(), "FLAGGERY_MAX_CONNECTIONS") || !strings.Contains(err.Error(), "FLAGGERY_MAX_REQUESTS") {
 		t.Error(err)
+	}
+}
+
+func TestLimitsFitInMemory(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		limits Limits
+		memory int64
+		want   Limits
+	}{
+		{Limits{10_000, 500}, math.MaxInt64, Limits{10_000, 500}},
+		{Limits{10_000, 500}, 128 << 20, Limits{1024, 8}},
+		{Limits{10, 5}, 128 << 20, Limits{10, 5}},
+		{Limits{0, 0}, 128 << 20, Limits{0, 0}},
+		{Limits{10, 5}, 1, Limits{1, 1}},
+	} {
+		if got := c.limits.within(c.memory); got != c.want {
+			t.Errorf("%+v in %d bytes are %+v, want %+v", c.limits, c.memory, got, c.want)
+		}
 	}
 }

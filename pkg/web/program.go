@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -118,9 +121,27 @@ func (p Program) run(ctx context.Context, args []string, getenv func(string) str
 	slog.SetDefault(logger) // for packages that are not given one
 	if command.Service {
 		logger.Info(p.Name+" "+command.Name, "version", env.Version, SettingsGroup(fs))
+		limitMemory(logger)
 	}
 	env.Args, env.Logger = rest, logger
 	return command.Run(ctx, env)
+}
+
+// memoryShare is how much of a container's memory Go is told to stay within. The
+// rest is for what its collector does not count: stacks of the kernel, buffers of
+// connections.
+const memoryShare = 0.9
+
+// limitMemory sets GOMEMLIMIT from the limit of the process's cgroup, where
+// there is one and the environment does not say.
+func limitMemory(logger *slog.Logger) {
+	limit, err := memlimit.Set(memlimit.WithRatio(memoryShare))
+	switch {
+	case err != nil:
+		logger.Debug("the container's memory limit is not known", "error", err) // as on every system without cgroups
+	case limit > 0 && limit < math.MaxInt64:
+		logger.Info("memory is limited", "gomemlimit", limit)
+	}
 }
 
 // find returns the command that args begin with, and the other args.
