@@ -1,0 +1,126 @@
+package faults
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+// smallMemory is little for an edge.
+const smallMemory = 128 << 20
+
+// An edge in a container of little memory, and a rush of the largest requests
+// that there are, which together would take many times as much. It refuses what
+// does not fit, and goes on serving: neither does the kernel end it, nor is one
+// of the plain requests refused.
+func TestMemoryRush(t *testing.T) {
+	t.Parallel()
+	group := newMemoryGroup(t, smallMemory)
+	w := newWorld(t, pgtest.Open(t)).start(0)
+	edge := w.newEdge(w.url)
+	if raceEnabled { // the race detector takes ten times the memory
+		edge.program = filepath.Join(scratch(t), "flaggery-edge-without-race")
+		build(t, edge.program, "flaggery-edge")
+	}
+	edge.wrap = []string{"/bin/sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs")}
+	edge.run()
+	told := edge.log.grep("memory is limited")
+	if len(told) == 0 {
+		t.Fatal("the edge does not know of its container's limit")
+	}
+	reads := w.asking(4, 2*time.Millisecond, flagsOf, edge.addr)
+
+	var batch strings.Builder
+	batch.WriteString(`{"subject_ids":["` + steady + `0"`)
+	for i := range 9_999 { // as many as one request may name, in nearly a megabyte
+		fmt.Fprintf(&batch, `,"%s%d"`, strings.Repeat("x", 95), i)
+	}
+	body := []byte(batch.String() + `]}`)
+	var served, refused, cutOff atomic.Int64
+	var rush sync.WaitGroup
+	end := time.Now().Add(fullOr(30*time.Second, 3*time.Second))
+	for range 160 {
+		rush.Go(func() {
+			c := client{addr: edge.addr}
+			defer c.close()
+			for time.Now().Before(end) {
+				a, err := c.do("POST", "/v1/subjects/flags", body, "")
+				switch {
+				case err == nil && a.status == 503 && a.header.Get("Retry-After") != "":
+					refused.Add(1)
+				case err == nil && a.status == 200:
+					served.Add(1)
+				case err == nil:
+					t.Errorf("status %d: %s", a.status, a.body)
+					return
+				default: // refused before the whole request was sent
+					cutOff.Add(1)
+				}
+			}
+		})
+	}
+	rush.Wait()
+	if edge.ended() {
+		t.Fatalf("the edge ended: %s", edge.log.tail())
+	}
+	if served.Load() == 0 || refused.Load() == 0 {
+		t.Errorf("%d large requests were served, %d refused: want some of both", served.Load(), refused.Load())
+	}
+	quiet := reads.next()
+	w.noFailure("memory rush: reads", quiet)
+	measured(t, "shed before memory is in danger", figures{
+		"limit_mb": smallMemory >> 20, "peak_mb": peakOf(t, group) >> 20, "large_served": served.Load(), "large_refused": refused.Load(),
+		"large_cut_off": cutOff.Load(), "requests": quiet.requests, "errors": quiet.failed, "p99_s": p99(quiet),
+	})
+}
+
+// memoryFiles are the names that the two versions of cgroups have for the same.
+var memoryFiles = []struct{ root, limit, peak string }{
+	{"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"},
+	{"/sys/fs/cgroup", "memory.max", "memory.peak"},
+}
+
+// newMemoryGroup makes a cgroup of limited memory.
+func newMemoryGroup(t *testing.T, limit int64) (folder string) {
+	t.Helper()
+	for _, f := range memoryFiles {
+		if _, err := os.Stat(filepath.Join(f.root, "cgroup.procs")); err != nil {
+			continue
+		}
+		folder = filepath.Join(f.root, fmt.Sprintf("flaggery-faults-%d", os.Getpid()))
+		if os.Mkdir(folder, 0o755) != nil || os.WriteFile(filepath.Join(folder, f.limit), strconv.AppendInt(nil, limit, 10), 0o644) != nil {
+			_ = os.Remove(folder)
+			continue
+		}
+		t.Cleanup(func() {
+			eventually(t, patience, "the cgroup is empty", func() error { return os.Remove(folder) })
+		})
+		return folder
+	}
+	needs(t, "root, and cgroups that limit memory", false)
+	return ""
+}
+
+// peakOf is the most memory that the cgroup took, or 0 where the kernel does not
+// tell.
+func peakOf(t *testing.T, group string) int64 {
+	t.Helper()
+	for _, f := range memoryFiles {
+		if text, err := os.ReadFile(filepath.Join(group, f.peak)); err == nil {
+			n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	return 0
+}
