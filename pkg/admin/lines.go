@@ -97,8 +97,8 @@ func decodeJSON(number int64, text []byte) (api.ImportLine, error) {
 	return line, nil
 }
 
-// parsePlain reads a line as exports and most programs write it, twenty times
-// as fast as encoding/json: id, weight and groups in this order and without
+// parsePlain reads a line as exports and most programs write it, a tenth of the
+// cost of encoding/json: id, weight and groups in this order and without
 // escapes. ok is false for any other, right or wrong.
 func parsePlain(number int64, text []byte) (line api.ImportLine, ok bool) {
 	line.Number = number
