@@ -255,14 +255,21 @@ func (l *lab) name(program string) string {
 	return fmt.Sprintf("%s-%d", program, l.started)
 }
 
-// bare is a running reference that gives one recorded answer; subjects as in
-// reference. The caller stops it.
-func (l *lab) bare(ctx context.Context, answer recorded, subjects int) (*process, error) {
+// bare is a reference that gives one recorded answer to everything. The caller
+// stops it.
+func (l *lab) bare(ctx context.Context, answer recorded) (*process, error) {
+	return l.reference(ctx, reference{Answer: answer})
+}
+
+// reference starts a reference server on an address of its own. The caller stops
+// it.
+func (l *lab) reference(ctx context.Context, r reference) (*process, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	config, err := json.Marshal(reference{addr, answer, subjects})
+	r.Addr = addr
+	config, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/labstack/echo/v4"
 )
 
 // recorded is an answer of one of our servers. A reference gives it to every
@@ -66,6 +68,7 @@ type reference struct {
 	// Subjects makes the server do what a service does at the least: find the route
 	// and the query, and look the subject up in a map of so many.
 	Subjects int
+	Echo     bool // with echo's router and query instead of net/http's
 }
 
 // serveReference runs a reference server until ctx ends.
@@ -95,6 +98,18 @@ func (r *reference) handler() http.Handler {
 	subjects := make(map[string]uint32, r.Subjects)
 	for i := range r.Subjects {
 		subjects[subjectID(i)] = uint32(i)
+	}
+	if r.Echo {
+		e := echo.New()
+		e.GET("/healthz", func(echo.Context) error { return nil })
+		e.GET("/v1/subject/flags", func(c echo.Context) error {
+			if _, ok := subjects[c.QueryParam("subject_id")]; !ok {
+				return echo.ErrNotFound
+			}
+			bare(c.Response(), c.Request())
+			return nil
+		})
+		return e
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})

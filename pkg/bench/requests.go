@@ -23,7 +23,7 @@ func (l *lab) againstBare(ctx context.Context, what, name string, server *proces
 	if err != nil {
 		return ours, bare, err
 	}
-	reference, err := l.bare(ctx, answer, 0)
+	reference, err := l.bare(ctx, answer)
 	if err != nil {
 		return ours, bare, err
 	}
@@ -54,23 +54,33 @@ func (l *lab) measureGet(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	bare, err := l.bare(ctx, answer, 0)
+	bare, err := l.bare(ctx, answer)
 	if err != nil {
 		return nil, err
 	}
 	defer bare.stop()
-	mapped, err := l.bare(ctx, answer, d.subjects)
+	mapped, err := l.reference(ctx, reference{Answer: answer, Subjects: d.subjects})
 	if err != nil {
 		return nil, err
 	}
 	defer mapped.stop()
+	routed, err := l.reference(ctx, reference{Answer: answer, Subjects: d.subjects, Echo: true})
+	if err != nil {
+		return nil, err
+	}
+	defer routed.stop()
 	plain, err := l.startEdge(ctx, d, "--shortcut=false")
 	if err != nil {
 		return nil, err
 	}
 	defer plain.stop()
+	// The same answer by the route that has neither the shortcut nor the plain
+	// handler in front of it.
+	byPath := j
+	byPath.Path = "/v1/subjects/{id}/flags"
 	all, err := l.compare(ctx, "flags of a subject", target{"bare handler", bare, j}, target{"edge", edge, j},
-		target{"edge, --shortcut=false", plain, j}, target{"ServeMux, query, map", mapped, j})
+		target{"edge, --shortcut=false", plain, j}, target{"edge, by its echo route", plain, byPath},
+		target{"ServeMux, query, map", mapped, j}, target{"echo, query, map", routed, j})
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +88,9 @@ func (l *lab) measureGet(ctx context.Context) ([]figure, error) {
 		costs("", all[1], all[0], atMostTimes(1.10)),
 		costs("stretch", all[1], all[0], atMostTimes(0.70)),
 		costs("--shortcut=false, for comparison", all[2], all[0], limit{}),
-		costs("ServeMux, query and map, for comparison", all[3], all[0], limit{}),
+		costs("by an echo route, for comparison", all[3], all[0], limit{}),
+		costs("ServeMux, query and map, for comparison", all[4], all[0], limit{}),
+		costs("echo, query and map, for comparison", all[5], all[0], limit{}),
 	}, nil
 }
 
@@ -139,7 +151,7 @@ func (l *lab) measureSubjects(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	bare, err := l.bare(ctx, answer, 0)
+	bare, err := l.bare(ctx, answer)
 	if err != nil {
 		return nil, err
 	}
