@@ -47,6 +47,17 @@ lint: ## check formatting and style (the first run builds golangci-lint: some mi
 	$(lint) run
 	cd deploy/test && go vet ./... && $(lint) run --config ../../.golangci.yml
 
+.PHONY: vulncheck
+vulncheck: ## ask Go's vulnerability database about all that the programs call; says so where it cannot be reached
+	@.ci/vulncheck
+
+.PHONY: sbom
+sbom: ## write what both programs are made of to .bin/*.cdx.json (CycloneDX)
+	@mkdir -p .bin
+	for program in flaggery-admin flaggery-edge; do \
+		go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 app -json -licenses -main cmd/$$program -output .bin/$$program.cdx.json . || exit 1; \
+	done
+
 .PHONY: bench
 bench: ## measure every goal beside its reference and write docs/benchmarks.md: about a quarter of an hour
 	@.ci/prerequisites postgresql
