@@ -26,6 +26,7 @@ func TestReports(t *testing.T) {
 		{EdgeReport{long, "1a2b3c4d-5e6f", 9223372036854775807, EdgeRefusing}, "flaggery-edge/" + long[:21] + "~1a2b3c 9223372036854775807!", EdgeReport{long[:21], "1a2b3c", 9223372036854775807, EdgeRefusing}},
 		{EdgeReport{"", "1a2b3c4d-5e6f", 1, EdgeServing}, "flaggery-edge/~1a2b3c 1", EdgeReport{"", "1a2b3c", 1, EdgeServing}},
 		{EdgeReport{"", "", 1, EdgeServing}, "flaggery-edge/ 1", EdgeReport{"", "", 1, EdgeServing}},
+		{EdgeReport{"eu~node-1", "", 1, EdgeServing}, "flaggery-edge/eu~node-1 1", EdgeReport{"eu~node-1", "", 1, EdgeServing}},
 	} {
 		text := FormatReport(c.report)
 		if text != c.text || len(text) > 63 {

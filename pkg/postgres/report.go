@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,8 @@ const (
 	epochLength = 6
 )
 
+var epochSuffix = regexp.MustCompile(`^` + epochMark + `[0-9a-f]*$`)
+
 var stateMarks = map[EdgeState]string{EdgeLoading: "?", EdgeServing: "", EdgeRefusing: "!"}
 
 // FormatReport puts a report into an application name: "flaggery-edge/NAME~EPOCH
@@ -75,7 +78,7 @@ func ParseReport(applicationName string) (EdgeReport, bool) {
 		}
 	}
 	// The edges of earlier versions report no epoch.
-	if at := len(r.Name) - epochLength - len(epochMark); at >= 0 && strings.HasPrefix(r.Name[at:], epochMark) {
+	if at := len(r.Name) - epochLength - len(epochMark); at >= 0 && epochSuffix.MatchString(r.Name[at:]) {
 		r.Name, r.Epoch = r.Name[:at], r.Name[at+len(epochMark):]
 	}
 	var err error
