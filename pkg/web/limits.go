@@ -40,8 +40,8 @@ const (
 // within lowers the limits to what fits in half of so much memory.
 func (l Limits) within(memory int64) Limits {
 	return Limits{
-		Connections: min(l.Connections, max(int(memory/4/connectionCost), 1)),
-		Requests:    min(l.Requests, max(int(memory/4/requestCost), 1)),
+		Connections: int(min(int64(l.Connections), max(memory/4/connectionCost, 1))),
+		Requests:    int(min(int64(l.Requests), max(memory/4/requestCost, 1))),
 	}
 }
 

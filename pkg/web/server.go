@@ -193,9 +193,9 @@ type fronted interface {
 
 // takeLeave has clients close their connections after their next answer, as it
 // says, while new ones are still accepted from balancers that have not looked yet.
-// To close a connection that is idle is to lose the request that may be on its way
-// on it; so it goes on until none is open or none has ended for a while, but not
-// for ever.
+// To close a connection that is idle, or the listener, is to lose the request that
+// may be on its way; so it goes on until no connection has come or gone for a
+// while, but not for ever.
 func (s *Server) takeLeave(l net.Listener) {
 	s.draining.Store(true)
 	open := s.connections.Load
@@ -207,7 +207,10 @@ func (s *Server) takeLeave(l net.Listener) {
 	defer look.Stop()
 	began := time.Now()
 	last, changed := open(), began
-	for now := began; last > 0 && now.Sub(began) < leaveTimeout && now.Sub(changed) < leaveQuiet; now = <-look.C {
+	if last == 0 {
+		return // nobody is there
+	}
+	for now := began; now.Sub(began) < leaveTimeout && now.Sub(changed) < leaveQuiet; now = <-look.C {
 		if n := open(); n != last {
 			last, changed = n, now
 		}
