@@ -94,15 +94,16 @@ func newService(config Config, db *postgres.DB) *service {
 		metrics: newMetrics(registry, db, config.Logger),
 	}
 	a.web = web.New(web.Options{
-		Title:        "Flaggery admin",
-		Version:      config.Version,
-		Logger:       config.Logger,
-		AccessLevel:  slog.LevelInfo,
-		Registry:     registry,
-		ServeMetrics: config.Prometheus,
-		Limits:       config.Limits,
-		Authenticate: a.authenticator(config.Token),
-		Ready:        db.SQL().PingContext,
+		Title:          "Flaggery admin",
+		Version:        config.Version,
+		Logger:         config.Logger,
+		AccessLevel:    slog.LevelInfo,
+		Registry:       registry,
+		ServeMetrics:   config.Prometheus,
+		MetricsAddress: config.MetricsAddress,
+		Limits:         config.Limits,
+		Authenticate:   a.authenticator(config.Token),
+		Ready:          db.SQL().PingContext,
 	})
 	a.routes()
 	return a

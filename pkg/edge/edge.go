@@ -87,13 +87,14 @@ func newService(config Config, source replica.Source) *service {
 		}),
 	}
 	e.web = web.New(web.Options{
-		Title:        "Flaggery edge",
-		Version:      config.Version,
-		Logger:       config.Logger,
-		AccessLevel:  slog.LevelDebug, // an edge answers too much to log it
-		Registry:     registry,
-		ServeMetrics: config.Prometheus,
-		Limits:       config.Limits,
+		Title:          "Flaggery edge",
+		Version:        config.Version,
+		Logger:         config.Logger,
+		AccessLevel:    slog.LevelDebug, // an edge answers too much to log it
+		Registry:       registry,
+		ServeMetrics:   config.Prometheus,
+		MetricsAddress: config.MetricsAddress,
+		Limits:         config.Limits,
 		Ready: func(context.Context) error {
 			if e.replica.Snapshot() == nil {
 				return errors.New("nothing is loaded yet")

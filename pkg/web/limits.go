@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -91,12 +92,17 @@ func (b *busy) shed(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// Listen listens on an address. Connections beyond the limit are told so and
-// closed, as soon as they come.
+// Listen listens on an address, and for operators on theirs. Connections beyond
+// the limit are told so and closed, as soon as they come.
 func (s *Server) Listen(host string, port int) (net.Listener, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if s.operations != nil {
+		if err := s.operations.listen(); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
 	}
 	if s.busy.limits.Connections == 0 {
 		return l, nil

@@ -54,10 +54,12 @@ type Options struct {
 	// at debug always.
 	AccessLevel slog.Level
 	// Registry takes the metrics of requests and, where ServeMetrics, is answered at
-	// /metrics.
-	Registry     *prometheus.Registry
-	ServeMetrics bool
-	Limits       Limits
+	// /metrics; on MetricsAddress, where there is one, together with profiles and
+	// health, and then nowhere else.
+	Registry       *prometheus.Registry
+	ServeMetrics   bool
+	MetricsAddress string
+	Limits         Limits
 	// Authenticate knows the callers. Where it is nil, everybody may do everything.
 	Authenticate Authenticator
 	// Ready is an error where the service cannot do its work now.
@@ -75,6 +77,7 @@ type Server struct {
 	accessLevel  slog.Level
 	metrics      *metrics
 	busy         *busy
+	operations   *operations // nil without an address of its own
 	permissions  map[route]Permission
 	authenticate Authenticator
 	ready        func(ctx context.Context) error
@@ -114,7 +117,10 @@ func New(o Options) *Server {
 
 	s.Route(Open, http.MethodGet, "/healthz", s.healthz)
 	s.Route(Open, http.MethodGet, "/readyz", s.readyz)
-	if o.ServeMetrics {
+	switch {
+	case o.MetricsAddress != "":
+		s.operations = s.newOperations(o)
+	case o.ServeMetrics:
 		s.Route(Read, http.MethodGet, "/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{})))
 	}
 	s.documentation(o.Title)
@@ -158,6 +164,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s.http.Handler = s.parting(s.http.Handler)
 	s.http.ConnState = s.countConnections
+	if s.operations != nil && s.operations.listener != nil {
+		defer s.operations.serve(s.log)()
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- s.http.Serve(l) }()
 	select {
