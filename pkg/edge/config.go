@@ -25,6 +25,7 @@ type Config struct {
 	Poll       time.Duration
 	Shortcut   bool // answer the hot request before net/http
 	Limits     web.Limits
+	TLS        web.TLS
 	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
 	MetricsAddress string
 	// SnapshotFile is where the snapshot is kept for a start without the database,
@@ -50,12 +51,13 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.SnapshotFile, "snapshot-file", "", "`path` of a file to start from when the database is away; it is written while the edge runs")
 	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags before net/http sees it")
 	c.Limits.Flags(fs)
+	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
 }
 
 // Validate reports every setting at fault.
 func (c *Config) Validate() error {
-	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.Limits.Validate(), web.CheckAddress(c.MetricsAddress))
+	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.Limits.Validate(), c.TLS.Validate(), web.CheckAddress(c.MetricsAddress))
 }
 
 func (c *Config) validateDBURL() error {

@@ -62,7 +62,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	if config.Ready != nil {
 		config.Ready(listener.Addr())
 	}
-	if config.Shortcut {
+	if config.Shortcut && !config.TLS.On() { // which net/http speaks
 		listener = shortcut.Listen(listener, shortcut.Route{Path: hotPath, Parameter: hotParameter, Answer: e.answerShort})
 	}
 	// The replica follows until the last request is answered.
@@ -95,6 +95,7 @@ func newService(config Config, source replica.Source) *service {
 		ServeMetrics:   config.Prometheus,
 		MetricsAddress: config.MetricsAddress,
 		Limits:         config.Limits,
+		TLS:            config.TLS,
 		Ready: func(context.Context) error {
 			if e.replica.Snapshot() == nil {
 				return errors.New("nothing is loaded yet")

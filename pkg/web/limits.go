@@ -1,12 +1,10 @@
 package web
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,28 +90,11 @@ func (b *busy) shed(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// Listen listens on an address, and for operators on theirs. Connections beyond
-// the limit are told so and closed, as soon as they come.
-func (s *Server) Listen(host string, port int) (net.Listener, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	if s.operations != nil {
-		if err := s.operations.listen(); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
-	}
-	if s.busy.limits.Connections == 0 {
-		return l, nil
-	}
-	return &boundListener{Listener: l, busy: s.busy}, nil
-}
-
 type boundListener struct {
 	net.Listener
-	busy *busy
-	open atomic.Int64
+	busy  *busy
+	plain bool // clients understand an answer without TLS
+	open  atomic.Int64
 }
 
 func (l *boundListener) Accept() (net.Conn, error) {
@@ -128,7 +109,10 @@ func (l *boundListener) Accept() (net.Conn, error) {
 		}
 		release()
 		l.busy.shedConnections.Inc()
-		refuse(c)
+		if l.plain {
+			refuse(c)
+		}
+		_ = c.Close()
 	}
 }
 
@@ -150,5 +134,4 @@ const refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/p
 func refuse(c net.Conn) {
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write([]byte(refusal)) // the client may be gone
-	_ = c.Close()
 }

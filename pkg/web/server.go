@@ -10,6 +10,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -60,6 +62,7 @@ type Options struct {
 	ServeMetrics   bool
 	MetricsAddress string
 	Limits         Limits
+	TLS            TLS
 	// Authenticate knows the callers. Where it is nil, everybody may do everything.
 	Authenticate Authenticator
 	// Ready is an error where the service cannot do its work now.
@@ -78,6 +81,9 @@ type Server struct {
 	metrics      *metrics
 	busy         *busy
 	operations   *operations // nil without an address of its own
+	tls          TLS
+	certificate  *certificate // once it listens with TLS
+	registry     *prometheus.Registry
 	permissions  map[route]Permission
 	authenticate Authenticator
 	ready        func(ctx context.Context) error
@@ -98,6 +104,8 @@ func New(o Options) *Server {
 		accessLevel:  o.AccessLevel,
 		metrics:      newMetrics(o.Registry),
 		busy:         newBusy(o.Limits, o.Registry),
+		tls:          o.TLS,
+		registry:     o.Registry,
 		permissions:  map[route]Permission{},
 		authenticate: o.Authenticate,
 		ready:        o.Ready,
@@ -153,6 +161,32 @@ func (s *Server) Front(wrap func(routes http.Handler) http.Handler) {
 
 // ServeHTTP answers one request without a listener.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
+
+// Listen listens on an address, and for operators on theirs; with TLS where that is
+// on. Connections beyond the limit are closed as soon as they come, and told why
+// where they understand it.
+func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
+	if s.tls.On() {
+		if s.certificate, err = newCertificate(s.tls, s.log, s.registry); err != nil {
+			return nil, err
+		}
+	}
+	if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if s.operations != nil {
+		if err := s.operations.listen(); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	if s.busy.limits.Connections > 0 {
+		l = &boundListener{Listener: l, busy: s.busy, plain: !s.tls.On()}
+	}
+	if s.tls.On() {
+		l = tls.NewListener(l, s.certificate.config())
+	}
+	return l, nil
+}
 
 // Serve answers requests until ctx ends. Then it turns unready, takes leave of its
 // clients, gives requests under way 20 seconds and cuts what is left.

@@ -1,0 +1,124 @@
+package web
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TLS is what a service identifies itself with. Without files it speaks plain
+// HTTP.
+type TLS struct {
+	CertFile, KeyFile string // PEM
+}
+
+// Flags adds the settings to fs.
+func (t *TLS) Flags(fs *flag.FlagSet) {
+	fs.StringVar(&t.CertFile, "tls-cert", "", "`path` of the certificate and its chain, PEM; read again when it changes. Without it: plain HTTP")
+	fs.StringVar(&t.KeyFile, "tls-key", "", "`path` of the certificate's private key, PEM")
+}
+
+// Validate reports what is missing.
+func (t *TLS) Validate() error {
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		return errors.New("FLAGGERY_TLS_CERT (--tls-cert) and FLAGGERY_TLS_KEY (--tls-key) go together: one of them is not set")
+	}
+	return nil
+}
+
+// On reports whether the service speaks TLS.
+func (t *TLS) On() bool { return t.CertFile != "" }
+
+// certificate is the pair of files as they were when they last fitted together.
+// Who rotates them replaces one after the other, so a pair that does not fit is
+// looked at again and changes nothing until it does.
+type certificate struct {
+	TLS
+	log    *slog.Logger
+	now    func() time.Time
+	failed prometheus.Counter
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	looked  time.Time
+	read    stamps // of the files when they were last read
+}
+
+// lookEvery bounds how often the files are looked at: once a second at most,
+// however many clients connect.
+const lookEvery = time.Second
+
+type stamps [2]struct {
+	changed time.Time
+	size    int64
+}
+
+func newCertificate(t TLS, log *slog.Logger, r prometheus.Registerer) (*certificate, error) {
+	c := &certificate{TLS: t, log: log, now: time.Now, failed: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "flaggery_tls_reload_failures_total",
+		Help: "How often a changed certificate or key could not be used, and the one before was kept.",
+	})}
+	if err := c.load(); err != nil {
+		return nil, fmt.Errorf("FLAGGERY_TLS_CERT (--tls-cert), FLAGGERY_TLS_KEY (--tls-key): %w", err)
+	}
+	c.looked = c.now()
+	r.MustRegister(c.failed, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "flaggery_tls_certificate_expiry_timestamp_seconds",
+		Help: "When the certificate that is served expires, in seconds since 1970.",
+	}, func() float64 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return float64(c.current.Leaf.NotAfter.Unix())
+	}))
+	return c, nil
+}
+
+// get is [tls.Config.GetCertificate].
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.now(); now.Sub(c.looked) >= lookEvery {
+		c.looked = now
+		if before := c.read; c.stat() != before {
+			if err := c.load(); err != nil {
+				c.failed.Inc()
+				c.log.Error("the changed certificate cannot be used, the one before is kept", "cert", c.CertFile, "key", c.KeyFile, "error", err)
+			} else {
+				c.log.Info("the certificate was changed", "expires", c.current.Leaf.NotAfter)
+			}
+		}
+	}
+	return c.current, nil
+}
+
+// load reads both files. What fails is not read again until it changes.
+func (c *certificate) load() error {
+	c.read = c.stat()
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return err
+	}
+	c.current = &pair
+	return nil
+}
+
+func (c *certificate) stat() (s stamps) {
+	for i, path := range []string{c.CertFile, c.KeyFile} {
+		if info, err := os.Stat(path); err == nil { // a file that is away differs from one that is there
+			s[i].changed, s[i].size = info.ModTime(), cmp.Or(info.Size(), -1)
+		}
+	}
+	return s
+}
+
+func (c *certificate) config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"h2", "http/1.1"}}
+}
