@@ -106,7 +106,9 @@ func problemOf(ctx context.Context, log *slog.Logger, err error) *problem {
 		return newProblem(ofEcho.Code, "", "", nil)
 	case ctx.Err() != nil:
 		log.DebugContext(ctx, "the client went away", "request_id", RequestID(ctx), "error", err)
-		return newProblem(http.StatusServiceUnavailable, model.NotReady, "the request was given up", nil)
+		// Nobody reads this, but for a client that has only closed its own side. It is
+		// no failure of the service, and must not be counted as one.
+		return newProblem(http.StatusRequestTimeout, "", "the client gave the request up", nil)
 	case errors.As(err, &network):
 		log.ErrorContext(ctx, "the database does not answer", "request_id", RequestID(ctx), "error", err)
 		return newProblem(http.StatusServiceUnavailable, model.NotReady, "the database does not answer", nil)
