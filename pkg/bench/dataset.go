@@ -52,8 +52,7 @@ const (
 )
 
 // featureName is of the usual length: with its variant it takes about 32 bytes
-// of an answer, so that 20 features make the 650 bytes which BENCHMARKS.md has
-// in mind.
+// of an answer, so that 20 features make the 650 bytes of the first goal.
 func featureName(i int) string { return fmt.Sprintf("checkout-step-%03d", i) }
 
 const (

@@ -2,7 +2,8 @@ package main
 
 import "context"
 
-// goal is a row of BENCHMARKS.md, or more where it names more than one figure.
+// goal is what is aimed for in one regard: a row of docs/benchmarks.md, or more
+// where it has more than one figure.
 type goal struct {
 	name    string // for -only
 	what    string

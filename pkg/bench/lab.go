@@ -76,7 +76,7 @@ var (
 
 const standardFeatures = 20
 
-// standard is the data of BENCHMARKS.md's first line.
+// standard is the data of the first goal.
 func (s size) standard() dataset { return dataset{s.subjects, standardFeatures} }
 
 // openLab starts PostgreSQL, with the settings of a small server of its own. It

@@ -13,7 +13,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// obvious is the resolution of DESIGN.md read aloud: step by step, later ones
+// obvious is the resolution as docs/concepts.md tells it: step by step, later ones
 // winning, with nothing prepared.
 func obvious(c *model.Configuration, f *model.Feature, class model.Class, at time.Time) evaluation.Decision {
 	d := evaluation.Decision{Feature: f.Name}

@@ -71,7 +71,7 @@ type state struct {
 // unknown is the answer to an id that no subject has.
 const unknown = "unknown"
 
-// resolve is the resolution as DESIGN's words have it, step after step, each
+// resolve is the resolution as docs/concepts.md tells it, step after step, each
 // later one winning. The answer is canonical text: "feature=variant …".
 func (s *state) resolve(subject string, at time.Time) string {
 	who, ok := s.Subjects[subject]
