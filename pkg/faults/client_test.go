@@ -19,6 +19,9 @@ type client struct {
 	addr    string
 	timeout time.Duration // of one request; 0 is patience
 	token   string
+	// asked, where it is set, makes the client send a body only when the server asks
+	// for it (Expect: 100-continue), after a call of asked.
+	asked func()
 
 	conn net.Conn
 	in   *bufio.Reader
@@ -68,12 +71,17 @@ func (c *client) do(method, target string, body []byte, header string) (a answer
 		}
 		fmt.Fprintf(&request, "Content-Type: %s\r\nContent-Length: %d\r\n", mediaType, len(body))
 	}
-	request.WriteString("\r\n")
-	request.Write(body)
-	if _, err := c.conn.Write(request.Bytes()); err != nil {
-		return answer{}, err
+	if c.asked != nil {
+		request.WriteString("Expect: 100-continue\r\n\r\n")
+	} else {
+		request.WriteString("\r\n")
+		request.Write(body)
 	}
-	response, err := http.ReadResponse(c.in, &http.Request{Method: method})
+	response, err := c.exchange(method, request.Bytes())
+	if err == nil && response.StatusCode == http.StatusContinue {
+		c.asked()
+		response, err = c.exchange(method, body)
+	}
 	if err != nil {
 		return answer{}, err
 	}
@@ -91,6 +99,14 @@ func (c *client) do(method, target string, body []byte, header string) (a answer
 		c.close()
 	}
 	return a, nil
+}
+
+// exchange sends bytes and reads what the server says to them.
+func (c *client) exchange(method string, sent []byte) (*http.Response, error) {
+	if _, err := c.conn.Write(sent); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(c.in, &http.Request{Method: method})
 }
 
 func (c *client) close() {

@@ -46,16 +46,27 @@ func TestMemoryRush(t *testing.T) {
 	body := []byte(batch.String() + `]}`)
 	var served, refused, cutOff atomic.Int64
 	var rush sync.WaitGroup
+	crowded := make(chan struct{}) // is closed when the first is refused
+	full := sync.OnceFunc(func() { close(crowded) })
 	end := time.Now().Add(fullOr(30*time.Second, 2*time.Second))
 	for range fullOr(160, 40) {
 		rush.Go(func() {
-			c := client{addr: edge.addr}
+			// The first ones wait with their bodies until there are too many, however slow
+			// the machine is.
+			c := client{addr: edge.addr, asked: func() {
+				select {
+				case <-crowded:
+				case <-time.After(patience):
+				}
+			}}
 			defer c.close()
-			for time.Now().Before(end) {
+			for first := true; first || time.Now().Before(end); first = false {
 				a, err := c.do("POST", "/v1/subjects/flags", body, "")
+				c.asked = nil
 				switch {
 				case err == nil && a.status == 503 && a.header.Get("Retry-After") != "":
 					refused.Add(1)
+					full()
 				case err == nil && a.status == 200:
 					served.Add(1)
 				case err == nil:
