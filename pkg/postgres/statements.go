@@ -11,12 +11,14 @@ import (
 // statements are those of small writes, prepared: to parse and plan one takes
 // longer than to run it, and others wait for the transaction that it is in.
 //
-// A statement is prepared before the write that follows its first use. Inside a
-// transaction it could not be: that takes another connection, and all of them may
-// be held by writes that wait for this one.
+// A statement is prepared before the write that follows its first use, by one
+// write only. Inside a transaction it could not be: that takes another connection,
+// and all of them may be held by writes that wait for this one. For the same reason
+// none is closed, which waits for the connections that know it.
 type statements struct {
 	mu       sync.Mutex
-	prepared map[string]*sql.Stmt // nil: was used, and is to be prepared
+	prepared map[string]*sql.Stmt // nil: was used, and is not prepared yet
+	wanted   []string             // used, and nobody prepares it yet
 }
 
 // maxStatements is more than the writer has of fixed text.
@@ -25,29 +27,25 @@ const maxStatements = 100
 // prepare prepares what was used since the last time. What fails is tried again
 // later; whatever is wrong, the write will tell.
 func (s *statements) prepare(ctx context.Context, pool *sqlx.DB) {
-	for _, text := range s.wanted() {
-		if stmt, err := pool.DB.PrepareContext(ctx, text); err == nil {
-			s.put(text, stmt)
-		}
+	for _, text := range s.claim() {
+		stmt, err := pool.DB.PrepareContext(ctx, text)
+		s.settle(text, stmt, err)
 	}
 }
 
-func (s *statements) wanted() (texts []string) {
+// claim takes what is wanted, which nobody else prepares then.
+func (s *statements) claim() (texts []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for text, stmt := range s.prepared {
-		if stmt == nil {
-			texts = append(texts, text)
-		}
-	}
+	texts, s.wanted = s.wanted, nil
 	return texts
 }
 
-func (s *statements) put(text string, stmt *sql.Stmt) {
+func (s *statements) settle(text string, stmt *sql.Stmt, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.prepared[text] != nil { // another write was faster
-		_ = stmt.Close()
+	if err != nil {
+		s.wanted = append(s.wanted, text)
 		return
 	}
 	s.prepared[text] = stmt
@@ -63,6 +61,7 @@ func (s *statements) get(text string) *sql.Stmt {
 			s.prepared = map[string]*sql.Stmt{}
 		}
 		s.prepared[text] = nil
+		s.wanted = append(s.wanted, text)
 	}
 	return stmt
 }
