@@ -121,6 +121,7 @@ func (e *service) addRoutes() {
 	web.Handle(e.web, web.Resolve, answering[api.Flags](getSubjectFlags), e.getSubjectFlags)
 	// What many subjects get.
 	web.Handle(e.web, web.Resolve, answering[api.BatchFlags](postFlags), e.postFlags)
+	e.addEvaluation()
 	// Everything else is for the admin.
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
 		e.web.Route(web.Open, method, "/v1/*", readOnly)

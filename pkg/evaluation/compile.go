@@ -48,7 +48,7 @@ func (k *compiler) compileFeatures() {
 		k.features[source.Name] = i
 		k.resolver.names[i] = source.Name
 		f := &k.resolver.features[i]
-		*f = feature{name: source.Name, variants: source.Variants, defaultVariant: source.Default}
+		*f = feature{name: source.Name, revision: source.Revision, variants: source.Variants, defaultVariant: source.Default}
 
 		variants := make([]string, len(source.Variants))
 		for j, v := range source.Variants {
@@ -100,7 +100,7 @@ func (k *compiler) compileTest(source *model.ABTest) {
 		k.faultf("%s: has %d groups, more than %d", what, n, model.MaxTestGroups)
 		return
 	}
-	t := &test{name: source.Name, start: source.Start, end: source.End}
+	t := &test{name: source.Name, revision: source.Revision, start: source.Start, end: source.End}
 	t.groupOf = make([]int16, k.config.Buckets+1)
 	for b := range t.groupOf {
 		t.groupOf[b] = -1
@@ -170,7 +170,7 @@ func (k *compiler) compileGroups() {
 		for _, name := range slices.Sorted(maps.Keys(g.Overrides)) {
 			if variant := g.Overrides[name]; k.checkVariant(what, name, variant) {
 				f := &k.resolver.features[k.features[name]]
-				f.overrides = append(f.overrides, override{g.ID, g.Name, g.Priority, variant})
+				f.overrides = append(f.overrides, override{g.ID, g.Name, g.Revision, g.Priority, variant})
 			}
 		}
 	}

@@ -28,6 +28,7 @@ type Decision struct {
 	Test      string // with TestGroup where Reason is ABTest
 	TestGroup string
 	Group     string // where Reason is Override
+	Revision  int64  // of the last change to what decided: the feature, the test or the group
 }
 
 // Resolver is a configuration compiled for resolution. It never changes, so any
@@ -40,6 +41,7 @@ type Resolver struct {
 
 type feature struct {
 	name           string
+	revision       int64
 	variants       []model.Variant
 	defaultVariant string // "" for none
 	rollout        *rollout
@@ -61,6 +63,7 @@ type arms struct {
 
 type test struct {
 	name       string
+	revision   int64
 	start, end time.Time
 	groups     []string
 	groupOf    []int16 // by bucket, -1 for bucket 0
@@ -69,6 +72,7 @@ type test struct {
 type override struct {
 	group    model.GroupID
 	name     string
+	revision int64
 	priority int
 	variant  string
 }
@@ -137,18 +141,18 @@ func (r *Resolver) Payload(featureName, variant string) (json.RawMessage, bool) 
 func (f *feature) decide(class model.Class, at time.Time) Decision {
 	if i := f.nextOverride(0, class.Groups); i < len(f.overrides) {
 		o := &f.overrides[i]
-		return Decision{Feature: f.name, Variant: o.variant, Reason: Override, Group: o.name}
+		return Decision{Feature: f.name, Variant: o.variant, Reason: Override, Group: o.name, Revision: o.revision}
 	}
 	if t := f.liveTest(at); t != nil {
 		if g, in := t.test.group(class.Bucket); in {
-			return Decision{Feature: f.name, Variant: t.variants[g], Reason: ABTest, Test: t.test.name, TestGroup: t.test.groups[g]}
+			return Decision{Feature: f.name, Variant: t.variants[g], Reason: ABTest, Test: t.test.name, TestGroup: t.test.groups[g], Revision: t.test.revision}
 		}
 	}
 	if f.rollout != nil && f.rollout.buckets.has(class.Bucket) {
-		return Decision{Feature: f.name, Variant: f.rollout.variant, Reason: Rollout}
+		return Decision{Feature: f.name, Variant: f.rollout.variant, Reason: Rollout, Revision: f.revision}
 	}
 	if f.defaultVariant != "" {
-		return Decision{Feature: f.name, Variant: f.defaultVariant, Reason: Default}
+		return Decision{Feature: f.name, Variant: f.defaultVariant, Reason: Default, Revision: f.revision}
 	}
 	return Decision{Feature: f.name}
 }

@@ -1,8 +1,10 @@
 package snapshot
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,7 @@ type Body struct {
 
 	class   ClassID
 	set     *bodySet
+	ofrep   atomic.Pointer[OFREP] // set once, under counts.mu
 	served  atomic.Uint64
 	retired atomic.Bool
 }
@@ -38,6 +41,15 @@ const (
 
 // Object is the flags alone, as a JSON object.
 func (b *Body) Object() []byte { return b.JSON[len(bodyStart) : len(b.JSON)-len(bodyEnd)] }
+
+// Only is the part of Flags that is one feature's.
+func (b *Body) Only(feature string) []Flag {
+	i, found := slices.BinarySearchFunc(b.Flags, feature, func(f Flag, name string) int { return cmp.Compare(f.Feature, name) })
+	if !found {
+		return nil
+	}
+	return b.Flags[i : i+1]
+}
 
 // CountServed notes that the body was given to a subject.
 func (b *Body) CountServed() {
@@ -146,13 +158,35 @@ func (s *bodySet) keep(class ClassID, b *Body) *Body {
 	}
 	slot.Store(b)
 	s.bytes += b.size()
+	s.bound(b)
+	return b
+}
+
+// keepOFREP gives a body its other form and returns it, or the one that another
+// goroutine made first.
+func (s *bodySet) keepOFREP(b *Body, o *OFREP) *OFREP {
+	s.counts.mu.Lock()
+	defer s.counts.mu.Unlock()
+	if other := b.ofrep.Load(); other != nil {
+		return other
+	}
+	b.ofrep.Store(o)
+	if !b.retired.Load() {
+		s.bytes += o.size()
+		s.bound(b)
+	}
+	return o
+}
+
+// bound drops bodies until the rest weighs little enough, all but b if it must be.
+// The caller holds counts.mu.
+func (s *bodySet) bound(b *Body) {
 	for s.bytes > maxBodyBytes && s.bytes > b.size() {
 		s.hand = (s.hand + 1) % len(s.slots)
-		if other := &s.slots[s.hand]; other != slot {
+		if other := &s.slots[s.hand]; other.Load() != b {
 			s.drop(other)
 		}
 	}
-	return b
 }
 
 // drop empties a slot. The caller holds counts.mu.
@@ -166,5 +200,11 @@ func (s *bodySet) drop(slot *atomic.Pointer[Body]) {
 	s.counts.collectLocked(b)
 }
 
-// size is roughly what a body weighs.
-func (b *Body) size() int { return 256 + len(b.JSON) + len(b.Flags)*32 }
+// size is roughly what a body weighs. The caller holds counts.mu.
+func (b *Body) size() int {
+	size := 256 + len(b.JSON) + len(b.Flags)*32
+	if o := b.ofrep.Load(); o != nil {
+		size += o.size()
+	}
+	return size
+}

@@ -79,11 +79,24 @@ func (s *Snapshot) ClassOf(id []byte) ClassID {
 
 // Body is what the subjects of a class get at a moment on the database's clock.
 func (s *Snapshot) Body(class ClassID, now time.Time) *Body {
-	e := s.generation.at(now.UnixNano())
+	return s.body(s.generation.at(now.UnixNano()), class)
+}
+
+func (s *Snapshot) body(e *epoch, class ClassID) *Body {
 	if b := e.get(class); b != nil {
 		return b
 	}
 	return e.keep(class, render(s.generation.resolver, s.classes[class], time.Unix(0, e.from)))
+}
+
+// OFREP is Body with its form in that protocol.
+func (s *Snapshot) OFREP(class ClassID, now time.Time) (*Body, *OFREP) {
+	e := s.generation.at(now.UnixNano())
+	b := s.body(e, class)
+	if o := b.ofrep.Load(); o != nil {
+		return b, o
+	}
+	return b, b.set.keepOFREP(b, renderOFREP(s.generation.resolver, s.classes[class], time.Unix(0, e.from)))
 }
 
 // Resolver is the configuration, for questions that a Body does not answer.

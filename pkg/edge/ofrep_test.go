@@ -1,0 +1,173 @@
+package edge
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+const bulk = "/ofrep/v1/evaluate/flags"
+
+// evaluated reads an answer strictly, as the types document it.
+func evaluated[T any](t *testing.T, a answer) (v T) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(a.body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil || a.header.Get("Content-Type") != api.MediaJSON {
+		t.Fatalf("%d %s of type %s: %v", a.status, a.body, a.header.Get("Content-Type"), err)
+	}
+	return v
+}
+
+func TestEvaluation(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	w := openWriter(t, dbURL)
+	ctx := t.Context()
+	write := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	quickstart(t, w)
+	for _, feature := range []string{"rolled", "tested"} {
+		write(w.AddFeature(ctx, api.CreateFeature{Name: feature}))
+		write(w.AddVariant(ctx, feature, api.CreateVariant{Name: "on", Payload: json.RawMessage(`{"ratio":1.0}`)}))
+	}
+	write(w.AddRollout(ctx, "rolled", "on"))
+	write(w.SetRolloutProportion(ctx, "rolled", 1))
+	now := time.Now()
+	all, none, arm := 1.0, 0.0, map[string]string{"tested": "on"}
+	created, err := w.AddABTest(ctx, api.CreateABTest{Name: "trial", Start: now.Add(-time.Hour), End: now.Add(time.Hour),
+		Groups: []api.CreateTestGroup{{Name: "all", Proportion: &all, Variants: arm}, {Name: "none", Proportion: &none, Variants: arm}}})
+	_, revision := must(t, created, err)
+	e := start(t, dbURL, nil).at(revision)
+
+	subject, err := w.Subject(ctx, "42")
+	write(subject, err)
+	a := e.do("POST", bulk, `{"context": {"targetingKey": "42", "plan": {"name": "gold"}}}`)
+	if a.status != http.StatusOK || a.header.Get("Flaggery-Revision") == "" {
+		t.Fatalf("%d %v %s", a.status, a.header, a.body)
+	}
+	got := evaluated[api.Evaluations](t, a).Flags
+	want := []api.Evaluation{
+		{Key: "foobar", Reason: "TARGETING_MATCH", Variant: "B", Value: json.RawMessage(`"B"`), Metadata: api.EvaluationMetadata{Step: "override", Group: "friends"}},
+		{Key: "off", Reason: "DISABLED", Variant: "__DISABLE__", Metadata: api.EvaluationMetadata{Step: "default"}},
+		{Key: "rolled", Reason: "SPLIT", Variant: "on", Value: json.RawMessage(`{"ratio":1.0}`), Metadata: api.EvaluationMetadata{Step: "rollout"}},
+		{Key: "tested", Reason: "SPLIT", Variant: "on", Value: json.RawMessage(`{"ratio":1.0}`), Metadata: api.EvaluationMetadata{Step: "abtest", Test: "trial", TestGroup: "all"}},
+	}
+	for i := range want {
+		want[i].Metadata.Bucket = int64(subject.Value.BucketID)
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %d flags: %s", len(got), a.body)
+	}
+	for i, g := range got {
+		if g.Metadata.Revision <= 0 || g.Metadata.Revision > revision {
+			t.Errorf("%s: revision %d", g.Key, g.Metadata.Revision)
+		}
+		g.Metadata.Revision = 0
+		if g.Metadata != want[i].Metadata || g.Key != want[i].Key || g.Reason != want[i].Reason || g.Variant != want[i].Variant || !bytes.Equal(g.Value, want[i].Value) {
+			t.Errorf("got %+v, want %+v", g, want[i])
+		}
+	}
+
+	etag := a.header.Get("ETag")
+	if a := e.do("POST", bulk+"?flagConfigEtag=x&flagConfigLastModified=1771622898", `{"context":{"targetingKey":"42"}}`, "If-None-Match", etag); a.status != http.StatusNotModified || a.body != "" {
+		t.Errorf("with its own ETag: %d %s", a.status, a.body)
+	}
+	other := e.do("POST", bulk, `{"context":{"targetingKey":"a b/ü%"}}`, "If-None-Match", etag)
+	if flags := evaluated[api.Evaluations](t, other).Flags; other.status != http.StatusOK || flags[0].Reason != "STATIC" || flags[0].Variant != "A" {
+		t.Errorf("another subject: %d %s", other.status, other.body)
+	}
+
+	single := e.do("POST", bulk+"/rolled", `{"context":{"targetingKey":"42"}}`)
+	if flag := evaluated[api.Evaluation](t, single); single.status != http.StatusOK || flag.Key != "rolled" || string(flag.Value) != `{"ratio":1.0}` {
+		t.Errorf("one flag: %d %s", single.status, single.body)
+	}
+	if metrics := e.do("GET", "/metrics", "").body; !strings.Contains(metrics, `flaggery_edge_variant_served_total{feature="rolled",variant="on"} 4`) {
+		t.Errorf("served variants are not counted:\n%s", regexp.MustCompile(`.*rolled.*`).FindAllString(metrics, -1))
+	}
+}
+
+func TestEvaluationRefuses(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	e := start(t, dbURL, nil).at(quickstart(t, openWriter(t, dbURL)))
+	for _, c := range []struct {
+		body, code string
+	}{
+		{`{"context":{"targetingKey":"9"}}`, "INVALID_CONTEXT"},
+		{`{"context":{"targetingKey":"a\u0000"}}`, "INVALID_CONTEXT"},
+		{`{"context":{"targetingKey":"` + strings.Repeat("x", 257) + `"}}`, "INVALID_CONTEXT"},
+		{`{"context":{"targetingKey":42}}`, "INVALID_CONTEXT"},
+		{`{"context":[]}`, "INVALID_CONTEXT"},
+		{`[]`, "INVALID_CONTEXT"},
+		{`{"context":{"targetingKey":""}}`, "TARGETING_KEY_MISSING"},
+		{`{"context":{"targetingKey":null}}`, "TARGETING_KEY_MISSING"},
+		{`{"context":{}}`, "TARGETING_KEY_MISSING"},
+		{`{"context":null}`, "TARGETING_KEY_MISSING"},
+		{`{}`, "TARGETING_KEY_MISSING"},
+		{`{"context":{"targetingKey":"42"}`, "PARSE_ERROR"},
+		{`{"context":{"targetingKey":"42"}} x`, "PARSE_ERROR"},
+		{"{\"context\":{\"targetingKey\":\"\xff\"}}", "PARSE_ERROR"},
+		{``, "PARSE_ERROR"},
+	} {
+		for _, key := range []string{"", "foobar"} {
+			path := bulk
+			if key != "" {
+				path += "/" + key
+			}
+			a := e.do("POST", path, c.body)
+			f := evaluated[api.EvaluationFailure](t, a)
+			if a.status != http.StatusBadRequest || f.ErrorCode != c.code || f.Key != key || f.ErrorDetails == "" {
+				t.Errorf("%s with %.60s: %d %s, want %s", path, c.body, a.status, a.body, c.code)
+			}
+		}
+	}
+	for _, key := range []string{"empty", "nothing", "%20", "a%2Fb"} { // one that resolves to nothing is none
+		a := e.do("POST", bulk+"/"+key, `{"context":{"targetingKey":"42"}}`)
+		if f := evaluated[api.EvaluationFailure](t, a); a.status != http.StatusNotFound || f.ErrorCode != "FLAG_NOT_FOUND" {
+			t.Errorf("%s: %d %s", key, a.status, a.body)
+		}
+	}
+	e.expect("POST", bulk, `{"context":{"targetingKey":"`+strings.Repeat("x", 1<<20)+`"}}`, 413, "body_too_large")
+	if a := e.do("GET", bulk, ""); a.status != http.StatusMethodNotAllowed {
+		t.Errorf("GET: %d %s", a.status, a.body)
+	}
+
+	cold := start(t, "postgres://nobody@127.0.0.1:1/none", nil)
+	a := cold.do("POST", bulk+"/foobar", `{"context":{"targetingKey":"42"}}`)
+	if f := evaluated[api.EvaluationFailure](t, a); a.status != http.StatusServiceUnavailable || f.ErrorCode != "GENERAL" || f.Key != "foobar" || a.header.Get("Retry-After") == "" {
+		t.Errorf("before anything is loaded: %d %v %s", a.status, a.header, a.body)
+	}
+}
+
+// FuzzEvaluation sends anything as the body of an evaluation.
+func FuzzEvaluation(f *testing.F) {
+	e := serving(f, 1000)
+	for _, body := range []string{
+		`{"context":{"targetingKey":"1"}}`, `{"context":{"targetingKey":1}}`, `{"context":{}}`, `{"context":null}`, `null`, `[]`, ``, `{`,
+		`{"context":{"targetingKey":"\ud800"}}`, `{"context":{"targetingKey":"1"}}{}`, "\xef\xbb\xbf{}", strings.Repeat(`{"context":`, 1000),
+	} {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, path := range []string{bulk, bulk + "/feature-number-01"} {
+			w := httptest.NewRecorder()
+			e.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader(body)))
+			if w.Code >= 500 || !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%q: status %d: %s", body, w.Code, w.Body)
+			}
+		}
+	})
+}
