@@ -15,9 +15,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/edge"
 	"github.com/flaggery/flaggery/pkg/flaggery"
 	"github.com/flaggery/flaggery/pkg/web"
@@ -34,6 +36,7 @@ type World struct {
 	ctx   context.Context
 	end   context.CancelFunc
 	ended []<-chan error
+	admin string // the base URL of the one that was started last, "" before there is one
 }
 
 // NewWorld is a world without services, on a database that has the schema.
@@ -54,8 +57,8 @@ func (w *World) Close() error {
 
 // StartAdmin starts an admin and returns its base URL. changes are what its
 // settings differ in from those of others.
-func (w *World) StartAdmin(changes ...func(*admin.Config)) (string, error) {
-	return w.start(func(ready func(net.Addr)) error {
+func (w *World) StartAdmin(changes ...func(*admin.Config)) (url string, err error) {
+	url, err = w.start(func(ready func(net.Addr)) error {
 		config := admin.Config{
 			DBURL: w.dbURL, Host: "127.0.0.1", Token: Token, Version: "test", Logger: w.log, Ready: ready,
 		}
@@ -64,9 +67,12 @@ func (w *World) StartAdmin(changes ...func(*admin.Config)) (string, error) {
 		}
 		return admin.Run(w.ctx, config)
 	})
+	w.admin = url
+	return url, err
 }
 
-// StartEdge starts an edge, waits until it serves, and returns its base URL.
+// StartEdge starts an edge, waits until it serves and the admin, where there is
+// one, knows of it, and returns its base URL.
 // unknown is what it does with unknown subjects.
 func (w *World) StartEdge(name, unknown string) (string, error) {
 	url, err := w.start(func(ready func(net.Addr)) error {
@@ -82,12 +88,26 @@ func (w *World) StartEdge(name, unknown string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for tick := time.Tick(5 * time.Millisecond); client.Ready(w.ctx) != nil; <-tick {
+	for tick := time.Tick(5 * time.Millisecond); client.Ready(w.ctx) != nil || !w.known(name); <-tick {
 		if w.ctx.Err() != nil {
 			return "", w.ctx.Err()
 		}
 	}
 	return url, nil
+}
+
+// known reports whether an edge is connected, which it may be a moment later than
+// it serves. Without an admin nobody can tell.
+func (w *World) known(name string) bool {
+	if w.admin == "" {
+		return true
+	}
+	client, err := flaggery.NewAdmin(w.admin, Token, flaggery.Retries(0))
+	if err != nil {
+		return false
+	}
+	edges, err := client.Edges(w.ctx)
+	return err == nil && slices.ContainsFunc(edges.Value, func(e api.Edge) bool { return e.Name == name })
 }
 
 // start returns once the service listens, or has failed to.
