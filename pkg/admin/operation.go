@@ -23,8 +23,9 @@ const maxWait = 30 * time.Second
 
 // Writing is what every write takes beside its path and body.
 type Writing struct {
-	DryRun bool   `query:"dry_run" doc:"Check everything, store nothing, and answer what would change"`
-	Wait   string `query:"wait" doc:"Answer once every connected edge serves the change, or after this time: a duration up to 30s" example:"2s"`
+	DryRun  bool   `query:"dry_run" doc:"Check everything, store nothing, and answer what would change"`
+	Wait    string `query:"wait" doc:"Answer once every connected edge serves the change, or after this time: a duration up to 30s" example:"2s"`
+	Comment string `query:"comment" maxLength:"1024" doc:"Why, for the audit" example:"errors at checkout"`
 }
 
 // Changing is what every write to a resource that may exist takes.
@@ -102,7 +103,7 @@ func (w *Writing) wait() (time.Duration, error) {
 
 // options are the writer's, but for If-Match.
 func (w *Writing) options(ctx context.Context) []writer.Option {
-	options := []writer.Option{writer.By(web.Caller(ctx).Name), writer.Request(web.RequestID(ctx))}
+	options := []writer.Option{writer.By(web.Caller(ctx).Name), writer.Request(web.RequestID(ctx)), writer.Comment(w.Comment)}
 	if w.DryRun {
 		options = append(options, writer.DryRun())
 	}

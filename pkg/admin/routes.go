@@ -62,6 +62,7 @@ func (a *service) routes() {
 	readAs(a, web.Administer, "GET /v1/tokens", "List tokens", a.listTokens)
 	removeAs(a, web.Administer, "DELETE /v1/tokens/{id}", "Revoke token", a.revokeToken, model.TokenNotFound)
 
-	read(a, "GET /v1/audit", "List audit entries", a.listAudit)
+	a.auditRoute("GET /v1/audit", "List audit entries")
+	change(a, "POST /v1/audit/{revision}/revert", "Revert change", a.revert, model.RevisionNotFound, model.NotRevertible)
 	read(a, "GET /v1/edges", "List edges", a.listEdges)
 }

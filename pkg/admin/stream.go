@@ -99,36 +99,45 @@ func (a *service) exportRoute(call, summary string, codes ...model.Code) {
 		}},
 	}}
 	web.Handle(a.web, web.Read, op, func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(hc huma.Context) { a.export(ctx, hc) }}, nil
+		return &huma.StreamResponse{Body: stream(ctx, a, func(begin func(int64) error, emit func(api.ImportLine) error) error {
+			return a.writer.ExportSubjects(ctx, begin, emit)
+		})}, nil
 	}, codes...)
 }
 
-func (a *service) export(ctx context.Context, hc huma.Context) {
-	begun := false
-	out := bufio.NewWriterSize(hc.BodyWriter(), 64<<10)
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	err := a.writer.ExportSubjects(ctx, func(revision int64) error {
-		hc.SetHeader("Content-Type", api.MediaNDJSON)
-		hc.SetHeader(api.HeaderRevision, strconv.FormatInt(revision, 10))
-		hc.SetStatus(http.StatusOK)
-		begun = true
-		return nil
-	}, func(line api.ImportLine) error {
-		if out.Available() < out.Size()/2 { // about to be sent: that may take its time
-			if err := web.Extend(ctx, stalled); err != nil {
-				return err
+// stream answers with what export emits, as NDJSON.
+func stream[T any](ctx context.Context, a *service, export func(begin func(revision int64) error, emit func(T) error) error) func(huma.Context) {
+	return func(hc huma.Context) {
+		begun := false
+		out := bufio.NewWriterSize(hc.BodyWriter(), 64<<10)
+		encoder := json.NewEncoder(out)
+		encoder.SetEscapeHTML(false)
+		err := export(func(revision int64) error {
+			hc.SetHeader("Content-Type", api.MediaNDJSON)
+			setRevision(hc, revision)
+			hc.SetStatus(http.StatusOK)
+			begun = true
+			return nil
+		}, func(line T) error {
+			if out.Available() < out.Size()/2 { // about to be sent: that may take its time
+				if err := web.Extend(ctx, stalled); err != nil {
+					return err
+				}
 			}
+			return encoder.Encode(line)
+		})
+		if err = errors.Join(err, out.Flush()); err == nil {
+			return
 		}
-		return encoder.Encode(line)
-	})
-	if err = errors.Join(err, out.Flush()); err == nil {
-		return
+		if !begun {
+			_ = huma.WriteErr(a.web.API, hc, http.StatusInternalServerError, "", err) // has its own log line
+			return
+		}
+		a.log.WarnContext(ctx, "export broke off", "request_id", web.RequestID(ctx), "error", err)
+		panic(http.ErrAbortHandler) // the client must not take a part for the whole
 	}
-	if !begun {
-		_ = huma.WriteErr(a.web.API, hc, http.StatusInternalServerError, "", err) // has its own log line
-		return
-	}
-	a.log.WarnContext(ctx, "export broke off", "request_id", web.RequestID(ctx), "error", err)
-	panic(http.ErrAbortHandler) // the client must not take a part for the whole
+}
+
+func setRevision(hc huma.Context, revision int64) {
+	hc.SetHeader(api.HeaderRevision, strconv.FormatInt(revision, 10))
 }

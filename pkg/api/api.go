@@ -301,6 +301,20 @@ type AuditEntry struct {
 	RequestID string    `json:"request_id,omitempty"`
 }
 
+// Reverted is what undoing a revision changed.
+type Reverted struct {
+	Reverted int64            `json:"reverted" doc:"The revision that was undone"`
+	Changes  []RevertedChange `json:"changes"`
+}
+
+// RevertedChange is one of the changes that undid a revision, as the audit has it.
+type RevertedChange struct {
+	Action   string `json:"action"`
+	Resource string `json:"resource"`
+	Before   any    `json:"before"`
+	After    any    `json:"after"`
+}
+
 // NewToken makes a token.
 type NewToken struct {
 	Name      string     `json:"name" doc:"Who or what will show it, for the audit: any text of 1 to 128 bytes. Two may have the same name, as for a rotation" example:"ci"`

@@ -49,6 +49,7 @@ const (
 	OverrideNotFound = model.OverrideNotFound
 	MemberNotFound   = model.MemberNotFound
 	TokenNotFound    = model.TokenNotFound
+	RevisionNotFound = model.RevisionNotFound
 
 	SubjectExists      = model.SubjectExists
 	FeatureExists      = model.FeatureExists
@@ -61,6 +62,7 @@ const (
 	VariantInUse       = model.VariantInUse
 	ABTestOverlap      = model.ABTestOverlap
 	ABTestLive         = model.ABTestLive
+	NotRevertible      = model.NotRevertible
 
 	PreconditionFailed = model.PreconditionFailed
 	BodyTooLarge       = model.BodyTooLarge

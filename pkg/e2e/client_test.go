@@ -192,6 +192,19 @@ func TestClient(t *testing.T) {
 
 	entries := collect(t, admin.Audit(ctx, flaggery.AuditFilter{Resource: "subjects/42"}))
 	expect(t, "last action", entries[0].Action, "delete")
+	_, err = admin.Revert(ctx, entries[0].Revision, flaggery.DryRun())
+	if err != nil {
+		t.Error(err)
+	}
+	back, err := admin.Revert(ctx, entries[0].Revision, flaggery.Comment("by mistake"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "what came back", back.Value.Changes[0].Resource, "subjects/42")
+	expect(t, "why it came back", collect(t, admin.Audit(ctx, flaggery.AuditFilter{Resource: "subjects/42"}))[0].Comment, "by mistake")
+	_, err = admin.Revert(ctx, entries[0].Revision)
+	expectCode(t, err, api.NotRevertible)
+	expect(t, "audit until long ago", len(collect(t, admin.Audit(ctx, flaggery.AuditFilter{Until: time.Unix(0, 0)}))), 0)
 	expect(t, "audit of nobody", len(collect(t, admin.Audit(ctx, flaggery.AuditFilter{Actor: "nobody", Since: time.Now()}))), 0)
 }
 

@@ -60,6 +60,7 @@ editor
 	POST   /v1/abtests
 	DELETE /v1/abtests/{test}
 	POST   /v1/abtests/{test}/stop
+	POST   /v1/audit/{revision}/revert
 	POST   /v1/buckets
 	POST   /v1/features
 	DELETE /v1/features/{feature}

@@ -138,6 +138,7 @@ type writeOptions struct {
 	dryRun  bool
 	wait    time.Duration
 	ifMatch string
+	comment string
 }
 
 // DryRun checks everything, stores nothing, and tells what would change.
@@ -151,6 +152,9 @@ func Wait(atMost time.Duration) WriteOption { return func(o *writeOptions) { o.w
 // the one that an earlier answer had this ETag for. Only what changes or deletes
 // a resource heeds it.
 func IfMatch(etag string) WriteOption { return func(o *writeOptions) { o.ifMatch = etag } }
+
+// Comment says why, for the audit.
+func Comment(text string) WriteOption { return func(o *writeOptions) { o.comment = text } }
 
 // CodeOf is the code of the problem in err's chain, or "" where there is none:
 // err is nil, or no service of Flaggery has answered.

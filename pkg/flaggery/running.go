@@ -3,7 +3,9 @@ package flaggery
 import (
 	"context"
 	"iter"
+	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -12,8 +14,9 @@ import (
 // AuditFilter narrows what [Admin.Audit] yields. The zero value takes everything.
 type AuditFilter struct {
 	Actor    string
-	Resource string // its path in the contract: "features/foobar/rollout"
-	Since    time.Time
+	Resource string    // its path in the contract: "features/foobar/rollout"
+	Since    time.Time // included
+	Until    time.Time // excluded
 }
 
 // Audit yields who changed what, newest first.
@@ -28,7 +31,16 @@ func (a *Admin) Audit(ctx context.Context, filter AuditFilter) iter.Seq2[api.Aud
 	if !filter.Since.IsZero() {
 		query.Set("since", filter.Since.Format(time.RFC3339Nano))
 	}
+	if !filter.Until.IsZero() {
+		query.Set("until", filter.Until.Format(time.RFC3339Nano))
+	}
 	return list[api.AuditEntry](ctx, &a.client, at("audit"), query, largeItems)
+}
+
+// Revert undoes what a revision changed, by a new change. Fails with
+// revision_not_found, or with not_revertible, whose detail is the reason.
+func (a *Admin) Revert(ctx context.Context, revision int64, opts ...WriteOption) (Result[api.Reverted], error) {
+	return write[api.Reverted](ctx, &a.client, http.MethodPost, at("audit", strconv.FormatInt(revision, 10), "revert"), nil, opts)
 }
 
 // Edges tells which edges are connected, and which revision each serves.

@@ -279,6 +279,9 @@ func newWrite(method, path string, opts []WriteOption) request {
 	if o.dryRun {
 		r.query.Set("dry_run", "true")
 	}
+	if o.comment != "" {
+		r.query.Set("comment", o.comment)
+	}
 	if o.wait > 0 {
 		r.query.Set("wait", o.wait.String())
 	}

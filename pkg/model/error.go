@@ -22,6 +22,7 @@ const (
 	OverrideNotFound Code = "override_not_found"
 	MemberNotFound   Code = "member_not_found"
 	TokenNotFound    Code = "token_not_found"
+	RevisionNotFound Code = "revision_not_found"
 
 	SubjectExists      Code = "subject_exists"
 	FeatureExists      Code = "feature_exists"
@@ -34,6 +35,7 @@ const (
 	VariantInUse       Code = "variant_in_use"
 	ABTestOverlap      Code = "abtest_overlap"
 	ABTestLive         Code = "abtest_live"
+	NotRevertible      Code = "not_revertible"
 
 	PreconditionFailed Code = "precondition_failed"
 	BodyTooLarge       Code = "body_too_large"

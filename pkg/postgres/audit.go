@@ -14,11 +14,15 @@ type AuditEntry struct {
 	AuditRow
 }
 
+// Place is where the entry is in the audit.
+func (e *AuditEntry) Place() AuditPlace { return AuditPlace{e.Revision, e.Position} }
+
 // AuditFilter narrows what Audit reads. What is zero takes everything.
 type AuditFilter struct {
 	Actor    string
-	Resource string // itself and what lies below it
-	Since    time.Time
+	Resource string     // itself and what lies below it
+	Since    time.Time  // included
+	Until    time.Time  // excluded
 	Before   AuditPlace // only what comes after this in the list, which is older
 }
 
@@ -30,27 +34,40 @@ type AuditPlace struct {
 
 // Audit reads at most limit rows, newest first.
 func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) ([]AuditEntry, error) {
-	var entries []AuditEntry
-	var since any
-	if !f.Since.IsZero() {
-		since = f.Since
-	}
 	// The ids of what lies below "a/b" are between "a/b/" and "a/b0", as 0 comes
 	// behind the slash.
-	err := scanAll(ctx, tx, `
-		SELECT revision, position, at, actor, action, resource, coalesce(before::text, ''), coalesce(after::text, ''),
-		       comment, request_id
-		FROM audit
+	return tx.audit(ctx, `
 		WHERE ($1 = '' OR actor = $1)
 		  AND ($2 = '' OR resource = $2 OR resource >= $2 || '/' AND resource < $2 || '0')
 		  AND ($3::timestamptz IS NULL OR at >= $3)
-		  AND ($4::bigint = 0 OR (revision, position) < ($4, $5::integer))
-		ORDER BY revision DESC, position DESC LIMIT $6`, func(rows *sql.Rows) error {
+		  AND ($4::timestamptz IS NULL OR at < $4)
+		  AND ($5::bigint = 0 OR (revision, position) < ($5, $6::integer))
+		ORDER BY revision DESC, position DESC LIMIT $7`,
+		f.Actor, f.Resource, orNoTime(f.Since), orNoTime(f.Until), f.Before.Revision, f.Before.Position, limit)
+}
+
+// AuditOf reads all rows of one revision, in their order.
+func (tx *Tx) AuditOf(ctx context.Context, revision int64) ([]AuditEntry, error) {
+	return tx.audit(ctx, `WHERE revision = $1 ORDER BY position`, revision)
+}
+
+func orNoTime(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t
+}
+
+func (tx *Tx) audit(ctx context.Context, where string, args ...any) (entries []AuditEntry, err error) {
+	err = scanAll(ctx, tx, `
+		SELECT revision, position, at, actor, action, resource, coalesce(before::text, ''), coalesce(after::text, ''),
+		       comment, request_id
+		FROM audit `+where, func(rows *sql.Rows) error {
 		var e AuditEntry
 		err := rows.Scan(&e.Revision, &e.Position, &e.At, &e.Actor, &e.Action, &e.Resource, &e.Before, &e.After,
 			&e.Comment, &e.RequestID)
 		entries = append(entries, e)
 		return err
-	}, f.Actor, f.Resource, since, f.Before.Revision, f.Before.Position, limit)
+	}, args...)
 	return entries, err
 }

@@ -32,6 +32,7 @@ var statusOf = map[model.Code]int{
 	model.OverrideNotFound: http.StatusNotFound,
 	model.MemberNotFound:   http.StatusNotFound,
 	model.TokenNotFound:    http.StatusNotFound,
+	model.RevisionNotFound: http.StatusNotFound,
 
 	model.SubjectExists:      http.StatusConflict,
 	model.FeatureExists:      http.StatusConflict,
@@ -44,6 +45,7 @@ var statusOf = map[model.Code]int{
 	model.VariantInUse:       http.StatusConflict,
 	model.ABTestOverlap:      http.StatusConflict,
 	model.ABTestLive:         http.StatusConflict,
+	model.NotRevertible:      http.StatusConflict,
 
 	model.PreconditionFailed: http.StatusPreconditionFailed,
 	model.BodyTooLarge:       http.StatusRequestEntityTooLarge,

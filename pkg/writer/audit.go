@@ -14,13 +14,18 @@ import (
 // AuditFilter narrows what Audit lists. The zero value takes everything.
 type AuditFilter struct {
 	Actor    string
-	Resource string // a path as in the contract, "features/foobar": itself and what lies below it
-	Since    time.Time
+	Resource string    // a path as in the contract, "features/foobar": itself and what lies below it
+	Since    time.Time // included
+	Until    time.Time // excluded
+}
+
+func (f AuditFilter) stored() postgres.AuditFilter {
+	return postgres.AuditFilter{Actor: clean(f.Actor), Resource: clean(f.Resource), Since: f.Since, Until: f.Until}
 }
 
 // Audit lists who changed what, newest first.
 func (w *Writer) Audit(ctx context.Context, filter AuditFilter, page Page) (Result[api.Page[api.AuditEntry]], error) {
-	f := postgres.AuditFilter{Actor: clean(filter.Actor), Resource: clean(filter.Resource), Since: filter.Since}
+	f := filter.stored()
 	if page.After != "" {
 		n, err := fmt.Sscanf(page.After, "%d-%d", &f.Before.Revision, &f.Before.Position)
 		if n != 2 || err != nil || page.After != placeOf(f.Before) || f.Before.Revision < 1 {
@@ -33,12 +38,47 @@ func (w *Writer) Audit(ctx context.Context, filter AuditFilter, page Page) (Resu
 	return list(ctx, w, page, func(api.AuditEntry) string { return placeOf(last) },
 		func(tx *postgres.Tx, limit int) ([]postgres.AuditEntry, error) { return tx.Audit(ctx, f, limit) },
 		each(func(e postgres.AuditEntry) api.AuditEntry {
-			last = postgres.AuditPlace{Revision: e.Revision, Position: e.Position}
-			return api.AuditEntry{
-				Revision: e.Revision, At: e.At.UTC(), Actor: e.Actor, Action: e.Action, Resource: e.Resource,
-				Before: rawJSON(e.Before), After: rawJSON(e.After), Comment: e.Comment, RequestID: e.RequestID,
-			}
+			last = e.Place()
+			return auditForm(e)
 		}))
+}
+
+// ExportAudit emits all that the filter takes, newest first, as it was at the one
+// revision that begin hears before. It ends at the first error of either. Memory
+// does not grow with the length of the audit.
+func (w *Writer) ExportAudit(ctx context.Context, filter AuditFilter, begin func(revision int64) error, emit func(api.AuditEntry) error) error {
+	done, err := w.stream(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return w.db.Read(ctx, func(tx *postgres.Tx) error {
+		if err := begin(tx.Revision); err != nil {
+			return err
+		}
+		for f := filter.stored(); ; {
+			entries, err := tx.Audit(ctx, f, maxLimit)
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				if err := emit(auditForm(e)); err != nil {
+					return err
+				}
+			}
+			if len(entries) < maxLimit {
+				return nil
+			}
+			f.Before = entries[len(entries)-1].Place()
+		}
+	})
+}
+
+func auditForm(e postgres.AuditEntry) api.AuditEntry {
+	return api.AuditEntry{
+		Revision: e.Revision, At: e.At.UTC(), Actor: e.Actor, Action: e.Action, Resource: e.Resource,
+		Before: rawJSON(e.Before), After: rawJSON(e.After), Comment: e.Comment, RequestID: e.RequestID,
+	}
 }
 
 // placeOf is what Page.After says in a list of the audit.

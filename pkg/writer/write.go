@@ -49,6 +49,10 @@ var errDiscard = errors.New("nothing to keep")
 // write is what every use case goes through: one transaction with the next
 // revision, its audit and the bell, or none of it. body may run more than once.
 func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body func(c *change) (T, error)) (Result[T], error) {
+	if w.within != nil {
+		value, err := body(w.within)
+		return Result[T]{Value: value}, err
+	}
 	return writeIn(ctx, w, w.db.Write, true, kind, opts, body)
 }
 
@@ -106,6 +110,13 @@ func newChange(tx *postgres.Tx, kind kind, opts []Option) *change {
 		option(&c.options)
 	}
 	return c
+}
+
+// part is a Writer whose writes are parts of c: they end with it, and have no
+// options of their own.
+func (w *Writer) part(c *change) *Writer {
+	c.ifMatch = nil
+	return &Writer{db: w.db, newSalt: w.newSalt, within: c}
 }
 
 // advance takes the next revision, where that is not done yet.

@@ -30,6 +30,7 @@ type Writer struct {
 	newSalt func() model.Salt
 	last    atomic.Pointer[resolved]
 	streams chan struct{} // a slot for each import or export
+	within  *change       // that the writes are parts of; nil where each stands alone
 
 	beforeCommit func() // nil but in tests: runs between an import's work and its end
 }
