@@ -52,7 +52,7 @@ func TestConnectionsStall(t *testing.T) {
 	relay := newRelay(t, hostOf(t, w.url))
 	edge := w.newEdge(through(t, w.url, relay.addr())).run()
 	reads := w.read(2, 2*time.Millisecond, edge)
-	w.synced(patience)
+	w.settled()
 
 	relay.freeze()
 	began := time.Now()

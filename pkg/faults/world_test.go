@@ -197,6 +197,21 @@ func (w *world) synced(limit time.Duration) time.Duration {
 	return time.Since(began)
 }
 
+// settled waits until every edge serves the last committed revision and hears the
+// bell, for which it connects while it loads.
+func (w *world) settled() {
+	w.t.Helper()
+	w.synced(patience)
+	for _, e := range w.edges {
+		eventually(w.t, patience, "edge "+e.addr+" listens", func() error {
+			if scrape(w.t, e).sum("flaggery_edge_listening_connections_total") == 0 {
+				return errors.New("it does not yet")
+			}
+			return nil
+		})
+	}
+}
+
 // aChange commits one change, which must succeed within a while, and returns its
 // revision.
 func (w *world) aChange() int64 {
