@@ -18,6 +18,7 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/edge"
 	"github.com/flaggery/flaggery/pkg/flaggery"
 	"github.com/flaggery/flaggery/pkg/web"
 )
@@ -91,6 +92,31 @@ admin
 	DELETE /v1/tokens/{id}
 `)
 
+// edgeRoutes is the same for an edge that asks for tokens.
+var edgeRoutes = byRank(`
+anybody
+	GET     /healthz
+	GET     /readyz
+	DELETE  /v1/*
+	GET     /v1/*
+	HEAD    /v1/*
+	OPTIONS /v1/*
+	PATCH   /v1/*
+	POST    /v1/*
+	PUT     /v1/*
+client
+	POST /ofrep/v1/evaluate/flags
+	POST /ofrep/v1/evaluate/flags/{key}
+	GET  /v1/subject/flags
+	GET  /v1/subjects/{id}/flags
+	POST /v1/subjects/flags
+viewer
+	GET /docs
+	GET /docs/*
+	GET /metrics
+	GET /openapi.json
+`)
+
 // byRank reads such a table: the rank by method and path.
 func byRank(table string) map[string]string {
 	ranked, rank := map[string]string{}, ""
@@ -121,7 +147,21 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	callers := makeCallers(t, w, base)
-	document := rolesDocument + section(t, "Admin", base, routes, adminRoutes, callers)
+	document := rolesDocument + "\n## Admin\n" + section(t, base, routes, adminRoutes, callers)
+
+	edgeBase, err := w.StartEdge("edge", "reject", func(c *edge.Config) {
+		c.Prometheus, c.Auth = true, edge.AuthToken
+		c.Routes = func(all []web.Declared) { routes = all }
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range callers {
+		if callers[i].name == "first token" { // which edges do not know
+			callers[i].rank, callers[i].detail = "anybody", "none that Flaggery made"
+		}
+	}
+	document += edgesDocument + section(t, edgeBase, routes, edgeRoutes, callers)
 
 	const file = "../../docs/roles.md"
 	if *update {
@@ -139,6 +179,13 @@ const rolesDocument = `# Who may call what
 Each token has a role. This table is what the services answered to every role on every route; it is written and checked by
 ` + "`go test -run Roles ./pkg/e2e`" + `. ✓ is let in. *Anybody* needs no token; a token that is revoked, expired, damaged or unknown is
 let in nowhere else.
+`
+
+const edgesDocument = `
+## Edge
+
+An edge lets everybody in everywhere, unless it runs with ` + "`FLAGGERY_EDGE_AUTH=token`" + `. This is what it answers then;
+` + "`/v1/*`" + ` is all that only an admin does, to which an edge says 423 whoever asks.
 `
 
 // caller is somebody who calls every route.
@@ -185,11 +232,11 @@ var parameter = regexp.MustCompile(`:(\w+)`) // of a path
 
 // section calls every route of a service as every caller, compares with the table
 // of lowest ranks, and returns what came out as Markdown.
-func section(t *testing.T, title, base string, routes []web.Declared, lowest map[string]string, callers []caller) string {
+func section(t *testing.T, base string, routes []web.Declared, lowest map[string]string, callers []caller) string {
 	t.Helper()
 	lowest = maps.Clone(lowest)
 	var out strings.Builder
-	fmt.Fprintf(&out, "\n## %s\n\n| route | %s |\n|---|%s\n", title, strings.Join(ranks, " | "), strings.Repeat(":-:|", len(ranks)))
+	fmt.Fprintf(&out, "\n| route | %s |\n|---|%s\n", strings.Join(ranks, " | "), strings.Repeat(":-:|", len(ranks)))
 	for _, r := range routes {
 		call := r.Method + " " + parameter.ReplaceAllString(r.Path, "{$1}")
 		least, listed := lowest[call]

@@ -73,13 +73,18 @@ func (w *World) StartAdmin(changes ...func(*admin.Config)) (url string, err erro
 
 // StartEdge starts an edge, waits until it serves and the admin, where there is
 // one, knows of it, and returns its base URL.
-// unknown is what it does with unknown subjects.
-func (w *World) StartEdge(name, unknown string) (string, error) {
+// unknown is what it does with unknown subjects, changes are what else its settings
+// differ in from those of others.
+func (w *World) StartEdge(name, unknown string, changes ...func(*edge.Config)) (string, error) {
 	url, err := w.start(func(ready func(net.Addr)) error {
-		return edge.Run(w.ctx, edge.Config{
+		config := edge.Config{
 			DBURL: w.dbURL, Host: "127.0.0.1", Name: name, Unknown: unknown, Poll: time.Second, Shortcut: true,
 			Version: "test", Logger: w.log, Ready: ready,
-		})
+		}
+		for _, change := range changes {
+			change(&config)
+		}
+		return edge.Run(w.ctx, config)
 	})
 	if err != nil {
 		return "", err

@@ -24,6 +24,7 @@ type Config struct {
 	Unknown    string // one of the values of snapshot.Unknown
 	Poll       time.Duration
 	Shortcut   bool // answer the hot request before net/http
+	Auth       Auth
 	Limits     web.Limits
 	TLS        web.TLS
 	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
@@ -36,7 +37,19 @@ type Config struct {
 	Logger  *slog.Logger
 	// Ready is told where the edge listens, once it does. It may be nil.
 	Ready func(net.Addr)
+	// Routes is told what the edge answers, and to whom, before it listens. It may
+	// be nil.
+	Routes func([]web.Declared)
 }
+
+// Auth says whom an edge answers; the zero value is AuthNone.
+type Auth string
+
+// Whom an edge answers.
+const (
+	AuthNone  Auth = "none"  // everybody
+	AuthToken Auth = "token" // who shows a token whose role may ask
+)
 
 // Flags adds the settings to fs, with their defaults.
 func (c *Config) Flags(fs *flag.FlagSet) {
@@ -50,6 +63,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.Poll, "poll-interval", time.Second, "`time` after which to ask for changes though none were announced")
 	fs.StringVar(&c.SnapshotFile, "snapshot-file", "", "`path` of a file to start from when the database is away; it is written while the edge runs")
 	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags before net/http sees it")
+	fs.StringVar((*string)(&c.Auth), "edge-auth", string(AuthNone), "whom to answer: `none` or token; none is everybody, token who shows one of role client or higher")
 	c.Limits.Flags(fs)
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
@@ -57,7 +71,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 
 // Validate reports every setting at fault.
 func (c *Config) Validate() error {
-	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.Limits.Validate(), c.TLS.Validate(), web.CheckAddress(c.MetricsAddress))
+	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Limits.Validate(), c.TLS.Validate(), web.CheckAddress(c.MetricsAddress))
 }
 
 func (c *Config) validateDBURL() error {
@@ -75,6 +89,14 @@ func (c *Config) validateUnknown() error {
 		return fmt.Errorf("FLAGGERY_UNKNOWN_SUBJECTS (--unknown-subjects) %w", err)
 	}
 	return nil
+}
+
+func (c *Config) validateAuth() error {
+	switch c.Auth {
+	case "", AuthNone, AuthToken:
+		return nil
+	}
+	return fmt.Errorf("FLAGGERY_EDGE_AUTH (--edge-auth) must be %s or %s, is %q", AuthNone, AuthToken, c.Auth)
 }
 
 func (c *Config) validatePoll() error {

@@ -26,6 +26,8 @@ type service struct {
 	replica *replica.Replica
 	web     *web.Server
 	routes  http.Handler // behind the hot path
+	// authenticator knows the callers; nil where everybody is answered.
+	authenticator web.Authenticator
 	// Where requests of the hot path are counted.
 	answered, unchanged prometheus.Observer
 }
@@ -43,6 +45,9 @@ func Run(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if config.Auth == AuthToken {
+		db.ReadTokens()
+	}
 	bells, err := db.NewListener(config.Name)
 	if err != nil {
 		return err
@@ -54,6 +59,9 @@ func Run(ctx context.Context, config Config) (err error) {
 	}{db, bells}
 	e := newService(config, source)
 
+	if config.Routes != nil {
+		config.Routes(e.web.Routes())
+	}
 	listener, err := e.web.Listen(config.Host, config.Port)
 	if err != nil {
 		return err
@@ -62,7 +70,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	if config.Ready != nil {
 		config.Ready(listener.Addr())
 	}
-	if config.Shortcut && !config.TLS.On() { // which net/http speaks
+	if config.Shortcut && !config.TLS.On() && config.Auth != AuthToken { // which are left to net/http
 		listener = shortcut.Listen(listener, shortcut.Route{Path: hotPath, Parameter: hotParameter, Answer: e.answerShort})
 	}
 	// The replica follows until the last request is answered.
@@ -82,9 +90,13 @@ func newService(config Config, source replica.Source) *service {
 			Unknown:  snapshot.Unknown(config.Unknown),
 			Poll:     config.Poll,
 			File:     config.SnapshotFile,
+			Tokens:   config.Auth == AuthToken,
 			Registry: registry,
 			Logger:   config.Logger,
 		}),
+	}
+	if config.Auth == AuthToken {
+		e.authenticator = e.authenticate
 	}
 	e.web = web.New(web.Options{
 		Title:          "Flaggery edge",
@@ -96,6 +108,7 @@ func newService(config Config, source replica.Source) *service {
 		MetricsAddress: config.MetricsAddress,
 		Limits:         config.Limits,
 		TLS:            config.TLS,
+		Authenticate:   e.authenticator,
 		Ready: func(context.Context) error {
 			if e.replica.Snapshot() == nil {
 				return errors.New("nothing is loaded yet")

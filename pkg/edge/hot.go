@@ -46,7 +46,10 @@ func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		header[api.HeaderSnapshotAge] = []string{strconv.FormatFloat(age.Seconds(), 'f', 3, 64)}
 	}
 	header[api.HeaderRevision] = s.RevisionHeader
-	body := e.hot(s, r, now)
+	var body *snapshot.Body
+	if e.authenticator == nil || e.mayResolve(r) {
+		body = e.hot(s, r, now)
+	}
 	if body == nil {
 		e.routes.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), headerKey{}, header)))
 		return

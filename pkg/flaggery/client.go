@@ -43,6 +43,7 @@ func NewEdge(baseURL string, opts ...Option) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.token = o.token
 	e := &Edge{client: c}
 	if o.cacheSize > 0 {
 		e.cache = newCache(o.cacheSize, o.cacheTTL)
@@ -57,6 +58,7 @@ type options struct {
 	http      *http.Client
 	timeout   time.Duration
 	retries   int
+	token     string
 	userAgent string
 	cacheSize int
 	cacheTTL  time.Duration
@@ -75,6 +77,9 @@ func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d }
 
 // Retries is how often a read that failed is tried again; 2 unless set.
 func Retries(n int) Option { return func(o *options) { o.retries = n } }
+
+// Token is what an [Edge] shows where edges ask for one. An [Admin] has its own.
+func Token(token string) Option { return func(o *options) { o.token = token } }
 
 // UserAgent names the program to the service, and in its log.
 func UserAgent(name string) Option { return func(o *options) { o.userAgent = name } }

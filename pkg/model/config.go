@@ -19,6 +19,9 @@ type Configuration struct {
 	Features []Feature // in name order
 	Tests    []ABTest  // in name order
 	Groups   []Group   // in name order
+
+	// Tokens are who may ask, by hash in ascending order; nil where that was not read.
+	Tokens []Credential
 }
 
 // Salt keys the bucket order of one rollout or test, so that the orders of two

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -26,6 +27,18 @@ const (
 // TokenHash is all that is kept of a token: its SHA-256. With 256 random bits in
 // a token, nothing slower is needed to keep it from being guessed.
 type TokenHash [sha256.Size]byte
+
+// MarshalText and UnmarshalText write a hash as hexadecimal digits.
+func (h TokenHash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (h *TokenHash) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(h)) {
+		return fmt.Errorf("a hash has %d digits, not %d", hex.EncodedLen(len(h)), len(text))
+	}
+	_, err := hex.Decode(h[:], text)
+	return err
+}
 
 // NewToken makes a token that nobody can guess.
 func NewToken() string {
@@ -85,6 +98,27 @@ type Token struct {
 
 // Expired reports whether the token is good no longer at the moment at.
 func (t *Token) Expired(at time.Time) bool { return t.Expires != nil && !at.Before(*t.Expires) }
+
+// Credential is what an edge knows of a token: enough to let its bearer in.
+type Credential struct {
+	Hash    TokenHash
+	Role    Role
+	Expires *time.Time `json:",omitempty"` // as Token's
+}
+
+// DamagedToken, UnknownToken and ExpiredToken say why nobody is let in with a
+// token. Whether one was revoked or never existed is not told.
+func DamagedToken() error {
+	return Errorf(Unauthenticated, "the token is not known: it is damaged, or none that Flaggery made")
+}
+
+// UnknownToken is for a token that nothing is stored of.
+func UnknownToken() error { return Errorf(Unauthenticated, "the token is not known, or was revoked") }
+
+// ExpiredToken is for a token whose time is over.
+func ExpiredToken(expires time.Time) error {
+	return Errorf(Unauthenticated, "the token expired at %s", expires.UTC().Format(time.RFC3339))
+}
 
 // CheckTokenName says what is wrong with the name of a token. The audit names
 // actors by it: what Flaggery calls itself there is not for tokens.

@@ -34,7 +34,7 @@ func (db *DB) Update(ctx context.Context, since model.Position, apply func(*mode
 		} else if tx.Revision > since.Revision {
 			u.At = changes.at
 			if changes.config {
-				if u.Configuration, err = LoadConfiguration(ctx, tx); err != nil {
+				if u.Configuration, err = db.configuration(ctx, tx); err != nil {
 					return err
 				}
 			}

@@ -25,6 +25,7 @@ type DB struct {
 	dsn    string
 	dialer *dialer
 	now    func() time.Time // nil: the database's clock
+	tokens bool             // updates have credentials
 
 	statements statements
 }
@@ -117,6 +118,10 @@ func (db *DB) SQL() *sql.DB { return db.pool.DB }
 
 // SetClock makes writes take their time from now instead of from the database.
 func (db *DB) SetClock(now func() time.Time) { db.now = now }
+
+// ReadTokens makes updates have the credentials of tokens, which their role must
+// be allowed to read.
+func (db *DB) ReadTokens() { db.tokens = true }
 
 // Tx is a transaction. It starts by reading the state row, so everything in it
 // happens at one revision and one time.

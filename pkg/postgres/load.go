@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -18,7 +21,7 @@ func (db *DB) describeAll(ctx context.Context, tx *Tx, u *model.Update) error {
 		return fmt.Errorf("read the last change: %w", err)
 	}
 	u.At = u.At.UTC()
-	if u.Configuration, err = LoadConfiguration(ctx, tx); err != nil {
+	if u.Configuration, err = db.configuration(ctx, tx); err != nil {
 		return err
 	}
 	err = tx.QueryRowContext(ctx, `SELECT coalesce(sum(subjects), 0)::bigint FROM bucket`).Scan(&u.Count)
@@ -27,6 +30,27 @@ func (db *DB) describeAll(ctx context.Context, tx *Tx, u *model.Update) error {
 	}
 	u.Subjects = func(each func(*model.SubjectUpdate) error) error { return db.allSubjects(ctx, tx, each) }
 	return nil
+}
+
+// configuration is what an update says of everything but the subjects.
+func (db *DB) configuration(ctx context.Context, tx *Tx) (*model.Configuration, error) {
+	c, err := LoadConfiguration(ctx, tx)
+	if err != nil || !db.tokens {
+		return c, err
+	}
+	c.Tokens = []model.Credential{}
+	err = scanAll(ctx, tx, `SELECT `+tokenColumnsOfEdges+` FROM token ORDER BY hash`, func(rows *sql.Rows) error {
+		var hash sql.RawBytes
+		var t model.Credential
+		err := rows.Scan(&hash, &t.Role, &t.Expires)
+		copy(t.Hash[:], hash)
+		c.Tokens = append(c.Tokens, t)
+		return err
+	})
+	if pq.As(err, pqerror.InsufficientPrivilege) != nil {
+		return nil, fmt.Errorf("the role may not read tokens, as FLAGGERY_EDGE_AUTH=token needs: run 'flaggery-admin migrate up --create-edge-role' for it: %w", err)
+	}
+	return c, err
 }
 
 // How subjects are read. textout and the like give PostgreSQL's own text form, as a

@@ -9,10 +9,12 @@ import (
 	"github.com/lib/pq"
 )
 
-// readByEdges is all that an edge reads; audit and tokens are none of its
-// business.
+// readByEdges is all that an edge reads; the audit is none of its business, and of
+// tokens no more than it takes to know one.
 const readByEdges = "state, change, tombstone, bucket, subject, member, subject_group, override, " +
 	"feature, variant, rollout, abtest, abtest_group, abtest_variant, schema_migrations"
+
+const tokenColumnsOfEdges = "hash, role, expires_at"
 
 // EdgeRole returns the statements that make a role which edges can connect with,
 // and which can read what they need and nothing else. A role that exists gets the
@@ -43,6 +45,7 @@ func edgeRole(ctx context.Context, on sqlx.QueryerContext, name, password string
 		fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", pq.QuoteIdentifier(database), role),
 		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", schema, role),
 		fmt.Sprintf("GRANT SELECT ON %s TO %s", strings.Join(tables, ", "), role),
+		fmt.Sprintf("GRANT SELECT (%s) ON %s.token TO %s", tokenColumnsOfEdges, schema, role),
 	}, nil
 }
 

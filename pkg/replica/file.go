@@ -24,6 +24,9 @@ func (r *Replica) restore(ctx context.Context) {
 	case err != nil:
 		r.metrics.file.WithLabelValues("read", "error").Inc()
 		r.log.ErrorContext(ctx, "the snapshot file cannot be used, everything is loaded from the database", "error", err)
+	case r.tokens && !s.HasCredentials(): // saved while everybody was let in
+		r.metrics.file.WithLabelValues("read", "error").Inc()
+		r.log.ErrorContext(ctx, "the snapshot file has no tokens, everything is loaded from the database", "file", r.file)
 	default:
 		r.metrics.file.WithLabelValues("read", "ok").Inc()
 		r.restored, r.saved = s, s.Position

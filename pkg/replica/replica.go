@@ -48,6 +48,7 @@ type Options struct {
 	// It is written at most once in SaveEvery, which is DefaultSaveEvery where 0.
 	File      string
 	SaveEvery time.Duration
+	Tokens    bool // a file without them is not used
 	Registry  prometheus.Registerer
 	Logger    *slog.Logger
 }
@@ -82,6 +83,7 @@ type Replica struct {
 
 	file      string
 	saveEvery time.Duration
+	tokens    bool
 
 	current atomic.Pointer[snapshot.Snapshot]
 	clock   atomic.Pointer[clock]
@@ -115,6 +117,7 @@ func New(source Source, o Options) *Replica {
 		log:       o.Logger,
 		file:      o.File,
 		saveEvery: cmp.Or(o.SaveEvery, DefaultSaveEvery),
+		tokens:    o.Tokens,
 		counts:    snapshot.NewCounts(),
 		began:     time.Now(),
 		news:      make(chan struct{}, 1),

@@ -9,7 +9,9 @@
 package snapshot
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 	"unsafe"
@@ -101,6 +103,22 @@ func (s *Snapshot) OFREP(class ClassID, now time.Time) (*Body, *OFREP) {
 
 // Resolver is the configuration, for questions that a Body does not answer.
 func (s *Snapshot) Resolver() *evaluation.Resolver { return s.generation.resolver }
+
+// Credential is what is known of a token, by its hash: looking that up may take
+// more or less time, as who tries tokens cannot choose what theirs are hashed to.
+func (s *Snapshot) Credential(hash model.TokenHash) (model.Credential, bool) {
+	tokens := s.generation.configuration.Tokens
+	i, found := slices.BinarySearchFunc(tokens, hash, func(c model.Credential, hash model.TokenHash) int {
+		return bytes.Compare(c.Hash[:], hash[:])
+	})
+	if !found {
+		return model.Credential{}, false
+	}
+	return tokens[i], true
+}
+
+// HasCredentials reports whether tokens were read with the configuration.
+func (s *Snapshot) HasCredentials() bool { return s.generation.configuration.Tokens != nil }
 
 // Stats is how large a snapshot is.
 type Stats struct {

@@ -90,16 +90,16 @@ func (w *Writer) Tokens(ctx context.Context, page Page) (Result[api.Page[api.Tok
 func (w *Writer) Authenticate(ctx context.Context, secret string) (api.Token, error) {
 	hash, ok := model.HashToken(secret)
 	if !ok {
-		return api.Token{}, model.Errorf(model.Unauthenticated, "the token is not known: it is damaged, or none that Flaggery made")
+		return api.Token{}, model.DamagedToken()
 	}
 	token, now, err := w.db.FindToken(ctx, hash)
 	switch {
 	case err != nil:
 		return api.Token{}, err
 	case token == nil:
-		return api.Token{}, model.Errorf(model.Unauthenticated, "the token is not known, or was revoked")
+		return api.Token{}, model.UnknownToken()
 	case token.Expired(now):
-		return api.Token{}, model.Errorf(model.Unauthenticated, "the token expired at %s", token.Expires.UTC().Format(time.RFC3339))
+		return api.Token{}, model.ExpiredToken(*token.Expires)
 	}
 	// Where the use cannot be noted, reading may still be possible.
 	if err := w.db.MarkTokenUsed(ctx, token, now); err != nil && ctx.Err() == nil {
