@@ -76,10 +76,14 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
 {{- $ca := include "flaggery.caSecret" . }}
-{{- if or $ca (eq .component "edge") }}
+{{- $tls := (index .root.Values .component).tlsSecret }}
+{{- if or $ca $tls (eq .component "edge") }}
 volumeMounts:
   {{- if $ca }}
   - {name: database-ca, mountPath: /etc/flaggery/database, readOnly: true}
+  {{- end }}
+  {{- if $tls }}
+  - {name: tls, mountPath: /etc/flaggery/tls, readOnly: true}
   {{- end }}
   {{- if eq .component "edge" }}
   - {name: snapshot, mountPath: /var/lib/flaggery}
