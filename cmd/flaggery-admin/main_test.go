@@ -136,7 +136,7 @@ func TestEdgeRoleReadsAndNothingElse(t *testing.T) {
 			t.Errorf("%s: %v", table, err)
 		}
 	}
-	for _, statement := range []string{"SELECT FROM token", "SELECT FROM audit", "UPDATE state SET revision = 7", "DELETE FROM subject", "CREATE TABLE mine ()", "INSERT INTO bucket (id) VALUES (1)"} {
+	for _, statement := range []string{"SELECT name FROM token", "SELECT FROM audit", "UPDATE state SET revision = 7", "DELETE FROM subject", "CREATE TABLE mine ()", "INSERT INTO bucket (id) VALUES (1)"} {
 		if _, err := db.ExecContext(t.Context(), statement); err == nil {
 			t.Errorf("may %s", statement)
 		}

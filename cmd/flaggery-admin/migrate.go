@@ -27,19 +27,31 @@ func dbURLFlag(fs *flag.FlagSet, url *web.DatabaseURL) {
 	fs.Var(url, "db-url", "the database: `postgres://`user:password@host:5432/database?sslmode=verify-full")
 }
 
+// role is one that `migrate up` can make.
+type role struct {
+	who      string // connects with it: "edges"
+	setting  string // of its name
+	secret   string // setting of its password
+	rights   postgres.Rights
+	name     string
+	password web.Secret
+}
+
 func migrateUpCommand() web.Command {
-	var (
-		url      web.DatabaseURL
-		role     string
-		password web.Secret
-	)
+	var url web.DatabaseURL
+	roles := []*role{
+		{who: "edges", setting: "create-edge-role", secret: "edge-password", rights: postgres.EdgeRights},
+		{who: "admins", setting: "create-admin-role", secret: "admin-password", rights: postgres.AdminRights},
+	}
 	return web.Command{
 		Name:    "migrate up",
-		Summary: "Bring the database's schema up to date; make the role for edges.",
+		Summary: "Bring the database's schema up to date; make the roles that edges and admins connect with.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
-			fs.StringVar(&role, "create-edge-role", "", "also make the role `name`, which can only read what edges need, or renew its rights and password")
-			fs.Var(&password, "edge-password", "the `password` of that role, better set by the environment; else a line is read from standard input")
+			for _, r := range roles {
+				fs.StringVar(&r.name, r.setting, "", "also make the role `name`, which has the rights that "+r.who+" need and no others, or renew its rights and password")
+				fs.Var(&r.password, r.secret, "the `password` of that role, better set by the environment; else a line is read from standard input")
+			}
 		},
 		Run: func(ctx context.Context, env web.Environment) error {
 			return onDatabase(ctx, url, func(db *postgres.DB) error {
@@ -49,44 +61,43 @@ func migrateUpCommand() web.Command {
 				if err := printStatus(ctx, env, db); err != nil {
 					return err
 				}
-				if role == "" {
-					return printEdgeRole(ctx, env, db)
-				}
-				if password == "" {
-					var err error
-					if password, err = readPassword(env, role); err != nil {
+				input := bufio.NewReader(env.Stdin)
+				for _, r := range roles {
+					if err := r.make(ctx, env, db, input); err != nil {
 						return err
 					}
 				}
-				if err := db.CreateEdgeRole(ctx, role, string(password)); err != nil {
-					return err
-				}
-				_, err := fmt.Fprintf(env.Stdout, "role %s can connect and read what edges need\n", role)
-				return err
+				return nil
 			})
 		},
 	}
 }
 
-// readPassword takes a line from standard input, as `migrate up` may be run by a
-// person or by a script that has the password in a file.
-func readPassword(env web.Environment, role string) (web.Secret, error) {
-	fmt.Fprintf(env.Stderr, "password of the role %s: ", role)
-	line, err := bufio.NewReader(env.Stdin).ReadString('\n')
-	password := strings.TrimRight(line, "\r\n")
-	if password == "" {
-		return "", errors.Join(errors.New("a password is needed: on standard input or in FLAGGERY_EDGE_PASSWORD"), err)
-	}
-	return web.Secret(password), nil
-}
-
-// printEdgeRole is for administrators who make roles themselves.
-func printEdgeRole(ctx context.Context, env web.Environment, db *postgres.DB) error {
-	statements, err := db.EdgeRole(ctx, "flaggery_edge", "choose one")
-	if err != nil {
+// make makes the role where one is asked for. If not, the statements are printed,
+// for administrators who make roles themselves.
+func (r *role) make(ctx context.Context, env web.Environment, db *postgres.DB, input *bufio.Reader) error {
+	if r.name == "" {
+		statements, err := db.Role(ctx, r.rights, "flaggery_"+strings.TrimSuffix(r.who, "s"), "choose one")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(env.Stdout, "\n-- A role for %s, with no more rights than they need (or let --%s make it):\n%s;\n",
+			r.who, r.setting, strings.Join(statements, ";\n"))
 		return err
 	}
-	_, err = fmt.Fprintf(env.Stdout, "\n-- A role for edges, which can only read (or let --create-edge-role make it):\n%s;\n", strings.Join(statements, ";\n"))
+	if r.password == "" {
+		// A person may type it, or a script have it in a file.
+		fmt.Fprintf(env.Stderr, "password of the role %s: ", r.name)
+		line, err := input.ReadString('\n')
+		r.password = web.Secret(strings.TrimRight(line, "\r\n"))
+		if r.password == "" {
+			return errors.Join(fmt.Errorf("a password is needed: on standard input or in %s", web.Variable(r.secret)), err)
+		}
+	}
+	if err := db.CreateRole(ctx, r.rights, r.name, string(r.password)); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(env.Stdout, "role %s has the rights that %s need\n", r.name, r.who)
 	return err
 }
 

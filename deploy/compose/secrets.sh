@@ -11,8 +11,10 @@ draw() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 # The volume is mounted by those who may read it, and they run as different users.
 umask 022
 draw >database-password
+draw >admin-password
 draw >edge-password
 echo "postgres://flaggery:$(cat database-password)@postgres:5432/flaggery?sslmode=disable" >database-url
+echo "postgres://flaggery_admin:$(cat admin-password)@postgres:5432/flaggery?sslmode=disable" >admin-database-url
 echo "postgres://flaggery_edge:$(cat edge-password)@postgres:5432/flaggery?sslmode=disable" >edge-database-url
 token=$(draw)
 echo "$token" >new-token

@@ -130,7 +130,7 @@ func TestRoleOfEdgesReadsTokens(t *testing.T) {
 	}
 	defer owner.Close()
 	const role = "test_edge_role_with_tokens"
-	if err := owner.CreateEdgeRole(t.Context(), role, "secret"); err != nil {
+	if err := owner.CreateRole(t.Context(), postgres.EdgeRights, role, "secret"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // roles are the server's, not the database's

@@ -124,7 +124,7 @@ func TestEdgeRole(t *testing.T) {
 	ctx := t.Context()
 	role := fmt.Sprintf(`edge "%d" $do$ '; --`, time.Now().UnixNano())
 	for range 2 { // what is there already is brought up to date
-		if err := db.CreateEdgeRole(ctx, role, `pass'word\`); err != nil {
+		if err := db.CreateRole(ctx, EdgeRights, role, `pass'word\`); err != nil {
 			t.Fatal(err)
 		}
 	}

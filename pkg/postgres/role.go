@@ -9,21 +9,44 @@ import (
 	"github.com/lib/pq"
 )
 
-// readByEdges is all that an edge reads; the audit is none of its business, and of
-// tokens no more than it takes to know one.
-const readByEdges = "state, change, tombstone, bucket, subject, member, subject_group, override, " +
-	"feature, variant, rollout, abtest, abtest_group, abtest_variant, schema_migrations"
+// Rights are what a program has to be granted to connect with a role that does not
+// own the schema.
+type Rights struct {
+	temporary bool     // tables
+	grants    []string // privileges and tables: "SELECT ON a, b"
+}
+
+// EdgeRights are enough for an edge: it reads. The audit is none of its business,
+// and of tokens no more than it takes to know one.
+var EdgeRights = Rights{grants: []string{
+	"SELECT ON state, change, tombstone, bucket, subject, member, subject_group, override, " +
+		"feature, variant, rollout, abtest, abtest_group, abtest_variant, schema_migrations",
+	"SELECT (" + tokenColumnsOfEdges + ") ON token",
+}}
 
 const tokenColumnsOfEdges = "hash, role, expires_at"
 
-// EdgeRole returns the statements that make a role which edges can connect with,
-// and which can read what they need and nothing else. A role that exists gets the
-// password and what it lacks: run it again after an upgrade.
-func (db *DB) EdgeRole(ctx context.Context, name, password string) (statements []string, err error) {
-	return edgeRole(ctx, db.pool, name, password)
+// AdminRights are enough for an admin that does not migrate: what was noted in the
+// audit it can only read, and the schema stays as it is.
+var AdminRights = Rights{temporary: true, grants: []string{
+	"SELECT, UPDATE ON state",
+	"SELECT, INSERT, UPDATE ON bucket",
+	"SELECT, INSERT, DELETE ON change, tombstone, member, variant, abtest_group, abtest_variant",
+	"SELECT, INSERT, UPDATE, DELETE ON subject, subject_group, override, feature, rollout, abtest, token",
+	"UPDATE ON variant, abtest_group",
+	"SELECT, INSERT ON audit",
+	"SELECT ON schema_migrations",
+	"USAGE ON SEQUENCE change_label",
+}}
+
+// Role returns the statements that make a role with these rights and no others. A
+// role that exists gets the password and what it lacks: run it again after an
+// upgrade.
+func (db *DB) Role(ctx context.Context, rights Rights, name, password string) (statements []string, err error) {
+	return roleStatements(ctx, db.pool, rights, name, password)
 }
 
-func edgeRole(ctx context.Context, on sqlx.QueryerContext, name, password string) (statements []string, err error) {
+func roleStatements(ctx context.Context, on sqlx.QueryerContext, rights Rights, name, password string) (statements []string, err error) {
 	var database, schema string
 	var exists bool
 	const selectNames = `SELECT current_database(), current_schema(), EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`
@@ -34,34 +57,41 @@ func edgeRole(ctx context.Context, on sqlx.QueryerContext, name, password string
 	if exists {
 		verb = "ALTER"
 	}
+	onDatabase := "CONNECT"
+	if rights.temporary {
+		onDatabase += ", TEMPORARY"
+	}
 	role := pq.QuoteIdentifier(name)
 	schema = pq.QuoteIdentifier(schema)
-	tables := strings.Split(readByEdges, ", ")
-	for i, table := range tables {
-		tables[i] = schema + "." + table
-	}
-	return []string{
+	statements = []string{
 		fmt.Sprintf("%s ROLE %s LOGIN PASSWORD %s", verb, role, pq.QuoteLiteral(password)),
-		fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", pq.QuoteIdentifier(database), role),
+		fmt.Sprintf("GRANT %s ON DATABASE %s TO %s", onDatabase, pq.QuoteIdentifier(database), role),
 		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", schema, role),
-		fmt.Sprintf("GRANT SELECT ON %s TO %s", strings.Join(tables, ", "), role),
-		fmt.Sprintf("GRANT SELECT (%s) ON %s.token TO %s", tokenColumnsOfEdges, schema, role),
-	}, nil
+	}
+	for _, grant := range rights.grants {
+		privileges, tables, _ := strings.Cut(grant, " ON ")
+		kind := ""
+		if rest, isSequence := strings.CutPrefix(tables, "SEQUENCE "); isSequence {
+			kind, tables = "SEQUENCE ", rest
+		}
+		tables = schema + "." + strings.ReplaceAll(tables, ", ", ", "+schema+".")
+		statements = append(statements, fmt.Sprintf("GRANT %s ON %s%s TO %s", privileges, kind, tables, role))
+	}
+	return statements, nil
 }
 
-// CreateEdgeRole runs what EdgeRole returns, all or nothing. Several at once wait
-// for each other, as PostgreSQL refuses to make or to change one role twice at a
-// time.
-func (db *DB) CreateEdgeRole(ctx context.Context, name, password string) error {
+// CreateRole runs what Role returns, all or nothing. Several at once wait for each
+// other, as PostgreSQL refuses to make or to change one role twice at a time.
+func (db *DB) CreateRole(ctx context.Context, rights Rights, name, password string) error {
 	tx, err := db.pool.BeginTxx(ctx, nil)
 	if err != nil {
 		return translate(err)
 	}
 	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
-	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('flaggery edge role', 0))`); err != nil {
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('flaggery role', 0))`); err != nil {
 		return translate(err)
 	}
-	statements, err := edgeRole(ctx, tx, name, password)
+	statements, err := roleStatements(ctx, tx, rights, name, password)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func TestEdgeRoleIsMadeByManyAtOnce(t *testing.T) {
 	failed := make(chan error)
 	const many = 10
 	for range many {
-		go func() { failed <- db.CreateEdgeRole(t.Context(), role, "a password") }()
+		go func() { failed <- db.CreateRole(t.Context(), EdgeRights, role, "a password") }()
 	}
 	for range many {
 		if err := <-failed; err != nil {

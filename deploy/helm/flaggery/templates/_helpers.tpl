@@ -34,7 +34,7 @@ labels: {{- include "flaggery.labels" . | nindent 2 }}
 {{- if .root.Values.cluster.enabled -}}{{ include "flaggery.cluster" . }}-ca{{- else -}}{{ .root.Values.database.caSecret }}{{- end -}}
 {{- end }}
 
-{{/* The database's URL, without its password: that of the environment is put in by Kubernetes. */}}
+{{/* The database's URL for a role (as: owner, admin or edge), without its password: that of the environment is put in by Kubernetes. */}}
 {{- define "flaggery.databaseURL" -}}
 {{- $db := .root.Values.database -}}
 {{- $host := $db.host -}}
@@ -43,7 +43,7 @@ labels: {{- include "flaggery.labels" . | nindent 2 }}
 {{- else if not $host -}}
 {{- fail "set database.host, or cluster.enabled" -}}
 {{- end -}}
-{{- $user := ternary $db.edgeUser $db.user (eq .component "edge") -}}
+{{- $user := get (dict "owner" $db.user "admin" $db.adminUser "edge" $db.edgeUser) .as -}}
 postgres://{{ $user }}:$(DATABASE_PASSWORD)@{{ $host }}:{{ $db.port }}/{{ $db.name }}?sslmode={{ $db.sslmode }}
 {{- if include "flaggery.caSecret" . }}&sslrootcert=/etc/flaggery/database/ca.crt{{ end -}}
 {{- end }}
@@ -52,11 +52,11 @@ postgres://{{ $user }}:$(DATABASE_PASSWORD)@{{ $host }}:{{ $db.port }}/{{ $db.na
 valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key }}}}
 {{- end }}
 
-{{/* What both the migration and the services need to reach the database. */}}
+{{/* What both the migration and the services need to reach the database, as one of its roles. */}}
 {{- define "flaggery.databaseEnv" -}}
 - name: DATABASE_PASSWORD
-  {{- if eq .component "edge" }}
-  {{- include "flaggery.secretKey" (dict "name" (include "flaggery.secret" .) "key" "edge-password") | nindent 2 }}
+  {{- if ne .as "owner" }}
+  {{- include "flaggery.secretKey" (dict "name" (include "flaggery.secret" .) "key" (printf "%s-password" .as)) | nindent 2 }}
   {{- else if .root.Values.cluster.enabled }}
   {{- include "flaggery.secretKey" (dict "name" (printf "%s-app" (include "flaggery.cluster" .)) "key" "password") | nindent 2 }}
   {{- else }}
