@@ -102,6 +102,7 @@ func newService(config Config, db *postgres.DB) *service {
 		ServeMetrics:   config.Prometheus,
 		MetricsAddress: config.MetricsAddress,
 		Limits:         config.Limits,
+		Callers:        config.Callers,
 		TLS:            config.TLS,
 		Authenticate:   a.authenticator(config.Token),
 		Ready:          db.SQL().PingContext,

@@ -20,6 +20,7 @@ type Config struct {
 	Port          int // 0 for any that is free
 	Prometheus    bool
 	Limits        web.Limits
+	Callers       web.Callers
 	TLS           web.TLS
 	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
 	MetricsAddress string
@@ -42,6 +43,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&c.Port, "port", 8080, "`port` to listen on, 0 for any that is free")
 	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
 	c.Limits.Flags(fs)
+	c.Callers.Flags(fs)
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
 	fs.Var(&c.Token, "admin-token", "a first token of role admin: a `secret` that callers send as Authorization: Bearer, better set by the environment; not needed once one is stored")
@@ -53,6 +55,7 @@ func (c *Config) Validate() error {
 		validateDBURL(c.DBURL),
 		web.CheckPort(c.Port),
 		c.Limits.Validate(),
+		c.Callers.Validate(),
 		c.TLS.Validate(),
 		web.CheckAddress(c.MetricsAddress),
 		validateToken(c.Token),

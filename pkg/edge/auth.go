@@ -43,5 +43,5 @@ func (e *service) mayResolve(r *http.Request) bool {
 		return false
 	}
 	caller, err := e.authenticator(r.Context(), token)
-	return err == nil && caller.May(web.Resolve)
+	return err == nil && caller.May(web.Resolve) && e.web.Within(token) == nil
 }

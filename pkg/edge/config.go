@@ -26,6 +26,7 @@ type Config struct {
 	Shortcut   bool // answer the hot request before net/http
 	Auth       Auth
 	Limits     web.Limits
+	Callers    web.Callers
 	TLS        web.TLS
 	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
 	MetricsAddress string
@@ -65,13 +66,14 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags before net/http sees it")
 	fs.StringVar((*string)(&c.Auth), "edge-auth", string(AuthNone), "whom to answer: `none` or token; none is everybody, token who shows one of role client or higher")
 	c.Limits.Flags(fs)
+	c.Callers.Flags(fs)
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
 }
 
 // Validate reports every setting at fault.
 func (c *Config) Validate() error {
-	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Limits.Validate(), c.TLS.Validate(), web.CheckAddress(c.MetricsAddress))
+	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Limits.Validate(), c.Callers.Validate(), c.TLS.Validate(), web.CheckAddress(c.MetricsAddress))
 }
 
 func (c *Config) validateDBURL() error {

@@ -107,6 +107,7 @@ func newService(config Config, source replica.Source) *service {
 		ServeMetrics:   config.Prometheus,
 		MetricsAddress: config.MetricsAddress,
 		Limits:         config.Limits,
+		Callers:        config.Callers,
 		TLS:            config.TLS,
 		Authenticate:   e.authenticator,
 		Ready: func(context.Context) error {

@@ -95,7 +95,7 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 // identify finds out who is calling a route that not everybody may.
 func (s *Server) identify(c echo.Context, permission Permission) (identity Identity, err error) {
 	if token, ok := token(c, permission); ok {
-		identity, err = s.authenticate(c.Request().Context(), token)
+		identity, err = s.know(c, token)
 	} else {
 		err = model.Errorf(model.Unauthenticated, "a token is needed: Authorization: Bearer <token>")
 	}
@@ -104,6 +104,25 @@ func (s *Server) identify(c echo.Context, permission Permission) (identity Ident
 	}
 	return identity, err
 }
+
+// know finds out whose token it is, unless its bearer asks too often.
+func (s *Server) know(c echo.Context, token string) (Identity, error) {
+	address := c.RealIP()
+	if err := s.rates.mayTry(address, token); err != nil {
+		return Identity{}, err
+	}
+	identity, err := s.authenticate(c.Request().Context(), token)
+	if err == nil {
+		err = s.rates.within(token)
+	} else if model.CodeOf(err) == model.Unauthenticated {
+		s.rates.failed(address, token)
+	}
+	return identity, err
+}
+
+// Within is an error where a good token is used too often, for who knows callers
+// without a route.
+func (s *Server) Within(token string) error { return s.rates.within(token) }
 
 // token reads the Authorization header. Pages also take the token as a password,
 // as a browser has no other way to send it; nothing else does, since a browser

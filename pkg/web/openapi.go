@@ -52,7 +52,7 @@ func Handle[I, O any](s *Server, p Permission, op huma.Operation, h func(context
 	codes = append(codes, model.ValidationFailed)
 	if p := s.permissions[route{op.Method, echoPath(op.Path)}]; p != Open {
 		op.Security = []map[string][]string{{"token": {string(p)}}}
-		codes = append(codes, model.Unauthenticated, model.Forbidden)
+		codes = append(codes, model.Unauthenticated, model.Forbidden, model.RateLimited)
 	}
 	// A misspelt dry_run must not write. A read does no harm, and may come through
 	// something that adds parameters of its own.

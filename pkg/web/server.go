@@ -62,6 +62,7 @@ type Options struct {
 	ServeMetrics   bool
 	MetricsAddress string
 	Limits         Limits
+	Callers        Callers
 	TLS            TLS
 	// Authenticate knows the callers. Where it is nil, everybody may do everything.
 	Authenticate Authenticator
@@ -80,6 +81,7 @@ type Server struct {
 	accessLevel  slog.Level
 	metrics      *metrics
 	busy         *busy
+	rates        *rates
 	operations   *operations // nil without an address of its own
 	tls          TLS
 	certificate  *certificate // once it listens with TLS
@@ -97,13 +99,14 @@ type route struct{ method, path string }
 // and documentation.
 func New(o Options) *Server {
 	e := echo.New()
-	e.IPExtractor = echo.ExtractIPDirect()
+	e.IPExtractor, _ = o.Callers.extractor() // settings are validated by who has them
 	s := &Server{
 		echo:         e,
 		log:          o.Logger,
 		accessLevel:  o.AccessLevel,
 		metrics:      newMetrics(o.Registry),
 		busy:         newBusy(o.Limits, o.Registry),
+		rates:        newRates(o.Callers, o.Registry),
 		tls:          o.TLS,
 		registry:     o.Registry,
 		permissions:  map[route]Permission{},

@@ -1,0 +1,140 @@
+package web
+
+import (
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Callers bounds how often somebody may call. 0 is no limit.
+type Callers struct {
+	Failures int    // a minute and address: attempts with a token that is not good
+	Requests int    // a second and token
+	Proxies  string // networks whose X-Forwarded-For says who is calling, separated by commas
+}
+
+// Flags adds the settings to fs, with their defaults.
+func (c *Callers) Flags(fs *flag.FlagSet) {
+	fs.IntVar(&c.Failures, "max-failures", 60, "`number` of attempts a minute that one address has with tokens that are not good, 0 for no limit; more are answered 429")
+	fs.IntVar(&c.Requests, "max-token-requests", 0, "`number` of requests a second that one token may make, 0 for no limit; more are answered 429")
+	fs.StringVar(&c.Proxies, "trusted-proxies", "", "`networks` of proxies, separated by commas (10.0.0.0/8), whose X-Forwarded-For says who is calling")
+}
+
+// Validate reports every setting at fault.
+func (c *Callers) Validate() error {
+	var failures, requests error
+	if c.Failures < 0 {
+		failures = fmt.Errorf("FLAGGERY_MAX_FAILURES (--max-failures) must not be negative, is %d", c.Failures)
+	}
+	if c.Requests < 0 {
+		requests = fmt.Errorf("FLAGGERY_MAX_TOKEN_REQUESTS (--max-token-requests) must not be negative, is %d", c.Requests)
+	}
+	_, proxies := c.extractor()
+	return Faults(failures, requests, proxies)
+}
+
+// extractor tells who is calling. Only what a trusted proxy says is believed:
+// everybody can send the header.
+func (c *Callers) extractor() (echo.IPExtractor, error) {
+	if c.Proxies == "" {
+		return echo.ExtractIPDirect(), nil
+	}
+	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for text := range strings.SplitSeq(c.Proxies, ",") {
+		_, network, err := net.ParseCIDR(strings.TrimSpace(text))
+		if err != nil {
+			return echo.ExtractIPDirect(), fmt.Errorf("FLAGGERY_TRUSTED_PROXIES (--trusted-proxies) must be networks like 10.0.0.0/8, separated by commas: %w", err)
+		}
+		options = append(options, echo.TrustIPRange(network))
+	}
+	return echo.ExtractIPFromXFFHeader(options...), nil
+}
+
+// rates keeps to what Callers says. Who was heard of longest ago is forgotten
+// first: the number of addresses and tokens that somebody makes up costs nothing.
+type rates struct {
+	limits    Callers
+	now       func() time.Time
+	addresses *lru.Cache[string, *rate.Limiter]   // of failures
+	tokens    *lru.Cache[tokenKey, *rate.Limiter] // that were good
+	limited   map[string]prometheus.Counter       // by what was too much
+}
+
+// tokenKey stands for a token, so that it is not kept.
+type tokenKey [sha256.Size]byte
+
+const rememberedCallers = 10_000
+
+func newRates(limits Callers, r prometheus.Registerer) *rates {
+	limited := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "flaggery_http_rate_limited_total",
+		Help: "Requests answered 429: failure for addresses beyond FLAGGERY_MAX_FAILURES, token for tokens beyond FLAGGERY_MAX_TOKEN_REQUESTS.",
+	}, []string{"what"})
+	r.MustRegister(limited)
+	addresses, _ := lru.New[string, *rate.Limiter](rememberedCallers) // fails for sizes below 1 alone
+	tokens, _ := lru.New[tokenKey, *rate.Limiter](rememberedCallers)
+	return &rates{
+		limits: limits, now: time.Now, addresses: addresses, tokens: tokens,
+		limited: map[string]prometheus.Counter{"failure": limited.WithLabelValues("failure"), "token": limited.WithLabelValues("token")},
+	}
+}
+
+// mayTry is an error where an address has failed too often. A token that was good
+// before is tried all the same: many may call through one address, of whom only
+// one has lost its token.
+func (r *rates) mayTry(address, token string) error {
+	if r.limits.Failures == 0 || r.tokens.Contains(sha256.Sum256([]byte(token))) {
+		return nil
+	}
+	if l, known := r.addresses.Get(address); known && l.TokensAt(r.now()) < 1 {
+		r.limited["failure"].Inc()
+		return model.Errorf(model.RateLimited, "too many attempts with tokens that are not good, try again in a minute")
+	}
+	return nil
+}
+
+// failed notes that a token was not good.
+func (r *rates) failed(address, token string) {
+	if r.limits.Failures == 0 {
+		return
+	}
+	r.tokens.Remove(sha256.Sum256([]byte(token)))
+	l, known := r.addresses.Get(address)
+	if !known {
+		l = rate.NewLimiter(rate.Every(time.Minute/time.Duration(r.limits.Failures)), r.limits.Failures)
+		if other, found, _ := r.addresses.PeekOrAdd(address, l); found {
+			l = other
+		}
+	}
+	l.AllowN(r.now(), 1)
+}
+
+// within is an error where a good token is used too often.
+func (r *rates) within(token string) error {
+	if r.limits.Failures == 0 && r.limits.Requests == 0 {
+		return nil
+	}
+	key := tokenKey(sha256.Sum256([]byte(token)))
+	l, known := r.tokens.Get(key)
+	if !known {
+		l = rate.NewLimiter(rate.Limit(r.limits.Requests), r.limits.Requests)
+		if other, found, _ := r.tokens.PeekOrAdd(key, l); found {
+			l = other
+		}
+	}
+	if r.limits.Requests > 0 && !l.AllowN(r.now(), 1) {
+		r.limited["token"].Inc()
+		return model.Errorf(model.RateLimited, "this token has made more than %d requests a second, try again in one", r.limits.Requests)
+	}
+	return nil
+}

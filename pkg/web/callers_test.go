@@ -1,0 +1,151 @@
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// doorman is a server that knows the token "good", and a clock that stands still.
+func doorman(t *testing.T, limits Callers) (*Server, *time.Time) {
+	t.Helper()
+	if err := limits.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
+	s := New(Options{
+		Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), ServeMetrics: true, Callers: limits,
+		Authenticate: func(_ context.Context, token string) (Identity, error) {
+			if strings.HasPrefix(token, "good") {
+				return Identity{Role: model.ViewerRole}, nil
+			}
+			return Identity{}, model.UnknownToken()
+		},
+	})
+	s.rates.now = func() time.Time { return now }
+	return s, &now
+}
+
+// call asks for something from an address, with a token.
+func call(s *Server, address, token, forwardedFor string) (status int, retryAfter string) {
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.RemoteAddr = address + ":1234"
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	if forwardedFor != "" {
+		r.Header.Set("X-Forwarded-For", forwardedFor)
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w.Code, w.Header().Get("Retry-After")
+}
+
+func TestFailuresAreLimitedByAddress(t *testing.T) {
+	t.Parallel()
+	s, now := doorman(t, Callers{Failures: 3})
+	expect := func(what, address, token string, want int) {
+		t.Helper()
+		got, retryAfter := call(s, address, token, "10.9.9.9") // which nobody believes
+		if got != want || (want == http.StatusTooManyRequests) != (retryAfter != "") {
+			t.Errorf("%s: status %d, Retry-After %q, want %d", what, got, retryAfter, want)
+		}
+	}
+	expect("a good token", "10.0.0.1", "good 1", 200)
+	for range 3 {
+		expect("a bad token", "10.0.0.1", "bad", 401)
+	}
+	for range 5 {
+		expect("no token, which costs nothing", "10.0.0.1", "", 401)
+	}
+	expect("one too many", "10.0.0.1", "bad", 429)
+	expect("another token, not seen before", "10.0.0.1", "good 2", 429)
+	expect("a token that was good", "10.0.0.1", "good 1", 200)
+	expect("another address", "10.0.0.2", "bad", 401)
+	if n := testutil.ToFloat64(s.rates.limited["failure"]); n != 2 {
+		t.Errorf("%v were counted", n)
+	}
+	*now = now.Add(20 * time.Second)
+	expect("a third of a minute later", "10.0.0.1", "bad", 401)
+	expect("and again", "10.0.0.1", "bad", 429)
+	*now = now.Add(time.Hour)
+	for range 3 {
+		expect("much later", "10.0.0.1", "bad", 401)
+	}
+	expect("much later, too often", "10.0.0.1", "bad", 429)
+}
+
+func TestTrustedProxiesSayWhoCalls(t *testing.T) {
+	t.Parallel()
+	s, _ := doorman(t, Callers{Failures: 1, Proxies: "10.0.0.0/8, fd00::/8"})
+	for _, c := range []struct {
+		address, forwardedFor string
+		want                  int
+	}{
+		{"10.0.0.1", "192.0.2.1", 401},
+		{"10.0.0.1", "192.0.2.1", 429},
+		{"10.0.0.1", "192.0.2.2", 401},
+		{"10.0.0.1", "192.0.2.3, 192.0.2.1", 429}, // the client wrote the first one
+		{"[fd00::1]", "192.0.2.1", 429},
+		{"198.51.100.1", "192.0.2.9", 401},
+		{"198.51.100.1", "192.0.2.10", 429}, // no proxy: its own address counts
+	} {
+		if got, _ := call(s, c.address, "bad", c.forwardedFor); got != c.want {
+			t.Errorf("%s for %s: status %d, want %d", c.address, c.forwardedFor, got, c.want)
+		}
+	}
+}
+
+func TestRequestsAreLimitedByToken(t *testing.T) {
+	t.Parallel()
+	s, now := doorman(t, Callers{Requests: 2})
+	for i, want := range []int{200, 200, 429, 429} {
+		if got, _ := call(s, "10.0.0.1", "good 1", ""); got != want {
+			t.Errorf("request %d: status %d, want %d", i, got, want)
+		}
+	}
+	if got, _ := call(s, "10.0.0.1", "good 2", ""); got != 200 {
+		t.Errorf("another token: status %d", got)
+	}
+	*now = now.Add(time.Second)
+	if got, _ := call(s, "10.0.0.2", "good 1", ""); got != 200 {
+		t.Errorf("a second later: status %d", got)
+	}
+	for range 100 { // failures have no limit here
+		if got, _ := call(s, "10.0.0.1", "bad", ""); got != 401 {
+			t.Fatalf("status %d", got)
+		}
+	}
+}
+
+// Made-up addresses and tokens do not grow memory.
+func TestCallersAreForgotten(t *testing.T) {
+	t.Parallel()
+	r := newRates(Callers{Failures: 1, Requests: 1}, NewRegistry("test"))
+	for i := range 3 * rememberedCallers {
+		name := strings.Repeat("x", i%50) + time.Duration(i).String()
+		r.failed(name, name)
+		_ = r.within(name)
+	}
+	if r.addresses.Len() > rememberedCallers || r.tokens.Len() > rememberedCallers {
+		t.Errorf("%d addresses and %d tokens are remembered", r.addresses.Len(), r.tokens.Len())
+	}
+}
+
+func TestCallersNameTheirSettings(t *testing.T) {
+	t.Parallel()
+	err := (&Callers{Failures: -1, Requests: -2, Proxies: "10.0.0.1"}).Validate()
+	for _, setting := range []string{"FLAGGERY_MAX_FAILURES", "FLAGGERY_MAX_TOKEN_REQUESTS", "FLAGGERY_TRUSTED_PROXIES"} {
+		if err == nil || !strings.Contains(err.Error(), setting) {
+			t.Errorf("%v does not name %s", err, setting)
+		}
+	}
+}
