@@ -83,12 +83,16 @@ var (
 	subjectsDesc = prometheus.NewDesc("flaggery_admin_subjects", "Subjects there are.", nil, nil)
 	weightDesc   = prometheus.NewDesc("flaggery_admin_subjects_weight", "What all subjects weigh together.", nil, nil)
 	featuresDesc = prometheus.NewDesc("flaggery_admin_features", "Features there are.", nil, nil)
+	rolloutAsked = prometheus.NewDesc("flaggery_admin_rollout_proportion", "The share of the weight that a rollout was told to have.", []string{"feature", "variant"}, nil)
+	rolloutHas   = prometheus.NewDesc("flaggery_admin_rollout_effective_proportion", "The share of the weight that a rollout's buckets have.", []string{"feature", "variant"}, nil)
+	testAsked    = prometheus.NewDesc("flaggery_admin_abtest_proportion", "The share of the weight that a group of a live test was told to have.", []string{"test", "group"}, nil)
+	testHas      = prometheus.NewDesc("flaggery_admin_abtest_effective_proportion", "The share of the weight that the buckets of a live test's group have.", []string{"test", "group"}, nil)
 	upDesc       = prometheus.NewDesc("flaggery_admin_database_up", "1 where the database answered the scrape, else 0 and the figures that come from it are missing.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (t *totals) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{revisionDesc, bucketsDesc, subjectsDesc, weightDesc, featuresDesc, upDesc} {
+	for _, desc := range []*prometheus.Desc{revisionDesc, bucketsDesc, subjectsDesc, weightDesc, featuresDesc, rolloutAsked, rolloutHas, testAsked, testHas, upDesc} {
 		ch <- desc
 	}
 }
@@ -101,6 +105,10 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	now, err := t.db.Totals(ctx)
+	var shares []postgres.Share
+	if err == nil {
+		shares, err = t.db.Shares(ctx)
+	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
 			t.log.Warn("figures for metrics are not to be had", "error", err)
@@ -114,4 +122,12 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	gauge(subjectsDesc, now.Subjects)
 	gauge(weightDesc, now.Weight)
 	gauge(featuresDesc, now.Features)
+	for _, s := range shares {
+		asked, has, labels := rolloutAsked, rolloutHas, []string{s.Feature, s.Variant}
+		if s.Test != "" {
+			asked, has, labels = testAsked, testHas, []string{s.Test, s.Group}
+		}
+		ch <- prometheus.MustNewConstMetric(asked, prometheus.GaugeValue, s.Proportion, labels...)
+		ch <- prometheus.MustNewConstMetric(has, prometheus.GaugeValue, float64(s.Weight)/float64(max(now.Weight, 1)), labels...)
+	}
 }

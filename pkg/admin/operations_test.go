@@ -328,17 +328,22 @@ func TestMetrics(t *testing.T) {
 	populate(c)
 	c.do("POST", "/v1/groups", `{"name": "friends"}`)
 	c.must("POST", "/v1/groups?dry_run=true", `{"name": "other"}`)
+	c.must("PATCH", "/v1/features/foobar/rollout", `{"proportion": 0.4}`) // of two subjects, one
 	a := c.must("GET", "/metrics", nil)
 	for series, want := range map[string]string{
-		"flaggery_admin_database_up":     "1",
-		"flaggery_admin_buckets":         "4",
-		"flaggery_admin_subjects":        "2",
-		"flaggery_admin_subjects_weight": "2",
-		"flaggery_admin_features":        "3",
-		"flaggery_admin_revision":        c.must("GET", "/v1/features", nil).Header.Get(api.HeaderRevision),
-		`flaggery_admin_writes_total{operation="add-group",outcome="stored"}`:  "1",
-		`flaggery_admin_writes_total{operation="add-group",outcome="refused"}`: "1",
-		`flaggery_admin_writes_total{operation="add-group",outcome="dry_run"}`: "1",
+		"flaggery_admin_database_up":                                      "1",
+		"flaggery_admin_buckets":                                          "4",
+		"flaggery_admin_subjects":                                         "2",
+		"flaggery_admin_subjects_weight":                                  "2",
+		"flaggery_admin_features":                                         "3",
+		"flaggery_admin_revision":                                         c.must("GET", "/v1/features", nil).Header.Get(api.HeaderRevision),
+		`flaggery_admin_rollout_proportion{feature="foobar",variant="B"}`: "0.4",
+		`flaggery_admin_rollout_effective_proportion{feature="foobar",variant="B"}`: "0.5",
+		`flaggery_admin_abtest_proportion{group="control",test="live"}`:             "0.8",
+		`flaggery_admin_abtest_effective_proportion{group="control",test="live"}`:   "1",
+		`flaggery_admin_writes_total{operation="add-group",outcome="stored"}`:       "1",
+		`flaggery_admin_writes_total{operation="add-group",outcome="refused"}`:      "1",
+		`flaggery_admin_writes_total{operation="add-group",outcome="dry_run"}`:      "1",
 	} {
 		if !strings.Contains(string(a.Body), "\n"+series+" "+want+"\n") {
 			t.Errorf("no %s %s", series, want)
