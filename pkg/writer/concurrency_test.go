@@ -325,8 +325,8 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 		_, err := tx.ExecContext(ctx, lock, "b")
 		return err
 	})
-	if err != nil || tries != 2 {
-		t.Errorf("%d tries, error %v; want a second try that succeeds", tries, err)
+	if err != nil || tries < 2 { // the second one may be faster than the other transaction, and need a third
+		t.Errorf("%d tries, error %v; want more than one, of which the last succeeds", tries, err)
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the other transaction: %v", err)
