@@ -21,7 +21,9 @@ import (
 // other wait for the database as well: a DB that follows does nothing else.
 func (db *DB) Update(ctx context.Context, since model.Position, apply func(*model.Update) error) error {
 	db.dialer.patience.Store(int64(answerTimeout))
+	db.statements.prepare(ctx, db.pool)
 	return db.Read(ctx, func(tx *Tx) error {
+		tx.statements = &db.statements
 		u := &model.Update{Now: tx.Now, Received: time.Now(), Position: model.Position{Epoch: tx.Epoch, Revision: tx.Revision, At: since.At}}
 		changes, err := loadChanges(ctx, tx, since)
 		if err != nil {

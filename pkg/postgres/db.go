@@ -132,7 +132,7 @@ type Tx struct {
 	Now      time.Time // UTC, in whole microseconds
 	Label    int64     // stamp of the subjects that the transaction writes; 0 in Read
 
-	statements *statements // of small writes; nil in others
+	statements *statements // of small writes and of updates; nil in others
 }
 
 // The statements that begin a transaction.

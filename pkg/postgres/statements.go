@@ -8,11 +8,12 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// statements are those of small writes, prepared: to parse and plan one takes
-// longer than to run it, and others wait for the transaction that it is in.
+// statements are those of small writes, and of edges that follow them, prepared:
+// to parse and plan one takes longer than to run it, and others wait for the
+// transaction that it is in, or hundreds of edges ask the same at once.
 //
-// A statement is prepared before the write that follows its first use, by one
-// write only. Inside a transaction it could not be: that takes another connection,
+// A statement is prepared before the transaction that follows its first use, by one
+// caller only. Inside a transaction it could not be: that takes another connection,
 // and all of them may be held by writes that wait for this one. For the same reason
 // none is closed, which waits for the connections that know it.
 type statements struct {
