@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flaggery/flaggery/migrations"
+	"github.com/flaggery/flaggery/pkg/console"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
@@ -105,9 +106,12 @@ func newService(config Config, db *postgres.DB) *service {
 		Callers:        config.Callers,
 		TLS:            config.TLS,
 		Authenticate:   a.authenticator(config.Token),
+		Session:        session,
+		SignInPath:     console.SignInPath,
 		Ready:          db.SQL().PingContext,
 	})
 	a.routes()
+	a.pages(config)
 	return a
 }
 

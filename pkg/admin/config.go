@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/flaggery/flaggery/pkg/console"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/web"
 )
@@ -24,6 +25,8 @@ type Config struct {
 	TLS           web.TLS
 	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
 	MetricsAddress string
+	Provider       console.Provider // that people sign in with; its secret is below
+	ProviderSecret web.Secret
 	Token          web.Secret // of role admin, beside those that are stored; may be left out where one of these is, too
 
 	Version string
@@ -46,6 +49,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	c.Callers.Flags(fs)
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
+	c.Provider.Flags(fs, &c.ProviderSecret)
 	fs.Var(&c.Token, "admin-token", "a first token of role admin: a `secret` that callers send as Authorization: Bearer, better set by the environment; not needed once one is stored")
 }
 
@@ -56,6 +60,7 @@ func (c *Config) Validate() error {
 		web.CheckPort(c.Port),
 		c.Limits.Validate(),
 		c.Callers.Validate(),
+		c.Provider.Validate(),
 		c.TLS.Validate(),
 		web.CheckAddress(c.MetricsAddress),
 		validateToken(c.Token),

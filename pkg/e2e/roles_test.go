@@ -33,8 +33,15 @@ var ranks = []string{"anybody", "client", "viewer", "editor", "admin"}
 // repeats what the code declares, so that nobody changes a permission by accident.
 var adminRoutes = byRank(`
 anybody
-	GET /healthz
-	GET /readyz
+	GET  /
+	GET  /auth/callback
+	GET  /auth/login
+	GET  /console.css
+	GET  /healthz
+	GET  /readyz
+	GET  /signin
+	POST /signin
+	POST /signout
 client
 	GET /v1/subject/flags
 viewer

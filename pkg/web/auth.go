@@ -3,6 +3,8 @@ package web
 import (
 	"cmp"
 	"context"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -80,6 +82,9 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		identity, err := s.identify(c, permission)
+		if model.CodeOf(err) == model.Unauthenticated && permission == Document && s.signInPath != "" && byPerson(c.Request()) {
+			return c.Redirect(http.StatusSeeOther, s.signInPath+"?next="+url.QueryEscape(c.Request().URL.RequestURI()))
+		}
 		if err != nil {
 			return err
 		}
@@ -94,19 +99,18 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 
 // identify finds out who is calling a route that not everybody may.
 func (s *Server) identify(c echo.Context, permission Permission) (identity Identity, err error) {
-	if token, ok := token(c, permission); ok {
-		identity, err = s.know(c, token)
-	} else {
-		err = model.Errorf(model.Unauthenticated, "a token is needed: Authorization: Bearer <token>")
-	}
+	identity, err = s.Know(c, s.token(c, permission))
 	if model.CodeOf(err) == model.Unauthenticated && permission == Document {
 		c.Response().Header().Add(echo.HeaderWWWAuthenticate, `Basic realm="Flaggery: any name, and the token as password"`)
 	}
 	return identity, err
 }
 
-// know finds out whose token it is, unless its bearer asks too often.
-func (s *Server) know(c echo.Context, token string) (Identity, error) {
+// Know finds out whose token it is, unless its bearer asks too often.
+func (s *Server) Know(c echo.Context, token string) (Identity, error) {
+	if token == "" { // which is no attempt
+		return Identity{}, model.Errorf(model.Unauthenticated, "a token is needed: Authorization: Bearer <token>")
+	}
 	address := c.RealIP()
 	if err := s.rates.mayTry(address, token); err != nil {
 		return Identity{}, err
@@ -124,18 +128,44 @@ func (s *Server) know(c echo.Context, token string) (Identity, error) {
 // without a route.
 func (s *Server) Within(token string) error { return s.rates.within(token) }
 
-// token reads the Authorization header. Pages also take the token as a password,
-// as a browser has no other way to send it; nothing else does, since a browser
-// would go on to send it with requests that other sites make it send.
-func token(c echo.Context, permission Permission) (string, bool) {
-	scheme, token, _ := strings.Cut(c.Request().Header.Get(echo.HeaderAuthorization), " ")
+// byPerson tells the request of somebody who opened a page and has nothing to show.
+func byPerson(r *http.Request) bool {
+	return r.Header.Get(echo.HeaderAuthorization) == "" && strings.Contains(r.Header.Get(echo.HeaderAccept), echo.MIMETextHTML)
+}
+
+// sameOrigin refuses what other sites make a browser send.
+var sameOrigin = http.NewCrossOriginProtection()
+
+// CheckOrigin is an error where another site made a browser send a request that
+// changes something.
+func CheckOrigin(r *http.Request) error {
+	if sameOrigin.Check(r) != nil {
+		return model.Errorf(model.Forbidden, "another site sent this request")
+	}
+	return nil
+}
+
+// token finds the token of a request, "" for none: in the Authorization header or,
+// without one, of who is signed in, unless another site may have sent the request.
+// Pages also take the token as a password, as a browser has no other way to send
+// it where nobody can sign in; nothing else does, since a browser would go on to
+// send it with requests that other sites make it send.
+func (s *Server) token(c echo.Context, permission Permission) string {
+	r := c.Request()
+	field := r.Header.Get(echo.HeaderAuthorization)
+	if field == "" {
+		if s.session == nil || CheckOrigin(r) != nil {
+			return ""
+		}
+		return s.session(r)
+	}
+	scheme, token, _ := strings.Cut(field, " ")
 	if strings.EqualFold(scheme, "Bearer") {
-		token = strings.TrimSpace(token)
-		return token, token != ""
+		return strings.TrimSpace(token)
 	}
 	if permission == Document {
-		_, password, ok := c.Request().BasicAuth()
-		return password, ok
+		_, password, _ := r.BasicAuth()
+		return password
 	}
-	return "", false
+	return ""
 }

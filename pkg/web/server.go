@@ -66,6 +66,10 @@ type Options struct {
 	TLS            TLS
 	// Authenticate knows the callers. Where it is nil, everybody may do everything.
 	Authenticate Authenticator
+	// Session finds the token of who is signed in with a browser, "" for nobody, and
+	// SignInPath is where that is done. Both may be left out.
+	Session    func(*http.Request) string
+	SignInPath string
 	// Ready is an error where the service cannot do its work now.
 	Ready func(ctx context.Context) error
 }
@@ -88,6 +92,8 @@ type Server struct {
 	registry     *prometheus.Registry
 	permissions  map[route]Permission
 	authenticate Authenticator
+	session      func(*http.Request) string
+	signInPath   string
 	ready        func(ctx context.Context) error
 	draining     atomic.Bool
 	connections  atomic.Int64 // open ones
@@ -111,6 +117,8 @@ func New(o Options) *Server {
 		registry:     o.Registry,
 		permissions:  map[route]Permission{},
 		authenticate: o.Authenticate,
+		session:      o.Session,
+		signInPath:   o.SignInPath,
 		ready:        o.Ready,
 	}
 	s.http = &http.Server{

@@ -1,0 +1,416 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/console"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/web"
+)
+
+// oidcProvider lets everybody in at once, as whoever claims says. It checks what a
+// provider checks: the client, where it sends people back to, and PKCE.
+type oidcProvider struct {
+	*httptest.Server
+	t   *testing.T
+	key *rsa.PrivateKey
+
+	mu     sync.Mutex
+	claims map[string]any // of the next ID token, over those of every one
+	signer *rsa.PrivateKey
+	codes  map[string]url.Values // what was asked for, by code
+}
+
+const clientSecret = "a-secret-of-the-client"
+
+func newProvider(t *testing.T) *oidcProvider {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &oidcProvider{t: t, key: key, signer: key, codes: map[string]url.Values{}}
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, value any) {
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(value); err != nil {
+			t.Error(err)
+		}
+	}
+	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, map[string]any{
+			"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
+			"id_token_signing_alg_values_supported": []string{"RS256"},
+		})
+	})
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "RS256", Use: "sig"}}})
+	})
+	mux.HandleFunc("GET /authorize", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		for name, want := range map[string]string{"response_type": "code", "client_id": "flaggery", "code_challenge_method": "S256"} {
+			if q.Get(name) != want {
+				t.Errorf("%s is %q, want %q", name, q.Get(name), want)
+			}
+		}
+		if !strings.Contains(q.Get("scope"), "openid") || len(q.Get("state")) < 20 || len(q.Get("nonce")) < 20 {
+			t.Errorf("asked with %v", q)
+		}
+		code := rand.Text()
+		p.mu.Lock()
+		p.codes[code] = q
+		p.mu.Unlock()
+		back := url.Values{"code": {code}, "state": {q.Get("state")}}
+		http.Redirect(w, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
+	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		q, known := p.codes[r.FormValue("code")]
+		delete(p.codes, r.FormValue("code"))
+		id, secret, _ := r.BasicAuth()
+		challenge := sha256.Sum256([]byte(r.FormValue("code_verifier")))
+		if !known || id != "flaggery" || secret != clientSecret || r.FormValue("redirect_uri") != q.Get("redirect_uri") ||
+			base64.RawURLEncoding.EncodeToString(challenge[:]) != q.Get("code_challenge") {
+			w.WriteHeader(http.StatusBadRequest)
+			answer(w, map[string]string{"error": "invalid_grant"})
+			return
+		}
+		claims := map[string]any{
+			"iss": p.URL, "aud": "flaggery", "sub": "1234", "nonce": q.Get("nonce"), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
+		}
+		maps.Copy(claims, p.claims)
+		answer(w, map[string]any{"access_token": "x", "token_type": "Bearer", "id_token": p.sign(claims)})
+	})
+	p.Server = httptest.NewServer(mux)
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *oidcProvider) sign(claims map[string]any) string {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: p.signer, KeyID: "1"}}, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	text, err := json.Marshal(claims)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	signed, err := signer.Sign(text)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	compact, err := signed.CompactSerialize()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return compact
+}
+
+// says is what the next ID tokens claim.
+func (p *oidcProvider) says(claims map[string]any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.claims = claims
+}
+
+// startWithProvider is an admin that people sign in to.
+func startWithProvider(t *testing.T, issuer string) client {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := free.Addr().(*net.TCPAddr).Port
+	_ = free.Close() // the redirect URL has to be known before
+	base := fmt.Sprintf("http://127.0.0.1:%d", port)
+	ctx, cancel := context.WithCancel(context.Background())
+	listens, ended := make(chan net.Addr, 1), make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Config{
+			DBURL: web.DatabaseURL(pgtest.Open(t)), Host: "127.0.0.1", Port: port, Token: testToken, Version: "test",
+			Logger: slog.New(slog.DiscardHandler), Ready: func(a net.Addr) { listens <- a },
+			Provider: console.Provider{Issuer: issuer, ClientID: "flaggery", PublicURL: base, Claim: "groups", Scopes: "profile,email",
+				Roles: "platform=admin, developers=editor, staff=viewer"},
+			ProviderSecret: clientSecret,
+		})
+	}()
+	select {
+	case err := <-ended:
+		cancel()
+		t.Fatal(err)
+	case <-listens:
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return client{t, base, testToken}
+}
+
+// browser keeps cookies and follows redirects.
+type browser struct {
+	t *testing.T
+	*http.Client
+	base string
+}
+
+func newBrowser(t *testing.T, base string) browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return browser{t, &http.Client{Jar: jar, Transport: &http.Transport{DisableKeepAlives: true}}, base}
+}
+
+func (b browser) do(method, path, body string, header ...string) (status int, at, text string) {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), method, b.base+path, strings.NewReader(body))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	answer, err := b.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	page, err := io.ReadAll(answer.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer.StatusCode, answer.Request.URL.RequestURI(), string(page)
+}
+
+// expect asks for something and looks at where that leads.
+func (b browser) expect(method, path, body string, status int, at, text string, header ...string) {
+	b.t.Helper()
+	if got, where, page := b.do(method, path, body, header...); got != status || at != "" && where != at || !strings.Contains(page, text) {
+		b.t.Errorf("%s %s: %d at %s: %s\nwant %d at %s with %q", method, path, got, where, page, status, at, text)
+	}
+}
+
+const (
+	asJSON = "application/json"
+	asForm = "application/x-www-form-urlencoded"
+)
+
+func TestSignInByProvider(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	c := startWithProvider(t, p.URL)
+
+	p.says(map[string]any{"email": "ann@example.com", "groups": []string{"developers", "staff", "others"}})
+	ann := newBrowser(t, c.url)
+	ann.expect("GET", "/", "", 200, "/signin", "Sign in with 127.0.0.1")
+	ann.expect("GET", "/docs", "", 200, "/signin?next=%2Fdocs", "/auth/login?next=%2fdocs")
+	ann.expect("GET", "/auth/login?next=%2fdocs", "", 200, "/docs", "swagger")
+	ann.expect("GET", "/", "", 200, "/", "<strong>ann@example.com</strong>, editor")
+	ann.expect("POST", "/v1/features", `{"name": "foobar"}`, 201, "", "foobar", "Content-Type", asJSON)
+	ann.expect("GET", "/v1/tokens", "", 403, "", "forbidden")
+	var audit api.Page[api.AuditEntry]
+	c.must("GET", "/v1/audit", nil).into(&audit)
+	if e := audit.Items; len(e) != 2 || e[0].Actor != "ann@example.com" || e[1].Comment != "signed in" || e[1].Actor != "ann@example.com" {
+		t.Errorf("audit %+v", e)
+	}
+	// Another site's page can send a request with her cookies, but nothing comes of it.
+	for _, header := range [][]string{{"Origin", "https://evil.example"}, {"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}} {
+		ann.expect("POST", "/v1/features", `{"name": "evil"}`, 401, "", "unauthenticated", append(header, "Content-Type", asJSON)...)
+		ann.expect("POST", "/signout", "", 403, "", "another site", header...)
+	}
+	ann.expect("POST", "/v1/features", `{"name": "other"}`, 201, "", "other", "Content-Type", asJSON, "Origin", c.url, "Sec-Fetch-Site", "same-origin")
+
+	// Who signed out is out, also with a copy of the cookie.
+	home, err := url.Parse(c.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := ann.Jar.Cookies(home)
+	ann.expect("POST", "/signout", "", 200, "/signin", "Sign in with")
+	ann.Jar.SetCookies(home, kept)
+	ann.expect("GET", "/v1/features", "", 401, "", "unauthenticated")
+
+	for _, row := range []struct {
+		claims map[string]any
+		name   string
+		role   string
+	}{
+		{map[string]any{"email": "root@example.com", "groups": "platform"}, "root@example.com", "admin"},
+		{map[string]any{"email": "x@example.com", "email_verified": false, "preferred_username": "bob", "groups": []string{"staff"}}, "bob", "viewer"},
+		{map[string]any{"email": "flaggery@example.com", "groups": []any{"staff", 7}}, "1234", "viewer"},
+	} {
+		p.says(row.claims)
+		newBrowser(t, c.url).expect("GET", "/auth/login", "", 200, "/", fmt.Sprintf("<strong>%s</strong>, %s", row.name, row.role))
+	}
+}
+
+func TestSignInThatMustFail(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	c := startWithProvider(t, p.URL)
+	good := map[string]any{"email": "ann@example.com", "groups": []string{"developers"}}
+	with := func(name string, value any) map[string]any {
+		changed := maps.Clone(good)
+		changed[name] = value
+		return changed
+	}
+	const broken = "did not answer as it should"
+	for what, row := range map[string]struct {
+		claims map[string]any
+		status int
+		text   string
+	}{
+		"no group":         {with("groups", []string{"guests"}), 403, "in no group"},
+		"no groups at all": {with("groups", nil), 403, "in no group"},
+		"other audience":   {with("aud", "another"), 502, broken},
+		"other issuer":     {with("iss", "https://evil.example"), 502, broken},
+		"expired":          {with("exp", time.Now().Add(-time.Hour).Unix()), 502, broken},
+		"another login":    {with("nonce", "of-another-login-that-somebody-began"), 502, broken},
+	} {
+		p.says(row.claims)
+		b := newBrowser(t, c.url)
+		if status, _, text := b.do("GET", "/auth/login", ""); status != row.status || !strings.Contains(text, row.text) {
+			t.Errorf("%s: %d %s", what, status, text)
+		}
+		b.expect("GET", "/v1/features", "", 401, "", "unauthenticated")
+	}
+	p.says(good)
+	p.signer, _ = rsa.GenerateKey(rand.Reader, 2048)
+	newBrowser(t, c.url).expect("GET", "/auth/login", "", 502, "", broken)
+	p.signer = p.key
+
+	// A callback that was not begun in this browser, was changed, or comes twice.
+	newBrowser(t, c.url).expect("GET", "/auth/callback?code=x&state=y", "", 400, "", "not begun here")
+	b := newBrowser(t, c.url)
+	b.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Path == console.CallbackPath {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	begin := func() (callback string) {
+		r, err := b.Get(c.url + "/auth/login")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		return strings.TrimPrefix(r.Header.Get("Location"), c.url)
+	}
+	callback := begin()
+	b.expect("GET", callback+"x", "", 400, "", "not begun here")
+	callback = begin()
+	b.expect("GET", strings.Replace(callback, "code=", "code=x", 1), "", 502, "", broken)
+	callback = begin()
+	newBrowser(t, c.url).expect("GET", callback, "", 400, "", "not begun here") // the victim of a link
+	b.CheckRedirect = nil
+	b.expect("GET", callback, "", 200, "/", "ann@example.com")
+	b.expect("GET", callback, "", 400, "", "not begun here")
+	b.expect("GET", "/auth/callback?error=access_denied&state=x", "", 400, "", "not begun here")
+
+	// Without its provider the admin works, and people can use a token.
+	p.Close()
+	away := startWithProvider(t, p.URL)
+	newBrowser(t, away.url).expect("GET", "/auth/login", "", 502, "", broken)
+	newBrowser(t, away.url).expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 200, "/", "FLAGGERY_ADMIN_TOKEN", "Content-Type", asForm)
+}
+
+func TestSignInWithToken(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	b := newBrowser(t, c.url)
+	b.expect("GET", "/signin", "", 200, "", `name="token"`)
+	b.expect("GET", "/auth/login", "", 404, "", "")
+	b.expect("GET", "/console.css", "", 200, "", "font")
+	for _, token := range []string{"", "wrong", testToken + "x"} {
+		b.expect("POST", "/signin", url.Values{"token": {token}}.Encode(), 422, "", `role="alert"`, "Content-Type", asForm)
+	}
+	b.expect("POST", "/signin?token="+testToken, "", 422, "", "", "Content-Type", asForm) // which logs would show
+	b.expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 403, "", "another site", "Content-Type", asForm, "Origin", "https://evil.example")
+	b.expect("POST", "/signin", url.Values{"token": {testToken}, "next": {"/docs"}}.Encode(), 200, "/docs", "swagger", "Content-Type", asForm)
+	b.expect("GET", "/", "", 200, "/", "FLAGGERY_ADMIN_TOKEN")
+	b.expect("POST", "/signout", "", 200, "/signin", "")
+	b.expect("GET", "/", "", 200, "/signin", "")
+	c.must("GET", "/v1/features", nil) // what was typed is not revoked
+
+	for _, next := range []string{"//evil.example", "https://evil.example", `/\evil.example`, "/\t/evil.example", "evil.example", "javascript:alert(1)", ""} {
+		newBrowser(t, c.url).expect("POST", "/signin", url.Values{"token": {testToken}, "next": {next}}.Encode(), 200, "/", "Signed in", "Content-Type", asForm)
+	}
+}
+
+// What a browser is told about cookies and pages.
+func TestPagesAreKeptToThemselves(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	signIn := func(host string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", c.url+"/signin", strings.NewReader(url.Values{"token": {testToken}}.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		r.Header.Set("Content-Type", asForm)
+		answer, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer
+	}
+	for host, name := range map[string]string{"flags.example.com": "__Host-flaggery", "10.0.0.1:8080": "__Host-flaggery", "127.0.0.1:8080": "flaggery", "localhost": "flaggery", "[::1]:8080": "flaggery"} {
+		cookies := signIn(host).Cookies()
+		if len(cookies) != 1 {
+			t.Fatalf("%s: %v", host, cookies)
+		}
+		got := cookies[0]
+		if secure := strings.HasPrefix(name, "__Host-"); got.Name != name || got.Secure != secure || !got.HttpOnly || got.SameSite != http.SameSiteLaxMode || got.Path != "/" || got.Domain != "" {
+			t.Errorf("%s: %+v", host, got)
+		}
+	}
+	page := c.must("GET", "/signin", nil)
+	for name, want := range map[string]string{
+		"Content-Security-Policy": "frame-ancestors 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+	} {
+		if got := page.Header.Get(name); !strings.Contains(got, want) {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
+}
+
+func TestProviderNamesItsSettings(t *testing.T) {
+	t.Parallel()
+	err := (&console.Provider{Issuer: "example.com", Roles: "a=b"}).Validate()
+	for _, setting := range []string{"FLAGGERY_OIDC_ISSUER", "FLAGGERY_PUBLIC_URL", "FLAGGERY_OIDC_CLIENT_ID", "FLAGGERY_OIDC_ROLES"} {
+		if err == nil || !strings.Contains(err.Error(), setting) {
+			t.Errorf("%v does not name %s", err, setting)
+		}
+	}
+	if err := (&console.Provider{}).Validate(); err != nil {
+		t.Error(err)
+	}
+}

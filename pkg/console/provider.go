@@ -1,0 +1,273 @@
+package console
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/labstack/echo/v4"
+	"golang.org/x/oauth2"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Provider is an OpenID Connect provider, and whom of its people it lets in as
+// what.
+type Provider struct {
+	Issuer       string // its URL, "" for none
+	ClientID     string
+	ClientSecret string
+	PublicURL    string // of this service, as browsers see it
+	Scopes       string // to ask for beside openid, separated by commas
+	Claim        string // of ID tokens, with the groups of a person
+	Roles        string // by group: "platform=admin,developers=editor,*=viewer"
+}
+
+// Flags adds the settings to fs, with their defaults. secret is where the client's
+// secret goes.
+func (p *Provider) Flags(fs *flag.FlagSet, secret flag.Value) {
+	fs.StringVar(&p.Issuer, "oidc-issuer", "", "`URL` of an OpenID Connect provider that people sign in with")
+	fs.StringVar(&p.ClientID, "oidc-client-id", "", "`id` of this service at the provider")
+	fs.Var(secret, "oidc-client-secret", "`secret` of this service at the provider, better set by the environment; none for a public client")
+	fs.StringVar(&p.PublicURL, "public-url", "", "`URL` of this service as browsers see it; the provider has to allow its "+CallbackPath)
+	fs.StringVar(&p.Scopes, "oidc-scopes", "profile,email", "`scopes` to ask for beside openid, separated by commas; some providers want one for groups")
+	fs.StringVar(&p.Claim, "oidc-claim", "groups", "`claim` of ID tokens that has a person's groups, or roles")
+	fs.StringVar(&p.Roles, "oidc-roles", "", "`group=role` pairs, separated by commas; * is everybody: platform=admin,developers=editor,*=viewer")
+}
+
+// On reports whether there is a provider.
+func (p *Provider) On() bool { return p.Issuer != "" }
+
+// Validate reports every setting at fault.
+func (p *Provider) Validate() error {
+	if !p.On() {
+		return nil
+	}
+	var errs []error
+	for _, u := range []struct{ name, value string }{{"FLAGGERY_OIDC_ISSUER (--oidc-issuer)", p.Issuer}, {"FLAGGERY_PUBLIC_URL (--public-url)", p.PublicURL}} {
+		parsed, err := url.Parse(u.value)
+		if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
+			errs = append(errs, fmt.Errorf("%s must be a URL like https://flags.example.com", u.name))
+		}
+	}
+	if p.ClientID == "" {
+		errs = append(errs, errors.New("FLAGGERY_OIDC_CLIENT_ID (--oidc-client-id) is not set"))
+	}
+	if roles, err := p.roles(); err != nil {
+		errs = append(errs, fmt.Errorf("FLAGGERY_OIDC_ROLES (--oidc-roles) %w", err))
+	} else if len(roles) == 0 {
+		errs = append(errs, errors.New("FLAGGERY_OIDC_ROLES (--oidc-roles) is not set: nobody could sign in"))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Provider) roles() (map[string]model.Role, error) {
+	roles := map[string]model.Role{}
+	for pair := range strings.SplitSeq(p.Roles, ",") {
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
+		i := strings.LastIndexByte(pair, '=')
+		if i <= 0 {
+			return nil, fmt.Errorf("must be pairs of group=role, %q is none", pair)
+		}
+		role := model.Role(pair[i+1:])
+		if err := model.CheckRole(role); err != nil {
+			return nil, fmt.Errorf("names the role %q: it %w", role, err)
+		}
+		roles[pair[:i]] = role
+	}
+	return roles, nil
+}
+
+// ranks are the roles that people can have, the lowest first.
+var ranks = []model.Role{model.ClientRole, model.ViewerRole, model.EditorRole, model.AdminRole}
+
+// roleOf is the highest role that one of the groups has, "" for none.
+func (p *Provider) roleOf(groups []string) (highest model.Role) {
+	roles, _ := p.roles() // checked at the start
+	for _, group := range append(groups, "*") {
+		if role := roles[group]; slices.Index(ranks, role) > slices.Index(ranks, highest) {
+			highest = role
+		}
+	}
+	return highest
+}
+
+// provider finds out the endpoints of a Provider when the first person signs in: the
+// service starts without it.
+type provider struct {
+	Provider
+	mu    sync.Mutex
+	found *oidc.Provider
+}
+
+func (p *provider) host() string {
+	u, _ := url.Parse(p.Issuer) // checked at the start
+	return u.Host
+}
+
+// patience is for one request to the provider.
+const patience = 10 * time.Second
+
+func (p *provider) discover(ctx context.Context) (*oidc.Provider, *oauth2.Config, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.found == nil {
+		found, err := oidc.NewProvider(ctx, p.Issuer)
+		if err != nil {
+			return nil, nil, fmt.Errorf("find the provider: %w", err)
+		}
+		p.found = found
+	}
+	return p.found, &oauth2.Config{
+		ClientID: p.ClientID, ClientSecret: p.ClientSecret, Endpoint: p.found.Endpoint(),
+		RedirectURL: strings.TrimRight(p.PublicURL, "/") + CallbackPath,
+		Scopes:      append([]string{oidc.ScopeOpenID}, strings.FieldsFunc(p.Scopes, func(r rune) bool { return r == ',' || r == ' ' })...),
+	}, nil
+}
+
+// flow is a login under way, kept by the browser.
+type flow struct {
+	State, Nonce, Verifier, Next string
+}
+
+const flowLasts = 10 * time.Minute
+
+// Login sends the browser to the provider: authorization code flow with PKCE.
+func (c *Console) Login(ctx echo.Context) error {
+	if c.provider == nil {
+		return echo.ErrNotFound
+	}
+	asking, cancel := c.asking(ctx)
+	defer cancel()
+	_, config, err := c.provider.discover(asking)
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	f := flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Next: local(ctx.QueryParam("next"))}
+	text, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	ctx.SetCookie(cookie(ctx.Request(), flowCookie, base64.RawURLEncoding.EncodeToString(text), flowLasts))
+	return ctx.Redirect(http.StatusSeeOther, config.AuthCodeURL(f.State, oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.Verifier)))
+}
+
+// Callback is where the provider sends the browser back to.
+func (c *Console) Callback(ctx echo.Context) error {
+	if c.provider == nil {
+		return echo.ErrNotFound
+	}
+	var f flow
+	kept, err := ctx.Request().Cookie(cookieName(ctx.Request(), flowCookie))
+	if err == nil {
+		var text []byte
+		if text, err = base64.RawURLEncoding.DecodeString(kept.Value); err == nil {
+			err = json.Unmarshal(text, &f)
+		}
+	}
+	if err != nil || f.State == "" || subtle.ConstantTimeCompare([]byte(ctx.QueryParam("state")), []byte(f.State)) != 1 {
+		return c.signInPage(ctx, http.StatusBadRequest, f.Next, errFlow.Error())
+	}
+	ctx.SetCookie(cookie(ctx.Request(), flowCookie, "", -1))
+	if fault := ctx.QueryParam("error"); fault != "" {
+		return c.signInPage(ctx, http.StatusForbidden, f.Next, "the provider refused: "+fault)
+	}
+	asking, cancel := c.asking(ctx)
+	defer cancel()
+	person, err := c.provider.exchange(asking, ctx.QueryParam("code"), f)
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	if person.Role == "" {
+		return c.signInPage(ctx, http.StatusForbidden, f.Next, fmt.Sprintf("%s is in no group that may use Flaggery", person.Name))
+	}
+	token, err := c.options.Begin(ctx.Request().Context(), person, time.Now().Add(SessionLasts))
+	if err != nil {
+		return err
+	}
+	ctx.SetCookie(cookie(ctx.Request(), sessionCookie, madePrefix+token, SessionLasts))
+	return ctx.Redirect(http.StatusSeeOther, local(f.Next))
+}
+
+func (c *Console) asking(ctx echo.Context) (context.Context, context.CancelFunc) {
+	asking, cancel := context.WithTimeout(ctx.Request().Context(), patience)
+	return oidc.ClientContext(asking, &http.Client{Timeout: patience}), cancel
+}
+
+// failed tells that the provider cannot be worked with; the log has why.
+func (c *Console) failed(ctx echo.Context, err error) error {
+	c.options.Log(ctx.Request().Context(), "signing in failed", err)
+	return c.signInPage(ctx, http.StatusBadGateway, "", "the provider did not answer as it should; the log tells why. Try again, or use a token")
+}
+
+// exchange gets and verifies the ID token, and reads from it who somebody is.
+func (p *provider) exchange(ctx context.Context, code string, f flow) (Person, error) {
+	found, config, err := p.discover(ctx)
+	if err != nil {
+		return Person{}, err
+	}
+	answer, err := config.Exchange(ctx, code, oauth2.VerifierOption(f.Verifier))
+	if err != nil {
+		return Person{}, fmt.Errorf("exchange the code: %w", err)
+	}
+	raw, ok := answer.Extra("id_token").(string)
+	if !ok {
+		return Person{}, errors.New("the answer has no ID token")
+	}
+	verified, err := found.Verifier(&oidc.Config{ClientID: p.ClientID}).Verify(ctx, raw)
+	if err != nil {
+		return Person{}, fmt.Errorf("verify the ID token: %w", err)
+	}
+	if subtle.ConstantTimeCompare([]byte(verified.Nonce), []byte(f.Nonce)) != 1 {
+		return Person{}, errors.New("the ID token is for another login")
+	}
+	var claims map[string]any
+	if err := verified.Claims(&claims); err != nil {
+		return Person{}, fmt.Errorf("read the ID token: %w", err)
+	}
+	return Person{Name: nameOf(claims, verified.Subject), Role: p.roleOf(texts(claims[p.Claim]))}, nil
+}
+
+// nameOf is how the audit calls a person: an address that the provider does not
+// doubt, or the name there, or the id there.
+func nameOf(claims map[string]any, subject string) string {
+	candidates := []any{claims["email"], claims["preferred_username"]}
+	if claims["email_verified"] == false {
+		candidates = candidates[1:]
+	}
+	for _, candidate := range append(candidates, subject) {
+		if name, ok := candidate.(string); ok && model.CheckTokenName(name) == nil {
+			return name
+		}
+	}
+	return "somebody"
+}
+
+// texts reads a claim that is one text or a list of them.
+func texts(claim any) (all []string) {
+	switch v := claim.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		for _, item := range v {
+			if text, ok := item.(string); ok {
+				all = append(all, text)
+			}
+		}
+	}
+	return all
+}
