@@ -106,13 +106,13 @@ type Credential struct {
 	Expires *time.Time `json:",omitempty"` // as Token's
 }
 
-// DamagedToken, UnknownToken and ExpiredToken say why nobody is let in with a
-// token. Whether one was revoked or never existed is not told.
+// DamagedToken says that nobody is let in with a text that is no token.
 func DamagedToken() error {
 	return Errorf(Unauthenticated, "the token is not known: it is damaged, or none that Flaggery made")
 }
 
-// UnknownToken is for a token that nothing is stored of.
+// UnknownToken is for a token that nothing is stored of. Whether it was revoked or
+// never existed is not told.
 func UnknownToken() error { return Errorf(Unauthenticated, "the token is not known, or was revoked") }
 
 // ExpiredToken is for a token whose time is over.
