@@ -77,7 +77,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 func start(ctx context.Context, c Config) (_ *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	programs, err := findPrograms()
+	programs, err := Programs()
 	if err != nil {
 		return nil, err
 	}

@@ -21,8 +21,8 @@ var places = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
-// findPrograms is the folder that holds initdb and postgres.
-func findPrograms() (string, error) {
+// Programs is the folder that holds initdb, postgres and what comes with them.
+func Programs() (string, error) {
 	if dir := os.Getenv("FLAGGERY_PG_BIN"); dir != "" {
 		if !hasPrograms(dir) {
 			return "", fmt.Errorf("FLAGGERY_PG_BIN is %s, which does not hold both initdb and postgres", dir)

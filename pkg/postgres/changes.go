@@ -22,7 +22,7 @@ import (
 func (db *DB) Update(ctx context.Context, since model.Position, apply func(*model.Update) error) error {
 	db.dialer.patience.Store(int64(answerTimeout))
 	db.statements.prepare(ctx, db.pool)
-	return db.Read(ctx, func(tx *Tx) error {
+	err := db.transact(ctx, db.pool, readOnly, readState, func(tx *Tx) error {
 		tx.statements = &db.statements
 		u := &model.Update{Now: tx.Now, Received: time.Now(), Position: model.Position{Epoch: tx.Epoch, Revision: tx.Revision, At: since.At}}
 		changes, err := loadChanges(ctx, tx, since)
@@ -50,6 +50,10 @@ func (db *DB) Update(ctx context.Context, since model.Position, apply func(*mode
 		db.dialer.patience.Store(int64(answerTimeout)) // a load is over: the end of the transaction takes no time
 		return err
 	})
+	if outdated(err) {
+		db.statements.forget() // whoever follows asks again
+	}
+	return ended(ctx, err)
 }
 
 // loadTimeout is how long the database may be silent in the middle of a load.

@@ -169,10 +169,11 @@ func (db *DB) Advance(ctx context.Context, tx *Tx) error {
 	return db.begin(ctx, tx, advanceState, tx.Label)
 }
 
+var readOnly = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+
 // Read runs body on one consistent state of the database.
 func (db *DB) Read(ctx context.Context, body func(tx *Tx) error) error {
-	options := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
-	return ended(ctx, db.transact(ctx, db.pool, options, readState, body))
+	return ended(ctx, db.transact(ctx, db.pool, readOnly, readState, body))
 }
 
 // beginner is a pool or one connection of it.
@@ -198,6 +199,8 @@ func (db *DB) retry(ctx context.Context, on beginner, first string, body func(tx
 	for try := 1; ; try++ {
 		err := db.transact(ctx, on, nil, first, body)
 		switch {
+		case outdated(err) && try < maxTries:
+			db.statements.forget()
 		case pq.As(err, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure) != nil && try < maxTries:
 		case pq.As(err, pqerror.LockNotAvailable) != nil && time.Since(start) < maxWait:
 			select {

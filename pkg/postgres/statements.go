@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 )
 
 // statements are those of small writes, and of edges that follow them, prepared:
@@ -15,7 +17,8 @@ import (
 // A statement is prepared before the transaction that follows its first use, by one
 // caller only. Inside a transaction it could not be: that takes another connection,
 // and all of them may be held by writes that wait for this one. For the same reason
-// none is closed, which waits for the connections that know it.
+// none is closed under the lock, or in a transaction: that waits for the connections
+// that know it.
 type statements struct {
 	mu       sync.Mutex
 	prepared map[string]*sql.Stmt // nil: was used, and is not prepared yet
@@ -49,7 +52,27 @@ func (s *statements) settle(text string, stmt *sql.Stmt, err error) {
 		s.wanted = append(s.wanted, text)
 		return
 	}
+	if s.prepared == nil {
+		s.prepared = map[string]*sql.Stmt{}
+	}
 	s.prepared[text] = stmt
+}
+
+// outdated tells the error of a statement that was prepared for tables as they were
+// before a migration or a restoration: PostgreSQL would answer with other types.
+func outdated(err error) bool { return pq.As(err, pqerror.FeatureNotSupported) != nil }
+
+// forget lets go of all statements. They are prepared anew as they are used.
+func (s *statements) forget() {
+	s.mu.Lock()
+	old := s.prepared
+	s.prepared, s.wanted = nil, nil
+	s.mu.Unlock()
+	for _, stmt := range old {
+		if stmt != nil {
+			_ = stmt.Close() // what fails was lost with its connection
+		}
+	}
 }
 
 // get is the prepared statement of a text, or nil where there is none yet.

@@ -2,11 +2,14 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
@@ -47,6 +50,46 @@ func TestStatementsOfManyWriters(t *testing.T) {
 		}
 		if t.Failed() {
 			return
+		}
+	}
+}
+
+// A migration or a restoration under a running program changes the types that a
+// prepared statement answers with. A write notices and begins again; an update fails
+// once.
+func TestStatementsOutliveOtherTypes(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	ctx := t.Context()
+	write := func() error {
+		return db.Write(ctx, func(tx *Tx) error {
+			var priority int64
+			err := tx.QueryRowContext(ctx, `SELECT priority FROM subject_group WHERE name = $1`, "friends").Scan(&priority)
+			if errors.Is(err, sql.ErrNoRows) {
+				return nil
+			}
+			return err
+		})
+	}
+	follow := func() error {
+		return db.Update(ctx, model.Position{}, func(*model.Update) error { return nil })
+	}
+	for _, kind := range []string{"integer", "bigint", "integer"} {
+		if _, err := db.pool.ExecContext(ctx, `ALTER TABLE subject_group ALTER priority TYPE `+kind); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // used, prepared, planned once for all
+			if err := write(); err != nil {
+				t.Errorf("write with %s: %v", kind, err)
+			}
+		}
+		if err := follow(); err != nil && !outdated(err) {
+			t.Errorf("update with %s: %v", kind, err)
+		}
+		for range 3 {
+			if err := follow(); err != nil {
+				t.Errorf("update again with %s: %v", kind, err)
+			}
 		}
 	}
 }

@@ -1,0 +1,85 @@
+package faults
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/pgserver"
+)
+
+// documentedCommands are those for a backup in docs/operations.md, up to where the
+// admins are stopped, and from there on.
+func documentedCommands(t *testing.T) (backUp, restore string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "**Backup and restore.**\n\n```sh\n")
+	block, _, ended := strings.Cut(block, "```")
+	backUp, restore, halves := strings.Cut(block, "# Stop all admins.")
+	if !ended || !halves {
+		t.Fatal("docs/operations.md does not tell how to back up and restore")
+	}
+	return backUp, "#" + restore
+}
+
+// The commands that operators are told to back up and restore with do so: what came
+// after the backup is gone, the edge notices and serves what was restored, and no
+// request fails meanwhile.
+func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
+	backUp, restore := documentedCommands(t)
+	postgres, err := pgserver.Programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := newDatabase(t, "", nil)
+	dir := t.TempDir()
+	run := func(commands string) {
+		t.Helper()
+		cmd := exec.Command("sh", "-eux", "-c", commands)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "FLAGGERY_DB_URL="+db.url(), "FLAGGERY_EDGE_PASSWORD=secret", "FLAGGERY_ADMIN_PASSWORD=secret",
+			"PATH="+filepath.Dir(program(t, "flaggery-admin"))+":"+postgres+":"+os.Getenv("PATH"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", commands, err, out)
+		}
+	}
+	run("flaggery-admin migrate up --create-edge-role flaggery_edge")
+	w := newWorld(t, db.url()).start(0)
+	admin := w.admins[0]
+	edge := w.newEdge(strings.Replace(db.url(), "postgres://postgres@", "postgres://flaggery_edge:secret@", 1)).run()
+	w.load(30)
+	kept := w.revision()
+	run(backUp)
+	w.load(30)
+	w.synced(patience)
+	reads := w.asking(2, 2*time.Millisecond, flagsOf, edge.addr)
+
+	admin.terminate()
+	began := time.Now()
+	run(restore)
+	restored := time.Since(began)
+	if got := w.revision(); got != kept {
+		t.Fatalf("the restored database is at revision %d, the backup was made at %d", got, kept)
+	}
+	w.acked.Store(0)
+	w.check = newChecker() // the lost changes were right until now
+	eventually(t, allow(catchUp), "the edge serves what was restored", servesExactly(edge, kept))
+	noticed := time.Since(began) - restored
+	admin.run()
+	w.read(2, time.Millisecond, edge)
+	w.load(30)
+	served := reads.next()
+	w.noFailure("backup and restore", served)
+	answers := w.finish()
+	w.whole()
+	measured(t, "database restored by the documented commands", figures{
+		"restored_s": restored, "noticed_and_reloaded_s": noticed, "requests": served.requests, "errors": served.failed, "answers_checked": answers,
+	})
+}
