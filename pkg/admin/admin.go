@@ -31,6 +31,8 @@ type service struct {
 	web     *web.Server
 	log     *slog.Logger
 	metrics *metrics
+	// maxLines of an import, 0 for any number.
+	maxLines int
 }
 
 // Run is the admin from start to end: it returns nil after ctx has ended and the
@@ -90,9 +92,10 @@ func OpenDB(ctx context.Context, url web.DatabaseURL) (*postgres.DB, error) {
 func newService(config Config, db *postgres.DB) *service {
 	registry := web.NewRegistry(config.Version)
 	a := &service{
-		writer:  writer.New(db),
-		log:     config.Logger,
-		metrics: newMetrics(registry, db, config.Logger),
+		writer:   writer.New(db),
+		log:      config.Logger,
+		metrics:  newMetrics(registry, db, config.Logger),
+		maxLines: config.MaxImportLines,
 	}
 	a.web = web.New(web.Options{
 		Title:          "Flaggery admin",

@@ -30,17 +30,19 @@ func start(t *testing.T) client {
 	return startOn(t, pgtest.Open(t))
 }
 
-func startOn(t *testing.T, dbURL string) client {
+func startOn(t *testing.T, dbURL string, changes ...func(*Config)) client {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	addr, ended := make(chan net.Addr, 1), make(chan error, 1)
-	go func() {
-		ended <- Run(ctx, Config{
-			DBURL: web.DatabaseURL(dbURL), Host: "127.0.0.1", Prometheus: true, Token: testToken,
-			Version: "test", Logger: slog.New(slog.DiscardHandler),
-			Ready: func(a net.Addr) { addr <- a },
-		})
-	}()
+	config := Config{
+		DBURL: web.DatabaseURL(dbURL), Host: "127.0.0.1", Prometheus: true, Token: testToken,
+		Version: "test", Logger: slog.New(slog.DiscardHandler),
+		Ready: func(a net.Addr) { addr <- a },
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	go func() { ended <- Run(ctx, config) }()
 	select {
 	case err := <-ended:
 		cancel()

@@ -15,14 +15,15 @@ import (
 
 // Config is what an admin is told from outside.
 type Config struct {
-	DBURL         web.DatabaseURL
-	DBAutoUpgrade bool // migrate at start instead of refusing a schema that is behind
-	Host          string
-	Port          int // 0 for any that is free
-	Prometheus    bool
-	Limits        web.Limits
-	Callers       web.Callers
-	TLS           web.TLS
+	DBURL          web.DatabaseURL
+	DBAutoUpgrade  bool // migrate at start instead of refusing a schema that is behind
+	Host           string
+	Port           int // 0 for any that is free
+	Prometheus     bool
+	Limits         web.Limits
+	Callers        web.Callers
+	TLS            web.TLS
+	MaxImportLines int // by HTTP, 0 for any number
 	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
 	MetricsAddress string
 	Provider       console.Provider // that people sign in with; its secret is below
@@ -47,6 +48,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
 	c.Limits.Flags(fs)
 	c.Callers.Flags(fs)
+	fs.IntVar(&c.MaxImportLines, "max-import-lines", 50_000_000, "`number` of lines that one import over HTTP may have, 0 for any number")
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
 	c.Provider.Flags(fs, &c.ProviderSecret)
@@ -61,6 +63,7 @@ func (c *Config) Validate() error {
 		c.Limits.Validate(),
 		c.Callers.Validate(),
 		c.Provider.Validate(),
+		validateLines(c.MaxImportLines),
 		c.TLS.Validate(),
 		web.CheckAddress(c.MetricsAddress),
 		validateToken(c.Token),
@@ -73,6 +76,13 @@ func validateDBURL(url web.DatabaseURL) error {
 	}
 	if _, err := postgres.DSN(string(url), nil); err != nil {
 		return fmt.Errorf("FLAGGERY_DB_URL (--db-url) %w", err)
+	}
+	return nil
+}
+
+func validateLines(limit int) error {
+	if limit < 0 {
+		return fmt.Errorf("FLAGGERY_MAX_IMPORT_LINES (--max-import-lines) must not be negative, is %d", limit)
 	}
 	return nil
 }

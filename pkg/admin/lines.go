@@ -23,6 +23,25 @@ import (
 // thousands of groups fit.
 const maxLine = 1 << 20
 
+// atMost lets so many lines through; one more is a bad line. 0 is no limit.
+func atMost(limit int, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
+	if limit == 0 {
+		return lines
+	}
+	return func(yield func(api.ImportLine, error) bool) {
+		n := 0
+		for line, err := range lines {
+			if n++; n > limit {
+				yield(badLine(line.Number, "is one more than the %d lines that FLAGGERY_MAX_IMPORT_LINES allows: split the file, or use flaggery-admin import", limit))
+				return
+			}
+			if !yield(line, err) {
+				return
+			}
+		}
+	}
+}
+
 // ImportLines reads an import in one of its two media types, a line at a time.
 // A line at fault is yielded with a validation_failed error, and the lines go on;
 // any other error is the last that is yielded.

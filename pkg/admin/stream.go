@@ -80,7 +80,7 @@ func (a *service) importSubjects(ctx context.Context, in *importSubjects, o ...w
 	if err != nil {
 		return writer.Result[api.Imported]{}, err
 	}
-	result, err := a.writer.ImportSubjects(ctx, a.metrics.counted(lines), o...)
+	result, err := a.writer.ImportSubjects(ctx, a.metrics.counted(atMost(a.maxLines, lines)), o...)
 	if extendErr := web.Extend(ctx, stalled); extendErr != nil && err == nil {
 		a.log.DebugContext(ctx, "the client of an import went away", "error", extendErr)
 	}

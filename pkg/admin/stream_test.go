@@ -11,6 +11,7 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
 func (c client) load(mediaType string, body any, query string) answer {
@@ -121,4 +122,24 @@ func TestImportStreams(t *testing.T) {
 	if a := c.must("GET", "/metrics", nil); !strings.Contains(string(a.Body), fmt.Sprintf("flaggery_admin_import_lines_total %d\n", count)) {
 		t.Error("the lines are not counted")
 	}
+}
+
+func TestImportHasSoManyLinesAtMost(t *testing.T) {
+	t.Parallel()
+	c := startOn(t, pgtest.Open(t), func(c *Config) { c.MaxImportLines = 3 })
+	c.must("POST", "/v1/buckets", `{"amount": 1}`)
+	c.load(api.MediaNDJSON, linesOf(3), "").is(200, `{"created": 3, "updated": 0, "unchanged": 0}`)
+	a := c.load(api.MediaNDJSON, linesOf(5), "")
+	if a.isProblem(422, model.ValidationFailed, "line 4"); !strings.Contains(string(a.Body), "FLAGGERY_MAX_IMPORT_LINES") {
+		t.Errorf("%s", a.Body)
+	}
+}
+
+// linesOf is an import of so many subjects.
+func linesOf(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "{\"id\": \"%d\"}\n", i)
+	}
+	return text.String()
 }
