@@ -17,8 +17,7 @@ import (
 // A statement is prepared before the transaction that follows its first use, by one
 // caller only. Inside a transaction it could not be: that takes another connection,
 // and all of them may be held by writes that wait for this one. For the same reason
-// none is closed under the lock, or in a transaction: that waits for the connections
-// that know it.
+// none is ever closed: that waits for the connections that know it.
 type statements struct {
 	mu       sync.Mutex
 	prepared map[string]*sql.Stmt // nil: was used, and is not prepared yet
@@ -62,17 +61,13 @@ func (s *statements) settle(text string, stmt *sql.Stmt, err error) {
 // before a migration or a restoration: PostgreSQL would answer with other types.
 func outdated(err error) bool { return pq.As(err, pqerror.FeatureNotSupported) != nil }
 
-// forget lets go of all statements. They are prepared anew as they are used.
+// forget lets go of all statements. They are prepared anew as they are used. None is
+// closed: a write may be about to use it. What stays on the connections is a few
+// dozen statements for each migration or restoration under a running program.
 func (s *statements) forget() {
 	s.mu.Lock()
-	old := s.prepared
+	defer s.mu.Unlock()
 	s.prepared, s.wanted = nil, nil
-	s.mu.Unlock()
-	for _, stmt := range old {
-		if stmt != nil {
-			_ = stmt.Close() // what fails was lost with its connection
-		}
-	}
 }
 
 // get is the prepared statement of a text, or nil where there is none yet.

@@ -93,3 +93,33 @@ func TestStatementsOutliveOtherTypes(t *testing.T) {
 		}
 	}
 }
+
+// Writes that are under way when another one finds the statements outdated do not
+// suffer.
+func TestStatementsAreForgottenUnderWrites(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	ctx := t.Context()
+	var writers sync.WaitGroup
+	for range 8 {
+		writers.Go(func() {
+			for range 30 {
+				db.statements.forget()
+				err := db.Write(ctx, func(tx *Tx) error {
+					for range 3 {
+						if _, err := tx.ExecContext(ctx, `SELECT revision FROM state WHERE revision < $1`, 0); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				db.statements.prepare(ctx, db.pool)
+			}
+		})
+	}
+	writers.Wait()
+}
