@@ -28,6 +28,11 @@ test-deploy: ## check images, compose, chart, rules and dashboards with the tool
 	@.ci/prerequisites postgresql
 	cd deploy/test && go test ./...
 
+.PHONY: test-clients
+test-clients: ## hold clients that others wrote against both services: a browser, OpenFeature's SDK
+	@.ci/prerequisites postgresql browser
+	cd pkg/e2e/clients && go test ./...
+
 .PHONY: update-deploy
 update-deploy: ## write what the chart renders to deploy/kubernetes and the tests' expectations
 	cd deploy/test && go test . -run TestChart -update
@@ -46,6 +51,7 @@ lint: ## check formatting and style (the first run builds golangci-lint: some mi
 	go vet ./...
 	$(lint) run
 	cd deploy/test && go vet ./... && $(lint) run --config ../../.golangci.yml
+	cd pkg/e2e/clients && go vet ./... && $(lint) run --config ../../../.golangci.yml
 
 .PHONY: vulncheck
 vulncheck: ## ask Go's vulnerability database about all that the programs call; says so where it cannot be reached

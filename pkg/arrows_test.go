@@ -42,6 +42,7 @@ var arrows = map[string]struct {
 	"pkg/pgserver":       {"", "a process, whatever its databases hold"},
 	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/writer pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},
 	"pkg/pgtest":         {"pkg/pgserver migrations", "tests only"},
+	"pkg/oidctest":       {"", "tests only: what it stands for knows nothing of us"},
 	"pkg/faults":         {anything, "tests only"},
 	"pkg/e2e":            {anything, "tests only: whole scenarios"},
 	"pkg/bench":          {anything, "measures parts and whole programs"},

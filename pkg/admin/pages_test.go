@@ -2,11 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,126 +9,17 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/console"
+	"github.com/flaggery/flaggery/pkg/oidctest"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 	"github.com/flaggery/flaggery/pkg/web"
 )
-
-// oidcProvider lets everybody in at once, as whoever claims says. It checks what a
-// provider checks: the client, where it sends people back to, and PKCE.
-type oidcProvider struct {
-	*httptest.Server
-	t   *testing.T
-	key *rsa.PrivateKey
-
-	mu     sync.Mutex
-	claims map[string]any // of the next ID token, over those of every one
-	signer *rsa.PrivateKey
-	codes  map[string]url.Values // what was asked for, by code
-}
-
-const clientSecret = "a-secret-of-the-client"
-
-func newProvider(t *testing.T) *oidcProvider {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &oidcProvider{t: t, key: key, signer: key, codes: map[string]url.Values{}}
-	mux := http.NewServeMux()
-	answer := func(w http.ResponseWriter, value any) {
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(value); err != nil {
-			t.Error(err)
-		}
-	}
-	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]any{
-			"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
-			"id_token_signing_alg_values_supported": []string{"RS256"},
-		})
-	})
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "RS256", Use: "sig"}}})
-	})
-	mux.HandleFunc("GET /authorize", func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		for name, want := range map[string]string{"response_type": "code", "client_id": "flaggery", "code_challenge_method": "S256"} {
-			if q.Get(name) != want {
-				t.Errorf("%s is %q, want %q", name, q.Get(name), want)
-			}
-		}
-		if !strings.Contains(q.Get("scope"), "openid") || len(q.Get("state")) < 20 || len(q.Get("nonce")) < 20 {
-			t.Errorf("asked with %v", q)
-		}
-		code := rand.Text()
-		p.mu.Lock()
-		p.codes[code] = q
-		p.mu.Unlock()
-		back := url.Values{"code": {code}, "state": {q.Get("state")}}
-		http.Redirect(w, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
-	})
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		q, known := p.codes[r.FormValue("code")]
-		delete(p.codes, r.FormValue("code"))
-		id, secret, _ := r.BasicAuth()
-		challenge := sha256.Sum256([]byte(r.FormValue("code_verifier")))
-		if !known || id != "flaggery" || secret != clientSecret || r.FormValue("redirect_uri") != q.Get("redirect_uri") ||
-			base64.RawURLEncoding.EncodeToString(challenge[:]) != q.Get("code_challenge") {
-			w.WriteHeader(http.StatusBadRequest)
-			answer(w, map[string]string{"error": "invalid_grant"})
-			return
-		}
-		claims := map[string]any{
-			"iss": p.URL, "aud": "flaggery", "sub": "1234", "nonce": q.Get("nonce"), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
-		}
-		maps.Copy(claims, p.claims)
-		answer(w, map[string]any{"access_token": "x", "token_type": "Bearer", "id_token": p.sign(claims)})
-	})
-	p.Server = httptest.NewServer(mux)
-	t.Cleanup(p.Close)
-	return p
-}
-
-func (p *oidcProvider) sign(claims map[string]any) string {
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: p.signer, KeyID: "1"}}, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	text, err := json.Marshal(claims)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	signed, err := signer.Sign(text)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	compact, err := signed.CompactSerialize()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return compact
-}
-
-// says is what the next ID tokens claim.
-func (p *oidcProvider) says(claims map[string]any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.claims = claims
-}
 
 // startWithProvider is an admin that people sign in to.
 func startWithProvider(t *testing.T, issuer string) client {
@@ -151,9 +37,9 @@ func startWithProvider(t *testing.T, issuer string) client {
 		ended <- Run(ctx, Config{
 			DBURL: web.DatabaseURL(pgtest.Open(t)), Host: "127.0.0.1", Port: port, Token: testToken, Version: "test",
 			Logger: slog.New(slog.DiscardHandler), Ready: func(a net.Addr) { listens <- a },
-			Provider: console.Provider{Issuer: issuer, ClientID: "flaggery", PublicURL: base, Claim: "groups", Scopes: "profile,email",
+			Provider: console.Provider{Issuer: issuer, ClientID: oidctest.ClientID, PublicURL: base, Claim: "groups", Scopes: "profile,email",
 				Roles: "platform=admin, developers=editor, staff=viewer"},
-			ProviderSecret: clientSecret,
+			ProviderSecret: oidctest.ClientSecret,
 		})
 	}()
 	select {
@@ -224,10 +110,10 @@ const (
 
 func TestSignInByProvider(t *testing.T) {
 	t.Parallel()
-	p := newProvider(t)
+	p := oidctest.New(t)
 	c := startWithProvider(t, p.URL)
 
-	p.says(map[string]any{"email": "ann@example.com", "groups": []string{"developers", "staff", "others"}})
+	p.Says(map[string]any{"email": "ann@example.com", "groups": []string{"developers", "staff", "others"}})
 	ann := newBrowser(t, c.url)
 	ann.expect("GET", "/", "", 200, "/signin", "Sign in with 127.0.0.1")
 	ann.expect("GET", "/docs", "", 200, "/signin?next=%2Fdocs", "/auth/login?next=%2fdocs")
@@ -266,14 +152,14 @@ func TestSignInByProvider(t *testing.T) {
 		{map[string]any{"email": "x@example.com", "email_verified": false, "preferred_username": "bob", "groups": []string{"staff"}}, "bob", "viewer"},
 		{map[string]any{"email": "flaggery@example.com", "groups": []any{"staff", 7}}, "1234", "viewer"},
 	} {
-		p.says(row.claims)
+		p.Says(row.claims)
 		newBrowser(t, c.url).expect("GET", "/auth/login", "", 200, "/", fmt.Sprintf("<strong>%s</strong>, %s", row.name, row.role))
 	}
 }
 
 func TestSignInThatMustFail(t *testing.T) {
 	t.Parallel()
-	p := newProvider(t)
+	p := oidctest.New(t)
 	c := startWithProvider(t, p.URL)
 	good := map[string]any{"email": "ann@example.com", "groups": []string{"developers"}}
 	with := func(name string, value any) map[string]any {
@@ -294,17 +180,17 @@ func TestSignInThatMustFail(t *testing.T) {
 		"expired":          {with("exp", time.Now().Add(-time.Hour).Unix()), 502, broken},
 		"another login":    {with("nonce", "of-another-login-that-somebody-began"), 502, broken},
 	} {
-		p.says(row.claims)
+		p.Says(row.claims)
 		b := newBrowser(t, c.url)
 		if status, _, text := b.do("GET", "/auth/login", ""); status != row.status || !strings.Contains(text, row.text) {
 			t.Errorf("%s: %d %s", what, status, text)
 		}
 		b.expect("GET", "/v1/features", "", 401, "", "unauthenticated")
 	}
-	p.says(good)
-	p.signer, _ = rsa.GenerateKey(rand.Reader, 2048)
+	p.Says(good)
+	p.SignWithOther(true)
 	newBrowser(t, c.url).expect("GET", "/auth/login", "", 502, "", broken)
-	p.signer = p.key
+	p.SignWithOther(false)
 
 	// A callback that was not begun in this browser, was changed, or comes twice.
 	newBrowser(t, c.url).expect("GET", "/auth/callback?code=x&state=y", "", 400, "", "not begun here")

@@ -1,0 +1,287 @@
+package clients
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/console"
+	"github.com/flaggery/flaggery/pkg/e2e"
+	"github.com/flaggery/flaggery/pkg/flaggery"
+	"github.com/flaggery/flaggery/pkg/oidctest"
+)
+
+type css = chromedp.CSS
+
+// browser is a person's: it has a profile of its own.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu      sync.Mutex
+	refused []string // what pages did that their policies do not allow, and scripts that failed
+}
+
+// findBrowser is the program, where .ci/prerequisites puts it or a person has it.
+func findBrowser(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("FLAGGERY_BROWSER"); path != "" {
+		return path
+	}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("there is no Chromium: install it, or name the program in FLAGGERY_BROWSER")
+	return ""
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(findBrowser(t)), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1000, 800),
+		// It asks nobody but us.
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true), chromedp.Flag("no-proxy-server", true))
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // which refuses root
+	}
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	b := &browser{t: t}
+	// This starts the browser, which lives as long as this context: the one with the
+	// limit comes after it.
+	if err := chromedp.Listen(ctx, b.hear); err != nil {
+		t.Fatal(err)
+	}
+	b.ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(cancel)
+	return b
+}
+
+func (b *browser) hear(event any) {
+	switch e := event.(type) {
+	case *log.EventEntryAdded:
+		if e.Entry.Source == log.EntrySourceSecurity {
+			b.refuse(e.Entry.Text)
+		}
+	case *runtime.EventExceptionThrown:
+		b.refuse(e.ExceptionDetails.Text)
+	case *page.EventJavascriptDialogOpening:
+		b.refuse("a dialog: " + e.Message)
+	}
+}
+
+func (b *browser) refuse(what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refused = append(b.refused, what)
+}
+
+// takeRefused is what was refused since the last time.
+func (b *browser) takeRefused() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := strings.Join(b.refused, "\n")
+	b.refused = nil
+	return all
+}
+
+// do makes it do things. Where one of them fails, the test ends with a picture.
+func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, steps...); err != nil {
+		b.fail(err.Error())
+	}
+}
+
+// read makes it tell something.
+func (b *browser) read(a chromedp.Action[string]) string {
+	b.t.Helper()
+	text, err := chromedp.Run(b.ctx, a)
+	if err != nil {
+		b.fail(err.Error())
+	}
+	return text
+}
+
+// evaluate runs an expression in the page and waits for what it promises.
+func (b *browser) evaluate(expression string) string {
+	b.t.Helper()
+	return b.read(chromedp.Evaluate[string](expression, chromedp.EvalAwaitPromise))
+}
+
+// at ends the test unless the page is the one with this address.
+func (b *browser) at(url string) {
+	b.t.Helper()
+	if location := b.read(chromedp.Location()); location != url {
+		b.fail(fmt.Sprintf("at %s, want %s", location, url))
+	}
+}
+
+func (b *browser) fail(why string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), 10*time.Second)
+	defer cancel()
+	if picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot()); err == nil {
+		file := strings.ReplaceAll(b.t.Name(), "/", "-") + ".png"
+		if os.WriteFile(file, picture, 0o600) == nil {
+			why += "; what it showed is in " + file
+		}
+	}
+	b.t.Fatal(why)
+}
+
+// A person comes to the documentation, signs in with a token, tries an operation
+// there, and signs out.
+func TestSignInWithToken(t *testing.T) {
+	url := must(t)(newWorld(t).StartAdmin())
+	b := newBrowser(t)
+	const field = css("input[name=token]")
+
+	b.do(chromedp.Navigate(url+"/docs"), chromedp.WaitVisible(field))
+	b.at(url + "/signin?next=%2Fdocs")
+	b.do(chromedp.SendKeys(field, "wrong\n"), chromedp.WaitVisible(css(".fault")))
+	b.do(chromedp.SendKeys(field, e2e.Token+"\n"), chromedp.WaitVisible(css(".swagger-ui .opblock")))
+	b.at(url + "/docs")
+
+	const operation = css("#operations-features-add-feature")
+	b.do(
+		chromedp.Click(operation+" .opblock-summary-control"),
+		chromedp.Click(operation+" .try-out__btn"),
+		chromedp.WaitVisible(operation+" textarea"),
+		chromedp.Evaluate[chromedp.Void](`document.querySelector("`+string(operation)+` textarea").select()`), // what is typed takes its place
+		chromedp.SendKeys(operation+" textarea", `{"name": "tried"}`),
+		chromedp.Click(operation+" .execute"),
+		chromedp.WaitVisible(operation+" .live-responses-table .response-col_status"),
+	)
+	if status := b.read(chromedp.Text(operation + " .live-responses-table .response .response-col_status")); !strings.HasPrefix(status, "201") {
+		b.fail("the operation answered " + status)
+	}
+	if refused := b.takeRefused(); refused != "" {
+		t.Errorf("the pages ask for more than they may:\n%s", refused)
+	}
+
+	// A script that somebody got into the page does not run, and would not find the
+	// token.
+	b.evaluate(`(() => {
+		const s = document.createElement("script")
+		s.textContent = "window.injected = true"
+		document.body.append(s)
+		return ""
+	})()`)
+	if injected := b.evaluate(`String(window.injected)`); injected != "undefined" {
+		t.Error("a foreign script ran")
+	}
+	if refused := b.takeRefused(); !strings.Contains(refused, "Content Security Policy") {
+		t.Errorf("nothing refused the script: %q", refused)
+	}
+	if cookies := b.evaluate(`document.cookie`); cookies != "" {
+		t.Errorf("scripts see %q", cookies)
+	}
+
+	b.do(chromedp.Navigate(url+"/"), chromedp.WaitVisible(css("strong")), chromedp.Click(css("form button")), chromedp.WaitVisible(field))
+	b.at(url + "/signin")
+	b.do(chromedp.Navigate(url+"/"), chromedp.WaitVisible(field))
+	if refused := b.takeRefused(); refused != "" {
+		t.Errorf("the pages ask for more than they may:\n%s", refused)
+	}
+}
+
+// A person signs in at a provider on another site, and visits a site that means ill.
+func TestSignInByProvider(t *testing.T) {
+	provider := oidctest.New(t)
+	provider.Says(map[string]any{"email": "ann@example.com", "groups": "developers"})
+	port := freePort(t)
+	url := fmt.Sprintf("http://localhost:%d", port) // to a browser, another site than 127.0.0.1
+	must(t)(newWorld(t).StartAdmin(func(c *admin.Config) {
+		c.Port = port
+		c.Provider = console.Provider{Issuer: provider.URL, ClientID: oidctest.ClientID, PublicURL: url, Claim: "groups", Scopes: "email", Roles: "developers=editor"}
+		c.ProviderSecret = oidctest.ClientSecret
+	}))
+	b := newBrowser(t)
+
+	b.do(chromedp.Navigate(url+"/docs"), chromedp.Click(css("a.button")), chromedp.WaitVisible(css(".swagger-ui .opblock")))
+	b.at(url + "/docs")
+	const create = `fetch("%s/v1/features", {method: "POST", mode: "%s", credentials: "include", headers: {"Content-Type": "%s"}, body: '{"name": "%s"}'})
+		.then(r => r.type + " " + r.status, e => e.name)`
+	if got := b.evaluate(fmt.Sprintf(create, url, "same-origin", "application/json", "by-ann")); got != "basic 201" {
+		t.Errorf("her own request: %s", got)
+	}
+	const person, ann = css("main p"), "Signed in as ann@example.com, editor."
+	b.do(chromedp.Navigate(url + "/"))
+	if got := b.read(chromedp.Text(person)); got != ann {
+		b.fail(got)
+	}
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<p id=here>hello<form id=create method=post enctype=text/plain action="%[1]s/v1/features"><input name='{"name": "by-form", "x":"' value='"}'></form>
+			<form id=out method=post action="%[1]s/signout"></form><iframe src="%[1]s/"></iframe>`, url)
+	}))
+	t.Cleanup(evil.Close)
+	const here = css("#here")
+	b.do(chromedp.Navigate(evil.URL), chromedp.WaitVisible(here))
+	for mode, kind := range map[string]string{"no-cors": "text/plain", "cors": "application/json"} {
+		if got := b.evaluate(fmt.Sprintf(create, url, mode, kind, "by-script")); got != "opaque 0" && got != "TypeError" {
+			t.Errorf("a foreign page's request with %s: %s", mode, got)
+		}
+	}
+	for _, form := range []string{"create", "out"} {
+		b.do(chromedp.Navigate(evil.URL), chromedp.WaitVisible(here),
+			chromedp.Evaluate[chromedp.Void](`document.getElementById("`+form+`").submit()`), chromedp.WaitNotPresent(here))
+	}
+	client, err := flaggery.NewAdmin(url, e2e.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for feature, err := range client.Features(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, feature.Name)
+	}
+	if strings.Join(names, " ") != "by-ann" {
+		t.Errorf("features %v", names)
+	}
+	b.do(chromedp.Navigate(url + "/"))
+	if got := b.read(chromedp.Text(person)); got != ann {
+		t.Errorf("another site signed her out: %s", got)
+	}
+	var actors []string
+	for entry, err := range client.Audit(t.Context(), flaggery.AuditFilter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		actors = append(actors, entry.Actor+" "+entry.Comment)
+	}
+	if len(actors) != 2 || !strings.HasPrefix(actors[0], "ann@example.com") {
+		t.Errorf("audit %q", actors)
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

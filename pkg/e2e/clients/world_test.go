@@ -1,0 +1,32 @@
+package clients
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/flaggery/flaggery/pkg/e2e"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+// newWorld is Flaggery without services, on a database of its own.
+func newWorld(t *testing.T) *e2e.World {
+	t.Helper()
+	w := e2e.NewWorld(pgtest.Open(t), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// must takes what a service was started with.
+func must(t *testing.T) func(url string, err error) string {
+	return func(url string, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return url
+	}
+}
