@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"database/sql"
 	"encoding/json"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,27 +108,14 @@ func TestMigrate(t *testing.T) {
 
 func TestEdgeRoleReadsAndNothingElse(t *testing.T) {
 	dbURL := pgtest.Open(t)
-	const role, password = "test_edge_role", `it's "quoted" \`
-	t.Cleanup(func() { // roles are the server's, not the database's
-		db := open(t, dbURL)
-		for _, statement := range []string{"DROP OWNED BY " + role, "DROP ROLE " + role} {
-			if _, err := db.ExecContext(context.Background(), statement); err != nil {
-				t.Error(err)
-			}
-		}
-	})
+	role := pgtest.NewRole(t, dbURL)
 	for range 2 { // the second time renews it
-		stdout, stderr := must(t, dbURL, password+"\n", "migrate", "up", "--create-edge-role", role)
-		if strings.Contains(stdout+stderr, password) {
+		stdout, stderr := must(t, dbURL, role.Password+"\n", "migrate", "up", "--create-edge-role", role.Name)
+		if strings.Contains(stdout+stderr, role.Password) {
 			t.Error("the password is shown")
 		}
 	}
-	u, err := url.Parse(dbURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(role, password)
-	db := open(t, u.String())
+	db := open(t, role.URL)
 	for _, table := range []string{"state", "change", "tombstone", "bucket", "subject", "member", "feature", "variant", "rollout", "abtest", "abtest_group", "abtest_variant", "subject_group", "override", "schema_migrations"} {
 		if _, err := db.ExecContext(t.Context(), "SELECT FROM "+pq.QuoteIdentifier(table)); err != nil {
 			t.Errorf("%s: %v", table, err)

@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"database/sql"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -20,27 +18,12 @@ func TestRoleOfAdmins(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer owner.Close()
-	const role = "test_admin_role"
-	if err := owner.CreateRole(t.Context(), postgres.AdminRights, role, "secret"); err != nil {
+	role := pgtest.NewRole(t, dbURL)
+	if err := owner.CreateRole(t.Context(), postgres.AdminRights, role.Name, role.Password); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // roles are the server's, not the database's
-		db, err := sql.Open("postgres", dbURL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		if _, err := db.Exec("DROP OWNED BY " + role + "; DROP ROLE " + role); err != nil {
-			t.Error(err)
-		}
-	})
-	u, err := url.Parse(dbURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(role, "secret")
 
-	c := startOn(t, u.String())
+	c := startOn(t, role.URL)
 	populate(c)
 	var lines strings.Builder
 	for i := range 3000 { // enough for every way that an import takes
@@ -66,7 +49,7 @@ func TestRoleOfAdmins(t *testing.T) {
 		}
 		c.must(words[0], words[1], body)
 	}
-	restricted, err := postgres.Open(t.Context(), u.String())
+	restricted, err := postgres.Open(t.Context(), role.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package edge
 import (
 	"database/sql"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"testing"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 	"github.com/flaggery/flaggery/pkg/postgres"
-	"github.com/flaggery/flaggery/pkg/web"
 )
 
 func withTokens(c *Config) { c.Auth = AuthToken }
@@ -129,29 +127,14 @@ func TestRoleOfEdgesReadsTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer owner.Close()
-	const role = "test_edge_role_with_tokens"
-	if err := owner.CreateRole(t.Context(), postgres.EdgeRights, role, "secret"); err != nil {
+	role := pgtest.NewRole(t, dbURL)
+	if err := owner.CreateRole(t.Context(), postgres.EdgeRights, role.Name, role.Password); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // roles are the server's, not the database's
-		db, err := sql.Open("postgres", dbURL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		if _, err := db.Exec("DROP OWNED BY " + role + "; DROP ROLE " + role); err != nil {
-			t.Error(err)
-		}
-	})
-	u, err := url.Parse(dbURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(role, "secret")
-	e := start(t, u.String(), func(c *Config) { c.DBURL = web.DatabaseURL(u.String()); withTokens(c) })
+	e := start(t, role.URL, withTokens)
 	e.atWith(revision, token.Token).flags("", 401)
 
-	db, err := sql.Open("postgres", u.String())
+	db, err := sql.Open("postgres", role.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

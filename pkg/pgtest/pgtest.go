@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/flaggery/flaggery/migrations"
 )
@@ -30,6 +31,39 @@ func Open(t testing.TB) string {
 	t.Helper()
 	server := shared(t)
 	return create(t, server, server.template)
+}
+
+// Role is one that a test is free to make: with a name and a password in which
+// nothing is as programs would like it.
+type Role struct {
+	Name, Password string
+	URL            string // of the database, for who connects as this role
+}
+
+// NewRole names a role that does not exist yet. Where it does when the test ends, it
+// is dropped: roles are the server's, not the database's.
+func NewRole(t testing.TB, dbURL string) Role {
+	t.Helper()
+	u, err := url.Parse(dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Role{Name: `test "` + rand.Text() + `" $do$ '; --`, Password: `it's "quoted" \`}
+	u.User = url.UserPassword(r.Name, r.Password)
+	r.URL = u.String()
+	t.Cleanup(func() {
+		name := pq.QuoteIdentifier(r.Name)
+		for _, statement := range []string{
+			"CREATE ROLE " + name, // it may not have come so far
+			"DROP OWNED BY " + name, "DROP ROLE " + name,
+		} {
+			err := exec(context.Background(), dbURL, statement)
+			if exists := pq.As(err, pqerror.DuplicateObject) != nil; err != nil && !exists {
+				t.Error(err)
+			}
+		}
+	})
+	return r
 }
 
 // Empty is Open without the schema.

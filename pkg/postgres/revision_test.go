@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
 func codeOf(err error) string { return string(model.CodeOf(err)) }
@@ -122,21 +123,15 @@ func TestEdgeRole(t *testing.T) {
 	t.Parallel()
 	db := open(t)
 	ctx := t.Context()
-	role := fmt.Sprintf(`edge "%d" $do$ '; --`, time.Now().UnixNano())
+	role := pgtest.NewRole(t, db.dsn)
 	for range 2 { // what is there already is brought up to date
-		if err := db.CreateRole(ctx, EdgeRights, role, `pass'word\`); err != nil {
+		if err := db.CreateRole(ctx, EdgeRights, role.Name, role.Password); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() {
-		quoted := `"` + `edge ""` + role[len(`edge "`):len(role)-len(`" $do$ '; --`)] + `"" $do$ '; --"`
-		if _, err := db.pool.Exec(`DROP OWNED BY ` + quoted + `; DROP ROLE ` + quoted); err != nil {
-			t.Error(err)
-		}
-	})
 	may := func(table, privilege string) (allowed bool) {
 		t.Helper()
-		if err := db.pool.GetContext(ctx, &allowed, `SELECT has_table_privilege($1, $2, $3)`, role, table, privilege); err != nil {
+		if err := db.pool.GetContext(ctx, &allowed, `SELECT has_table_privilege($1, $2, $3)`, role.Name, table, privilege); err != nil {
 			t.Fatal(err)
 		}
 		return allowed
