@@ -42,10 +42,11 @@ func migrateUpCommand() web.Command {
 	roles := []*role{
 		{who: "edges", setting: "create-edge-role", secret: "edge-password", rights: postgres.EdgeRights},
 		{who: "admins", setting: "create-admin-role", secret: "admin-password", rights: postgres.AdminRights},
+		{who: "dashboards", setting: "create-dashboard-role", secret: "dashboard-password", rights: postgres.DashboardRights},
 	}
 	return web.Command{
 		Name:    "migrate up",
-		Summary: "Bring the database's schema up to date; make the roles that edges and admins connect with.",
+		Summary: "Bring the database's schema up to date; make the roles that edges, admins and dashboards connect with.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
 			for _, r := range roles {

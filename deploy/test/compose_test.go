@@ -103,7 +103,7 @@ func TestSecretsAreDrawnOnce(t *testing.T) {
 	if strings.Contains(again, string(token)) || string(kept) != string(token) {
 		t.Errorf("the second start shows %q, and the token became %q", again, kept)
 	}
-	for _, name := range []string{"database-url", "admin-database-url", "edge-database-url", "database-password", "admin-password", "edge-password"} {
+	for _, name := range []string{"database-url", "admin-database-url", "edge-database-url", "database-password", "admin-password", "edge-password", "dashboard-password"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() < 40 {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -306,8 +306,8 @@ func (s server) rulesWork(t *testing.T) {
 
 var comparison = regexp.MustCompile(` (?:==|>|<) `)
 
-// dashboardQueries are what the panels, the variables and the annotations of a
-// dashboard ask for, as Grafana would fill them in.
+// dashboardQueries are what the panels of a dashboard ask for, as Grafana would fill
+// it in.
 func dashboardQueries(t *testing.T, file string) []string {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -319,7 +319,6 @@ func dashboardQueries(t *testing.T, file string) []string {
 			Title   string
 			Targets []struct{ Expr string }
 		}
-		Annotations struct{ List []struct{ Expr string } }
 	}
 	if err := json.Unmarshal(text, &dashboard); err != nil {
 		t.Fatalf("%s: %v", file, err)
@@ -333,9 +332,6 @@ func dashboardQueries(t *testing.T, file string) []string {
 		for _, target := range panel.Targets {
 			queries = append(queries, fill.Replace(target.Expr))
 		}
-	}
-	for _, annotation := range dashboard.Annotations.List {
-		queries = append(queries, fill.Replace(annotation.Expr))
 	}
 	return queries
 }

@@ -39,6 +39,12 @@ var AdminRights = Rights{temporary: true, grants: []string{
 	"USAGE ON SEQUENCE change_label",
 }}
 
+// DashboardRights are enough to mark changes in dashboards: who changed what and when,
+// and not the values.
+var DashboardRights = Rights{grants: []string{
+	"SELECT (revision, position, at, actor, action, resource, comment) ON audit",
+}}
+
 // Role returns the statements that make a role with these rights and no others. A
 // role that exists gets the password and what it lacks: run it again after an
 // upgrade.
