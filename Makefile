@@ -19,7 +19,7 @@ test: ## run all tests with the race detector, against a PostgreSQL that they st
 	go test -race -timeout 30m ./...
 
 .PHONY: test-faults
-test-faults: ## make every fault of docs/reliability.md for real and at full length: an hour, as root on Linux
+test-faults: ## make every fault of docs/reliability.md for real and at full length: 45 minutes, as root on Linux
 	@.ci/prerequisites postgresql
 	go test ./pkg/faults -full -parallel 1 -timeout 3h -v $(ARGS)
 
