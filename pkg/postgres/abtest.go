@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/lib/pq"
@@ -44,7 +43,7 @@ func (tx *Tx) AllABTests(ctx context.Context) ([]model.ABTest, error) {
 
 func (tx *Tx) tests(ctx context.Context, which string, args ...any) ([]model.ABTest, error) {
 	c := &model.Configuration{}
-	err := scanAll(ctx, tx, selectTests+` `+which, func(rows *sql.Rows) error { return scanTest(c, rows) }, args...)
+	err := scanJSON(ctx, tx, asJSON(selectTests+` `+which), func(text []byte) error { return addTest(c, text) }, args...)
 	return c.Tests, err
 }
 

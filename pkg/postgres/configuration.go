@@ -6,138 +6,237 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
-
-	"github.com/lib/pq"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
 // LoadConfiguration reads everything that resolution depends on but the
-// subjects, in the orders that model.Configuration promises. Five statements,
-// however large the configuration is: an edge runs them after each change of it.
+// subjects, in the orders that model.Configuration promises.
 func LoadConfiguration(ctx context.Context, tx *Tx) (*model.Configuration, error) {
-	c := &model.Configuration{}
-	for _, part := range []struct {
-		name      string
-		statement string
-		scan      func(c *model.Configuration, rows *sql.Rows) error
-	}{
-		{"buckets", selectBuckets, scanBuckets},
-		{"features", selectFeatures + ` ORDER BY f.name`, scanFeature},
-		{"variants", selectVariants + ` ORDER BY feature, name`, scanVariant},
-		{"tests", selectTests + ` ORDER BY t.name, g.position`, scanTest},
-		{"groups", selectGroups + ` ORDER BY g.name`, scanGroup},
-	} {
-		if err := scanAll(ctx, tx, part.statement, func(rows *sql.Rows) error { return part.scan(c, rows) }); err != nil {
-			return nil, fmt.Errorf("read %s: %w", part.name, err)
-		}
-	}
-	return c, nil
+	c, _, err := loadConfiguration(ctx, tx, selectConfiguration)
+	return c, err
 }
 
+// loadConfiguration also tells the state of the database that the statement read.
+func loadConfiguration(ctx context.Context, on queryer, statement string) (*model.Configuration, state, error) {
+	c, read := &model.Configuration{}, state{}
+	parts := map[string]func(text []byte) error{
+		"state": func(text []byte) error {
+			row := struct {
+				state
+				Buckets int
+			}{}
+			err := json.Unmarshal(text, &row)
+			c.Buckets, read = row.Buckets, row.state
+			return err
+		},
+		"feature": func(text []byte) error { return addFeature(c, text) },
+		"variant": func(text []byte) error { return addVariant(c, text) },
+		"test":    func(text []byte) error { return addTest(c, text) },
+		"group":   func(text []byte) error { return addGroup(c, text) },
+		"token":   func(text []byte) error { return addCredential(c, text) },
+	}
+	err := scanAll(ctx, on, statement, func(rows *sql.Rows) error {
+		var part string
+		var text sql.RawBytes
+		if err := rows.Scan(&part, &text); err != nil {
+			return err
+		}
+		if err := parts[part](text); err != nil {
+			return fmt.Errorf("read a %s: %w", part, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, read, fmt.Errorf("read the configuration: %w", err)
+	}
+	return c, read, nil
+}
+
+// state is where in which history a statement read.
+type state struct {
+	Epoch    string
+	Revision int64
+}
+
+// The configuration is one statement, whose rows are JSON objects: an edge asks it
+// after each change, and so do hundreds of them at once, to whom round trips are
+// what costs. Tokens are in it for those edges alone that ask who calls.
 const (
-	// Ids are gapless, so the largest one is the count.
-	selectBuckets = `SELECT coalesce(max(id), 0) FROM bucket`
+	selectConfiguration           = `SELECT part, row FROM (` + configurationParts + `) AS parts ORDER BY place, a, b, n`
+	selectConfigurationWithTokens = `SELECT part, row FROM (` + configurationParts + `
+		UNION ALL SELECT 6, 'token', t.hash, '', 0, to_json(t) FROM (` + selectCredentials + `) t
+		) AS parts ORDER BY place, a, b, n`
+
+	configurationParts = `
+		SELECT 1 AS place, 'state' AS part, '' COLLATE "C" AS a, '' COLLATE "C" AS b, 0 AS n, to_json(s) AS row FROM (` + selectState + `) s
+		UNION ALL SELECT 2, 'feature', f.name, '', 0, to_json(f) FROM (` + selectFeatures + `) f
+		UNION ALL SELECT 3, 'variant', v.feature, v.name, 0, to_json(v) FROM (` + selectVariants + `) v
+		UNION ALL SELECT 4, 'test', t.test, '', t.position, to_json(t) FROM (` + selectTests + `) t
+		UNION ALL SELECT 5, 'group', g.name, '', 0, to_json(g) FROM (` + selectGroups + `) g`
+
+	// Ids of buckets are gapless, so the largest one is the count.
+	selectState = `SELECT epoch, revision, (SELECT coalesce(max(id), 0) FROM bucket) AS buckets FROM state`
 
 	selectFeatures = `
-		SELECT f.name, f.description, f.tags, coalesce(f.default_variant, ''), f.revision,
-		       r.variant, r.proportion, r.salt, r.buckets
+		SELECT f.name, f.description, f.tags, f.default_variant AS default, f.revision,
+		       r.variant, r.proportion, encode(r.salt, 'hex') AS salt, r.buckets::text AS buckets
 		FROM feature f LEFT JOIN rollout r ON r.feature = f.name`
 
-	selectVariants = `SELECT feature, name, payload FROM variant`
+	// A payload is text in JSON, so that it stays as it was sent, whatever it holds.
+	selectVariants = `SELECT feature, name, payload::text FROM variant`
 
 	selectTests = `
-		SELECT t.name, t.starts, t.ends, t.salt, t.revision, g.name, g.proportion, g.buckets,
+		SELECT t.name AS test, t.starts, t.ends, encode(t.salt, 'hex') AS salt, t.revision,
+		       g.position, g.name, g.proportion, g.buckets::text AS buckets,
 		       (SELECT json_object_agg(v.feature, v.variant) FROM abtest_variant v
-		        WHERE v.abtest = g.abtest AND v.abtest_group = g.name)
+		        WHERE v.abtest = g.abtest AND v.abtest_group = g.name) AS variants
 		FROM abtest t JOIN abtest_group g ON g.abtest = t.name`
 
 	selectGroups = `
-		SELECT g.id, g.name, g.priority, g.revision,
-		       (SELECT json_object_agg(o.feature, o.variant) FROM override o WHERE o.group_id = g.id)
+		SELECT g.id, g.name, g.priority, g.revision, g.members,
+		       (SELECT json_object_agg(o.feature, o.variant) FROM override o WHERE o.group_id = g.id) AS overrides
 		FROM subject_group g`
+
+	selectCredentials = `SELECT encode(hash, 'hex') AS hash, role, expires_at AS expires FROM token`
 )
 
-func scanBuckets(c *model.Configuration, rows *sql.Rows) error { return rows.Scan(&c.Buckets) }
+// asJSON makes a statement return its rows as JSON objects, in its own order.
+func asJSON(statement string) string { return `SELECT to_json(r) FROM (` + statement + `) r` }
 
-func scanFeature(c *model.Configuration, rows *sql.Rows) error {
-	var (
-		f          model.Feature
-		variant    sql.NullString // NULL, and all after it, where the feature has no rollout
-		proportion sql.NullFloat64
-		salt       []byte
-		buckets    bucketIDs
-	)
-	err := rows.Scan(&f.Name, &f.Description, pq.Array(&f.Tags), &f.Default, &f.Revision,
-		&variant, &proportion, &salt, &buckets)
-	if err != nil {
+// scanJSON runs a statement of one column and hands each row's text to one.
+func scanJSON(ctx context.Context, on queryer, statement string, one func(text []byte) error, args ...any) error {
+	return scanAll(ctx, on, statement, func(rows *sql.Rows) error {
+		var text sql.RawBytes
+		if err := rows.Scan(&text); err != nil {
+			return err
+		}
+		return one(text)
+	}, args...)
+}
+
+func addFeature(c *model.Configuration, text []byte) error {
+	var row struct {
+		Name        string
+		Description string
+		Tags        []string
+		Default     string
+		Revision    int64
+		Variant     string // "", and nothing after it, where the feature has no rollout
+		Proportion  float64
+		Salt        salt
+		Buckets     bucketIDs
+	}
+	if err := json.Unmarshal(text, &row); err != nil {
 		return err
 	}
-	if variant.Valid {
-		f.Rollout = &model.Rollout{Variant: variant.String, Proportion: proportion.Float64, Buckets: buckets}
-		copy(f.Rollout.Salt[:], salt)
+	f := model.Feature{Name: row.Name, Description: row.Description, Tags: row.Tags, Default: row.Default, Revision: row.Revision}
+	if row.Variant != "" {
+		f.Rollout = &model.Rollout{Variant: row.Variant, Proportion: row.Proportion, Salt: model.Salt(row.Salt), Buckets: row.Buckets}
 	}
 	c.Features = append(c.Features, f)
 	return nil
 }
 
-func scanVariant(c *model.Configuration, rows *sql.Rows) error {
-	var (
-		feature string
-		v       model.Variant
-	)
-	if err := rows.Scan(&feature, &v.Name, (*[]byte)(&v.Payload)); err != nil {
+func addVariant(c *model.Configuration, text []byte) error {
+	var row struct{ Feature, Name, Payload string }
+	if err := json.Unmarshal(text, &row); err != nil {
 		return err
 	}
-	i, ok := slices.BinarySearchFunc(c.Features, feature, func(f model.Feature, name string) int {
+	v := model.Variant{Name: row.Name}
+	if row.Payload != "" {
+		v.Payload = json.RawMessage(row.Payload)
+	}
+	i, ok := slices.BinarySearchFunc(c.Features, row.Feature, func(f model.Feature, name string) int {
 		return cmp.Compare(f.Name, name)
 	})
 	if !ok {
-		return fmt.Errorf("variant %q belongs to feature %q, which does not exist", v.Name, feature)
+		return fmt.Errorf("variant %q belongs to feature %q, which does not exist", row.Name, row.Feature)
 	}
 	c.Features[i].Variants = append(c.Features[i].Variants, v)
 	return nil
 }
 
-func scanTest(c *model.Configuration, rows *sql.Rows) error {
-	var (
-		t       model.ABTest
-		g       model.TestGroup
-		salt    []byte
-		buckets bucketIDs
-	)
-	err := rows.Scan(&t.Name, &t.Start, &t.End, &salt, &t.Revision,
-		&g.Name, &g.Proportion, &buckets, (*variants)(&g.Variants))
-	if err != nil {
+func addTest(c *model.Configuration, text []byte) error {
+	var row struct {
+		Test         string
+		Starts, Ends time.Time
+		Salt         salt
+		Revision     int64
+		Name         string
+		Proportion   float64
+		Buckets      bucketIDs
+		Variants     map[string]string
+	}
+	row.Variants = map[string]string{}
+	if err := json.Unmarshal(text, &row); err != nil {
 		return err
 	}
-	g.Buckets = buckets
-	if n := len(c.Tests); n == 0 || c.Tests[n-1].Name != t.Name {
-		t.Start, t.End = t.Start.UTC(), t.End.UTC()
-		copy(t.Salt[:], salt)
-		c.Tests = append(c.Tests, t)
+	if n := len(c.Tests); n == 0 || c.Tests[n-1].Name != row.Test {
+		c.Tests = append(c.Tests, model.ABTest{
+			Name: row.Test, Start: row.Starts.UTC(), End: row.Ends.UTC(), Salt: model.Salt(row.Salt), Revision: row.Revision,
+		})
 	}
 	last := &c.Tests[len(c.Tests)-1]
-	last.Groups = append(last.Groups, g)
+	last.Groups = append(last.Groups, model.TestGroup{Name: row.Name, Proportion: row.Proportion, Variants: row.Variants, Buckets: row.Buckets})
 	return nil
 }
 
-func scanGroup(c *model.Configuration, rows *sql.Rows) error {
-	var g model.Group
-	if err := rows.Scan(&g.ID, &g.Name, &g.Priority, &g.Revision, (*variants)(&g.Overrides)); err != nil {
+func addGroup(c *model.Configuration, text []byte) error {
+	g, err := readGroup(text)
+	c.Groups = append(c.Groups, g.Group)
+	return err
+}
+
+func readGroup(text []byte) (g Group, err error) {
+	err = json.Unmarshal(text, &g)
+	if g.Overrides == nil {
+		g.Overrides = map[string]string{}
+	}
+	return g, err
+}
+
+func addCredential(c *model.Configuration, text []byte) error {
+	var row struct {
+		Hash    string
+		Role    model.Role
+		Expires *time.Time
+	}
+	if err := json.Unmarshal(text, &row); err != nil {
 		return err
 	}
-	c.Groups = append(c.Groups, g)
-	return nil
+	t := model.Credential{Role: row.Role, Expires: row.Expires}
+	_, err := hex.Decode(t.Hash[:], []byte(row.Hash))
+	c.Tokens = append(c.Tokens, t)
+	return err
+}
+
+// salt is read from hexadecimal digits.
+type salt model.Salt
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *salt) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(s)) {
+		return fmt.Errorf("a salt has %d digits", len(text))
+	}
+	_, err := hex.Decode(s[:], text)
+	return err
+}
+
+// queryer is a transaction, or a pool where every statement is by itself.
+type queryer interface {
+	QueryContext(ctx context.Context, statement string, args ...any) (*sql.Rows, error)
 }
 
 // scanAll runs a statement and hands each row to one.
-func scanAll(ctx context.Context, tx *Tx, statement string, one func(rows *sql.Rows) error, args ...any) error {
-	rows, err := tx.QueryContext(ctx, statement, args...)
+func scanAll(ctx context.Context, on queryer, statement string, one func(rows *sql.Rows) error, args ...any) error {
+	rows, err := on.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return err
 	}
@@ -150,21 +249,6 @@ func scanAll(ctx context.Context, tx *Tx, statement string, one func(rows *sql.R
 	return rows.Err()
 }
 
-// variants scans a JSON object of variants by feature; NULL is none.
-type variants map[string]string
-
-func (v *variants) Scan(value any) error {
-	*v = variants{}
-	switch value := value.(type) {
-	case nil:
-		return nil
-	case []byte:
-		return json.Unmarshal(value, v)
-	default:
-		return fmt.Errorf("cannot scan %T as variants by feature", value)
-	}
-}
-
 // bucketIDs is an integer[]. Assignments hold up to model.MaxBuckets ids and are
 // reread at each change of the configuration, so they are parsed in one pass.
 type bucketIDs []model.BucketID
@@ -172,6 +256,9 @@ type bucketIDs []model.BucketID
 func (ids *bucketIDs) Scan(value any) error {
 	return scanInts(ids, value)
 }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (ids *bucketIDs) UnmarshalText(text []byte) error { return scanInts(ids, text) }
 
 // Value makes bucketIDs an argument of a statement.
 func (ids bucketIDs) Value() (driver.Value, error) {

@@ -35,12 +35,8 @@ func (tx *Tx) Groups(ctx context.Context, after string, limit int) ([]Group, err
 
 func (tx *Tx) groups(ctx context.Context, which string, args ...any) ([]Group, error) {
 	var groups []Group
-	err := scanAll(ctx, tx, `
-		SELECT g.id, g.name, g.priority, g.revision, g.members,
-		       (SELECT json_object_agg(o.feature, o.variant) FROM override o WHERE o.group_id = g.id)
-		FROM subject_group g `+which, func(rows *sql.Rows) error {
-		var g Group
-		err := rows.Scan(&g.ID, &g.Name, &g.Priority, &g.Revision, &g.Members, (*variants)(&g.Overrides))
+	err := scanJSON(ctx, tx, asJSON(selectGroups+` `+which), func(text []byte) error {
+		g, err := readGroup(text)
 		groups = append(groups, g)
 		return err
 	}, args...)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
@@ -15,13 +16,13 @@ import (
 // describeAll fills an update with everything. Its subjects are streamed: memory
 // does not grow with their number.
 func (db *DB) describeAll(ctx context.Context, tx *Tx, u *model.Update) error {
-	u.Full = true
+	u.Full, u.At = true, time.Time{}
 	err := tx.QueryRowContext(ctx, `SELECT at FROM change WHERE revision = $1`, tx.Revision).Scan(&u.At)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // there is none at revision 0, or where it was pruned
 		return fmt.Errorf("read the last change: %w", err)
 	}
 	u.At = u.At.UTC()
-	if u.Configuration, err = db.configuration(ctx, tx); err != nil {
+	if u.Configuration, _, err = db.configuration(ctx, tx); err != nil {
 		return err
 	}
 	err = tx.QueryRowContext(ctx, `SELECT coalesce(sum(subjects), 0)::bigint FROM bucket`).Scan(&u.Count)
@@ -32,25 +33,20 @@ func (db *DB) describeAll(ctx context.Context, tx *Tx, u *model.Update) error {
 	return nil
 }
 
-// configuration is what an update says of everything but the subjects.
-func (db *DB) configuration(ctx context.Context, tx *Tx) (*model.Configuration, error) {
-	c, err := LoadConfiguration(ctx, tx)
-	if err != nil || !db.tokens {
-		return c, err
+// configuration is what an update says of everything but the subjects, and where it
+// was read.
+func (db *DB) configuration(ctx context.Context, on queryer) (*model.Configuration, state, error) {
+	if !db.tokens {
+		return loadConfiguration(ctx, on, selectConfiguration)
 	}
-	c.Tokens = []model.Credential{}
-	err = scanAll(ctx, tx, `SELECT `+tokenColumnsOfEdges+` FROM token ORDER BY hash`, func(rows *sql.Rows) error {
-		var hash sql.RawBytes
-		var t model.Credential
-		err := rows.Scan(&hash, &t.Role, &t.Expires)
-		copy(t.Hash[:], hash)
-		c.Tokens = append(c.Tokens, t)
-		return err
-	})
+	c, at, err := loadConfiguration(ctx, on, selectConfigurationWithTokens)
 	if pq.As(err, pqerror.InsufficientPrivilege) != nil {
-		return nil, fmt.Errorf("the role may not read tokens, as FLAGGERY_EDGE_AUTH=token needs: run 'flaggery-admin migrate up --create-edge-role' for it: %w", err)
+		err = fmt.Errorf("the role may not read tokens, as FLAGGERY_EDGE_AUTH=token needs: run 'flaggery-admin migrate up --create-edge-role' for it: %w", err)
 	}
-	return c, err
+	if err == nil && c.Tokens == nil {
+		c.Tokens = []model.Credential{} // they were read, there are none
+	}
+	return c, at, err
 }
 
 // How subjects are read. textout and the like give PostgreSQL's own text form, as a

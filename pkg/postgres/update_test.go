@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -52,10 +54,23 @@ type read struct {
 	subjects []string
 }
 
+// update reads an update both ways, which must tell the same.
 func update(t testing.TB, db *DB, since model.Position) read {
 	t.Helper()
+	r, again := readBy(t, db.Update, since), readBy(t, db.follow, since)
+	first, second := r.Update, again.Update
+	first.Now, first.Received, first.Subjects = second.Now, second.Received, nil
+	second.Subjects = nil
+	if !reflect.DeepEqual(first, second) || !slices.Equal(r.subjects, again.subjects) {
+		t.Fatalf("an update is %+v %q; in a transaction %+v %q", first, r.subjects, second, again.subjects)
+	}
+	return r
+}
+
+func readBy(t testing.TB, by func(context.Context, model.Position, func(*model.Update) error) error, since model.Position) read {
+	t.Helper()
 	var r read
-	err := db.Update(t.Context(), since, func(u *model.Update) error {
+	err := by(t.Context(), since, func(u *model.Update) error {
 		r.Update = *u
 		if u.Subjects == nil {
 			return nil
@@ -129,6 +144,47 @@ func TestUpdate(t *testing.T) {
 	}
 	if d := whole.Now.Sub(here.At); d < 0 || d > time.Minute {
 		t.Errorf("the update was read %v after the change", d)
+	}
+}
+
+// moving is a database that another writer changes behind each statement.
+type moving struct {
+	queryer
+	move func()
+}
+
+func (m moving) QueryContext(ctx context.Context, statement string, args ...any) (*sql.Rows, error) {
+	rows, err := m.queryer.QueryContext(ctx, statement, args...)
+	m.move()
+	return rows, err
+}
+
+// A glance takes several statements, and makes nothing of two states.
+func TestGlanceAtAMovingDatabase(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	change(t, db, true, `INSERT INTO bucket (id, subjects) VALUES (1, 1)`, insertSubject("a"))
+	for _, config := range []bool{false, true} {
+		at := update(t, db, model.Position{}).Position
+		touch := func() { change(t, db, false, `UPDATE subject SET label = $label WHERE id = 'a'`) }
+		if config {
+			touch = func() {
+				change(t, db, true)
+				if _, err := db.SQL().Exec(`UPDATE change SET label = NULL WHERE config`); err != nil { // it touched no subject
+					t.Error(err)
+				}
+			}
+		}
+		touch()
+		for name, row := range map[string]struct {
+			move func()
+			told bool
+		}{"still": {func() {}, true}, "moving": {touch, false}} {
+			u, err := db.glance(t.Context(), moving{single{db}, row.move}, at)
+			if err != nil || (u != nil) != row.told {
+				t.Errorf("configuration %v, %s: %v, %v", config, name, u, err)
+			}
+		}
 	}
 }
 
@@ -296,5 +352,38 @@ func BenchmarkLoad(b *testing.B) {
 			}
 			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 		})
+	}
+}
+
+// BenchmarkUpdate is what a change costs one reader: as Update reads it, and in a
+// transaction.
+func BenchmarkUpdate(b *testing.B) {
+	db := open(b)
+	change(b, db, true, `INSERT INTO bucket (id) SELECT generate_series(1, 100)`,
+		`INSERT INTO feature (name, revision) SELECT 'feature-' || i, 1 FROM generate_series(1, 20) i`,
+		`INSERT INTO variant (feature, name) SELECT f.name, v FROM feature f, unnest('{on,off}'::text[]) v`,
+		`INSERT INTO rollout (feature, variant, proportion, salt, buckets) SELECT name, 'on', 0.5, sha256('')::bytea, '{}' FROM feature WHERE false`,
+		`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT 'subject-' || i, 1, 1 + i % 100, $label, $label FROM generate_series(1, 10000) i`)
+	before := map[string]model.Position{}
+	if _, err := db.SQL().Exec(`ANALYZE`); err != nil {
+		b.Fatal(err)
+	}
+	for _, what := range []string{"nothing", "a subject", "the configuration"} {
+		before[what] = update(b, db, model.Position{}).Position
+		switch what {
+		case "a subject":
+			change(b, db, false, `UPDATE subject SET label = $label WHERE id = 'subject-7'`)
+		case "the configuration":
+			change(b, db, true, `UPDATE feature SET description = 'd' WHERE name = 'feature-7'`)
+		}
+		for name, read := range map[string]func(context.Context, model.Position, func(*model.Update) error) error{"glance": db.Update, "transaction": db.follow} {
+			b.Run(what+"/"+name, func(b *testing.B) {
+				for b.Loop() {
+					if err := read(b.Context(), before[what], func(*model.Update) error { return nil }); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }
