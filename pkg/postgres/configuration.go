@@ -93,7 +93,7 @@ const (
 	selectVariants = `SELECT feature, name, payload::text FROM variant`
 
 	selectTests = `
-		SELECT t.name AS test, t.starts, t.ends, encode(t.salt, 'hex') AS salt, t.revision,
+		SELECT t.name AS test, to_char(t.starts` + asUTC + ` AS starts, to_char(t.ends` + asUTC + ` AS ends, encode(t.salt, 'hex') AS salt, t.revision,
 		       g.position, g.name, g.proportion, g.buckets::text AS buckets,
 		       (SELECT json_object_agg(v.feature, v.variant) FROM abtest_variant v
 		        WHERE v.abtest = g.abtest AND v.abtest_group = g.name) AS variants
@@ -104,7 +104,11 @@ const (
 		       (SELECT json_object_agg(o.feature, o.variant) FROM override o WHERE o.group_id = g.id) AS overrides
 		FROM subject_group g`
 
-	selectCredentials = `SELECT encode(hash, 'hex') AS hash, role, expires_at AS expires FROM token`
+	selectCredentials = `SELECT encode(hash, 'hex') AS hash, role, to_char(expires_at` + asUTC + ` AS expires FROM token`
+
+	// asUTC ends a to_char. In the time zone of a session the last year could be one more,
+	// which has five digits and is no time in JSON.
+	asUTC = ` AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 )
 
 // asJSON makes a statement return its rows as JSON objects, in its own order.

@@ -271,21 +271,25 @@ func TestUpdateStopsAtTheReadersError(t *testing.T) {
 
 func TestLoadConfiguration(t *testing.T) {
 	t.Parallel()
-	db := open(t)
+	db, err := Open(t.Context(), pgtest.Open(t)+"&timezone=Asia/Kolkata") // which operators may set
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
 	change(t, db, true,
 		`INSERT INTO bucket (id) SELECT generate_series(1, 12)`,
 		`INSERT INTO feature (name, description, tags, revision) VALUES ('zeta', 'last', '{x,y}', 1), ('Alpha', '', '{}', 1)`,
 		`INSERT INTO variant (feature, name, payload) VALUES ('zeta', 'b', NULL), ('zeta', '__DISABLE__', NULL), ('zeta', 'a', '{"n": 1.50}'), ('Alpha', 'on', '"x"')`,
 		`UPDATE feature SET default_variant = '__DISABLE__' WHERE name = 'zeta'`,
 		`INSERT INTO rollout (feature, variant, proportion, salt, buckets) VALUES ('zeta', 'a', 0.25, decode(repeat('01', 16), 'hex'), '{2,10,12}')`,
-		`INSERT INTO abtest (name, starts, ends, salt, revision) VALUES ('t', '2027-01-01 12:00+02', '2027-02-01', decode(repeat('02', 16), 'hex'), 5)`,
+		`INSERT INTO abtest (name, starts, ends, salt, revision) VALUES ('t', '2027-01-01 12:00+02', '9999-12-31T23:59:59.999999Z', decode(repeat('02', 16), 'hex'), 5)`,
 		`INSERT INTO abtest_group (abtest, position, name, proportion, buckets) VALUES ('t', 1, 'a', 0.5, '{1,2}'), ('t', 0, 'z', 0.5, '{}')`,
 		`INSERT INTO abtest_variant (abtest, abtest_group, feature, variant) VALUES ('t', 'a', 'zeta', 'a'), ('t', 'z', 'zeta', 'b'), ('t', 'z', 'Alpha', 'on')`,
 		`INSERT INTO subject_group (name, priority, revision) VALUES ('vip', -3, 7), ('empty', 0, 8)`,
 		`INSERT INTO override (group_id, feature, variant) VALUES (1, 'zeta', 'b')`,
 	)
 	var c *model.Configuration
-	err := db.Read(t.Context(), func(tx *Tx) (err error) {
+	err = db.Read(t.Context(), func(tx *Tx) (err error) {
 		c, err = LoadConfiguration(context.Background(), tx)
 		return err
 	})
@@ -302,7 +306,7 @@ func TestLoadConfiguration(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	got = fmt.Sprintf("%+v", c.Tests)
-	if want := `[{Name:t Start:2027-01-01 10:00:00 +0000 UTC End:2027-02-01 00:00:00 +0000 UTC Salt:[2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2] Groups:[{Name:z Proportion:0.5 Variants:map[Alpha:on zeta:b] Buckets:[]} {Name:a Proportion:0.5 Variants:map[zeta:a] Buckets:[1 2]}] Revision:5}]`; got != want {
+	if want := `[{Name:t Start:2027-01-01 10:00:00 +0000 UTC End:9999-12-31 23:59:59.999999 +0000 UTC Salt:[2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2] Groups:[{Name:z Proportion:0.5 Variants:map[Alpha:on zeta:b] Buckets:[]} {Name:a Proportion:0.5 Variants:map[zeta:a] Buckets:[1 2]}] Revision:5}]`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	got = fmt.Sprintf("%d %+v", c.Buckets, c.Groups)
