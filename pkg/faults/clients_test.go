@@ -236,8 +236,8 @@ func sendRaw(addr string, request []byte) (status int, err error) {
 }
 
 // malformed makes a request that is wrong somewhere: built from wrong parts, or a
-// good one damaged in a few bytes. min_revision is left out, as it is answered
-// with 503 by contract, and so are methods that change something with a body that
+// good one damaged in a few bytes. What damage makes a min_revision of is left out,
+// as one that is to come is answered with 503 by contract, and so are methods that change something with a body that
 // may happen to be right.
 func malformed(r *rand.Rand) []byte {
 	one := func(of ...string) string { return of[r.IntN(len(of))] }
@@ -271,8 +271,8 @@ func malformed(r *rand.Rand) []byte {
 		"/v1/subject/flags", "/v1/subject/flags?subject_id="+noise(20), "/v1/subject/flags?subject_id="+escaped(300),
 		"/v1/subject/flags?subject_id=%", "/v1/subject/flags?subject_id=%zz", "/v1/subject/flags?subject_id=a&subject_id=b",
 		"/v1/subject/flags?subject_id="+large("x", 20_000), "/v1/subject/flags?"+large("a&", 5000),
-		"/v1/subject/flags?subject_id=1&features="+escaped(50), "/v1/subject/flags?subject_id=1&min_revision=-1",
-		"/v1/subject/flags?subject_id=1&min_revision=1e99", "/v1/subject/flags?subject_id=1&wait=99h",
+		"/v1/subject/flags?subject_id=1&features="+escaped(50), "/v1/subject/flags?subject_id=1&min_revision=tomorrow",
+		"/v1/subject/flags?subject_id=1&wait=99h",
 		"/v1/subjects/"+escaped(100)+"/flags", "/v1/subjects/%2e%2e/%2F/flags", "/v1/subjects//flags", "/v1/subjects/flags",
 		"/v1/../../etc/passwd", "/"+noise(60), "*", "//", "http://other.example/v1/subject/flags?subject_id=1", "", "?", "/v1/features/"+escaped(20),
 		"/v1/subjects?limit=-1", "/v1/subjects?limit=1e9&after="+escaped(30), "/v1/abtests?state="+escaped(9), "/v1/audit?since=yesterday",
