@@ -91,15 +91,16 @@ func (db *DB) readNews(ctx context.Context, on queryer, since model.Position) (*
 	last, forked := since.Revision, false
 	err := scanAll(ctx, on, selectNews, func(rows *sql.Rows) error {
 		var (
+			now             time.Time
 			revision, label sql.NullInt64
 			config          sql.NullBool
 			at              sql.NullTime
 		)
-		if err := rows.Scan(&n.Epoch, &n.Revision, &n.now, &revision, &label, &config, &at); err != nil {
+		if err := rows.Scan(&n.Epoch, &n.Revision, &now, &revision, &label, &config, &at); err != nil {
 			return err
 		}
-		if n.received.IsZero() {
-			n.received = time.Now()
+		if n.received.IsZero() { // each row has a time of its own
+			n.now, n.received = now, time.Now()
 		}
 		switch {
 		case !revision.Valid:
