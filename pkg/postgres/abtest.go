@@ -43,7 +43,7 @@ func (tx *Tx) AllABTests(ctx context.Context) ([]model.ABTest, error) {
 
 func (tx *Tx) tests(ctx context.Context, which string, args ...any) ([]model.ABTest, error) {
 	c := &model.Configuration{}
-	err := scanJSON(ctx, tx, asJSON(selectTests+` `+which), func(text []byte) error { return addTest(c, text) }, args...)
+	err := scanJSON(ctx, tx, selectTests+` `+which, func(text []byte) error { return addTest(c, text) }, args...)
 	return c.Tests, err
 }
 

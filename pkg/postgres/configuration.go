@@ -111,12 +111,9 @@ const (
 	asUTC = ` AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 )
 
-// asJSON makes a statement return its rows as JSON objects, in its own order.
-func asJSON(statement string) string { return `SELECT to_json(r) FROM (` + statement + `) r` }
-
-// scanJSON runs a statement of one column and hands each row's text to one.
+// scanJSON runs a statement and hands each row to one, as a JSON object.
 func scanJSON(ctx context.Context, on queryer, statement string, one func(text []byte) error, args ...any) error {
-	return scanAll(ctx, on, statement, func(rows *sql.Rows) error {
+	return scanAll(ctx, on, `SELECT to_json(r) FROM (`+statement+`) r`, func(rows *sql.Rows) error {
 		var text sql.RawBytes
 		if err := rows.Scan(&text); err != nil {
 			return err

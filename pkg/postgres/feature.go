@@ -30,7 +30,7 @@ func (tx *Tx) Features(ctx context.Context, after string, limit int) ([]model.Fe
 
 func (tx *Tx) features(ctx context.Context, which string, args ...any) ([]model.Feature, error) {
 	c := &model.Configuration{}
-	err := scanJSON(ctx, tx, asJSON(selectFeatures+` `+which), func(text []byte) error { return addFeature(c, text) }, args...)
+	err := scanJSON(ctx, tx, selectFeatures+` `+which, func(text []byte) error { return addFeature(c, text) }, args...)
 	if err != nil || len(c.Features) == 0 {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (tx *Tx) features(ctx context.Context, which string, args ...any) ([]model.
 	for i := range c.Features {
 		names[i] = c.Features[i].Name
 	}
-	err = scanJSON(ctx, tx, asJSON(selectVariants+` WHERE feature = ANY($1::text[]) ORDER BY feature, name`),
+	err = scanJSON(ctx, tx, selectVariants+` WHERE feature = ANY($1::text[]) ORDER BY feature, name`,
 		func(text []byte) error { return addVariant(c, text) }, pq.StringArray(names))
 	return c.Features, err
 }

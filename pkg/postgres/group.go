@@ -35,7 +35,7 @@ func (tx *Tx) Groups(ctx context.Context, after string, limit int) ([]Group, err
 
 func (tx *Tx) groups(ctx context.Context, which string, args ...any) ([]Group, error) {
 	var groups []Group
-	err := scanJSON(ctx, tx, asJSON(selectGroups+` `+which), func(text []byte) error {
+	err := scanJSON(ctx, tx, selectGroups+` `+which, func(text []byte) error {
 		g, err := readGroup(text)
 		groups = append(groups, g)
 		return err

@@ -21,10 +21,8 @@ type Rights struct {
 var EdgeRights = Rights{grants: []string{
 	"SELECT ON state, change, tombstone, bucket, subject, member, subject_group, override, " +
 		"feature, variant, rollout, abtest, abtest_group, abtest_variant, schema_migrations",
-	"SELECT (" + tokenColumnsOfEdges + ") ON token",
+	"SELECT (hash, role, expires_at) ON token",
 }}
-
-const tokenColumnsOfEdges = "hash, role, expires_at"
 
 // AdminRights are enough for an admin that does not migrate: what was noted in the
 // audit it can only read, and the schema stays as it is.

@@ -366,7 +366,6 @@ func BenchmarkUpdate(b *testing.B) {
 	change(b, db, true, `INSERT INTO bucket (id) SELECT generate_series(1, 100)`,
 		`INSERT INTO feature (name, revision) SELECT 'feature-' || i, 1 FROM generate_series(1, 20) i`,
 		`INSERT INTO variant (feature, name) SELECT f.name, v FROM feature f, unnest('{on,off}'::text[]) v`,
-		`INSERT INTO rollout (feature, variant, proportion, salt, buckets) SELECT name, 'on', 0.5, sha256('')::bytea, '{}' FROM feature WHERE false`,
 		`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT 'subject-' || i, 1, 1 + i % 100, $label, $label FROM generate_series(1, 10000) i`)
 	before := map[string]model.Position{}
 	if _, err := db.SQL().Exec(`ANALYZE`); err != nil {
