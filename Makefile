@@ -17,6 +17,7 @@ run: ## start Flaggery with a database and sample data (ARGS=--empty: without); 
 test: ## run all tests with the race detector, against a PostgreSQL that they start themselves
 	@.ci/prerequisites postgresql compiler
 	go test -race -timeout 30m ./...
+	go -C pkg/bench test -race .
 
 .PHONY: test-faults
 test-faults: ## make every fault of docs/reliability.md for real and at full length: 45 minutes, as root on Linux
@@ -50,6 +51,7 @@ lint: ## check formatting and style (the first run builds golangci-lint: some mi
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run 'make fmt':" $$unformatted >&2; exit 1; }
 	go vet ./...
 	$(lint) run
+	cd pkg/bench && go vet ./... && $(lint) run --config ../../.golangci.yml
 	cd deploy/test && go vet ./... && $(lint) run --config ../../.golangci.yml
 	cd pkg/e2e/clients && go vet ./... && $(lint) run --config ../../../.golangci.yml
 
@@ -67,17 +69,17 @@ sbom: ## write what both programs are made of to .bin/*.cdx.json (CycloneDX)
 .PHONY: bench
 bench: ## measure every goal beside its reference and write docs/benchmarks.md: about a quarter of an hour
 	@.ci/prerequisites postgresql
-	go run ./pkg/bench -markdown docs/benchmarks.md
+	go -C pkg/bench run . -markdown ../../docs/benchmarks.md
 
 .PHONY: bench-quick
 bench-quick: ## the same at a smaller scale, in two minutes, and only on the screen
 	@.ci/prerequisites postgresql
-	go run ./pkg/bench -quick
+	go -C pkg/bench run . -quick
 
 .PHONY: bench-peers
 bench-peers: ## measure other flag systems beside ours and write docs/benchmarks-peers.md
 	@.ci/prerequisites postgresql
-	go run ./pkg/bench -peers -markdown docs/benchmarks-peers.md
+	go -C pkg/bench run . -peers -markdown ../../docs/benchmarks-peers.md
 
 .PHONY: clean
 clean: ## remove what was built and the development database with its data

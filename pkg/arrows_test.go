@@ -22,30 +22,32 @@ var arrows = map[string]struct {
 	imports string
 	reason  string
 }{
-	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/web pkg/writer pkg/postgres pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work straight on a database, and 'token' names settings where the model finds them wrong"},
-	"cmd/flaggery-edge":  {"pkg/edge pkg/web", "thin, and small enough to be a small image: no writer, no migrations"},
+	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/command pkg/writer pkg/postgres pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work straight on a database, and 'token' names settings where the model finds them wrong"},
+	"cmd/flaggery-edge":  {"pkg/edge pkg/command", "thin, and small enough to be a small image: no writer, no migrations"},
 	"migrations":         {"", "SQL, usable by whoever has a database"},
-	"pkg/model":          {"", "pure: the nouns and their rules"},
+	"pkg/backoff":        {"", "pure but for the clock: attempts of any kind"},
+	"pkg/auth":           {"", "pure: who may do what, whatever there is to do"},
+	"pkg/model":          {"pkg/auth", "pure: the nouns and their rules; who may ask travels with the configuration"},
 	"pkg/bucketing":      {"pkg/model", "pure: arithmetic over the nouns"},
 	"pkg/evaluation":     {"pkg/model", "pure: so that everybody resolves alike"},
-	"pkg/api":            {"pkg/model", "requests and answers lean on the domain's codes and limits"},
-	"pkg/flaggery":       {"pkg/api", "other programs import it: as little as possible comes with it"},
-	"pkg/postgres":       {"pkg/model", "all SQL, and no rule of the domain"},
-	"pkg/writer":         {"pkg/postgres pkg/bucketing pkg/evaluation pkg/model pkg/api migrations", "use cases in one transaction each; the service hands on its requests and results as they are"},
-	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model", "a value: it knows neither its source nor its server"},
-	"pkg/replica":        {"pkg/snapshot pkg/model", "its source is an interface, so that another one can take PostgreSQL's place"},
-	"pkg/web":            {"pkg/api pkg/model", "what both servers share knows neither"},
-	"pkg/console":        {"pkg/api pkg/model", "pages over the contract, as any client is"},
+	"pkg/api":            {"pkg/model pkg/auth", "requests and answers lean on the domain's codes and limits"},
+	"pkg/flaggery":       {"pkg/api pkg/backoff", "other programs import it: as little as possible comes with it"},
+	"pkg/postgres":       {"pkg/model pkg/auth pkg/backoff", "all SQL, and no rule of the domain"},
+	"pkg/writer":         {"pkg/postgres pkg/bucketing pkg/evaluation pkg/model pkg/auth pkg/api migrations", "use cases in one transaction each; the service hands on its requests and results as they are"},
+	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model pkg/auth", "a value: it knows neither its source nor its server"},
+	"pkg/replica":        {"pkg/snapshot pkg/model pkg/backoff", "its source is an interface, so that another one can take PostgreSQL's place"},
+	"pkg/web":            {"pkg/api pkg/model pkg/auth", "what both servers share knows neither"},
+	"pkg/command":        {"pkg/model", "programs and their settings, whatever they do; refusals are printed field by field"},
+	"pkg/signin":         {"pkg/model pkg/auth", "pages that know callers, and nothing of what they may change"},
 	"pkg/shortcut":       {"", "HTTP alone: it knows nothing of what is served"},
-	"pkg/admin":          {"pkg/writer pkg/postgres pkg/web pkg/api pkg/model pkg/console migrations", "the only service that writes"},
-	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/api pkg/model pkg/shortcut", "the edge cannot write: it does not know how"},
+	"pkg/admin":          {"pkg/writer pkg/postgres pkg/web pkg/command pkg/signin pkg/auth pkg/api pkg/model migrations", "the only service that writes"},
+	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/command pkg/auth pkg/api pkg/model pkg/shortcut", "the edge cannot write: it does not know how"},
 	"pkg/pgserver":       {"", "a process, whatever its databases hold"},
-	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/writer pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},
+	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/command pkg/writer pkg/auth pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},
 	"pkg/pgtest":         {"pkg/pgserver migrations", "tests only"},
 	"pkg/oidctest":       {"", "tests only: what it stands for knows nothing of us"},
 	"pkg/faults":         {anything, "tests only"},
 	"pkg/e2e":            {anything, "tests only: whole scenarios"},
-	"pkg/bench":          {anything, "measures parts and whole programs"},
 }
 
 // confined are the libraries that only some packages may know, so that another
@@ -55,10 +57,10 @@ var confined = []struct {
 	users   string
 	reason  string
 }{
-	{"github.com/labstack/echo", "pkg/web pkg/admin pkg/edge pkg/console pkg/bench", "its support ends with 2026: the step to v5 stays small; bench measures it"},
-	{"github.com/danielgtaylor/huma", "pkg/web pkg/admin pkg/edge pkg/console", "it comes with echo"},
+	{"github.com/labstack/echo", "pkg/web pkg/admin pkg/edge pkg/signin", "its support ends with 2026: the step to v5 stays small"},
+	{"github.com/danielgtaylor/huma", "pkg/web pkg/admin pkg/edge pkg/signin", "it comes with echo"},
 	{"github.com/jmoiron/sqlx", "pkg/postgres", "all SQL is there"},
-	{"github.com/lib/pq", "pkg/postgres pkg/pgserver pkg/pgtest pkg/bench", "all SQL is in postgres; the others ask a server whether it answers, make test databases, and measure the driver"},
+	{"github.com/lib/pq", "pkg/postgres pkg/pgserver pkg/pgtest", "all SQL is in postgres; the others ask a server whether it answers, and make test databases"},
 	{"github.com/golang-migrate/migrate", "migrations", "nothing else knows the tool"},
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/pgtest"
-	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
@@ -26,7 +26,7 @@ func run(t *testing.T, dbURL, stdin string, args ...string) (status int, stdout,
 			return dbURL
 		}
 		return ""
-	}, web.Environment{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
+	}, command.Environment{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
 	return status, out.String(), errs.String()
 }
 

@@ -10,12 +10,12 @@ import (
 
 	"github.com/flaggery/flaggery/migrations"
 	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/postgres"
-	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // onDatabase runs a command that needs nothing but the database.
-func onDatabase(ctx context.Context, url web.DatabaseURL, run func(db *postgres.DB) error) error {
+func onDatabase(ctx context.Context, url command.DatabaseURL, run func(db *postgres.DB) error) error {
 	db, err := admin.OpenDB(ctx, url)
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func onDatabase(ctx context.Context, url web.DatabaseURL, run func(db *postgres.
 	return errors.Join(run(db), db.Close())
 }
 
-func dbURLFlag(fs *flag.FlagSet, url *web.DatabaseURL) {
+func dbURLFlag(fs *flag.FlagSet, url *command.DatabaseURL) {
 	fs.Var(url, "db-url", "the database: `postgres://`user:password@host:5432/database?sslmode=verify-full")
 }
 
@@ -34,17 +34,17 @@ type role struct {
 	secret   string // setting of its password
 	rights   postgres.Rights
 	name     string
-	password web.Secret
+	password command.Secret
 }
 
-func migrateUpCommand() web.Command {
-	var url web.DatabaseURL
+func migrateUpCommand() command.Command {
+	var url command.DatabaseURL
 	roles := []*role{
 		{who: "edges", setting: "create-edge-role", secret: "edge-password", rights: postgres.EdgeRights},
 		{who: "admins", setting: "create-admin-role", secret: "admin-password", rights: postgres.AdminRights},
 		{who: "dashboards", setting: "create-dashboard-role", secret: "dashboard-password", rights: postgres.DashboardRights},
 	}
-	return web.Command{
+	return command.Command{
 		Name:    "migrate up",
 		Summary: "Bring the database's schema up to date; make the roles that edges, admins and dashboards connect with.",
 		Flags: func(fs *flag.FlagSet) {
@@ -54,7 +54,7 @@ func migrateUpCommand() web.Command {
 				fs.Var(&r.password, r.secret, "the `password` of that role, better set by the environment; else a line is read from standard input")
 			}
 		},
-		Run: func(ctx context.Context, env web.Environment) error {
+		Run: func(ctx context.Context, env command.Environment) error {
 			return onDatabase(ctx, url, func(db *postgres.DB) error {
 				if err := migrations.Up(ctx, db.SQL()); err != nil {
 					return err
@@ -76,7 +76,7 @@ func migrateUpCommand() web.Command {
 
 // make makes the role where one is asked for. If not, the statements are printed,
 // for administrators who make roles themselves.
-func (r *role) make(ctx context.Context, env web.Environment, db *postgres.DB, input *bufio.Reader) error {
+func (r *role) make(ctx context.Context, env command.Environment, db *postgres.DB, input *bufio.Reader) error {
 	if r.name == "" {
 		statements, err := db.Role(ctx, r.rights, "flaggery_"+strings.TrimSuffix(r.who, "s"), "choose one")
 		if err != nil {
@@ -90,9 +90,9 @@ func (r *role) make(ctx context.Context, env web.Environment, db *postgres.DB, i
 		// A person may type it, or a script have it in a file.
 		fmt.Fprintf(env.Stderr, "password of the role %s: ", r.name)
 		line, err := input.ReadString('\n')
-		r.password = web.Secret(strings.TrimRight(line, "\r\n"))
+		r.password = command.Secret(strings.TrimRight(line, "\r\n"))
 		if r.password == "" {
-			return errors.Join(fmt.Errorf("a password is needed: on standard input or in %s", web.Variable(r.secret)), err)
+			return errors.Join(fmt.Errorf("a password is needed: on standard input or in %s", command.Variable(r.secret)), err)
 		}
 	}
 	if err := db.CreateRole(ctx, r.rights, r.name, string(r.password)); err != nil {
@@ -102,19 +102,19 @@ func (r *role) make(ctx context.Context, env web.Environment, db *postgres.DB, i
 	return err
 }
 
-func migrateDownCommand() web.Command {
+func migrateDownCommand() command.Command {
 	var (
-		url   web.DatabaseURL
+		url   command.DatabaseURL
 		steps int
 	)
-	return web.Command{
+	return command.Command{
 		Name:    "migrate down",
 		Summary: "Take back migrations, and with them the data that they made room for.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
 			fs.IntVar(&steps, "steps", 0, "how `many`; there is no default, as data is lost")
 		},
-		Run: func(ctx context.Context, env web.Environment) error {
+		Run: func(ctx context.Context, env command.Environment) error {
 			if steps < 1 {
 				return errors.New("say with --steps how many migrations to take back: their data is lost")
 			}
@@ -128,13 +128,13 @@ func migrateDownCommand() web.Command {
 	}
 }
 
-func migrateStatusCommand() web.Command {
-	var url web.DatabaseURL
-	return web.Command{
+func migrateStatusCommand() command.Command {
+	var url command.DatabaseURL
+	return command.Command{
 		Name:    "migrate status",
 		Summary: "Compare the database's schema with the program's; exit status 1 where they differ.",
 		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
-		Run: func(ctx context.Context, env web.Environment) error {
+		Run: func(ctx context.Context, env command.Environment) error {
 			return onDatabase(ctx, url, func(db *postgres.DB) error {
 				return errors.Join(printStatus(ctx, env, db), migrations.Check(ctx, db.SQL()))
 			})
@@ -142,7 +142,7 @@ func migrateStatusCommand() web.Command {
 	}
 }
 
-func printStatus(ctx context.Context, env web.Environment, db *postgres.DB) error {
+func printStatus(ctx context.Context, env command.Environment, db *postgres.DB) error {
 	s, err := migrations.CurrentStatus(ctx, db.SQL())
 	if err != nil {
 		return err

@@ -4,18 +4,18 @@ import (
 	"context"
 
 	"github.com/flaggery/flaggery/pkg/admin"
-	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/command"
 )
 
-func serveCommand() web.Command {
+func serveCommand() command.Command {
 	var config admin.Config
-	return web.Command{
+	return command.Command{
 		Name:     "serve",
 		Summary:  "Run the admin service.",
 		Service:  true,
 		Flags:    config.Flags,
 		Validate: config.Validate,
-		Run: func(ctx context.Context, env web.Environment) error {
+		Run: func(ctx context.Context, env command.Environment) error {
 			config.Version, config.Logger = env.Version, env.Logger
 			return admin.Run(ctx, config)
 		},

@@ -10,21 +10,22 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
-	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
 // What `token` does is done straight on the database: who may change that needs no
 // token, which is how an operator gets the first one.
 
-func tokenCreateCommand() web.Command {
+func tokenCreateCommand() command.Command {
 	var (
-		url     web.DatabaseURL
+		url     command.DatabaseURL
 		create  api.NewToken
 		expires string
 	)
-	return web.Command{
+	return command.Command{
 		Name:    "token create",
 		Summary: "Make a token and print it, this once, to standard output.",
 		Flags: func(fs *flag.FlagSet) {
@@ -35,13 +36,13 @@ func tokenCreateCommand() web.Command {
 		},
 		Validate: func() (err error) {
 			create.ExpiresAt, err = parseExpiry(expires, time.Now())
-			return web.Faults(
+			return command.Faults(
 				fault("--name", model.CheckTokenName(create.Name)),
-				fault("--role", model.CheckRole(create.Role)),
+				fault("--role", auth.CheckRole(create.Role)),
 				fault("--expires", err),
 			)
 		},
-		Run: func(ctx context.Context, env web.Environment) error {
+		Run: func(ctx context.Context, env command.Environment) error {
 			return withWriter(ctx, url, func(w *writer.Writer) error {
 				made, err := w.CreateToken(ctx, create, writer.By("flaggery-admin token create"))
 				if err != nil {
@@ -90,13 +91,13 @@ func moment(at *time.Time) string {
 	return at.Format(time.RFC3339)
 }
 
-func tokenListCommand() web.Command {
-	var url web.DatabaseURL
-	return web.Command{
+func tokenListCommand() command.Command {
+	var url command.DatabaseURL
+	return command.Command{
 		Name:    "token list",
 		Summary: "List all tokens, without their secrets.",
 		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
-		Run: func(ctx context.Context, env web.Environment) error {
+		Run: func(ctx context.Context, env command.Environment) error {
 			return withWriter(ctx, url, func(w *writer.Writer) error {
 				table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 				fmt.Fprintln(table, "ID\tNAME\tROLE\tPREFIX\tCREATED\tEXPIRES\tUSED")
@@ -118,14 +119,14 @@ func tokenListCommand() web.Command {
 	}
 }
 
-func tokenRevokeCommand() web.Command {
-	var url web.DatabaseURL
-	return web.Command{
+func tokenRevokeCommand() command.Command {
+	var url command.DatabaseURL
+	return command.Command{
 		Name:      "token revoke",
 		Arguments: "ID",
 		Summary:   "Revoke the token of an id, as `token list` shows it: admins refuse it at once, edges as soon as they hear of it.",
 		Flags:     func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
-		Run: func(ctx context.Context, env web.Environment) error {
+		Run: func(ctx context.Context, env command.Environment) error {
 			var id int64
 			if len(env.Args) == 1 {
 				id, _ = strconv.ParseInt(env.Args[0], 10, 64) // 0 is no id

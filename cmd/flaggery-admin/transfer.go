@@ -16,8 +16,8 @@ import (
 	"github.com/flaggery/flaggery/migrations"
 	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/postgres"
-	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
@@ -25,7 +25,7 @@ import (
 const progressEvery = 10_000
 
 // withWriter runs a command on a database whose schema is the program's.
-func withWriter(ctx context.Context, url web.DatabaseURL, run func(w *writer.Writer) error) error {
+func withWriter(ctx context.Context, url command.DatabaseURL, run func(w *writer.Writer) error) error {
 	return onDatabase(ctx, url, func(db *postgres.DB) error {
 		if err := migrations.Check(ctx, db.SQL()); err != nil {
 			return err
@@ -34,13 +34,13 @@ func withWriter(ctx context.Context, url web.DatabaseURL, run func(w *writer.Wri
 	})
 }
 
-func importCommand() web.Command {
+func importCommand() command.Command {
 	var (
-		url    web.DatabaseURL
+		url    command.DatabaseURL
 		format string
 		dryRun bool
 	)
-	return web.Command{
+	return command.Command{
 		Name:      "import",
 		Arguments: "FILE",
 		Summary:   "Import subjects from an NDJSON or CSV file (- for standard input), all or nothing.",
@@ -49,7 +49,7 @@ func importCommand() web.Command {
 			fs.StringVar(&format, "format", "", "`format` of the file: ndjson, csv; told by its name when left out")
 			fs.BoolVar(&dryRun, "dry-run", false, "check everything, store nothing")
 		},
-		Run: func(ctx context.Context, env web.Environment) error {
+		Run: func(ctx context.Context, env command.Environment) error {
 			if len(env.Args) != 1 {
 				return errors.New("import takes one file, or - for standard input")
 			}
@@ -127,13 +127,13 @@ func (p *progress) step() {
 
 func (p *progress) end() { fmt.Fprintf(p.w, "\r%d lines %s\n", p.lines, p.verb) }
 
-func exportCommand() web.Command {
-	var url web.DatabaseURL
-	return web.Command{
+func exportCommand() command.Command {
+	var url command.DatabaseURL
+	return command.Command{
 		Name:    "export",
 		Summary: "Write all subjects to standard output as NDJSON, in id order, of one revision.",
 		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
-		Run: func(ctx context.Context, env web.Environment) error {
+		Run: func(ctx context.Context, env command.Environment) error {
 			return withWriter(ctx, url, func(w *writer.Writer) error {
 				out := bufio.NewWriter(env.Stdout)
 				encoder := json.NewEncoder(out)

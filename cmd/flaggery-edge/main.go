@@ -5,8 +5,8 @@ package main
 import (
 	"context"
 
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/edge"
-	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // version is set by -ldflags "-X main.version=v1.2.3".
@@ -14,19 +14,19 @@ var version string
 
 func main() { program().Main() }
 
-func program() web.Program {
+func program() command.Program {
 	var config edge.Config
-	return web.Program{
+	return command.Program{
 		Name:    "flaggery-edge",
 		Summary: "Flaggery's edge service: it answers what subjects get.",
 		Version: version,
-		Commands: []web.Command{{
+		Commands: []command.Command{{
 			Name:     "serve",
 			Summary:  "Run the edge service.",
 			Service:  true,
 			Flags:    config.Flags,
 			Validate: config.Validate,
-			Run: func(ctx context.Context, env web.Environment) error {
+			Run: func(ctx context.Context, env command.Environment) error {
 				config.Version, config.Logger = env.Version, env.Logger
 				return edge.Run(ctx, config)
 			},

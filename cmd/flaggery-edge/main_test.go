@@ -5,13 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/command"
 )
 
 func run(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder
-	env := web.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
+	env := command.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
 	status = program().Execute(t.Context(), args, func(string) string { return "" }, env)
 	return status, out.String(), errs.String()
 }

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flaggery/flaggery/migrations"
-	"github.com/flaggery/flaggery/pkg/console"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/postgres"
+	"github.com/flaggery/flaggery/pkg/signin"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
@@ -78,7 +79,7 @@ func Run(ctx context.Context, config Config) (err error) {
 }
 
 // OpenDB connects. Its error tells where to, without the password.
-func OpenDB(ctx context.Context, url web.DatabaseURL) (*postgres.DB, error) {
+func OpenDB(ctx context.Context, url command.DatabaseURL) (*postgres.DB, error) {
 	if err := validateDBURL(url); err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func newService(config Config, db *postgres.DB) *service {
 		TLS:            config.TLS,
 		Authenticate:   a.authenticator(config.Token),
 		Session:        session,
-		SignInPath:     console.SignInPath,
+		SignInPath:     signin.SignInPath,
 		Ready:          db.SQL().PingContext,
 	})
 	a.routes()

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/pgtest"
-	"github.com/flaggery/flaggery/pkg/web"
 )
 
 const testToken = "a-token-for-tests"
@@ -35,7 +35,7 @@ func startOn(t *testing.T, dbURL string, changes ...func(*Config)) client {
 	ctx, cancel := context.WithCancel(context.Background())
 	addr, ended := make(chan net.Addr, 1), make(chan error, 1)
 	config := Config{
-		DBURL: web.DatabaseURL(dbURL), Host: "127.0.0.1", Prometheus: true, Token: testToken,
+		DBURL: command.DatabaseURL(dbURL), Host: "127.0.0.1", Prometheus: true, Token: testToken,
 		Version: "test", Logger: slog.New(slog.DiscardHandler),
 		Ready: func(a net.Addr) { addr <- a },
 	}

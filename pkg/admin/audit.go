@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
@@ -45,7 +46,7 @@ func (a *service) auditRoute(call, summary string) {
 			api.MediaNDJSON: {Schema: registry.Schema(reflect.TypeFor[api.AuditEntry](), true, "")},
 		},
 	}}
-	web.Handle(a.web, web.Read, op, func(ctx context.Context, in *listAudit) (*auditOutput, error) {
+	web.Handle(a.web, auth.Read, op, func(ctx context.Context, in *listAudit) (*auditOutput, error) {
 		if strings.Contains(in.Accept, api.MediaNDJSON) {
 			return &auditOutput{stream(ctx, a, func(begin func(int64) error, emit func(api.AuditEntry) error) error {
 				return a.writer.ExportAudit(ctx, in.filter(), begin, emit)

@@ -8,14 +8,15 @@ import (
 	"net"
 	"strings"
 
-	"github.com/flaggery/flaggery/pkg/console"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/postgres"
+	"github.com/flaggery/flaggery/pkg/signin"
 	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // Config is what an admin is told from outside.
 type Config struct {
-	DBURL          web.DatabaseURL
+	DBURL          command.DatabaseURL
 	DBAutoUpgrade  bool // migrate at start instead of refusing a schema that is behind
 	Host           string
 	Port           int // 0 for any that is free
@@ -26,9 +27,9 @@ type Config struct {
 	MaxImportLines int // by HTTP, 0 for any number
 	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
 	MetricsAddress string
-	Provider       console.Provider // that people sign in with; its secret is below
-	ProviderSecret web.Secret
-	Token          web.Secret // of role admin, beside those that are stored; may be left out where one of these is, too
+	Provider       signin.Provider // that people sign in with; its secret is below
+	ProviderSecret command.Secret
+	Token          command.Secret // of role admin, beside those that are stored; may be left out where one of these is, too
 
 	Version string
 	Logger  *slog.Logger
@@ -57,9 +58,9 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 
 // Validate reports every setting at fault.
 func (c *Config) Validate() error {
-	return web.Faults(
+	return command.Faults(
 		validateDBURL(c.DBURL),
-		web.CheckPort(c.Port),
+		command.CheckPort(c.Port),
 		c.Limits.Validate(),
 		c.Callers.Validate(),
 		c.Provider.Validate(),
@@ -70,7 +71,7 @@ func (c *Config) Validate() error {
 	)
 }
 
-func validateDBURL(url web.DatabaseURL) error {
+func validateDBURL(url command.DatabaseURL) error {
 	if url == "" {
 		return errors.New("FLAGGERY_DB_URL (--db-url) is not set")
 	}
@@ -87,7 +88,7 @@ func validateLines(limit int) error {
 	return nil
 }
 
-func validateToken(token web.Secret) error {
+func validateToken(token command.Secret) error {
 	if strings.ContainsFunc(string(token), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("FLAGGERY_ADMIN_TOKEN (--admin-token) must be printable ASCII without spaces, or no header can carry it")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
@@ -130,24 +131,24 @@ type handler[I, T any] func(ctx context.Context, in *I, options ...writer.Option
 
 // create registers a POST that makes a resource, which is then found at location.
 func create[I any, P writeInput[I], T any](a *service, call, summary string, h handler[I, T], location func(*I, T) string, codes ...model.Code) {
-	createAs[I, P](a, web.Write, call, summary, h, location, codes...)
+	createAs[I, P](a, auth.Write, call, summary, h, location, codes...)
 }
 
-func createAs[I any, P writeInput[I], T any](a *service, p web.Permission, call, summary string, h handler[I, T], location func(*I, T) string, codes ...model.Code) {
+func createAs[I any, P writeInput[I], T any](a *service, p auth.Permission, call, summary string, h handler[I, T], location func(*I, T) string, codes ...model.Code) {
 	write[I, P](a, p, call, summary, http.StatusCreated, h, location, codes)
 }
 
 // change registers a write that answers with the resource as it became.
 func change[I any, P writeInput[I], T any](a *service, call, summary string, h handler[I, T], codes ...model.Code) {
-	write[I, P](a, web.Write, call, summary, http.StatusOK, h, nil, append(codes, model.PreconditionFailed))
+	write[I, P](a, auth.Write, call, summary, http.StatusOK, h, nil, append(codes, model.PreconditionFailed))
 }
 
 // remove registers a DELETE.
 func remove[I any, P writeInput[I], T any](a *service, call, summary string, h handler[I, T], codes ...model.Code) {
-	removeAs[I, P](a, web.Write, call, summary, h, codes...)
+	removeAs[I, P](a, auth.Write, call, summary, h, codes...)
 }
 
-func removeAs[I any, P writeInput[I], T any](a *service, p web.Permission, call, summary string, h handler[I, T], codes ...model.Code) {
+func removeAs[I any, P writeInput[I], T any](a *service, p auth.Permission, call, summary string, h handler[I, T], codes ...model.Code) {
 	write[I, P](a, p, call, summary, http.StatusNoContent, h, nil, append(codes, model.PreconditionFailed))
 }
 
@@ -160,7 +161,7 @@ type written struct {
 	Body     func(huma.Context)
 }
 
-func write[I any, P writeInput[I], T any](a *service, p web.Permission, call, summary string, status int, h handler[I, T], location func(*I, T) string, codes []model.Code) {
+func write[I any, P writeInput[I], T any](a *service, p auth.Permission, call, summary string, status int, h handler[I, T], location func(*I, T) string, codes []model.Code) {
 	op := operation(call, summary)
 	op.DefaultStatus = status
 	describeWrite[T](a.web.API.OpenAPI().Components.Schemas, &op, status)
@@ -330,10 +331,10 @@ type found[T any] struct {
 
 // read registers a GET.
 func read[I, T any](a *service, call, summary string, h func(context.Context, *I) (writer.Result[T], error), codes ...model.Code) {
-	readAs(a, web.Read, call, summary, h, codes...)
+	readAs(a, auth.Read, call, summary, h, codes...)
 }
 
-func readAs[I, T any](a *service, p web.Permission, call, summary string, h func(context.Context, *I) (writer.Result[T], error), codes ...model.Code) {
+func readAs[I, T any](a *service, p auth.Permission, call, summary string, h func(context.Context, *I) (writer.Result[T], error), codes ...model.Code) {
 	web.Handle(a.web, p, operation(call, summary), func(ctx context.Context, in *I) (*found[T], error) {
 		result, err := h(ctx, in)
 		if err != nil {

@@ -8,7 +8,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/flaggery/flaggery/pkg/api"
-	"github.com/flaggery/flaggery/pkg/console"
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/signin"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
@@ -17,10 +18,10 @@ import (
 // what is decided where something is done.
 func (a *service) pages(config Config) {
 	config.Provider.ClientSecret = string(config.ProviderSecret)
-	c := console.New(console.Options{
-		Check: func(ctx echo.Context, token string) (console.Person, error) {
-			identity, err := a.web.Know(ctx, token)
-			return console.Person{Name: identity.Name, Role: identity.Role}, err
+	c := signin.New(signin.Options{
+		Check: func(ctx echo.Context, token string) (signin.Person, error) {
+			identity, err := a.web.Authenticate(ctx, token)
+			return signin.Person{Name: identity.Name, Role: identity.Role}, err
 		},
 		Begin: a.beginSession,
 		End:   a.endSession,
@@ -29,13 +30,13 @@ func (a *service) pages(config Config) {
 		},
 		Provider: config.Provider,
 	})
-	a.web.Route(web.Open, http.MethodGet, console.HomePath, c.Home)
-	a.web.Route(web.Open, http.MethodGet, console.StylePath, c.Style)
-	a.web.Route(web.Open, http.MethodGet, console.SignInPath, c.SignInPage)
-	a.web.Route(web.Open, http.MethodPost, console.SignInPath, fromHere(c.SignIn))
-	a.web.Route(web.Open, http.MethodPost, console.SignOutPath, fromHere(c.SignOut))
-	a.web.Route(web.Open, http.MethodGet, console.LoginPath, c.Login)
-	a.web.Route(web.Open, http.MethodGet, console.CallbackPath, c.Callback)
+	a.web.Route(auth.Open, http.MethodGet, signin.HomePath, c.Home)
+	a.web.Route(auth.Open, http.MethodGet, signin.StylePath, c.Style)
+	a.web.Route(auth.Open, http.MethodGet, signin.SignInPath, c.SignInPage)
+	a.web.Route(auth.Open, http.MethodPost, signin.SignInPath, fromHere(c.SignIn))
+	a.web.Route(auth.Open, http.MethodPost, signin.SignOutPath, fromHere(c.SignOut))
+	a.web.Route(auth.Open, http.MethodGet, signin.LoginPath, c.Login)
+	a.web.Route(auth.Open, http.MethodGet, signin.CallbackPath, c.Callback)
 }
 
 // fromHere refuses forms that other sites sent: one could sign somebody in as
@@ -50,13 +51,13 @@ func fromHere(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 func session(r *http.Request) string {
-	token, _ := console.Session(r)
+	token, _ := signin.Session(r)
 	return token
 }
 
 // beginSession makes a token like any other, so that it is listed, and can be
 // revoked, and the audit knows who it was.
-func (a *service) beginSession(ctx context.Context, p console.Person, expires time.Time) (string, error) {
+func (a *service) beginSession(ctx context.Context, p signin.Person, expires time.Time) (string, error) {
 	created, err := a.writer.CreateToken(ctx, api.NewToken{Name: p.Name, Role: p.Role, ExpiresAt: &expires},
 		writer.By(p.Name), writer.Request(web.RequestID(ctx)), writer.Comment("signed in"))
 	return created.Value.Token, err

@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
-	"github.com/flaggery/flaggery/pkg/console"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/oidctest"
 	"github.com/flaggery/flaggery/pkg/pgtest"
-	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/signin"
 )
 
 // startWithProvider is an admin that people sign in to.
@@ -35,9 +35,9 @@ func startWithProvider(t *testing.T, issuer string) client {
 	listens, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Config{
-			DBURL: web.DatabaseURL(pgtest.Open(t)), Host: "127.0.0.1", Port: port, Token: testToken, Version: "test",
+			DBURL: command.DatabaseURL(pgtest.Open(t)), Host: "127.0.0.1", Port: port, Token: testToken, Version: "test",
 			Logger: slog.New(slog.DiscardHandler), Ready: func(a net.Addr) { listens <- a },
-			Provider: console.Provider{Issuer: issuer, ClientID: oidctest.ClientID, PublicURL: base, Claim: "groups", Scopes: "profile,email",
+			Provider: signin.Provider{Issuer: issuer, ClientID: oidctest.ClientID, PublicURL: base, Claim: "groups", Scopes: "profile,email",
 				Roles: "platform=admin, developers=editor, staff=viewer"},
 			ProviderSecret: oidctest.ClientSecret,
 		})
@@ -196,7 +196,7 @@ func TestSignInThatMustFail(t *testing.T) {
 	newBrowser(t, c.url).expect("GET", "/auth/callback?code=x&state=y", "", 400, "", "not begun here")
 	b := newBrowser(t, c.url)
 	b.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
-		if r.URL.Path == console.CallbackPath {
+		if r.URL.Path == signin.CallbackPath {
 			return http.ErrUseLastResponse
 		}
 		return nil
@@ -290,13 +290,13 @@ func TestPagesAreKeptToThemselves(t *testing.T) {
 
 func TestProviderNamesItsSettings(t *testing.T) {
 	t.Parallel()
-	err := (&console.Provider{Issuer: "example.com", Roles: "a=b"}).Validate()
+	err := (&signin.Provider{Issuer: "example.com", Roles: "a=b"}).Validate()
 	for _, setting := range []string{"FLAGGERY_OIDC_ISSUER", "FLAGGERY_PUBLIC_URL", "FLAGGERY_OIDC_CLIENT_ID", "FLAGGERY_OIDC_ROLES"} {
 		if err == nil || !strings.Contains(err.Error(), setting) {
 			t.Errorf("%v does not name %s", err, setting)
 		}
 	}
-	if err := (&console.Provider{}).Validate(); err != nil {
+	if err := (&signin.Provider{}).Validate(); err != nil {
 		t.Error(err)
 	}
 }

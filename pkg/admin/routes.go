@@ -1,8 +1,8 @@
 package admin
 
 import (
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
-	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // routes is every call of the admin, each with what it does and what can stand in
@@ -55,12 +55,12 @@ func (a *service) routes() {
 	change(a, "PUT /v1/groups/{group}/overrides/{feature}", "Set override", a.setOverride, model.GroupNotFound, model.FeatureNotFound, model.VariantNotFound)
 	remove(a, "DELETE /v1/groups/{group}/overrides/{feature}", "Delete override", a.deleteOverride, model.GroupNotFound, model.FeatureNotFound, model.OverrideNotFound)
 
-	readAs(a, web.Resolve, "GET /v1/subject/flags", "Get flags of subject", a.getFlags, model.SubjectNotFound)
+	readAs(a, auth.Resolve, "GET /v1/subject/flags", "Get flags of subject", a.getFlags, model.SubjectNotFound)
 	read(a, "GET /v1/subjects/{id}/explain", "Explain flags of subject", a.explain, model.SubjectNotFound)
 
-	createAs(a, web.Administer, "POST /v1/tokens", "Create token", a.createToken, tokenAt)
-	readAs(a, web.Administer, "GET /v1/tokens", "List tokens", a.listTokens)
-	removeAs(a, web.Administer, "DELETE /v1/tokens/{id}", "Revoke token", a.revokeToken, model.TokenNotFound)
+	createAs(a, auth.Administer, "POST /v1/tokens", "Create token", a.createToken, tokenAt)
+	readAs(a, auth.Administer, "GET /v1/tokens", "List tokens", a.listTokens)
+	removeAs(a, auth.Administer, "DELETE /v1/tokens/{id}", "Revoke token", a.revokeToken, model.TokenNotFound)
 
 	a.auditRoute("GET /v1/audit", "List audit entries")
 	change(a, "POST /v1/audit/{revision}/revert", "Revert change", a.revert, model.RevisionNotFound, model.NotRevertible)

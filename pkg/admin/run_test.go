@@ -10,9 +10,10 @@ import (
 	"testing"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
-	"github.com/flaggery/flaggery/pkg/web"
 )
 
 func TestConfigReportsAllFaults(t *testing.T) {
@@ -48,8 +49,8 @@ func TestRunFailsClearly(t *testing.T) {
 		{"no PostgreSQL", Config{DBURL: "postgres://user:hunter2@127.0.0.1:1/flaggery"}, []string{"connect to the database postgres://user:***@127.0.0.1:1/flaggery", "connection refused"}},
 		{"no such database", Config{DBURL: withDatabase(t, good, "nowhere")}, []string{"the database does not exist", "nowhere"}},
 		{"no such user", Config{DBURL: withUser(t, good, "nobody", "hunter2")}, []string{"connect to the database", "nobody:***"}},
-		{"no schema", Config{DBURL: web.DatabaseURL(pgtest.Empty(t))}, []string{"schema is at version 0", "migrate up"}},
-		{"port in use", Config{DBURL: web.DatabaseURL(good), Port: busy.Addr().(*net.TCPAddr).Port}, []string{"listen", strconv.Itoa(busy.Addr().(*net.TCPAddr).Port), "in use"}},
+		{"no schema", Config{DBURL: command.DatabaseURL(pgtest.Empty(t))}, []string{"schema is at version 0", "migrate up"}},
+		{"port in use", Config{DBURL: command.DatabaseURL(good), Port: busy.Addr().(*net.TCPAddr).Port}, []string{"listen", strconv.Itoa(busy.Addr().(*net.TCPAddr).Port), "in use"}},
 	} {
 		row.config.Host, row.config.Token, row.config.Logger = "127.0.0.1", testToken, slog.New(slog.DiscardHandler)
 		err := Run(t.Context(), row.config)
@@ -68,22 +69,22 @@ func TestRunFailsClearly(t *testing.T) {
 	}
 }
 
-func withDatabase(t *testing.T, dbURL, name string) web.DatabaseURL {
+func withDatabase(t *testing.T, dbURL, name string) command.DatabaseURL {
 	u, err := url.Parse(dbURL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	u.Path = "/" + name
-	return web.DatabaseURL(u.String())
+	return command.DatabaseURL(u.String())
 }
 
-func withUser(t *testing.T, dbURL, name, password string) web.DatabaseURL {
+func withUser(t *testing.T, dbURL, name, password string) command.DatabaseURL {
 	u, err := url.Parse(dbURL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	u.User = url.UserPassword(name, password)
-	return web.DatabaseURL(u.String())
+	return command.DatabaseURL(u.String())
 }
 
 func TestAutoUpgrade(t *testing.T) {
@@ -91,7 +92,7 @@ func TestAutoUpgrade(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	err := Run(ctx, Config{
-		DBURL: web.DatabaseURL(pgtest.Empty(t)), DBAutoUpgrade: true, Host: "127.0.0.1", Token: testToken,
+		DBURL: command.DatabaseURL(pgtest.Empty(t)), DBAutoUpgrade: true, Host: "127.0.0.1", Token: testToken,
 		Logger: slog.New(slog.DiscardHandler), Ready: func(net.Addr) { cancel() },
 	})
 	if err != nil {
@@ -131,7 +132,7 @@ func TestDatabaseGone(t *testing.T) {
 	c.must("GET", "/healthz", nil)
 	c.do("GET", "/readyz", nil).isProblem(503, model.NotReady, "")
 	// That nobody can tell whose token it is does not make it a wrong one.
-	client{t, c.url, model.NewToken()}.do("GET", "/v1/features", nil).isProblem(503, model.NotReady, "")
+	client{t, c.url, auth.NewToken()}.do("GET", "/v1/features", nil).isProblem(503, model.NotReady, "")
 	if p := c.do("GET", "/v1/features", nil).isProblem(503, model.NotReady, ""); strings.Contains(p.Detail, "127.0.0.1") {
 		t.Errorf("tells where the database is: %s", p.Detail)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
@@ -98,7 +99,7 @@ func (a *service) exportRoute(call, summary string, codes ...model.Code) {
 			Schema: a.web.API.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.ImportLine](), true, ""),
 		}},
 	}}
-	web.Handle(a.web, web.Read, op, func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
+	web.Handle(a.web, auth.Read, op, func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: stream(ctx, a, func(begin func(int64) error, emit func(api.ImportLine) error) error {
 			return a.writer.ExportSubjects(ctx, begin, emit)
 		})}, nil

@@ -8,7 +8,8 @@ import (
 	"strconv"
 
 	"github.com/flaggery/flaggery/pkg/api"
-	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
@@ -19,22 +20,22 @@ const firstToken = "FLAGGERY_ADMIN_TOKEN"
 
 // authenticator knows the token of the settings, where there is one, and those
 // that are stored. It does not need the database for the first.
-func (a *service) authenticator(first web.Secret) web.Authenticator {
+func (a *service) authenticator(first command.Secret) web.Authenticator {
 	// Digests have one length, so that comparing them tells nothing of the token's.
 	want := sha256.Sum256([]byte(first))
-	return func(ctx context.Context, token string) (web.Identity, error) {
+	return func(ctx context.Context, token string) (auth.Identity, error) {
 		got := sha256.Sum256([]byte(token))
 		if first != "" && subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
-			return web.Identity{Name: firstToken, Role: model.AdminRole}, nil
+			return auth.Identity{Name: firstToken, Role: auth.AdminRole}, nil
 		}
 		stored, err := a.writer.Authenticate(ctx, token)
-		return web.Identity{Name: stored.Name, Role: stored.Role}, err
+		return auth.Identity{Name: stored.Name, Role: stored.Role}, err
 	}
 }
 
 // checkReachable refuses to start an admin in which nobody could do anything, not
 // even let others in.
-func (a *service) checkReachable(ctx context.Context, first web.Secret) error {
+func (a *service) checkReachable(ctx context.Context, first command.Secret) error {
 	if first != "" {
 		return nil
 	}

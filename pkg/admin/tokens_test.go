@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
-	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // makeToken creates a token and returns a client that shows it.
-func (c client) makeToken(role model.Role) (client, api.Token) {
+func (c client) makeToken(role auth.Role) (client, api.Token) {
 	c.t.Helper()
 	var token api.Token
 	c.must("POST", "/v1/tokens", api.NewToken{Name: "a " + string(role), Role: role}).into(&token)
@@ -74,8 +75,8 @@ func TestTokens(t *testing.T) {
 func TestStartWithoutAFirstToken(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
-	config := Config{DBURL: web.DatabaseURL(dbURL), Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)}
-	for _, role := range []model.Role{"", model.EditorRole} { // an editor is not enough
+	config := Config{DBURL: command.DatabaseURL(dbURL), Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)}
+	for _, role := range []auth.Role{"", auth.EditorRole} { // an editor is not enough
 		if role != "" {
 			startOn(t, dbURL).makeToken(role)
 		}
@@ -84,7 +85,7 @@ func TestStartWithoutAFirstToken(t *testing.T) {
 			t.Errorf("with a token of role %q: %v", role, err)
 		}
 	}
-	admin, _ := startOn(t, dbURL).makeToken(model.AdminRole)
+	admin, _ := startOn(t, dbURL).makeToken(auth.AdminRole)
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	listens, ended := make(chan net.Addr, 1), make(chan error, 1)

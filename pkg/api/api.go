@@ -7,6 +7,7 @@ package api
 import (
 	"time"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -318,7 +319,7 @@ type RevertedChange struct {
 // NewToken makes a token.
 type NewToken struct {
 	Name      string     `json:"name" doc:"Who or what will show it, for the audit: any text of 1 to 128 bytes. Two may have the same name, as for a rotation" example:"ci"`
-	Role      model.Role `json:"role" enum:"viewer,editor,admin,client"`
+	Role      auth.Role  `json:"role" enum:"viewer,editor,admin,client"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"The first moment at which it is good no longer; never when left out"`
 }
 
@@ -326,7 +327,7 @@ type NewToken struct {
 type Token struct {
 	ID        int64      `json:"id"`
 	Name      string     `json:"name"`
-	Role      model.Role `json:"role" enum:"viewer,editor,admin,client"`
+	Role      auth.Role  `json:"role" enum:"viewer,editor,admin,client"`
 	Prefix    string     `json:"prefix" doc:"How the secret begins, to tell tokens apart"`
 	CreatedAt time.Time  `json:"created_at"`
 	ExpiresAt *time.Time `json:"expires_at" doc:"null for never"`

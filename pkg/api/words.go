@@ -1,6 +1,9 @@
 package api
 
-import "github.com/flaggery/flaggery/pkg/model"
+import (
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/model"
+)
 
 // What requests and answers are made of beside plain types, so that programs
 // outside need not import package model, which promises no stability.
@@ -14,7 +17,7 @@ type (
 	// TestState is where an A/B test stands: Scheduled, Live or Ended.
 	TestState = model.TestState
 	// Role is what the bearer of a token may do.
-	Role = model.Role
+	Role = auth.Role
 )
 
 // DisablingVariant is the reserved name of the variant that switches a feature
@@ -31,10 +34,10 @@ const (
 // The roles. Each may what the one before it may, but client stands apart: it
 // only asks what subjects get.
 const (
-	ClientRole = model.ClientRole
-	ViewerRole = model.ViewerRole
-	EditorRole = model.EditorRole
-	AdminRole  = model.AdminRole
+	ClientRole = auth.ClientRole
+	ViewerRole = auth.ViewerRole
+	EditorRole = auth.EditorRole
+	AdminRole  = auth.AdminRole
 )
 
 // The codes of the contract.

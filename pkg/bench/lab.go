@@ -232,7 +232,12 @@ func (l *lab) serve(ctx context.Context, program string, args []string, env ...s
 	if l.programs == "" {
 		l.progress.step("building the services")
 		programs := filepath.Join(l.dir, "bin")
-		build := exec.CommandContext(ctx, "go", "build", "-o", programs+"/", "github.com/flaggery/flaggery/cmd/...")
+		root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/flaggery/flaggery").Output()
+		if err != nil {
+			return nil, fmt.Errorf("find the services' sources: %w", err)
+		}
+		build := exec.CommandContext(ctx, "go", "build", "-o", programs+"/", "./cmd/...")
+		build.Dir = strings.TrimSpace(string(root)) // their module has what they are built from
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go build: %w: %s", err, out)
 		}

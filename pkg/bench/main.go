@@ -1,10 +1,10 @@
 // Command bench measures Flaggery on the machine at hand and prints each goal
-// beside what came out:
+// beside what came out. In this folder, which is a module of its own:
 //
-//	go run ./pkg/bench            # everything, about a quarter of an hour
-//	go run ./pkg/bench -quick     # everything at a smaller scale, in two minutes
-//	go run ./pkg/bench -only get,memory
-//	go run ./pkg/bench -peers     # other flag systems under the same load
+//	go run .            # everything, about a quarter of an hour
+//	go run . -quick     # everything at a smaller scale, in two minutes
+//	go run . -only get,memory
+//	go run . -peers     # other flag systems under the same load
 //
 // It starts what it needs: a PostgreSQL with filled databases, our services, and
 // the references that they are compared with, each a process of its own. CPU
@@ -81,7 +81,7 @@ func parseOptions(args []string) (options, error) {
 	flags.StringVar(&o.markdown, "markdown", "", "write the report to this `file` too, and plots to images beside it")
 	flags.StringVar(&o.data, "data", "", "keep the filled databases in this `folder` for the next run")
 	flags.Usage = func() {
-		fmt.Fprint(flags.Output(), "Measures Flaggery on this machine, each goal beside its reference.\n\nusage: go run ./pkg/bench [flags]\n\n")
+		fmt.Fprint(flags.Output(), "Measures Flaggery on this machine, each goal beside its reference.\n\nusage: go -C pkg/bench run . [flags]\n\n")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {

@@ -11,7 +11,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/command"
 )
 
 // Config is what can be chosen.
@@ -21,7 +21,7 @@ type Config struct {
 	Port       int // of the admin; 0 for any that is free
 	EdgePort   int // likewise
 	Empty      bool
-	AdminToken web.Secret // without one a random token is kept in DataDir
+	AdminToken command.Secret // without one a random token is kept in DataDir
 
 	Version string
 	Logger  *slog.Logger
@@ -59,20 +59,20 @@ func (c *Config) Validate() error {
 	if c.Port != 0 && c.Port == c.EdgePort {
 		faults = append(faults, fmt.Errorf("--port and --edge-port are both %d", c.Port))
 	}
-	return web.Faults(faults...)
+	return command.Faults(faults...)
 }
 
 // keptToken reads the token from a file that only we can read, and makes one
 // where there is none.
-func keptToken(path string) (web.Secret, error) {
+func keptToken(path string) (command.Secret, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		token := "dev_" + rand.Text()
-		return web.Secret(token), os.WriteFile(path, []byte(token+"\n"), 0o600)
+		return command.Secret(token), os.WriteFile(path, []byte(token+"\n"), 0o600)
 	}
 	token := strings.TrimSpace(string(text))
 	if err == nil && token == "" {
 		err = fmt.Errorf("%s is empty: remove it, and the next start makes another token", path)
 	}
-	return web.Secret(token), err
+	return command.Secret(token), err
 }

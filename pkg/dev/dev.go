@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/edge"
 	"github.com/flaggery/flaggery/pkg/pgserver"
-	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
@@ -60,7 +60,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	group.Go(func() error {
 		var a admin.Config
 		a.Flags(flag.NewFlagSet("", flag.ContinueOnError)) // sets the defaults
-		a.DBURL, a.Host, a.Port, a.Token, a.Prometheus = web.DatabaseURL(url), c.Host, c.Port, c.AdminToken, true
+		a.DBURL, a.Host, a.Port, a.Token, a.Prometheus = command.DatabaseURL(url), c.Host, c.Port, c.AdminToken, true
 		a.Version, a.Logger = c.Version, c.Logger.With("service", "admin")
 		a.Ready = func(addr net.Addr) { adminReady <- addr }
 		return admin.Run(ctx, a)
@@ -68,7 +68,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	group.Go(func() error {
 		var e edge.Config
 		e.Flags(flag.NewFlagSet("", flag.ContinueOnError))
-		e.DBURL, e.Host, e.Port, e.Name, e.Prometheus = web.DatabaseURL(url), c.Host, c.EdgePort, "dev", true
+		e.DBURL, e.Host, e.Port, e.Name, e.Prometheus = command.DatabaseURL(url), c.Host, c.EdgePort, "dev", true
 		e.Version, e.Logger = c.Version, c.Logger.With("service", "edge")
 		e.Ready = func(addr net.Addr) { edgeReady <- addr }
 		return edge.Run(ctx, e)

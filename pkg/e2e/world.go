@@ -20,9 +20,9 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/edge"
 	"github.com/flaggery/flaggery/pkg/flaggery"
-	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // Token is what every admin of a [World] knows.
@@ -31,7 +31,7 @@ const Token = "a-token-for-tests"
 // World is Flaggery as it runs: admins and edges on one database, in this
 // process, on free ports of 127.0.0.1.
 type World struct {
-	dbURL web.DatabaseURL
+	dbURL command.DatabaseURL
 	log   *slog.Logger
 	ctx   context.Context
 	end   context.CancelFunc
@@ -42,7 +42,7 @@ type World struct {
 // NewWorld is a world without services, on a database that has the schema.
 func NewWorld(dbURL string, log *slog.Logger) *World {
 	ctx, end := context.WithCancel(context.Background())
-	return &World{dbURL: web.DatabaseURL(dbURL), log: log, ctx: ctx, end: end}
+	return &World{dbURL: command.DatabaseURL(dbURL), log: log, ctx: ctx, end: end}
 }
 
 // Close stops all services, in good order.

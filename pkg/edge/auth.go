@@ -6,29 +6,32 @@ import (
 	"strings"
 	"time"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
-	"github.com/flaggery/flaggery/pkg/web"
 )
 
-// authenticate knows the tokens of the snapshot: one that was revoked is refused as
+// authenticate knows the tokens of the snapshot: one that was revoked is rejected as
 // soon as the edge serves the revision that did it.
-func (e *service) authenticate(_ context.Context, token string) (web.Identity, error) {
-	hash, ok := model.HashToken(token)
+func (e *service) authenticate(_ context.Context, token string) (auth.Identity, error) {
+	reject := func(reason error) (auth.Identity, error) {
+		return auth.Identity{}, model.Errorf(model.Unauthenticated, "%s", reason)
+	}
+	hash, ok := auth.HashToken(token)
 	if !ok {
-		return web.Identity{}, model.DamagedToken()
+		return reject(auth.ErrDamagedToken)
 	}
 	s := e.replica.Snapshot()
 	if s == nil {
-		return web.Identity{}, model.Errorf(model.NotReady, "nothing is loaded yet")
+		return auth.Identity{}, model.Errorf(model.NotReady, "nothing is loaded yet")
 	}
 	c, found := s.Credential(hash)
 	if !found {
-		return web.Identity{}, model.UnknownToken()
+		return reject(auth.ErrUnknownToken)
 	}
-	if c.Expires != nil && !e.replica.DatabaseTime(time.Now()).Before(*c.Expires) {
-		return web.Identity{}, model.ExpiredToken(*c.Expires)
+	if err := auth.CheckExpiry(c.Expires, e.replica.DatabaseTime(time.Now())); err != nil {
+		return reject(err)
 	}
-	return web.Identity{Role: c.Role}, nil
+	return auth.Identity{Role: c.Role}, nil
 }
 
 // mayResolve tells whether the hot path may answer. Whoever it does not know is
@@ -43,5 +46,5 @@ func (e *service) mayResolve(r *http.Request) bool {
 		return false
 	}
 	caller, err := e.authenticator(r.Context(), token)
-	return err == nil && caller.May(web.Resolve) && e.web.Within(token) == nil
+	return err == nil && caller.Role.Allows(auth.Resolve) && e.web.AllowToken(token) == nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/snapshot"
 	"github.com/flaggery/flaggery/pkg/web"
@@ -16,7 +17,7 @@ import (
 
 // Config is what an edge is told from outside.
 type Config struct {
-	DBURL      web.DatabaseURL
+	DBURL      command.DatabaseURL
 	Host       string
 	Port       int    // 0 for any that is free
 	Name       string // in GET /v1/edges of the admin
@@ -73,7 +74,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 
 // Validate reports every setting at fault.
 func (c *Config) Validate() error {
-	return web.Faults(c.validateDBURL(), web.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Limits.Validate(), c.Callers.Validate(), c.TLS.Validate(), web.CheckAddress(c.MetricsAddress))
+	return command.Faults(c.validateDBURL(), command.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Limits.Validate(), c.Callers.Validate(), c.TLS.Validate(), web.CheckAddress(c.MetricsAddress))
 }
 
 func (c *Config) validateDBURL() error {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/replica"
@@ -70,7 +71,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	if config.Ready != nil {
 		config.Ready(listener.Addr())
 	}
-	if config.Shortcut && !config.TLS.On() && config.Auth != AuthToken { // which are left to net/http
+	if config.Shortcut && !config.TLS.Enabled() && config.Auth != AuthToken { // which are left to net/http
 		listener = shortcut.Listen(listener, shortcut.Route{Path: hotPath, Parameter: hotParameter, Answer: e.answerShort})
 	}
 	// The replica follows until the last request is answered.
@@ -131,14 +132,14 @@ func newService(config Config, source replica.Source) *service {
 // documentation.
 func (e *service) addRoutes() {
 	// What one subject gets; the hot path answers the simple form of it.
-	web.Handle(e.web, web.Resolve, answering[api.Flags](getFlags), e.getFlags)
-	web.Handle(e.web, web.Resolve, answering[api.Flags](getSubjectFlags), e.getSubjectFlags)
+	web.Handle(e.web, auth.Resolve, answering[api.Flags](getFlags), e.getFlags)
+	web.Handle(e.web, auth.Resolve, answering[api.Flags](getSubjectFlags), e.getSubjectFlags)
 	// What many subjects get.
-	web.Handle(e.web, web.Resolve, answering[api.BatchFlags](postFlags), e.postFlags)
+	web.Handle(e.web, auth.Resolve, answering[api.BatchFlags](postFlags), e.postFlags)
 	e.addEvaluation()
 	// Everything else is for the admin.
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
-		e.web.Route(web.Open, method, "/v1/*", readOnly)
+		e.web.Route(auth.Open, method, "/v1/*", readOnly)
 	}
 }
 

@@ -18,9 +18,9 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
-	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
@@ -34,7 +34,7 @@ func start(t testing.TB, dbURL string, change func(*Config)) edge {
 	t.Helper()
 	listening := make(chan net.Addr, 1)
 	config := Config{
-		DBURL: web.DatabaseURL(dbURL), Host: "127.0.0.1", Name: "test", Unknown: "reject", Prometheus: true,
+		DBURL: command.DatabaseURL(dbURL), Host: "127.0.0.1", Name: "test", Unknown: "reject", Prometheus: true,
 		Poll: time.Second, Shortcut: true, Version: "test", Logger: slog.New(slog.DiscardHandler),
 		Ready: func(a net.Addr) { listening <- a },
 	}

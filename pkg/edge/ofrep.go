@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/snapshot"
 	"github.com/flaggery/flaggery/pkg/web"
@@ -37,8 +38,8 @@ var evaluateFlag = huma.Operation{
 // addEvaluation adds both operations to the routes and documents what huma does
 // not see: bodies that are read and written as bytes.
 func (e *service) addEvaluation() {
-	web.Handle(e.web, web.Resolve, answering[api.Evaluations](evaluateFlags), e.evaluateFlags, model.BodyTooLarge)
-	web.Handle(e.web, web.Resolve, answering[api.Evaluation](evaluateFlag), e.evaluateFlag, model.BodyTooLarge)
+	web.Handle(e.web, auth.Resolve, answering[api.Evaluations](evaluateFlags), e.evaluateFlags, model.BodyTooLarge)
+	web.Handle(e.web, auth.Resolve, answering[api.Evaluation](evaluateFlag), e.evaluateFlag, model.BodyTooLarge)
 	schema := func(t reflect.Type) *huma.Schema {
 		return huma.NewMapRegistry("", huma.DefaultSchemaNamer).Schema(t, false, "")
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/flaggery/flaggery/pkg/auth"
 )
 
 // Configuration is everything that resolution depends on but the subjects, at
@@ -21,7 +23,7 @@ type Configuration struct {
 	Groups   []Group   // in name order
 
 	// Tokens are who may ask, by hash in ascending order; nil where that was not read.
-	Tokens []Credential
+	Tokens []auth.Credential
 }
 
 // Salt keys the bucket order of one rollout or test, so that the orders of two

@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -56,6 +57,24 @@ func CheckVariantReference(name string) error {
 		return nil
 	}
 	return CheckName(name)
+}
+
+// CheckTokenName says what is wrong with the name of a token. The audit names
+// actors by it: what Flaggery calls itself there is not for tokens.
+func CheckTokenName(name string) error {
+	if len(name) > MaxNameLength {
+		return fmt.Errorf("must have at most %d bytes, has %d", MaxNameLength, len(name))
+	}
+	if err := CheckSubjectID(name); err != nil { // the same alphabet
+		return err
+	}
+	if strings.TrimSpace(name) != name {
+		return errors.New("must not begin or end with a space")
+	}
+	if lower := strings.ToLower(name); lower == "library" || strings.HasPrefix(lower, "flaggery") {
+		return errors.New(`must not be "library" nor begin with "flaggery": in the audit these are Flaggery itself`)
+	}
+	return nil
 }
 
 // CheckSubjectID says what is wrong with a subject's id: any UTF-8 text of 1 to

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -206,13 +207,13 @@ func readGroup(text []byte) (g Group, err error) {
 func addCredential(c *model.Configuration, text []byte) error {
 	var row struct {
 		Hash    string
-		Role    model.Role
+		Role    auth.Role
 		Expires *time.Time
 	}
 	if err := json.Unmarshal(text, &row); err != nil {
 		return err
 	}
-	t := model.Credential{Role: row.Role, Expires: row.Expires}
+	t := auth.Credential{Role: row.Role, Expires: row.Expires}
 	_, err := hex.Decode(t.Hash[:], []byte(row.Hash))
 	c.Tokens = append(c.Tokens, t)
 	return err

@@ -10,6 +10,7 @@ import (
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -44,7 +45,7 @@ func (db *DB) configuration(ctx context.Context, on queryer) (*model.Configurati
 		err = fmt.Errorf("the role may not read tokens, as FLAGGERY_EDGE_AUTH=token needs: run 'flaggery-admin migrate up --create-edge-role' for it: %w", err)
 	}
 	if err == nil && c.Tokens == nil {
-		c.Tokens = []model.Credential{} // they were read, there are none
+		c.Tokens = []auth.Credential{} // they were read, there are none
 	}
 	return c, at, err
 }

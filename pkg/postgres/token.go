@@ -6,18 +6,19 @@ import (
 	"errors"
 	"time"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
 const tokenColumns = `id, name, role, prefix, created_at, expires_at, used_at`
 
 // scannedInto is where tokenColumns go.
-func scannedInto(t *model.Token) []any {
+func scannedInto(t *auth.Token) []any {
 	return []any{&t.ID, &t.Name, &t.Role, &t.Prefix, &t.Created, &t.Expires, &t.Used}
 }
 
 // Token reads one token, or fails with token_not_found.
-func (tx *Tx) Token(ctx context.Context, id int64) (*model.Token, error) {
+func (tx *Tx) Token(ctx context.Context, id int64) (*auth.Token, error) {
 	tokens, err := tx.tokens(ctx, `WHERE id = $1`, id)
 	if err != nil {
 		return nil, err
@@ -29,14 +30,14 @@ func (tx *Tx) Token(ctx context.Context, id int64) (*model.Token, error) {
 }
 
 // Tokens reads at most limit tokens in id order, those after an id.
-func (tx *Tx) Tokens(ctx context.Context, after int64, limit int) ([]model.Token, error) {
+func (tx *Tx) Tokens(ctx context.Context, after int64, limit int) ([]auth.Token, error) {
 	return tx.tokens(ctx, `WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
 }
 
-func (tx *Tx) tokens(ctx context.Context, which string, args ...any) ([]model.Token, error) {
-	var tokens []model.Token
+func (tx *Tx) tokens(ctx context.Context, which string, args ...any) ([]auth.Token, error) {
+	var tokens []auth.Token
 	err := scanAll(ctx, tx, `SELECT `+tokenColumns+` FROM token `+which, func(rows *sql.Rows) error {
-		var t model.Token
+		var t auth.Token
 		err := rows.Scan(scannedInto(&t)...)
 		tokens = append(tokens, t)
 		return err
@@ -45,7 +46,7 @@ func (tx *Tx) tokens(ctx context.Context, which string, args ...any) ([]model.To
 }
 
 // InsertToken stores a token and gives it its id.
-func (tx *Tx) InsertToken(ctx context.Context, t *model.Token, hash model.TokenHash) error {
+func (tx *Tx) InsertToken(ctx context.Context, t *auth.Token, hash auth.TokenHash) error {
 	return tx.QueryRowContext(ctx, `
 		INSERT INTO token (name, role, prefix, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
 		t.Name, t.Role, t.Prefix, hash[:], t.Created, t.Expires).Scan(&t.ID)
@@ -60,9 +61,9 @@ func (tx *Tx) DeleteToken(ctx context.Context, id int64) error {
 // FindToken reads the token of a hash, nil where there is none, and the time on
 // the database's clock. Each call asks the database, so that a token revoked by
 // one admin is refused by all from then on.
-func (db *DB) FindToken(ctx context.Context, hash model.TokenHash) (*model.Token, time.Time, error) {
+func (db *DB) FindToken(ctx context.Context, hash auth.TokenHash) (*auth.Token, time.Time, error) {
 	var (
-		t   model.Token
+		t   auth.Token
 		now time.Time
 	)
 	err := db.pool.QueryRowContext(ctx, `SELECT `+tokenColumns+`, clock_timestamp() FROM token WHERE hash = $1`, hash[:]).
@@ -86,7 +87,7 @@ const usedEvery = time.Minute
 // MarkTokenUsed notes that a token, as FindToken read it, was used now. That is no
 // change: it makes no revision. It does not wait where another request, or the
 // token's revocation, is at it already.
-func (db *DB) MarkTokenUsed(ctx context.Context, t *model.Token, now time.Time) error {
+func (db *DB) MarkTokenUsed(ctx context.Context, t *auth.Token, now time.Time) error {
 	if t.Used != nil && now.Sub(*t.Used) < usedEvery {
 		return nil
 	}
@@ -102,6 +103,6 @@ func (db *DB) MarkTokenUsed(ctx context.Context, t *model.Token, now time.Time) 
 func (db *DB) HasAdminToken(ctx context.Context) (has bool, err error) {
 	err = db.pool.QueryRowContext(ctx, `
 		SELECT EXISTS (SELECT FROM token WHERE role = $1 AND (expires_at IS NULL OR expires_at > clock_timestamp()))`,
-		model.AdminRole).Scan(&has)
+		auth.AdminRole).Scan(&has)
 	return has, ended(ctx, err)
 }

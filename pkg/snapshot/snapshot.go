@@ -16,6 +16,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/bucketing"
 	"github.com/flaggery/flaggery/pkg/evaluation"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -106,13 +107,13 @@ func (s *Snapshot) Resolver() *evaluation.Resolver { return s.generation.resolve
 
 // Credential is what is known of a token, by its hash: looking that up may take
 // more or less time, as who tries tokens cannot choose what theirs are hashed to.
-func (s *Snapshot) Credential(hash model.TokenHash) (model.Credential, bool) {
+func (s *Snapshot) Credential(hash auth.TokenHash) (auth.Credential, bool) {
 	tokens := s.generation.configuration.Tokens
-	i, found := slices.BinarySearchFunc(tokens, hash, func(c model.Credential, hash model.TokenHash) int {
+	i, found := slices.BinarySearchFunc(tokens, hash, func(c auth.Credential, hash auth.TokenHash) int {
 		return bytes.Compare(c.Hash[:], hash[:])
 	})
 	if !found {
-		return model.Credential{}, false
+		return auth.Credential{}, false
 	}
 	return tokens[i], true
 }

@@ -10,34 +10,14 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
-
-// Permission is what a route asks of its caller. Every route declares one where
-// it is registered; a server with a route without one does not start.
-type Permission string
-
-// The permissions.
-const (
-	Open       Permission = "open"       // anybody
-	Resolve    Permission = "resolve"    // learn what a subject gets
-	Read       Permission = "read"       // see everything but secrets
-	Document   Permission = "document"   // Read, for pages that a browser opens
-	Write      Permission = "write"      // change everything but who may do what
-	Administer Permission = "administer" // tokens, and replacing the whole state
-)
-
-var permissions = map[model.Role][]Permission{
-	model.ClientRole: {Resolve},
-	model.ViewerRole: {Resolve, Read, Document},
-	model.EditorRole: {Resolve, Read, Document, Write},
-	model.AdminRole:  {Resolve, Read, Document, Write, Administer},
-}
 
 // Declared is a route with what it asks of its caller.
 type Declared struct {
 	Method, Path string // the path in echo's form: /v1/things/:id
-	Permission   Permission
+	Permission   auth.Permission
 }
 
 // Routes lists what the server answers, by path and method.
@@ -50,27 +30,17 @@ func (s *Server) Routes() []Declared {
 	return all
 }
 
-// Identity is who is calling.
-type Identity struct {
-	Name string // for the audit
-	Role model.Role
-}
-
-// May tells whether the caller's role reaches that far.
-func (i Identity) May(p Permission) bool {
-	return p == Open || slices.Contains(permissions[i.Role], p)
-}
-
-// Authenticator tells whose token it is. Its error is a [model.Unauthenticated]
-// one where the token is not good, and any other where that cannot be found out.
-type Authenticator func(ctx context.Context, token string) (Identity, error)
+// Authenticator finds out whose token it is. Its error has the code
+// [model.Unauthenticated] if the token is invalid, and is any other if that cannot
+// be found out.
+type Authenticator func(ctx context.Context, token string) (auth.Identity, error)
 
 type identityKey struct{}
 
 // Caller is who the request in ctx came from; the zero Identity where nobody
 // had to say.
-func Caller(ctx context.Context) Identity {
-	identity, _ := ctx.Value(identityKey{}).(Identity)
+func Caller(ctx context.Context) auth.Identity {
+	identity, _ := ctx.Value(identityKey{}).(auth.Identity)
 	return identity
 }
 
@@ -78,11 +48,11 @@ func Caller(ctx context.Context) Identity {
 func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		permission, matched := s.permissions[route{c.Request().Method, c.Path()}]
-		if permission == Open || !matched { // no route: the answer is 404 or 405, for everybody alike
+		if permission == auth.Open || !matched { // no route: the answer is 404 or 405, for everybody alike
 			return next(c)
 		}
 		identity, err := s.identify(c, permission)
-		if model.CodeOf(err) == model.Unauthenticated && permission == Document && s.signInPath != "" && byPerson(c.Request()) {
+		if model.CodeOf(err) == model.Unauthenticated && permission == auth.Document && s.signInPath != "" && byPerson(c.Request()) {
 			return c.Redirect(http.StatusSeeOther, s.signInPath+"?next="+url.QueryEscape(c.Request().URL.RequestURI()))
 		}
 		if err != nil {
@@ -90,7 +60,7 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		r := c.Request()
 		c.SetRequest(r.WithContext(context.WithValue(r.Context(), identityKey{}, identity)))
-		if !identity.May(permission) {
+		if !identity.Role.Allows(permission) {
 			return model.Errorf(model.Forbidden, "the role %s may not do this: it takes the permission to %s", identity.Role, permission)
 		}
 		return next(c)
@@ -98,22 +68,22 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // identify finds out who is calling a route that not everybody may.
-func (s *Server) identify(c echo.Context, permission Permission) (identity Identity, err error) {
-	identity, err = s.Know(c, s.token(c, permission))
-	if model.CodeOf(err) == model.Unauthenticated && permission == Document {
+func (s *Server) identify(c echo.Context, permission auth.Permission) (identity auth.Identity, err error) {
+	identity, err = s.Authenticate(c, s.token(c, permission))
+	if model.CodeOf(err) == model.Unauthenticated && permission == auth.Document {
 		c.Response().Header().Add(echo.HeaderWWWAuthenticate, `Basic realm="Flaggery: any name, and the token as password"`)
 	}
 	return identity, err
 }
 
-// Know finds out whose token it is, unless its bearer asks too often.
-func (s *Server) Know(c echo.Context, token string) (Identity, error) {
+// Authenticate finds out whose token it is, unless its bearer asks too often.
+func (s *Server) Authenticate(c echo.Context, token string) (auth.Identity, error) {
 	if token == "" { // which is no attempt
-		return Identity{}, model.Errorf(model.Unauthenticated, "a token is needed: Authorization: Bearer <token>")
+		return auth.Identity{}, model.Errorf(model.Unauthenticated, "a token is needed: Authorization: Bearer <token>")
 	}
 	address := c.RealIP()
 	if err := s.rates.mayTry(address, token); err != nil {
-		return Identity{}, err
+		return auth.Identity{}, err
 	}
 	identity, err := s.authenticate(c.Request().Context(), token)
 	if err == nil {
@@ -124,9 +94,9 @@ func (s *Server) Know(c echo.Context, token string) (Identity, error) {
 	return identity, err
 }
 
-// Within is an error where a good token is used too often, for who knows callers
+// AllowToken is an error where a good token is used too often, for who knows callers
 // without a route.
-func (s *Server) Within(token string) error { return s.rates.within(token) }
+func (s *Server) AllowToken(token string) error { return s.rates.within(token) }
 
 // byPerson tells the request of somebody who opened a page and has nothing to show.
 func byPerson(r *http.Request) bool {
@@ -150,7 +120,7 @@ func CheckOrigin(r *http.Request) error {
 // Pages also take the token as a password, as a browser has no other way to send
 // it where nobody can sign in; nothing else does, since a browser would go on to
 // send it with requests that other sites make it send.
-func (s *Server) token(c echo.Context, permission Permission) string {
+func (s *Server) token(c echo.Context, permission auth.Permission) string {
 	r := c.Request()
 	field := r.Header.Get(echo.HeaderAuthorization)
 	if field == "" {
@@ -163,7 +133,7 @@ func (s *Server) token(c echo.Context, permission Permission) string {
 	if strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(token)
 	}
-	if permission == Document {
+	if permission == auth.Document {
 		_, password, _ := r.BasicAuth()
 		return password
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"crypto/sha256"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -40,7 +41,7 @@ func (c *Callers) Validate() error {
 		requests = fmt.Errorf("FLAGGERY_MAX_TOKEN_REQUESTS (--max-token-requests) must not be negative, is %d", c.Requests)
 	}
 	_, proxies := c.extractor()
-	return Faults(failures, requests, proxies)
+	return errors.Join(failures, requests, proxies)
 }
 
 // extractor tells who is calling. Only what a trusted proxy says is believed:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -23,11 +24,11 @@ func doorman(t *testing.T, limits Callers) (*Server, *time.Time) {
 	now := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
 	s := New(Options{
 		Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), ServeMetrics: true, Callers: limits,
-		Authenticate: func(_ context.Context, token string) (Identity, error) {
+		Authenticate: func(_ context.Context, token string) (auth.Identity, error) {
 			if strings.HasPrefix(token, "good") {
-				return Identity{Role: model.ViewerRole}, nil
+				return auth.Identity{Role: auth.ViewerRole}, nil
 			}
-			return Identity{}, model.UnknownToken()
+			return auth.Identity{}, model.Errorf(model.Unauthenticated, "%s", auth.ErrUnknownToken)
 		},
 	})
 	s.rates.now = func() time.Time { return now }

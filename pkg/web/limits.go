@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -53,7 +54,7 @@ func (l *Limits) Validate() error {
 	if l.Requests < 0 {
 		requests = fmt.Errorf("FLAGGERY_MAX_REQUESTS (--max-requests) must not be negative, is %d", l.Requests)
 	}
-	return Faults(connections, requests)
+	return errors.Join(connections, requests)
 }
 
 // busy keeps to the limits.

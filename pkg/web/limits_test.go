@@ -13,6 +13,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/flaggery/flaggery/pkg/auth"
 )
 
 // listen serves s on a free port until the test ends.
@@ -90,7 +92,7 @@ func TestRequestsBeyondTheLimitAreRefused(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), Limits: Limits{Requests: 2}})
 	begun, finish := make(chan struct{}), make(chan struct{})
-	s.Route(Open, http.MethodGet, "/slow", func(c echo.Context) error {
+	s.Route(auth.Open, http.MethodGet, "/slow", func(c echo.Context) error {
 		begun <- struct{}{}
 		<-finish
 		return c.String(http.StatusOK, "done")

@@ -26,6 +26,7 @@ import (
 	"github.com/swaggest/swgui/v5emb"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -51,10 +52,10 @@ func newAPI(e *echo.Echo, title, version string) huma.API {
 // Handle adds an operation to the server and to its OpenAPI document. Input and
 // output are structs in the form that huma describes; codes are the problems that
 // the operation can answer beside the general ones.
-func Handle[I, O any](s *Server, p Permission, op huma.Operation, h func(context.Context, *I) (*O, error), codes ...model.Code) {
+func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(context.Context, *I) (*O, error), codes ...model.Code) {
 	s.declare(p, op.Method, echoPath(op.Path))
 	codes = append(codes, model.ValidationFailed)
-	if p := s.permissions[route{op.Method, echoPath(op.Path)}]; p != Open {
+	if p := s.permissions[route{op.Method, echoPath(op.Path)}]; p != auth.Open {
 		op.Security = []map[string][]string{{"token": {string(p)}}}
 		codes = append(codes, model.Unauthenticated, model.Forbidden, model.RateLimited)
 	}
@@ -141,7 +142,7 @@ var jsonFormat = huma.Format{
 // documentation adds /openapi.json and the page that renders it, whose parts are
 // all in the program.
 func (s *Server) documentation(title string) {
-	s.Route(Document, http.MethodGet, "/openapi.json", func(c echo.Context) error {
+	s.Route(auth.Document, http.MethodGet, "/openapi.json", func(c echo.Context) error {
 		return c.JSON(http.StatusOK, s.API.OpenAPI())
 	})
 	ui := v5emb.NewHandlerWithConfig(swgui.Config{
@@ -157,8 +158,8 @@ func (s *Server) documentation(title string) {
 		ui.ServeHTTP(c.Response(), c.Request())
 		return nil
 	}
-	s.Route(Document, http.MethodGet, "/docs", contained)
-	s.Route(Document, http.MethodGet, "/docs/*", contained)
+	s.Route(auth.Document, http.MethodGet, "/docs", contained)
+	s.Route(auth.Document, http.MethodGet, "/docs/*", contained)
 }
 
 // rendered keeps what a handler writes.

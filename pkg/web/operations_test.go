@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/flaggery/flaggery/pkg/auth"
 )
 
 // Operators have an address of their own, without tokens and beside all limits;
@@ -16,7 +18,7 @@ func TestMetricsAddress(t *testing.T) {
 	s := New(Options{
 		Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), ServeMetrics: true, MetricsAddress: "127.0.0.1:0",
 		Limits:       Limits{Connections: 1, Requests: 1},
-		Authenticate: func(context.Context, string) (Identity, error) { return Identity{}, nil },
+		Authenticate: func(context.Context, string) (auth.Identity, error) { return auth.Identity{}, nil },
 	})
 	address := listen(t, s)
 	held, err := net.Dial("tcp", address) // and with it the only connection that there may be

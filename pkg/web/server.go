@@ -1,6 +1,6 @@
 // Package web is what both services share: the HTTP server and how it ends, the
-// form of answers to requests that fail, who may call, health, request metrics,
-// the access log, the OpenAPI document with its page, and settings.
+// form of answers to requests that fail, who may call, limits, health, request
+// metrics, the access log, and the OpenAPI document with its page.
 //
 // Whatever goes wrong in a handler is returned as an error and leaves as
 // application/problem+json: a [model.Error] with the status of its code, anything
@@ -30,6 +30,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -90,7 +91,7 @@ type Server struct {
 	tls          TLS
 	certificate  *certificate // once it listens with TLS
 	registry     *prometheus.Registry
-	permissions  map[route]Permission
+	permissions  map[route]auth.Permission
 	authenticate Authenticator
 	session      func(*http.Request) string
 	signInPath   string
@@ -115,7 +116,7 @@ func New(o Options) *Server {
 		rates:        newRates(o.Callers, o.Registry),
 		tls:          o.TLS,
 		registry:     o.Registry,
-		permissions:  map[route]Permission{},
+		permissions:  map[route]auth.Permission{},
 		authenticate: o.Authenticate,
 		session:      o.Session,
 		signInPath:   o.SignInPath,
@@ -134,13 +135,13 @@ func New(o Options) *Server {
 	e.Use(s.observe, s.busy.shed, s.authorize, s.limit)
 	s.API = newAPI(e, o.Title, o.Version)
 
-	s.Route(Open, http.MethodGet, "/healthz", s.healthz)
-	s.Route(Open, http.MethodGet, "/readyz", s.readyz)
+	s.Route(auth.Open, http.MethodGet, "/healthz", s.healthz)
+	s.Route(auth.Open, http.MethodGet, "/readyz", s.readyz)
 	switch {
 	case o.MetricsAddress != "":
 		s.operations = s.newOperations(o)
 	case o.ServeMetrics:
-		s.Route(Read, http.MethodGet, "/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{})))
+		s.Route(auth.Read, http.MethodGet, "/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{})))
 	}
 	s.documentation(o.Title)
 	return s
@@ -148,14 +149,14 @@ func New(o Options) *Server {
 
 // Route adds a route that the OpenAPI document does not show. path is echo's:
 // /v1/things/:id.
-func (s *Server) Route(p Permission, method, path string, h echo.HandlerFunc) {
+func (s *Server) Route(p auth.Permission, method, path string, h echo.HandlerFunc) {
 	s.declare(p, method, path)
 	s.echo.Add(method, path, h)
 }
 
-func (s *Server) declare(p Permission, method, path string) {
+func (s *Server) declare(p auth.Permission, method, path string) {
 	if s.authenticate == nil {
-		p = Open
+		p = auth.Open
 	}
 	s.permissions[route{method, path}] = p
 }
@@ -177,7 +178,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Hand
 // on. Connections beyond the limit are closed as soon as they come, and told why
 // where they understand it.
 func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
-	if s.tls.On() {
+	if s.tls.Enabled() {
 		if s.certificate, err = newCertificate(s.tls, s.log, s.registry); err != nil {
 			return nil, err
 		}
@@ -191,9 +192,9 @@ func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 		}
 	}
 	if s.busy.limits.Connections > 0 {
-		l = &boundListener{Listener: l, busy: s.busy, plain: !s.tls.On()}
+		l = &boundListener{Listener: l, busy: s.busy, plain: !s.tls.Enabled()}
 	}
-	if s.tls.On() {
+	if s.tls.Enabled() {
 		l = tls.NewListener(l, s.certificate.config())
 	}
 	return l, nil
@@ -391,7 +392,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				slog.String("method", r.Method), slog.String("route", pattern), slog.Int("status", status),
 				slog.Duration("took", took), slog.Int64("bytes", c.Response().Size), slog.String("request_id", id),
 			}
-			if known && permission != Open {
+			if known && permission != auth.Open {
 				attrs = append(attrs, slog.String("caller", Caller(c.Request().Context()).Name))
 			}
 			s.log.LogAttrs(r.Context(), level, "request", attrs...)

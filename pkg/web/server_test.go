@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -84,7 +85,7 @@ func start(t *testing.T, o Options, add func(*Server)) string {
 }
 
 func addThings(s *Server) {
-	Handle(s, Write, huma.Operation{Method: http.MethodPost, Path: "/v1/things/{id}", OperationID: "create-thing"},
+	Handle(s, auth.Write, huma.Operation{Method: http.MethodPost, Path: "/v1/things/{id}", OperationID: "create-thing"},
 		func(_ context.Context, in *thingInput) (*thingOutput, error) {
 			switch in.ID {
 			case "exists":
@@ -216,7 +217,7 @@ func TestBrokenAnswersAreCut(t *testing.T) {
 			"/panic": func() error { panic("hunter2") },
 			"/abort": func() error { panic(http.ErrAbortHandler) },
 		} {
-			s.Route(Open, http.MethodGet, path, func(c echo.Context) error {
+			s.Route(auth.Open, http.MethodGet, path, func(c echo.Context) error {
 				c.Response().WriteHeader(http.StatusOK)
 				_, _ = c.Response().Write([]byte("half"))
 				c.Response().Flush()
@@ -302,20 +303,20 @@ func TestPayloadKeepsItsNumbers(t *testing.T) {
 }
 
 func TestAuthorization(t *testing.T) {
-	identities := map[string]Identity{
-		"c": {"c", model.ClientRole}, "v": {"v", model.ViewerRole}, "e": {"e", model.EditorRole}, "a": {"a", model.AdminRole},
+	identities := map[string]auth.Identity{
+		"c": {"c", auth.ClientRole}, "v": {"v", auth.ViewerRole}, "e": {"e", auth.EditorRole}, "a": {"a", auth.AdminRole},
 	}
-	url := start(t, Options{Authenticate: func(_ context.Context, token string) (Identity, error) {
+	url := start(t, Options{Authenticate: func(_ context.Context, token string) (auth.Identity, error) {
 		if token == "away" {
-			return Identity{}, &net.OpError{Err: errors.New("connection refused")}
+			return auth.Identity{}, &net.OpError{Err: errors.New("connection refused")}
 		}
 		identity, ok := identities[token]
 		if !ok {
-			return Identity{}, model.Errorf(model.Unauthenticated, "the token is not known")
+			return auth.Identity{}, model.Errorf(model.Unauthenticated, "the token is not known")
 		}
 		return identity, nil
 	}}, func(s *Server) {
-		for _, p := range []Permission{Open, Resolve, Read, Document, Write, Administer} {
+		for _, p := range []auth.Permission{auth.Open, auth.Resolve, auth.Read, auth.Document, auth.Write, auth.Administer} {
 			s.Route(p, http.MethodGet, "/"+string(p), func(c echo.Context) error {
 				return c.String(200, Caller(c.Request().Context()).Name)
 			})
@@ -371,9 +372,9 @@ func TestAuthorization(t *testing.T) {
 // The log tells who called, also whom the door stayed shut for.
 func TestAccessLogTellsTheCaller(t *testing.T) {
 	var log logText
-	known := func(context.Context, string) (Identity, error) { return Identity{"ci", model.ClientRole}, nil }
+	known := func(context.Context, string) (auth.Identity, error) { return auth.Identity{"ci", auth.ClientRole}, nil }
 	server := New(Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registry: NewRegistry("test"), Authenticate: known})
-	server.Route(Read, http.MethodGet, "/read", func(c echo.Context) error { return c.NoContent(200) })
+	server.Route(auth.Read, http.MethodGet, "/read", func(c echo.Context) error { return c.NoContent(200) })
 	request := httptest.NewRequest(http.MethodGet, "/read", nil)
 	request.Header.Set("Authorization", "Bearer x")
 	server.ServeHTTP(httptest.NewRecorder(), request)
@@ -497,7 +498,7 @@ func TestReadiness(t *testing.T) {
 func TestStopLetsRequestsEnd(t *testing.T) {
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test")})
 	begun, finish := make(chan struct{}), make(chan struct{})
-	s.Route(Open, http.MethodGet, "/slow", func(c echo.Context) error {
+	s.Route(auth.Open, http.MethodGet, "/slow", func(c echo.Context) error {
 		close(begun)
 		<-finish
 		return c.String(200, "done")

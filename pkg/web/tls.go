@@ -34,8 +34,8 @@ func (t *TLS) Validate() error {
 	return nil
 }
 
-// On reports whether the service speaks TLS.
-func (t *TLS) On() bool { return t.CertFile != "" }
+// Enabled reports whether the service speaks TLS.
+func (t *TLS) Enabled() bool { return t.CertFile != "" }
 
 // certificate is the pair of files as they were when they last fitted together.
 // Who rotates them replaces one after the other, so a pair that does not fit is

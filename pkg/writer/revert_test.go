@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -197,20 +198,20 @@ func TestRevert(t *testing.T) {
 func TestRevertThatCannotBe(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
-	w.furnish()                                                                              // revision 1: buckets, 2: import, 3: feature, 4 to 6: variants, 7: group
-	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "42"))                          // 8
-	must[api.Group](t)(w.DeleteGroup(ctx, "friends"))                                        // 9
-	must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: "friends"}))                    // 10
-	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "42"))                          // 11
-	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "B"))         // 12
-	must[api.Rollout](t)(w.AddRollout(ctx, "foobar", "A"))                                   // 13
-	must[api.Rollout](t)(w.SetRolloutProportion(ctx, "foobar", 0.5))                         // 14
-	must[api.Rollout](t)(w.SetRolloutProportion(ctx, "foobar", 0.6))                         // 15
-	must[api.ABTest](t)(w.AddABTest(ctx, w.test("a", 0, time.Hour)))                         // 16
-	must[api.ABTest](t)(w.StopABTest(ctx, "a"))                                              // 17
-	must[api.Subject](t)(w.SetSubjectWeight(ctx, "42", 50))                                  // 18
-	must[api.Subject](t)(w.SetSubjectWeight(ctx, "42", 60))                                  // 19
-	must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "ci", Role: model.ViewerRole})) // 20
+	w.furnish()                                                                             // revision 1: buckets, 2: import, 3: feature, 4 to 6: variants, 7: group
+	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "42"))                         // 8
+	must[api.Group](t)(w.DeleteGroup(ctx, "friends"))                                       // 9
+	must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: "friends"}))                   // 10
+	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "42"))                         // 11
+	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "B"))        // 12
+	must[api.Rollout](t)(w.AddRollout(ctx, "foobar", "A"))                                  // 13
+	must[api.Rollout](t)(w.SetRolloutProportion(ctx, "foobar", 0.5))                        // 14
+	must[api.Rollout](t)(w.SetRolloutProportion(ctx, "foobar", 0.6))                        // 15
+	must[api.ABTest](t)(w.AddABTest(ctx, w.test("a", 0, time.Hour)))                        // 16
+	must[api.ABTest](t)(w.StopABTest(ctx, "a"))                                             // 17
+	must[api.Subject](t)(w.SetSubjectWeight(ctx, "42", 50))                                 // 18
+	must[api.Subject](t)(w.SetSubjectWeight(ctx, "42", 60))                                 // 19
+	must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "ci", Role: auth.ViewerRole})) // 20
 	before := w.wishes()
 	for revision, hint := range map[int64]string{
 		1: "never removed", 2: "import", 3: "has 3 variants", 5: "in use: group", 6: "in use: test",

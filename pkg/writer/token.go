@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
@@ -17,8 +18,8 @@ import (
 func (w *Writer) CreateToken(ctx context.Context, create api.NewToken, opts ...Option) (Result[api.Token], error) {
 	var f model.Faults
 	f.Check("body.name", model.CheckTokenName(create.Name))
-	f.Check("body.role", model.CheckRole(create.Role))
-	token := model.Token{Name: create.Name, Role: create.Role}
+	f.Check("body.role", auth.CheckRole(create.Role))
+	token := auth.Token{Name: create.Name, Role: create.Role}
 	if create.ExpiresAt != nil {
 		expires := create.ExpiresAt.UTC().Truncate(time.Microsecond)
 		checkTime(&f, "body.expires_at", expires)
@@ -27,14 +28,14 @@ func (w *Writer) CreateToken(ctx context.Context, create api.NewToken, opts ...O
 	if err := f.Err(); err != nil {
 		return Result[api.Token]{}, err
 	}
-	secret := model.NewToken()
-	hash, _ := model.HashToken(secret)
-	token.Prefix = model.TokenPrefix(secret)
+	secret := auth.NewToken()
+	hash, _ := auth.HashToken(secret)
+	token.Prefix = auth.TokenPrefix(secret)
 	return write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
 		if err := c.match(0); err != nil {
 			return api.Token{}, err
 		}
-		if token.Expired(c.Now) {
+		if auth.CheckExpiry(token.Expires, c.Now) != nil {
 			f.Addf("body.expires_at", "must be in the future, it is %s now", c.Now.Format(time.RFC3339))
 			return api.Token{}, f.Err()
 		}
@@ -80,7 +81,7 @@ func (w *Writer) Tokens(ctx context.Context, page Page) (Result[api.Page[api.Tok
 		}
 	}
 	return list(ctx, w, page, func(t api.Token) string { return strconv.FormatInt(t.ID, 10) },
-		func(tx *postgres.Tx, limit int) ([]model.Token, error) { return tx.Tokens(ctx, after, limit) },
+		func(tx *postgres.Tx, limit int) ([]auth.Token, error) { return tx.Tokens(ctx, after, limit) },
 		each(tokenForm))
 }
 
@@ -88,20 +89,24 @@ func (w *Writer) Tokens(ctx context.Context, page Page) (Result[api.Page[api.Tok
 // database each time, as a token that was revoked must not be let in. Fails with
 // unauthenticated; whether a token was revoked or never existed is not told.
 func (w *Writer) Authenticate(ctx context.Context, secret string) (api.Token, error) {
-	hash, ok := model.HashToken(secret)
+	reject := func(reason error) (api.Token, error) {
+		return api.Token{}, model.Errorf(model.Unauthenticated, "%s", reason)
+	}
+	hash, ok := auth.HashToken(secret)
 	if !ok {
-		return api.Token{}, model.DamagedToken()
+		return reject(auth.ErrDamagedToken)
 	}
 	token, now, err := w.db.FindToken(ctx, hash)
-	switch {
-	case err != nil:
+	if err != nil {
 		return api.Token{}, err
-	case token == nil:
-		return api.Token{}, model.UnknownToken()
-	case token.Expired(now):
-		return api.Token{}, model.ExpiredToken(*token.Expires)
 	}
-	// Where the use cannot be noted, reading may still be possible.
+	if token == nil {
+		return reject(auth.ErrUnknownToken)
+	}
+	if err := auth.CheckExpiry(token.Expires, now); err != nil {
+		return reject(err)
+	}
+	// If the use cannot be noted, reading may still be possible.
 	if err := w.db.MarkTokenUsed(ctx, token, now); err != nil && ctx.Err() == nil {
 		slog.WarnContext(ctx, "the use of a token was not noted", "token", token.ID, "error", err)
 	}
@@ -111,7 +116,7 @@ func (w *Writer) Authenticate(ctx context.Context, secret string) (api.Token, er
 // HasAdminToken reports whether a token is stored that may make others.
 func (w *Writer) HasAdminToken(ctx context.Context) (bool, error) { return w.db.HasAdminToken(ctx) }
 
-func tokenForm(t model.Token) api.Token {
+func tokenForm(t auth.Token) api.Token {
 	form := api.Token{
 		ID: t.ID, Name: t.Name, Role: t.Role, Prefix: t.Prefix, CreatedAt: t.Created.UTC(), ExpiresAt: t.Expires, UsedAt: t.Used,
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -36,7 +37,7 @@ func TestTokens(t *testing.T) {
 			}
 		}
 	}
-	hash, _ := model.HashToken(token.Token)
+	hash, _ := auth.HashToken(token.Token)
 	if found := w.one(`SELECT count(*) FROM audit WHERE after::text LIKE '%' || $1 || '%'`, fmt.Sprintf("%x", hash)); found != "0" {
 		t.Error("the audit has the hash")
 	}
@@ -92,7 +93,7 @@ func TestTokens(t *testing.T) {
 	}
 	_, gone := w.Authenticate(ctx, twin.Token)
 	wantError(t, gone, model.Unauthenticated, "not known, or was revoked")
-	_, never := w.Authenticate(ctx, model.NewToken())
+	_, never := w.Authenticate(ctx, auth.NewToken())
 	if never == nil || gone == nil || never.Error() != gone.Error() {
 		t.Errorf("revoked: %v; never made: %v", gone, never)
 	}

@@ -19,10 +19,10 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/flaggery/flaggery/pkg/admin"
-	"github.com/flaggery/flaggery/pkg/console"
 	"github.com/flaggery/flaggery/pkg/e2e"
 	"github.com/flaggery/flaggery/pkg/flaggery"
 	"github.com/flaggery/flaggery/pkg/oidctest"
+	"github.com/flaggery/flaggery/pkg/signin"
 )
 
 type css = chromedp.CSS
@@ -212,7 +212,7 @@ func TestSignInByProvider(t *testing.T) {
 	url := fmt.Sprintf("http://localhost:%d", port) // to a browser, another site than 127.0.0.1
 	must(t)(newWorld(t).StartAdmin(func(c *admin.Config) {
 		c.Port = port
-		c.Provider = console.Provider{Issuer: provider.URL, ClientID: oidctest.ClientID, PublicURL: url, Claim: "groups", Scopes: "email", Roles: "developers=editor"}
+		c.Provider = signin.Provider{Issuer: provider.URL, ClientID: oidctest.ClientID, PublicURL: url, Claim: "groups", Scopes: "email", Roles: "developers=editor"}
 		c.ProviderSecret = oidctest.ClientSecret
 	}))
 	b := newBrowser(t)

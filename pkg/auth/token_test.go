@@ -1,21 +1,21 @@
-package model_test
+package auth_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/auth"
 )
 
 func TestTokensDifferAndAreKnownAgain(t *testing.T) {
-	a, b := model.NewToken(), model.NewToken()
-	hash, ok := model.HashToken(a)
-	again, _ := model.HashToken(a)
-	other, _ := model.HashToken(b)
+	a, b := auth.NewToken(), auth.NewToken()
+	hash, ok := auth.HashToken(a)
+	again, _ := auth.HashToken(a)
+	other, _ := auth.HashToken(b)
 	if !ok || hash != again || hash == other || a == b {
 		t.Errorf("hashes of %q: %x, again %x (%v); of %q: %x", a, hash, again, ok, b, other)
 	}
-	if prefix := model.TokenPrefix(a); !strings.HasPrefix(a, prefix) || len(prefix) != len("flaggery_")+6 {
+	if prefix := auth.TokenPrefix(a); !strings.HasPrefix(a, prefix) || len(prefix) != len("flaggery_")+6 {
 		t.Errorf("prefix of %q: %q", a, prefix)
 	}
 }
@@ -23,10 +23,10 @@ func TestTokensDifferAndAreKnownAgain(t *testing.T) {
 // Whatever single character is lost, added or changed, the token is seen to be
 // damaged before anybody is asked about it.
 func TestDamagedTokensAreRecognised(t *testing.T) {
-	token := model.NewToken()
+	token := auth.NewToken()
 	refuse := func(damaged string) {
 		t.Helper()
-		if _, ok := model.HashToken(damaged); ok {
+		if _, ok := auth.HashToken(damaged); ok {
 			t.Errorf("%q passes, the token is %q", damaged, token)
 		}
 	}

@@ -1,4 +1,4 @@
-package console
+package signin
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"golang.org/x/oauth2"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -47,12 +48,12 @@ func (p *Provider) Flags(fs *flag.FlagSet, secret flag.Value) {
 	fs.StringVar(&p.Roles, "oidc-roles", "", "`group=role` pairs, separated by commas; * is everybody: platform=admin,developers=editor,*=viewer")
 }
 
-// On reports whether there is a provider.
-func (p *Provider) On() bool { return p.Issuer != "" }
+// Enabled reports whether there is a provider.
+func (p *Provider) Enabled() bool { return p.Issuer != "" }
 
 // Validate reports every setting at fault.
 func (p *Provider) Validate() error {
-	if !p.On() {
+	if !p.Enabled() {
 		return nil
 	}
 	var errs []error
@@ -73,8 +74,8 @@ func (p *Provider) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (p *Provider) roles() (map[string]model.Role, error) {
-	roles := map[string]model.Role{}
+func (p *Provider) roles() (map[string]auth.Role, error) {
+	roles := map[string]auth.Role{}
 	for pair := range strings.SplitSeq(p.Roles, ",") {
 		if pair = strings.TrimSpace(pair); pair == "" {
 			continue
@@ -83,8 +84,8 @@ func (p *Provider) roles() (map[string]model.Role, error) {
 		if i <= 0 {
 			return nil, fmt.Errorf("must be pairs of group=role, %q is none", pair)
 		}
-		role := model.Role(pair[i+1:])
-		if err := model.CheckRole(role); err != nil {
+		role := auth.Role(pair[i+1:])
+		if err := auth.CheckRole(role); err != nil {
 			return nil, fmt.Errorf("names the role %q: it %w", role, err)
 		}
 		roles[pair[:i]] = role
@@ -93,10 +94,10 @@ func (p *Provider) roles() (map[string]model.Role, error) {
 }
 
 // ranks are the roles that people can have, the lowest first.
-var ranks = []model.Role{model.ClientRole, model.ViewerRole, model.EditorRole, model.AdminRole}
+var ranks = []auth.Role{auth.ClientRole, auth.ViewerRole, auth.EditorRole, auth.AdminRole}
 
 // roleOf is the highest role that one of the groups has, "" for none.
-func (p *Provider) roleOf(groups []string) (highest model.Role) {
+func (p *Provider) roleOf(groups []string) (highest auth.Role) {
 	roles, _ := p.roles() // checked at the start
 	for _, group := range append(groups, "*") {
 		if role := roles[group]; slices.Index(ranks, role) > slices.Index(ranks, highest) {
@@ -119,8 +120,8 @@ func (p *provider) host() string {
 	return u.Host
 }
 
-// patience is for one request to the provider.
-const patience = 10 * time.Second
+// providerTimeout bounds one request to the provider.
+const providerTimeout = 10 * time.Second
 
 func (p *provider) discover(ctx context.Context) (*oidc.Provider, *oauth2.Config, error) {
 	p.mu.Lock()
@@ -147,7 +148,7 @@ type flow struct {
 const flowLasts = 10 * time.Minute
 
 // Login sends the browser to the provider: authorization code flow with PKCE.
-func (c *Console) Login(ctx echo.Context) error {
+func (c *Pages) Login(ctx echo.Context) error {
 	if c.provider == nil {
 		return echo.ErrNotFound
 	}
@@ -167,7 +168,7 @@ func (c *Console) Login(ctx echo.Context) error {
 }
 
 // Callback is where the provider sends the browser back to.
-func (c *Console) Callback(ctx echo.Context) error {
+func (c *Pages) Callback(ctx echo.Context) error {
 	if c.provider == nil {
 		return echo.ErrNotFound
 	}
@@ -203,13 +204,13 @@ func (c *Console) Callback(ctx echo.Context) error {
 	return ctx.Redirect(http.StatusSeeOther, local(f.Next))
 }
 
-func (c *Console) asking(ctx echo.Context) (context.Context, context.CancelFunc) {
-	asking, cancel := context.WithTimeout(ctx.Request().Context(), patience)
-	return oidc.ClientContext(asking, &http.Client{Timeout: patience}), cancel
+func (c *Pages) asking(ctx echo.Context) (context.Context, context.CancelFunc) {
+	asking, cancel := context.WithTimeout(ctx.Request().Context(), providerTimeout)
+	return oidc.ClientContext(asking, &http.Client{Timeout: providerTimeout}), cancel
 }
 
 // failed tells that the provider cannot be worked with; the log has why.
-func (c *Console) failed(ctx echo.Context, err error) error {
+func (c *Pages) failed(ctx echo.Context, err error) error {
 	c.options.Log(ctx.Request().Context(), "signing in failed", err)
 	return c.signInPage(ctx, http.StatusBadGateway, "", "the provider did not answer as it should; the log tells why. Try again, or use a token")
 }

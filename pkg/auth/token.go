@@ -1,4 +1,4 @@
-package model
+package auth
 
 import (
 	"crypto/rand"
@@ -64,27 +64,6 @@ func HashToken(token string) (TokenHash, bool) {
 	return sha256.Sum256([]byte(token)), true
 }
 
-// Role is what the bearer of a token may do.
-type Role string
-
-// The roles. Each may what the one before it may, but client stands apart: it
-// only asks what subjects get.
-const (
-	ClientRole Role = "client"
-	ViewerRole Role = "viewer"
-	EditorRole Role = "editor"
-	AdminRole  Role = "admin"
-)
-
-// CheckRole says what is wrong with text that should be a role.
-func CheckRole(r Role) error {
-	switch r {
-	case ClientRole, ViewerRole, EditorRole, AdminRole:
-		return nil
-	}
-	return fmt.Errorf("must be %s, %s, %s or %s", ViewerRole, EditorRole, AdminRole, ClientRole)
-}
-
 // Token is what is known of a token beside its hash.
 type Token struct {
 	ID      int64
@@ -92,12 +71,9 @@ type Token struct {
 	Role    Role
 	Prefix  string // see TokenPrefix
 	Created time.Time
-	Expires *time.Time // the first moment at which it is good no longer; nil for never
+	Expires *time.Time // exclusive; nil for never
 	Used    *time.Time // the last time, to the minute; nil for never
 }
-
-// Expired reports whether the token is good no longer at the moment at.
-func (t *Token) Expired(at time.Time) bool { return t.Expires != nil && !at.Before(*t.Expires) }
 
 // Credential is what an edge knows of a token: enough to let its bearer in.
 type Credential struct {
@@ -106,34 +82,25 @@ type Credential struct {
 	Expires *time.Time `json:",omitempty"` // as Token's
 }
 
-// DamagedToken says that nobody is let in with a text that is no token.
-func DamagedToken() error {
-	return Errorf(Unauthenticated, "the token is not known: it is damaged, or none that Flaggery made")
+// Why a token is rejected. None of them says more than the caller may know: an
+// unknown token may have been revoked or may never have existed.
+var (
+	ErrDamagedToken = errors.New("the token is not known: it is damaged, or none that Flaggery made")
+	ErrUnknownToken = errors.New("the token is not known, or was revoked")
+)
+
+// ExpiredError rejects a token whose time is over.
+type ExpiredError struct{ At time.Time }
+
+func (e *ExpiredError) Error() string {
+	return "the token expired at " + e.At.UTC().Format(time.RFC3339)
 }
 
-// UnknownToken is for a token that nothing is stored of. Whether it was revoked or
-// never existed is not told.
-func UnknownToken() error { return Errorf(Unauthenticated, "the token is not known, or was revoked") }
-
-// ExpiredToken is for a token whose time is over.
-func ExpiredToken(expires time.Time) error {
-	return Errorf(Unauthenticated, "the token expired at %s", expires.UTC().Format(time.RFC3339))
-}
-
-// CheckTokenName says what is wrong with the name of a token. The audit names
-// actors by it: what Flaggery calls itself there is not for tokens.
-func CheckTokenName(name string) error {
-	if len(name) > MaxNameLength {
-		return fmt.Errorf("must have at most %d bytes, has %d", MaxNameLength, len(name))
-	}
-	if err := CheckSubjectID(name); err != nil { // the same alphabet
-		return err
-	}
-	if strings.TrimSpace(name) != name {
-		return errors.New("must not begin or end with a space")
-	}
-	if lower := strings.ToLower(name); lower == "library" || strings.HasPrefix(lower, "flaggery") {
-		return errors.New(`must not be "library" nor begin with "flaggery": in the audit these are Flaggery itself`)
+// CheckExpiry is an *ExpiredError if a token with this expiry, nil for none, is
+// no longer valid at now.
+func CheckExpiry(expires *time.Time, now time.Time) error {
+	if expires != nil && !now.Before(*expires) {
+		return &ExpiredError{*expires}
 	}
 	return nil
 }

@@ -1,4 +1,7 @@
-package web
+// Package command is what a program is made of before it does anything: commands
+// and their help, settings from flags and environment variables, secrets that
+// nothing prints, and the log.
+package command
 
 import (
 	"context"

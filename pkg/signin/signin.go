@@ -1,7 +1,7 @@
-// Package console is what people see of the admin in a browser: signing in, with a
-// token or by OpenID Connect, and out. Whoever is signed in has a token in a
-// cookie; the admin takes it as it takes any other.
-package console
+// Package signin signs people in with a browser, by a token or by OpenID Connect,
+// and out. A session is a token in a cookie; the admin takes it as it takes any
+// other.
+package signin
 
 import (
 	"context"
@@ -16,13 +16,14 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
 // Person is who is signed in.
 type Person struct {
 	Name string
-	Role model.Role
+	Role auth.Role
 }
 
 // Options are what the pages need of the admin.
@@ -38,8 +39,8 @@ type Options struct {
 	Provider Provider
 }
 
-// Console answers the pages.
-type Console struct {
+// Pages answers the browser.
+type Pages struct {
 	options  Options
 	provider *provider // nil without one
 }
@@ -50,9 +51,9 @@ const SessionLasts = 12 * time.Hour
 const maxForm = 16 << 10
 
 // New makes the pages.
-func New(o Options) *Console {
-	c := &Console{options: o}
-	if o.Provider.On() {
+func New(o Options) *Pages {
+	c := &Pages{options: o}
+	if o.Provider.Enabled() {
 		c.provider = &provider{Provider: o.Provider}
 	}
 	return c
@@ -74,7 +75,7 @@ var files embed.FS
 var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 
 // Home is where people arrive; who is not signed in is sent to do so.
-func (c *Console) Home(ctx echo.Context) error {
+func (c *Pages) Home(ctx echo.Context) error {
 	token, _ := Session(ctx.Request())
 	person, err := c.options.Check(ctx, token)
 	if model.CodeOf(err) == model.Unauthenticated {
@@ -93,11 +94,11 @@ type signInPage struct {
 }
 
 // SignInPage asks for a token, or leads to the provider.
-func (c *Console) SignInPage(ctx echo.Context) error {
+func (c *Pages) SignInPage(ctx echo.Context) error {
 	return c.signInPage(ctx, http.StatusOK, ctx.QueryParam("next"), "")
 }
 
-func (c *Console) signInPage(ctx echo.Context, status int, next, fault string) error {
+func (c *Pages) signInPage(ctx echo.Context, status int, next, fault string) error {
 	page := signInPage{Next: local(next), Fault: fault}
 	if c.provider != nil {
 		page.Provider = c.provider.host()
@@ -106,7 +107,7 @@ func (c *Console) signInPage(ctx echo.Context, status int, next, fault string) e
 }
 
 // SignIn takes a token from the form.
-func (c *Console) SignIn(ctx echo.Context) error {
+func (c *Pages) SignIn(ctx echo.Context) error {
 	r := ctx.Request()
 	r.Body = http.MaxBytesReader(ctx.Response(), r.Body, maxForm)
 	next, token := r.PostFormValue("next"), strings.TrimSpace(r.PostFormValue("token"))
@@ -127,7 +128,7 @@ func (c *Console) SignIn(ctx echo.Context) error {
 
 // SignOut forgets who is signed in. A token that signing in made is revoked; one
 // that somebody typed is theirs to keep.
-func (c *Console) SignOut(ctx echo.Context) error {
+func (c *Pages) SignOut(ctx echo.Context) error {
 	if token, made := Session(ctx.Request()); made {
 		if err := c.options.End(ctx.Request().Context(), token); err != nil && model.CodeOf(err) == "" {
 			return err
@@ -138,7 +139,7 @@ func (c *Console) SignOut(ctx echo.Context) error {
 }
 
 // Style is the pages' style sheet.
-func (c *Console) Style(ctx echo.Context) error {
+func (c *Pages) Style(ctx echo.Context) error {
 	text, err := files.ReadFile("pages/console.css")
 	if err != nil {
 		return err
