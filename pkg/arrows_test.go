@@ -22,7 +22,7 @@ var arrows = map[string]struct {
 	imports string
 	reason  string
 }{
-	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/command pkg/writer pkg/postgres pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work straight on a database, and 'token' names settings where the model finds them wrong"},
+	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/command pkg/writer pkg/postgres pkg/auth pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work straight on a database, and 'token' names settings where the model finds them wrong"},
 	"cmd/flaggery-edge":  {"pkg/edge pkg/command", "thin, and small enough to be a small image: no writer, no migrations"},
 	"migrations":         {"", "SQL, usable by whoever has a database"},
 	"pkg/backoff":        {"", "pure but for the clock: attempts of any kind"},

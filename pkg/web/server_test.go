@@ -304,7 +304,7 @@ func TestPayloadKeepsItsNumbers(t *testing.T) {
 
 func TestAuthorization(t *testing.T) {
 	identities := map[string]auth.Identity{
-		"c": {"c", auth.ClientRole}, "v": {"v", auth.ViewerRole}, "e": {"e", auth.EditorRole}, "a": {"a", auth.AdminRole},
+		"c": {Name: "c", Role: auth.ClientRole}, "v": {Name: "v", Role: auth.ViewerRole}, "e": {Name: "e", Role: auth.EditorRole}, "a": {Name: "a", Role: auth.AdminRole},
 	}
 	url := start(t, Options{Authenticate: func(_ context.Context, token string) (auth.Identity, error) {
 		if token == "away" {
@@ -372,7 +372,7 @@ func TestAuthorization(t *testing.T) {
 // The log tells who called, also whom the door stayed shut for.
 func TestAccessLogTellsTheCaller(t *testing.T) {
 	var log logText
-	known := func(context.Context, string) (auth.Identity, error) { return auth.Identity{"ci", auth.ClientRole}, nil }
+	known := func(context.Context, string) (auth.Identity, error) { return auth.Identity{Name: "ci", Role: auth.ClientRole}, nil }
 	server := New(Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registry: NewRegistry("test"), Authenticate: known})
 	server.Route(auth.Read, http.MethodGet, "/read", func(c echo.Context) error { return c.NoContent(200) })
 	request := httptest.NewRequest(http.MethodGet, "/read", nil)
