@@ -13,11 +13,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/alertmanager/config/common"
+	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
 )
 
 // buildPrometheus makes promtool and prometheus, once. They can find their targets
@@ -66,6 +72,59 @@ func TestEveryRuleIsTested(t *testing.T) {
 		}
 		if strings.HasPrefix(match[1], "Flaggery") && !strings.Contains(string(runbook), match[1]) {
 			t.Errorf("docs/operations.md does not say what to do about %s", match[1])
+		}
+	}
+}
+
+// TestInhibition reads deploy/alertmanager.yml with Alertmanager's own types.
+func TestInhibition(t *testing.T) {
+	t.Parallel()
+	file, err := os.Open("../alertmanager.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var config struct {
+		Rules []common.InhibitRule `yaml:"inhibit_rules"`
+	}
+	decoder := yaml.NewDecoder(file)
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&config); err != nil {
+		t.Fatal(err)
+	}
+	rules, err := os.ReadFile("../helm/flaggery/rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alert := func(name, job string) model.LabelSet {
+		if !strings.Contains(string(rules), "alert: "+name+"\n") {
+			t.Errorf("there is no alert %s", name)
+		}
+		return model.LabelSet{"alertname": model.LabelValue(name), "job": model.LabelValue(job)}
+	}
+	const admin, edge = "flaggery-admin", "flaggery-edge"
+	for _, c := range []struct {
+		source, target model.LabelSet
+		want           bool
+	}{
+		{alert("FlaggeryDatabaseAway", ""), alert("FlaggeryAdminDown", admin), true},
+		{alert("FlaggeryDatabaseAway", ""), alert("FlaggeryEdgeStale", edge), true},
+		{alert("FlaggeryDatabaseAway", ""), alert("FlaggeryErrors", admin), true},
+		{alert("FlaggeryDatabaseAway", ""), alert("FlaggeryErrors", edge), false},
+		{alert("FlaggeryDatabaseAway", ""), alert("FlaggeryWritesFailing", ""), true},
+		{alert("FlaggeryDatabaseAway", ""), alert("FlaggeryImportFailing", ""), true},
+		{alert("FlaggeryDatabaseAway", ""), alert("FlaggeryNoEdge", edge), false},
+		{alert("FlaggeryErrors", admin), alert("FlaggeryWritesFailing", ""), true},
+		{alert("FlaggeryErrors", edge), alert("FlaggeryWritesFailing", ""), false},
+		{alert("FlaggeryNoEdge", edge), alert("FlaggeryEdgeDown", edge), true},
+		{alert("FlaggeryNotificationsLost", edge), alert("FlaggeryPropagationSlow", ""), true},
+		{alert("FlaggeryPropagationSlow", ""), alert("FlaggeryNotificationsLost", edge), false},
+	} {
+		inhibited := slices.ContainsFunc(config.Rules, func(rule common.InhibitRule) bool {
+			return labels.Matchers(rule.SourceMatchers).Matches(c.source) && labels.Matchers(rule.TargetMatchers).Matches(c.target)
+		})
+		if inhibited != c.want {
+			t.Errorf("%v inhibits %v: %v, want %v", c.source, c.target, inhibited, c.want)
 		}
 	}
 }
