@@ -1,6 +1,9 @@
 package faults
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,8 +32,8 @@ func documentedCommands(t *testing.T) (backUp, restore string) {
 }
 
 // The commands that operators are told to back up and restore with do so: what came
-// after the backup is gone, the edge notices and serves what was restored, and no
-// request fails meanwhile.
+// after the backup is gone, the edge notices and serves what was restored without
+// refusing any of it, and no request fails meanwhile.
 func TestBackupAndRestore(t *testing.T) {
 	t.Parallel()
 	backUp, restore := documentedCommands(t)
@@ -62,9 +65,16 @@ func TestBackupAndRestore(t *testing.T) {
 	reads := w.asking(2, 2*time.Millisecond, flagsOf, edge.addr)
 
 	admin.terminate()
+	reading, stop := context.WithCancel(t.Context())
+	read := make(chan error, 1)
+	go func() { read <- watchHistory(reading, w.db) }()
 	began := time.Now()
 	run(restore)
 	restored := time.Since(began)
+	stop()
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
 	if got := w.revision(); got != kept {
 		t.Fatalf("the restored database is at revision %d, the backup was made at %d", got, kept)
 	}
@@ -72,6 +82,9 @@ func TestBackupAndRestore(t *testing.T) {
 	w.check = newChecker() // the lost changes were right until now
 	eventually(t, allow(catchUp), "the edge serves what was restored", servesExactly(edge, kept))
 	noticed := time.Since(began) - restored
+	if n := scrape(t, edge).sum("flaggery_edge_updates_refused_total"); n != 0 {
+		t.Errorf("the edge refused %v updates while the backup was restored", n)
+	}
 	admin.run()
 	w.read(2, time.Millisecond, edge)
 	w.load(30)
@@ -82,4 +95,22 @@ func TestBackupAndRestore(t *testing.T) {
 	measured(t, "database restored by the documented commands", figures{
 		"restored_s": restored, "noticed_and_reloaded_s": noticed, "requests": served.requests, "errors": served.failed, "answers_checked": answers,
 	})
+}
+
+// watchHistory reads the position until ctx is done, and returns an error if the
+// revision goes back within an epoch: an edge that asks at that moment refuses the
+// update.
+func watchHistory(ctx context.Context, db *sql.DB) error {
+	var (
+		epoch    string
+		revision int64
+	)
+	for ctx.Err() == nil {
+		before, from := epoch, revision
+		err := db.QueryRowContext(ctx, `SELECT epoch, revision FROM state`).Scan(&epoch, &revision)
+		if err == nil && epoch == before && revision < from {
+			return fmt.Errorf("the database went back from revision %d to %d within an epoch", from, revision)
+		}
+	}
+	return nil
 }
