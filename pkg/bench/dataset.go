@@ -61,16 +61,26 @@ const (
 	special   = "specials"
 )
 
-// fill gives an empty database the schema and the data.
-func (d dataset) fill(ctx context.Context, dbURL string) error {
+// migrate gives a database the program's schema.
+func migrate(ctx context.Context, dbURL string) error {
 	db, err := sql.Open("postgres", dbURL)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	if err := migrations.Up(ctx, db); err != nil {
+	return migrations.Up(ctx, db)
+}
+
+// fill gives an empty database the schema and the data.
+func (d dataset) fill(ctx context.Context, dbURL string) error {
+	if err := migrate(ctx, dbURL); err != nil {
 		return err
 	}
+	db, err := sql.Open("postgres", dbURL)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
 	if err := d.configure(ctx, dbURL); err != nil {
 		return fmt.Errorf("configure: %w", err)
 	}

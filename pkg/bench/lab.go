@@ -148,7 +148,12 @@ func (l *lab) database(ctx context.Context, d dataset) (string, error) {
 		return "", err
 	}
 	url := l.pg.URL(name)
-	if !exists {
+	if exists {
+		// An earlier version may have filled it.
+		if err := migrate(ctx, url); err != nil {
+			return "", err
+		}
+	} else {
 		l.progress.step("filling a database: " + d.String())
 		// Under another name until it is whole.
 		if _, err := l.admin.ExecContext(ctx, `DROP DATABASE IF EXISTS filling WITH (FORCE)`); err != nil {

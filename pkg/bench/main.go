@@ -78,7 +78,7 @@ func parseOptions(args []string) (options, error) {
 	flags.BoolVar(&o.quick, "quick", false, "measure everything at a smaller scale, in under two minutes")
 	flags.BoolVar(&o.peers, "peers", false, "measure other flag systems instead, built by the go command")
 	flags.StringVar(&only, "only", "", "measure these `goals` only: "+strings.Join(names, ","))
-	flags.StringVar(&o.markdown, "markdown", "", "write the report to this `file` too, and plots to images beside it")
+	flags.StringVar(&o.markdown, "markdown", "", "write the report to this `file` too, and plots to images beside it, if everything was measured")
 	flags.StringVar(&o.data, "data", "", "keep the filled databases in this `folder` for the next run")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), "Measures Flaggery on this machine, each goal beside its reference.\n\nusage: go -C pkg/bench run . [flags]\n\n")
@@ -91,6 +91,9 @@ func parseOptions(args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	wanted := names
+	if only != "" && o.markdown != "" {
+		return o, errors.New("-markdown takes everything, so that the page is of one run: leave out -only")
+	}
 	if only != "" {
 		wanted = strings.Split(only, ",")
 	}
@@ -134,9 +137,9 @@ func (o options) run(ctx context.Context) (err error) {
 	p.clear()
 	fmt.Print(r.text())
 	if o.markdown != "" {
-		err = r.write(o.markdown)
+		return r.write(o.markdown)
 	}
-	return errors.Join(err, r.failed())
+	return r.failed()
 }
 
 // measure goes through the goals. One that cannot be measured does not keep the

@@ -166,8 +166,12 @@ const (
 
 func (c chart) imageFile() string { return "bench-" + c.file + ".svg" }
 
-// write puts the page at path and its pictures beside it.
+// write puts the page at path and its pictures beside it. A page with gaps would
+// replace a whole one, so it is not written if a goal could not be measured.
 func (r *report) write(path string) error {
+	if err := r.failed(); err != nil {
+		return fmt.Errorf("%s stays as it was: %w", path, err)
+	}
 	images := filepath.Join(filepath.Dir(path), "images")
 	if err := os.MkdirAll(images, 0o755); err != nil {
 		return err

@@ -4,6 +4,9 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +105,20 @@ func TestFailedNamesGoals(t *testing.T) {
 	}
 	if err := (&report{rows: r.rows[:1]}).failed(); err != nil {
 		t.Errorf("failed() = %v, want nil", err)
+	}
+}
+
+func TestPageHasNoGaps(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "benchmarks.md")
+	r := report{rows: []row{{goal: goal{name: "get"}, err: errors.New("no")}}}
+	if err := r.write(path); err == nil || !strings.Contains(err.Error(), "not measured: get") {
+		t.Errorf("write() = %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the page is there, error %v", err)
+	}
+	if _, err := parseOptions([]string{"-only", "get", "-markdown", path}); err == nil {
+		t.Error("a page of one goal is allowed")
 	}
 }
 
