@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math/rand/v2"
 	"mime"
 	"net/http"
 	"net/url"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/backoff"
 )
 
 // Delays before a read is tried again are random between nothing and firstDelay,
@@ -91,13 +91,14 @@ func at(segments ...string) string {
 // do carries out a request whose answer is read as a whole, again where that is
 // safe and may help.
 func (c *client) do(ctx context.Context, r request) (answer, error) {
+	delays := backoff.Backoff{First: firstDelay, Max: maxDelay}
 	for attempt := 0; ; attempt++ {
 		a, asked, err := c.attempt(ctx, r)
 		if err == nil || !r.retry || attempt >= c.retries || ctx.Err() != nil || !passing(err) || asked > maxDelay {
 			return a, err
 		}
-		limit := min(firstDelay<<min(attempt, 10), maxDelay)
-		if !sleep(ctx, asked+rand.N(limit)) {
+		delay := asked + delays.Next()
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < delay || backoff.Sleep(ctx, delay) != nil {
 			return a, err
 		}
 	}
@@ -114,22 +115,6 @@ func passing(err error) bool {
 		return true
 	}
 	return false
-}
-
-// sleep tells whether d passed before ctx ended, which it does not try where the
-// deadline is sooner.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
-		return false
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // attempt also returns how long the service asks to be left alone.
