@@ -22,7 +22,7 @@ var arrows = map[string]struct {
 	imports string
 	reason  string
 }{
-	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/command pkg/writer pkg/postgres pkg/auth pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work straight on a database, and 'token' names settings where the model finds them wrong"},
+	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/command pkg/transfer pkg/writer pkg/postgres pkg/auth pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work straight on a database, and 'token' names settings where the model finds them wrong"},
 	"cmd/flaggery-edge":  {"pkg/edge pkg/command", "thin, and small enough to be a small image: no writer, no migrations"},
 	"migrations":         {"", "SQL, usable by whoever has a database"},
 	"pkg/backoff":        {"", "pure but for the clock: attempts of any kind"},
@@ -31,7 +31,8 @@ var arrows = map[string]struct {
 	"pkg/bucketing":      {"pkg/model", "pure: arithmetic over the nouns"},
 	"pkg/evaluation":     {"pkg/model", "pure: so that everybody resolves alike"},
 	"pkg/api":            {"pkg/model pkg/auth", "requests and answers lean on the domain's codes and limits"},
-	"pkg/flaggery":       {"pkg/api pkg/backoff", "other programs import it: as little as possible comes with it"},
+	"pkg/transfer":       {"pkg/api pkg/model", "files of subjects: it does not know where they come from or go to"},
+	"pkg/flaggery":       {"pkg/api pkg/transfer pkg/backoff", "other programs import it: as little as possible comes with it; it reads and writes the files that the admin does"},
 	"pkg/postgres":       {"pkg/model pkg/auth pkg/backoff", "all SQL, and no rule of the domain"},
 	"pkg/writer":         {"pkg/postgres pkg/bucketing pkg/evaluation pkg/model pkg/auth pkg/api migrations", "use cases in one transaction each; the service hands on its requests and results as they are"},
 	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model pkg/auth", "a value: it knows neither its source nor its server"},
@@ -40,7 +41,7 @@ var arrows = map[string]struct {
 	"pkg/command":        {"pkg/model", "programs and their settings, whatever they do; refusals are printed field by field"},
 	"pkg/signin":         {"pkg/model pkg/auth", "pages that know callers, and nothing of what they may change"},
 	"pkg/shortcut":       {"", "HTTP alone: it knows nothing of what is served"},
-	"pkg/admin":          {"pkg/writer pkg/postgres pkg/web pkg/command pkg/signin pkg/auth pkg/api pkg/model migrations", "the only service that writes"},
+	"pkg/admin":          {"pkg/transfer pkg/writer pkg/postgres pkg/web pkg/command pkg/signin pkg/auth pkg/api pkg/model migrations", "the only service that writes"},
 	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/command pkg/auth pkg/api pkg/model pkg/shortcut", "the edge cannot write: it does not know how"},
 	"pkg/pgserver":       {"", "a process, whatever its databases hold"},
 	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/command pkg/writer pkg/auth pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},

@@ -14,10 +14,10 @@ import (
 	"strings"
 
 	"github.com/flaggery/flaggery/migrations"
-	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/postgres"
+	"github.com/flaggery/flaggery/pkg/transfer"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
@@ -64,7 +64,7 @@ func importCommand() command.Command {
 				}
 			}
 			defer file.Close()
-			lines, err := admin.ImportLines(file, mediaType)
+			lines, err := transfer.Read(file, mediaType)
 			if err != nil {
 				return err
 			}

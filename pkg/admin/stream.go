@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/transfer"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
@@ -34,19 +36,19 @@ type importSubjects struct {
 // Resolve implements [huma.Resolver]: nothing else gives a handler the body as a
 // stream.
 func (in *importSubjects) Resolve(hc huma.Context) []error {
-	in.body = &patientBody{hc.Context(), hc.BodyReader()}
+	in.body = &importBody{hc.Context(), hc.BodyReader()}
 	return nil
 }
 
-// patientBody gives each read its own time. After the end there is no limit: the
+// importBody gives each read its own time. After the end there is no limit: the
 // connection is still read, to notice a client that goes away, and the database
 // may have minutes of work.
-type patientBody struct {
+type importBody struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-func (b *patientBody) Read(p []byte) (int, error) {
+func (b *importBody) Read(p []byte) (int, error) {
 	if err := web.Extend(b.ctx, stalled); err != nil {
 		return 0, err
 	}
@@ -77,7 +79,7 @@ func (a *service) importRoute(call, summary string, codes ...model.Code) {
 }
 
 func (a *service) importSubjects(ctx context.Context, in *importSubjects, o ...writer.Option) (writer.Result[api.Imported], error) {
-	lines, err := ImportLines(in.body, in.ContentType)
+	lines, err := transfer.Read(in.body, in.ContentType)
 	if err != nil {
 		return writer.Result[api.Imported]{}, err
 	}
@@ -86,6 +88,26 @@ func (a *service) importSubjects(ctx context.Context, in *importSubjects, o ...w
 		a.log.DebugContext(ctx, "the client of an import went away", "error", extendErr)
 	}
 	return result, err
+}
+
+// atMost lets limit lines through; one more is a bad line. 0 is no limit.
+func atMost(limit int, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
+	if limit == 0 {
+		return lines
+	}
+	return func(yield func(api.ImportLine, error) bool) {
+		n := 0
+		for line, err := range lines {
+			if n++; n > limit {
+				yield(api.ImportLine{Number: line.Number}, model.Errorf(model.ValidationFailed,
+					"is one more than the %d lines that FLAGGERY_MAX_IMPORT_LINES allows: split the file, or use flaggery-admin import", limit))
+				return
+			}
+			if !yield(line, err) {
+				return
+			}
+		}
+	}
 }
 
 func (a *service) exportRoute(call, summary string, codes ...model.Code) {

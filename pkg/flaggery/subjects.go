@@ -1,9 +1,7 @@
 package flaggery
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/transfer"
 )
 
 // Items a page: as many as the contract allows where they are small.
@@ -92,7 +91,7 @@ func (a *Admin) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLi
 	in, out := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := encodeLines(out, lines)
+		err := transfer.Write(out, lines)
 		out.CloseWithError(err) // io.EOF where err is nil
 		ended <- err
 	}()
@@ -102,20 +101,6 @@ func (a *Admin) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLi
 		return Result[api.Imported]{}, fault
 	}
 	return result, err
-}
-
-func encodeLines(w io.Writer, lines iter.Seq2[api.ImportLine, error]) error {
-	buffered := bufio.NewWriterSize(w, 64<<10)
-	e := json.NewEncoder(buffered)
-	for line, err := range lines {
-		if err != nil {
-			return err
-		}
-		if err := e.Encode(line); err != nil {
-			return err
-		}
-	}
-	return buffered.Flush()
 }
 
 // ImportSubjectsFrom is ImportSubjects of a file, whose media type is
@@ -145,15 +130,11 @@ func (a *Admin) ExportSubjects(ctx context.Context) iter.Seq2[api.ImportLine, er
 			return
 		}
 		defer export.Close()
-		for d := json.NewDecoder(export); ; {
-			var line api.ImportLine
-			switch err := d.Decode(&line); {
-			case errors.Is(err, io.EOF):
-				return
-			case err != nil:
-				yield(api.ImportLine{}, fmt.Errorf("export subjects: %w", err))
-				return
-			case !yield(line, nil):
+		for line, err := range transfer.ReadExport(export) {
+			if err != nil {
+				err = fmt.Errorf("export subjects: %w", err)
+			}
+			if !yield(line, err) {
 				return
 			}
 		}

@@ -1,9 +1,11 @@
-package admin
+package transfer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -12,13 +14,17 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// describe tells of the lines of text: "3:id=weight[groups]" or "3!message".
-func describe(t *testing.T, mediaType string, text io.Reader) (lines []string, failure error) {
+// read makes text of each line: "3:id=weight[groups]", or "3!message" of a bad one.
+func read(t *testing.T, mediaType string, text io.Reader) (lines []string, failure error) {
 	t.Helper()
-	all, err := ImportLines(text, mediaType)
+	all, err := Read(text, mediaType)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return describe(all)
+}
+
+func describe(all iter.Seq2[api.ImportLine, error]) (lines []string, failure error) {
 	for line, err := range all {
 		switch {
 		case model.CodeOf(err) == model.ValidationFailed:
@@ -34,7 +40,7 @@ func describe(t *testing.T, mediaType string, text io.Reader) (lines []string, f
 	return lines, nil
 }
 
-func TestImportLines(t *testing.T) {
+func TestRead(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 10<<20)
 	for _, row := range []struct {
@@ -62,7 +68,7 @@ func TestImportLines(t *testing.T) {
 		{"a long line", api.MediaCSV, "id\na\n" + long + "\nb", []string{"2:a[]", "3!is longer than 1 MiB"}},
 		{"an open quote before much", api.MediaCSV, "id\na\n\"" + strings.Repeat("x\n", 5<<20), []string{"2:a[]", "3!is longer than 1 MiB"}},
 	} {
-		got, err := describe(t, row.mediaType, strings.NewReader(row.text))
+		got, err := read(t, row.mediaType, strings.NewReader(row.text))
 		if err != nil || len(got) != len(row.want) {
 			t.Errorf("%s, %s: %.300q, %v", row.name, row.mediaType, got, err)
 			continue
@@ -75,27 +81,109 @@ func TestImportLines(t *testing.T) {
 	}
 }
 
-func TestImportLinesFailWithTheirReader(t *testing.T) {
+func TestReadFailsWithItsReader(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	for mediaType, text := range map[string]string{api.MediaNDJSON: "{\"id\":\"a\"}\n{\"id\"", api.MediaCSV: "id\na\nb"} {
-		got, err := describe(t, mediaType, io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken)))
+		got, err := read(t, mediaType, io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken)))
 		if !errors.Is(err, broken) || len(got) != 1 {
 			t.Errorf("%s: %q, %v", mediaType, got, err)
 		}
 	}
 }
 
-func TestImportLinesOfOtherMediaTypes(t *testing.T) {
+func TestReadOtherMediaTypes(t *testing.T) {
 	t.Parallel()
 	for _, mediaType := range []string{"", "application/json", "text/plain", "text/csv/x", ";"} {
-		if _, err := ImportLines(strings.NewReader(""), mediaType); model.CodeOf(err) != model.ValidationFailed {
+		if _, err := Read(strings.NewReader(""), mediaType); model.CodeOf(err) != model.ValidationFailed {
 			t.Errorf("%q: %v", mediaType, err)
 		}
 	}
 	for _, mediaType := range []string{"text/csv; charset=utf-8", "Application/X-NDJSON"} {
-		if _, err := ImportLines(strings.NewReader(""), mediaType); err != nil {
+		if _, err := Read(strings.NewReader(""), mediaType); err != nil {
 			t.Errorf("%q: %v", mediaType, err)
 		}
+	}
+}
+
+func TestReadExport(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	long := strings.Repeat("x", 1<<20)
+	for _, row := range []struct {
+		text, want, says string
+	}{
+		{"", "[]", ""},
+		{"{\"id\":\"a\"}\n\n{\"id\":\"é\",\"weight\":3,\"groups\":[\"x\"]}\n", "[0:a[] 0:é=3[x]]", ""},
+		{"{\"id\":\"a\",\"bucket_id\":7}\n{\"id\":\"b\"}", "[0:a[] 0:b[]]", ""},
+		{"{\"id\":\"a\"}\nwelcome\n{\"id\":\"b\"}\n", "[0:a[]]", "line 2: invalid character"},
+		{"{\"id\":\"a\"}\n" + long + "\n{\"id\":\"b\"}\n", "[0:a[]]", "line 2: is longer than 1 MiB"},
+		{"{\"id\":\"a\"}\n{\"id\":\"b\"", "[0:a[]]", "line 2: broken"},
+	} {
+		var text io.Reader = strings.NewReader(row.text)
+		if strings.Contains(row.says, "broken") {
+			text = io.MultiReader(text, iotest.ErrReader(broken))
+		}
+		got, err := describe(ReadExport(text))
+		if fmt.Sprint(got) != row.want || (err == nil) != (row.says == "") || err != nil && !strings.Contains(err.Error(), row.says) {
+			t.Errorf("%.100q: %q, %v", row.text, got, err)
+		}
+	}
+}
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	lines := func(last error) iter.Seq2[api.ImportLine, error] {
+		return func(yield func(api.ImportLine, error) bool) {
+			_ = yield(api.ImportLine{ID: "<a>", Weight: new(int64(3)), Groups: []string{"x"}, Number: 7}, nil) &&
+				yield(api.ImportLine{ID: "b"}, last) && yield(api.ImportLine{ID: "c"}, nil)
+		}
+	}
+	var text strings.Builder
+	const want = "{\"id\":\"<a>\",\"weight\":3,\"groups\":[\"x\"]}\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n"
+	if err := Write(&text, lines(nil)); err != nil || text.String() != want {
+		t.Errorf("%s, %v", text.String(), err)
+	}
+	if err := Write(io.Discard, lines(broken)); !errors.Is(err, broken) {
+		t.Errorf("an error among the lines: %v", err)
+	}
+	reader, writer := io.Pipe()
+	reader.CloseWithError(broken)
+	if err := Write(writer, lines(nil)); !errors.Is(err, broken) {
+		t.Errorf("a writer that fails: %v", err)
+	}
+}
+
+// BenchmarkRead reads 10,000 lines at a time.
+func BenchmarkRead(b *testing.B) {
+	const lines = 10_000
+	for _, file := range []struct{ name, mediaType, header, line string }{
+		{"plain", api.MediaNDJSON, "", `{"id":"%d","weight":3}` + "\n"},
+		{"groups", api.MediaNDJSON, "", `{"id":"%d","weight":3,"groups":["friends","beta"]}` + "\n"},
+		{"other", api.MediaNDJSON, "", `{"weight":3,"id":"%d"}` + "\n"},
+		{"csv", api.MediaCSV, "id,weight,groups\n", "%d,3,friends;beta\n"},
+	} {
+		text := bytes.NewBufferString(file.header)
+		for i := range lines {
+			fmt.Fprintf(text, file.line, i)
+		}
+		b.Run(file.name, func(b *testing.B) {
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				all, err := Read(bytes.NewReader(text.Bytes()), file.mediaType)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for _, err := range all {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "lines/s")
+		})
 	}
 }

@@ -1,20 +1,18 @@
-package admin_test
+package transfer
 
 import (
 	"bytes"
-	"encoding/json"
 	"reflect"
 	"testing"
 
-	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// FuzzImportLines feeds both readers of imports with anything. Each line comes
-// out as one line or as one fault that names it, in order, and what was read can
-// be written and read again.
-func FuzzImportLines(f *testing.F) {
+// FuzzRead feeds both readers of imports with anything. Each line comes out as one
+// line or as one fault that names it, in order, and what was read can be written
+// and read again, as an import and as an export.
+func FuzzRead(f *testing.F) {
 	for _, seed := range []string{
 		"", "\n", "\r\n\r\n", "{}", "null", "[]", "{\"id\":\"a\"}", "{\"id\":\"a\",\"weight\":3,\"groups\":[\"g\",\"h\"]}\n{\"id\":\"b\"}\n",
 		"{\"id\":\"a\"} {\"id\":\"b\"}\n", "{\"id\":1}\n{\"id\":\"c\"}", "{\"id\":\"a\",\"what\":1}", "{\"id\":\"a\",\"Number\":9}", "{\"id\":\"a\",\"ID\":\"b\"}",
@@ -28,7 +26,7 @@ func FuzzImportLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte, csv bool) {
 		mediaType := map[bool]string{false: api.MediaNDJSON, true: api.MediaCSV}[csv]
 		read := func(text []byte, mediaType string) (good []api.ImportLine) {
-			lines, err := admin.ImportLines(bytes.NewReader(text), mediaType)
+			lines, err := Read(bytes.NewReader(text), mediaType)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,13 +50,27 @@ func FuzzImportLines(f *testing.F) {
 		}
 		good := read(text, mediaType)
 		var written bytes.Buffer
-		encoder := json.NewEncoder(&written)
-		for _, line := range good {
-			if err := encoder.Encode(line); err != nil {
-				t.Fatal(err)
+		err := Write(&written, func(yield func(api.ImportLine, error) bool) {
+			for _, line := range good {
+				if !yield(line, nil) {
+					return
+				}
 			}
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 		again := read(written.Bytes(), api.MediaNDJSON)
+		var exported []api.ImportLine
+		for line, err := range ReadExport(&written) {
+			if err != nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+			exported = append(exported, line)
+		}
+		if !reflect.DeepEqual(exported, again) {
+			t.Fatalf("%q: %+v as an export, %+v as an import", text, exported, again)
+		}
 		if len(again) != len(good) {
 			t.Fatalf("%q: %d lines became %d when they were written and read again", text, len(good), len(again))
 		}
