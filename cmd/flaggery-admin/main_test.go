@@ -160,9 +160,9 @@ func TestImportAndExport(t *testing.T) {
 	if stdout, stderr := must(t, dbURL, "", "import", file); stdout != `{"created":2,"updated":0,"unchanged":0}`+"\n" || !strings.Contains(stderr, "2 lines read\n") {
 		t.Errorf("%s %s", stdout, stderr)
 	}
-	exported, _ := must(t, dbURL, "", "export")
-	if want := `{"id":"a","weight":1}` + "\n" + `{"id":"b/\"c\"","weight":2}` + "\n"; exported != want {
-		t.Errorf("%s", exported)
+	exported, stderr := must(t, dbURL, "", "export")
+	if want := `{"id":"a","weight":1}` + "\n" + `{"id":"b/\"c\"","weight":2}` + "\n"; exported != want || !strings.Contains(stderr, "2 lines written\n") {
+		t.Errorf("%s %s", exported, stderr)
 	}
 	if stdout, _ := must(t, dbURL, exported, "import", "-", "--format", "ndjson"); stdout != `{"created":0,"updated":0,"unchanged":2}`+"\n" {
 		t.Error(stdout)

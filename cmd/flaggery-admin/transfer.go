@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,7 +72,7 @@ func importCommand() command.Command {
 				options = append(options, writer.DryRun())
 			}
 			return withWriter(ctx, url, func(w *writer.Writer) error {
-				result, err := w.ImportSubjects(ctx, counted(env.Stderr, lines), options...)
+				result, err := w.ImportSubjects(ctx, counted(env.Stderr, "read", lines), options...)
 				if err != nil {
 					return err
 				}
@@ -99,33 +98,21 @@ func mediaTypeOf(format, name string) (string, error) {
 	return "", fmt.Errorf("--format must be ndjson or csv where the name of the file does not tell, is %q", format)
 }
 
-// counted tells of the lines as they are read, on one line of a terminal.
-func counted(w io.Writer, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
+// counted shows how many lines have passed, on one line of a terminal.
+func counted(w io.Writer, verb string, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
 	return func(yield func(api.ImportLine, error) bool) {
-		count := progress{w: w, verb: "read"}
-		defer count.end()
+		n := 0
+		defer func() { fmt.Fprintf(w, "\r%d lines %s\n", n, verb) }()
 		for line, err := range lines {
 			if !yield(line, err) {
 				return
 			}
-			count.step()
+			if n++; n%progressEvery == 0 {
+				fmt.Fprintf(w, "\r%d lines %s", n, verb)
+			}
 		}
 	}
 }
-
-type progress struct {
-	w     io.Writer
-	verb  string
-	lines int
-}
-
-func (p *progress) step() {
-	if p.lines++; p.lines%progressEvery == 0 {
-		fmt.Fprintf(p.w, "\r%d lines %s", p.lines, p.verb)
-	}
-}
-
-func (p *progress) end() { fmt.Fprintf(p.w, "\r%d lines %s\n", p.lines, p.verb) }
 
 func exportCommand() command.Command {
 	var url command.DatabaseURL
@@ -135,21 +122,7 @@ func exportCommand() command.Command {
 		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
 			return withWriter(ctx, url, func(w *writer.Writer) error {
-				out := bufio.NewWriter(env.Stdout)
-				encoder := json.NewEncoder(out)
-				encoder.SetEscapeHTML(false)
-				count := progress{w: env.Stderr, verb: "written"}
-				err := w.ExportSubjects(ctx, func(int64) error { return nil }, func(line api.ImportLine) error {
-					count.step()
-					return encoder.Encode(line)
-				})
-				if err == nil {
-					err = out.Flush()
-				}
-				if err == nil {
-					count.end()
-				}
-				return err
+				return transfer.Write(env.Stdout, counted(env.Stderr, "written", w.ExportSubjects(ctx, nil)))
 			})
 		},
 	}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"reflect"
 	"strings"
@@ -48,8 +49,8 @@ func (a *service) auditRoute(call, summary string) {
 	}}
 	web.Handle(a.web, auth.Read, op, func(ctx context.Context, in *listAudit) (*auditOutput, error) {
 		if strings.Contains(in.Accept, api.MediaNDJSON) {
-			return &auditOutput{stream(ctx, a, func(begin func(int64) error, emit func(api.AuditEntry) error) error {
-				return a.writer.ExportAudit(ctx, in.filter(), begin, emit)
+			return &auditOutput{stream(ctx, a, func(begin func(int64)) iter.Seq2[api.AuditEntry, error] {
+				return a.writer.ExportAudit(ctx, in.filter(), begin)
 			})}, nil
 		}
 		found, err := a.writer.Audit(ctx, in.filter(), in.page())

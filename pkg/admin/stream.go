@@ -1,9 +1,7 @@
 package admin
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"iter"
@@ -122,34 +120,24 @@ func (a *service) exportRoute(call, summary string, codes ...model.Code) {
 		}},
 	}}
 	web.Handle(a.web, auth.Read, op, func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: stream(ctx, a, func(begin func(int64) error, emit func(api.ImportLine) error) error {
-			return a.writer.ExportSubjects(ctx, begin, emit)
+		return &huma.StreamResponse{Body: stream(ctx, a, func(begin func(int64)) iter.Seq2[api.ImportLine, error] {
+			return a.writer.ExportSubjects(ctx, begin)
 		})}, nil
 	}, codes...)
 }
 
-// stream answers with what export emits, as NDJSON.
-func stream[T any](ctx context.Context, a *service, export func(begin func(revision int64) error, emit func(T) error) error) func(huma.Context) {
+// stream answers with an export as NDJSON.
+func stream[T any](ctx context.Context, a *service, export func(begin func(revision int64)) iter.Seq2[T, error]) func(huma.Context) {
 	return func(hc huma.Context) {
 		begun := false
-		out := bufio.NewWriterSize(hc.BodyWriter(), 64<<10)
-		encoder := json.NewEncoder(out)
-		encoder.SetEscapeHTML(false)
-		err := export(func(revision int64) error {
+		items := export(func(revision int64) {
+			begun = true
 			hc.SetHeader("Content-Type", api.MediaNDJSON)
 			setRevision(hc, revision)
 			hc.SetStatus(http.StatusOK)
-			begun = true
-			return nil
-		}, func(line T) error {
-			if out.Available() < out.Size()/2 { // about to be sent: that may take its time
-				if err := web.Extend(ctx, stalled); err != nil {
-					return err
-				}
-			}
-			return encoder.Encode(line)
 		})
-		if err = errors.Join(err, out.Flush()); err == nil {
+		err := transfer.Write(&exportBody{ctx, hc.BodyWriter()}, items)
+		if err == nil {
 			return
 		}
 		if !begun {
@@ -159,6 +147,19 @@ func stream[T any](ctx context.Context, a *service, export func(begin func(revis
 		a.log.WarnContext(ctx, "export broke off", "request_id", web.RequestID(ctx), "error", err)
 		panic(http.ErrAbortHandler) // the client must not take a part for the whole
 	}
+}
+
+// exportBody gives each write its own time.
+type exportBody struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (b *exportBody) Write(p []byte) (int, error) {
+	if err := web.Extend(b.ctx, stalled); err != nil {
+		return 0, err
+	}
+	return b.w.Write(p)
 }
 
 func setRevision(hc huma.Context, revision int64) {

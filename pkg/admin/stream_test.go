@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
 func (c client) load(mediaType string, body any, query string) answer {
@@ -142,4 +144,33 @@ func linesOf(n int) string {
 		fmt.Fprintf(&text, "{\"id\": \"%d\"}\n", i)
 	}
 	return text.String()
+}
+
+// A failure before the answer has begun is a problem. After that the connection
+// breaks off, so that no client takes a part for the whole.
+func TestExportThatFails(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	c := startOn(t, dbURL)
+	db, err := postgres.Open(t.Context(), dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rename := func(table string) {
+		if _, err := db.SQL().ExecContext(t.Context(), "ALTER TABLE "+table+" RENAME TO renamed_"+table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url+"/v1/export/subjects", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	rename("subject")
+	if response, err := http.DefaultTransport.RoundTrip(request); !errors.Is(err, io.EOF) {
+		t.Errorf("%+v, %v", response, err)
+	}
+	rename("state")
+	c.do("GET", "/v1/export/subjects", nil).isProblem(500, "", "")
 }

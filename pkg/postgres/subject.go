@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"iter"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
@@ -82,35 +83,46 @@ func afterPrefix(prefix string) string {
 	return ""
 }
 
-// EachSubject reads all subjects in id order, one at a time. It takes as long as
-// its reader does.
-func (tx *Tx) EachSubject(ctx context.Context, each func(id string, weight int64, groups []string) error) error {
-	if err := tx.withoutTimeout(ctx); err != nil {
-		return err
+// EachSubject yields all subjects in id order, of each its id, weight and groups.
+// It takes as long as its reader does. An error is the last. A loop that ends early
+// cancels the statement, and with it the transaction.
+func (tx *Tx) EachSubject(ctx context.Context) iter.Seq2[model.Subject, error] {
+	return func(yield func(model.Subject, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		rows, err := tx.selectEachSubject(ctx)
+		if err != nil {
+			yield(model.Subject{}, err)
+			return
+		}
+		defer func() {
+			cancel() // or Close would read the rows that are left
+			rows.Close()
+		}()
+		for rows.Next() {
+			var s model.Subject
+			err := rows.Scan(&s.ID, &s.Weight, (*pq.StringArray)(&s.Groups))
+			if !yield(s, err) || err != nil {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(model.Subject{}, err)
+		}
 	}
-	return scanAll(ctx, tx, `
+}
+
+func (tx *Tx) selectEachSubject(ctx context.Context) (*sql.Rows, error) {
+	if _, err := tx.ExecContext(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
+		return nil, err
+	}
+	return tx.QueryContext(ctx, `
 		SELECT s.id, s.weight, m.groups
 		FROM subject s LEFT JOIN (
 			SELECT m.subject_id, array_agg(g.name::text ORDER BY g.name) AS groups
 			FROM member m JOIN subject_group g ON g.id = m.group_id GROUP BY m.subject_id
 		) m ON m.subject_id = s.id
-		ORDER BY s.id`, func(rows *sql.Rows) error {
-		var (
-			id     string
-			weight int64
-			groups pq.StringArray
-		)
-		if err := rows.Scan(&id, &weight, &groups); err != nil {
-			return err
-		}
-		return each(id, weight, groups)
-	})
-}
-
-// withoutTimeout lifts the bound on the time of a statement.
-func (tx *Tx) withoutTimeout(ctx context.Context) error {
-	_, err := tx.ExecContext(ctx, `SET LOCAL statement_timeout = 0`)
-	return err
+		ORDER BY s.id`)
 }
 
 // InsertSubject places a new subject into the lightest bucket, of equal ones

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -43,27 +44,19 @@ func (w *Writer) Audit(ctx context.Context, filter AuditFilter, page Page) (Resu
 		}))
 }
 
-// ExportAudit emits all that the filter takes, newest first, as it was at the one
-// revision that begin hears before. It ends at the first error of either. Memory
-// does not grow with the length of the audit.
-func (w *Writer) ExportAudit(ctx context.Context, filter AuditFilter, begin func(revision int64) error, emit func(api.AuditEntry) error) error {
-	done, err := w.stream(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return w.db.Read(ctx, func(tx *postgres.Tx) error {
-		if err := begin(tx.Revision); err != nil {
-			return err
-		}
+// ExportAudit yields all that the filter takes, newest first. All is as it was at
+// one revision, which begin, unless nil, gets before the first. An error is the
+// last. Memory does not grow with the length of the audit.
+func (w *Writer) ExportAudit(ctx context.Context, filter AuditFilter, begin func(revision int64)) iter.Seq2[api.AuditEntry, error] {
+	return export(ctx, w, begin, func(tx *postgres.Tx, yield func(api.AuditEntry) bool) error {
 		for f := filter.stored(); ; {
 			entries, err := tx.Audit(ctx, f, maxLimit)
 			if err != nil {
 				return err
 			}
 			for _, e := range entries {
-				if err := emit(auditForm(e)); err != nil {
-					return err
+				if !yield(auditForm(e)) {
+					return nil
 				}
 			}
 			if len(entries) < maxLimit {

@@ -2,33 +2,55 @@ package writer
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// ExportSubjects emits every subject in bytewise order of the ids, all of the one
-// revision that begin hears before the first. It ends at the first error of
-// either. Memory does not grow with the number of subjects.
-func (w *Writer) ExportSubjects(ctx context.Context, begin func(revision int64) error, emit func(api.ImportLine) error) error {
-	done, err := w.stream(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return w.db.Read(ctx, func(tx *postgres.Tx) error {
-		if err := begin(tx.Revision); err != nil {
-			return err
+// ExportSubjects yields every subject in bytewise order of the ids. All are of one
+// revision, which begin, unless nil, gets before the first. An error is the last.
+// Memory does not grow with the number of subjects.
+func (w *Writer) ExportSubjects(ctx context.Context, begin func(revision int64)) iter.Seq2[api.ImportLine, error] {
+	return export(ctx, w, begin, func(tx *postgres.Tx, yield func(api.ImportLine) bool) error {
+		for s, err := range tx.EachSubject(ctx) {
+			weight := s.Weight
+			if err != nil || !yield(api.ImportLine{ID: s.ID, Weight: &weight, Groups: s.Groups}) {
+				return err
+			}
 		}
-		return tx.EachSubject(ctx, func(id string, weight int64, groups []string) error {
-			return emit(api.ImportLine{ID: id, Weight: &weight, Groups: groups})
-		})
+		return nil
 	})
 }
 
+// export yields what read does. The transaction and the slot that it takes live as
+// long as the iteration.
+func export[T any](ctx context.Context, w *Writer, begin func(revision int64), read func(tx *postgres.Tx, yield func(T) bool) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		stopped := false
+		done, err := w.stream(ctx)
+		if err == nil {
+			defer done()
+			err = w.db.Read(ctx, func(tx *postgres.Tx) error {
+				if begin != nil {
+					begin(tx.Revision)
+				}
+				return read(tx, func(item T) bool {
+					stopped = !yield(item, nil)
+					return !stopped
+				})
+			})
+		}
+		if err != nil && !stopped {
+			var none T
+			yield(none, err)
+		}
+	}
+}
+
 // Prune forgets what changed longer ago than given: readers that were away for
-// longer load everything anew. Tokens that expired a month ago go too. It makes no
+// longer load everything again. Tokens that expired a month ago go too. It makes no
 // revision, and the audit stays.
 func (w *Writer) Prune(ctx context.Context, olderThan time.Duration) error {
 	return w.db.Prune(ctx, olderThan)

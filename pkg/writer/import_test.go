@@ -15,16 +15,12 @@ import (
 // export is every subject as a line of text.
 func (w *world) export() (lines []string, revision int64) {
 	w.t.Helper()
-	err := w.ExportSubjects(w.t.Context(),
-		func(at int64) error {
-			revision = at
-			return nil
-		}, func(l api.ImportLine) error {
-			lines = append(lines, fmt.Sprintf("%s %d %s", l.ID, *l.Weight, strings.Join(l.Groups, ",")))
-			return nil
-		})
+	subjects, err := collect(w.ExportSubjects(w.t.Context(), func(r int64) { revision = r }))
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	for _, l := range subjects {
+		lines = append(lines, fmt.Sprintf("%s %d %s", l.ID, *l.Weight, strings.Join(l.Groups, ",")))
 	}
 	return lines, revision
 }
@@ -72,15 +68,7 @@ func TestImport(t *testing.T) {
 		t.Errorf("audit %q", got)
 	}
 	// An export imports as it is.
-	again := must[api.Imported](t)(w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
-		err := w.ExportSubjects(ctx, func(int64) error { return nil }, func(l api.ImportLine) error {
-			yield(l, nil)
-			return nil
-		})
-		if err != nil {
-			yield(api.ImportLine{}, err)
-		}
-	}))
+	again := must[api.Imported](t)(w.ImportSubjects(ctx, w.ExportSubjects(ctx, nil)))
 	if again.Value != (api.Imported{Unchanged: 6}) || again.Revision != r.Revision {
 		t.Errorf("imported again: %+v", again)
 	}
@@ -212,8 +200,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := w.ExportSubjects(ctx, func(int64) error { return nil }, func(api.ImportLine) error { return nil })
-	if !errors.Is(err, context.Canceled) {
+	if _, err := collect(w.ExportSubjects(ctx, nil)); !errors.Is(err, context.Canceled) {
 		t.Errorf("one more: %v", err)
 	}
 	must[api.Subject](t)(w.AddSubject(t.Context(), api.CreateSubject{ID: "small"}))
