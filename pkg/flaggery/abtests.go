@@ -16,7 +16,7 @@ func (a *Admin) AddABTest(ctx context.Context, create api.CreateABTest, opts ...
 	return write[api.ABTest](ctx, &a.client, http.MethodPost, at("abtests"), create, opts)
 }
 
-// ABTests yields the tests in a state, or all where it is empty, by name.
+// ABTests yields the tests in a state, or all if it is empty, by name.
 func (a *Admin) ABTests(ctx context.Context, state api.TestState) iter.Seq2[api.ABTest, error] {
 	query := url.Values{}
 	if state != "" {

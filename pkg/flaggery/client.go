@@ -11,11 +11,10 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// Admin changes what there is and tells of it. Any number of goroutines may use
-// one.
+// Admin reads and changes the configuration. Any number of goroutines may use one.
 type Admin struct{ client }
 
-// Edge tells what subjects get. Any number of goroutines may use one.
+// Edge reads what subjects get. Any number of goroutines may use one.
 type Edge struct {
 	client
 	cache *cache // nil for none
@@ -23,7 +22,7 @@ type Edge struct {
 
 // NewAdmin makes a client of the admin service at a base URL, such as
 // "https://flags.example.com". The token is sent with every request; it may be
-// empty where something on the way adds one.
+// empty if something on the way adds one.
 func NewAdmin(baseURL, token string, opts ...Option) (*Admin, error) {
 	o, c, err := newClient(baseURL, 30*time.Second, opts)
 	if err != nil {
@@ -78,7 +77,7 @@ func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d }
 // Retries is how often a read that failed is tried again; 2 unless set.
 func Retries(n int) Option { return func(o *options) { o.retries = n } }
 
-// Token is what an [Edge] shows where edges ask for one. An [Admin] has its own.
+// Token is what an [Edge] shows if edges ask for one. An [Admin] has its own.
 func Token(token string) Option { return func(o *options) { o.token = token } }
 
 // UserAgent names the program to the service, and in its log.
@@ -118,9 +117,9 @@ func newClient(baseURL string, timeout time.Duration, opts []Option) (options, c
 // Receipt says where an answer stands.
 type Receipt struct {
 	// Revision that the write made, or that the read was answered from. A dry run,
-	// or a write that changes nothing, makes none and tells the current one.
+	// or a write that changes nothing, makes none; then this is the current one.
 	Revision int64
-	// ETag of the resource, for [IfMatch]; empty where it has none.
+	// ETag of the resource, for [IfMatch]; empty if it has none.
 	ETag string
 	// DryRun says that nothing was stored, and Affected what would have changed.
 	DryRun   bool
@@ -146,11 +145,11 @@ type writeOptions struct {
 	comment string
 }
 
-// DryRun checks everything, stores nothing, and tells what would change.
+// DryRun checks everything, stores nothing, and answers what would change.
 func DryRun() WriteOption { return func(o *writeOptions) { o.dryRun = true } }
 
 // Wait answers once every connected edge serves the change, or after atMost (up
-// to 30 s), and tells which in Propagation. The change is stored either way.
+// to 30 s), and says how many in Propagation. The change is stored either way.
 func Wait(atMost time.Duration) WriteOption { return func(o *writeOptions) { o.wait = atMost } }
 
 // IfMatch refuses the write with precondition_failed when the resource is not
@@ -161,7 +160,7 @@ func IfMatch(etag string) WriteOption { return func(o *writeOptions) { o.ifMatch
 // Comment says why, for the audit.
 func Comment(text string) WriteOption { return func(o *writeOptions) { o.comment = text } }
 
-// CodeOf is the code of the problem in err's chain, or "" where there is none:
+// CodeOf is the code of the problem in err's chain, or "" if there is none:
 // err is nil, or no service of Flaggery has answered.
 func CodeOf(err error) api.Code {
 	var problem *api.Problem

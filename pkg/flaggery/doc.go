@@ -32,7 +32,7 @@
 //
 // The methods have the names and arguments that those of package writer have,
 // which does the same straight on a database. Every write takes options: [DryRun]
-// checks everything and tells what would change, [Wait] answers once every
+// checks everything and answers what would change, [Wait] answers once every
 // connected edge serves the change, [IfMatch] refuses when somebody else was
 // quicker.
 //
@@ -48,7 +48,7 @@
 //
 // # Reading your own write
 //
-// Each [Result] tells the revision that the write made. Either let the write wait
+// Each [Result] has the revision that the write made. Either let the write wait
 // for all edges, or let the read wait for the revision:
 //
 //	flags, err := edge.Flags(ctx, "42", flaggery.MinRevision(result.Revision, time.Second))

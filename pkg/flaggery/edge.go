@@ -23,7 +23,7 @@ type Flags struct {
 	variants map[string]string // shared with the cache
 	// Revision that they are of.
 	Revision int64
-	// Age is how long ago the edge was last in sync with its database, where it is
+	// Age is how long ago the edge was last in sync with its database, if it is
 	// cut off from it.
 	Age time.Duration
 	// Stale says that no edge could be reached, and that this is what the last one
@@ -31,10 +31,10 @@ type Flags struct {
 	Stale bool
 }
 
-// Variant is what a feature resolves to, or "" where that is nothing.
+// Variant is what a feature resolves to, or "" if that is nothing.
 func (f Flags) Variant(feature string) string { return f.variants[feature] }
 
-// Enabled tells whether a feature resolves to anything but the disabling
+// Enabled says whether a feature resolves to anything but the disabling
 // variant.
 func (f Flags) Enabled(feature string) bool {
 	variant := f.variants[feature]
@@ -54,7 +54,7 @@ type flagsOptions struct {
 }
 
 // MinRevision reads flags that are at least of this revision: the edge waits for
-// it, at most so long, and answers not_ready where it does not come.
+// it, at most so long, and answers not_ready if it does not come.
 func MinRevision(revision int64, atMost time.Duration) FlagsOption {
 	return func(o *flagsOptions) { o.minRevision, o.wait = revision, atMost }
 }
@@ -65,8 +65,8 @@ func Only(features ...string) FlagsOption {
 }
 
 // Flags reads what a subject gets. Fails with subject_not_found, not_ready, and
-// where no edge can be reached; but with a [Cache], the last answer is given
-// instead, marked Stale.
+// if no edge can be reached; but with a [Cache], the last answer is given instead,
+// marked Stale.
 func (e *Edge) Flags(ctx context.Context, id string, opts ...FlagsOption) (Flags, error) {
 	var o flagsOptions
 	for _, option := range opts {
@@ -113,8 +113,8 @@ func (e *Edge) Flags(ctx context.Context, id string, opts ...FlagsOption) (Flags
 	return flags, nil
 }
 
-// unreachable tells a failure of the edge, or on the way to it, from an answer
-// to the question.
+// unreachable is true for a failure of the edge, or on the way to it, and false for
+// an answer to the question.
 func unreachable(err error) bool {
 	var problem *api.Problem
 	return !errors.As(err, &problem) || problem.Status >= http.StatusInternalServerError || problem.Status == http.StatusTooManyRequests

@@ -67,7 +67,7 @@ func (a *Admin) SetDefaultVariant(ctx context.Context, feature, variant string, 
 }
 
 // DeleteDefaultVariant leaves a feature without a default. Fails with
-// feature_not_found, or variant_not_found where it has none.
+// feature_not_found, or variant_not_found if it has none.
 func (a *Admin) DeleteDefaultVariant(ctx context.Context, feature string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("features", feature, "default_variant"), opts)
 }

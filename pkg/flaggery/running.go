@@ -43,7 +43,7 @@ func (a *Admin) Revert(ctx context.Context, revision int64, opts ...WriteOption)
 	return write[api.Reverted](ctx, &a.client, http.MethodPost, at("audit", strconv.FormatInt(revision, 10), "revert"), nil, opts)
 }
 
-// Edges tells which edges are connected, and which revision each serves.
+// Edges reads which edges are connected, and which revision each serves.
 func (a *Admin) Edges(ctx context.Context) (Result[[]api.Edge], error) {
 	page, err := read[api.Page[api.Edge]](ctx, &a.client, at("edges"), nil)
 	return Result[[]api.Edge]{page.Receipt, page.Value.Items}, err

@@ -15,7 +15,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/transfer"
 )
 
-// Items a page: as many as the contract allows where they are small.
+// Items a page: as many as the contract allows if they are small.
 const (
 	smallItems = 1000
 	largeItems = 100
@@ -32,7 +32,7 @@ func (a *Admin) Buckets(ctx context.Context) iter.Seq2[api.Bucket, error] {
 	return list[api.Bucket](ctx, &a.client, at("buckets"), nil, smallItems)
 }
 
-// AddSubject registers a subject in the lightest bucket. Its weight is 1 where
+// AddSubject registers a subject in the lightest bucket. Its weight is 1 if
 // none is given. Fails with no_buckets or subject_exists.
 func (a *Admin) AddSubject(ctx context.Context, create api.CreateSubject, opts ...WriteOption) (Result[api.Subject], error) {
 	return write[api.Subject](ctx, &a.client, http.MethodPost, at("subjects"), create, opts)
@@ -92,7 +92,7 @@ func (a *Admin) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLi
 	ended := make(chan error, 1)
 	go func() {
 		err := transfer.Write(out, lines)
-		out.CloseWithError(err) // io.EOF where err is nil
+		out.CloseWithError(err) // io.EOF if err is nil
 		ended <- err
 	}()
 	result, err := a.ImportSubjectsFrom(ctx, in, api.MediaNDJSON, opts...)

@@ -9,7 +9,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// CreateToken makes a token. Its secret is in the result, and nobody tells it
+// CreateToken makes a token. Its secret is in the result, and never shown
 // again. Takes a token of role admin, as do Tokens and RevokeToken.
 func (a *Admin) CreateToken(ctx context.Context, create api.NewToken, opts ...WriteOption) (Result[api.Token], error) {
 	return write[api.Token](ctx, &a.client, http.MethodPost, at("tokens"), create, opts)

@@ -60,19 +60,19 @@ type answer struct {
 }
 
 func (a answer) receipt() Receipt {
-	revision, _ := strconv.ParseInt(a.header.Get(api.HeaderRevision), 10, 64) // 0 where a proxy has dropped it
+	revision, _ := strconv.ParseInt(a.header.Get(api.HeaderRevision), 10, 64) // 0 if a proxy has dropped it
 	return Receipt{Revision: revision, ETag: a.header.Get("ETag")}
 }
 
-// Ready is an error where the service cannot do its work now.
+// Ready is an error if the service cannot do its work now.
 func (c *client) Ready(ctx context.Context) error {
 	_, err := c.do(ctx, request{method: http.MethodGet, path: "/readyz", retry: true})
 	return err
 }
 
 // at is a path of the contract's first version. Segments are encoded so that any
-// id stays one segment: dots too where they are all of it, as whoever cleans
-// paths takes them out.
+// id stays one segment: dots too if they are all of it, as proxies that clean
+// paths take them out.
 func at(segments ...string) string {
 	var path strings.Builder
 	path.WriteString("/v1")
@@ -88,8 +88,8 @@ func at(segments ...string) string {
 	return path.String()
 }
 
-// do carries out a request whose answer is read as a whole, again where that is
-// safe and may help.
+// do carries out a request whose answer is read as a whole, again if that is safe
+// and may help. No attempt begins after the deadline of ctx.
 func (c *client) do(ctx context.Context, r request) (answer, error) {
 	delays := backoff.Backoff{First: firstDelay, Max: maxDelay}
 	for attempt := 0; ; attempt++ {
@@ -104,7 +104,7 @@ func (c *client) do(ctx context.Context, r request) (answer, error) {
 	}
 }
 
-// passing tells whether another attempt may succeed.
+// passing says whether another attempt may succeed.
 func passing(err error) bool {
 	var problem *api.Problem
 	if !errors.As(err, &problem) {
@@ -137,8 +137,8 @@ func (c *client) attempt(ctx context.Context, r request) (a answer, asked time.D
 	return answer{response.StatusCode, response.Header, body}, 0, nil
 }
 
-// open sends one request. Where it succeeds, the caller closes the response;
-// where it does not, all that the response still has is its header.
+// open sends one request. If it succeeds, the caller closes the response;
+// if not, all that the response still has is its header.
 func (c *client) open(ctx context.Context, r request, body io.Reader) (*http.Response, error) {
 	target := c.base + r.path
 	if len(r.query) > 0 {
@@ -234,7 +234,7 @@ func list[T any](ctx context.Context, c *client, path string, query url.Values, 
 	}
 }
 
-// write sends value as JSON, or nothing where it is nil.
+// write sends value as JSON, or nothing if it is nil.
 func write[T any](ctx context.Context, c *client, method, path string, value any, opts []WriteOption) (result Result[T], err error) {
 	r := newWrite(method, path, opts)
 	if value != nil {
@@ -276,7 +276,7 @@ func newWrite(method, path string, opts []WriteOption) request {
 	return r
 }
 
-// decodeWrite tells the forms of a write's answer apart: nothing, the resource,
+// decodeWrite distinguishes the forms of a write's answer: nothing, the resource,
 // either with the propagation as one more field, or the outcome of a dry run.
 func decodeWrite[T any](a answer) (result Result[T], err error) {
 	result.Receipt = a.receipt()
