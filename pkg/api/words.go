@@ -43,7 +43,6 @@ const (
 // The codes of the contract.
 const (
 	SubjectNotFound  = model.SubjectNotFound
-	BucketNotFound   = model.BucketNotFound
 	FeatureNotFound  = model.FeatureNotFound
 	VariantNotFound  = model.VariantNotFound
 	RolloutNotFound  = model.RolloutNotFound

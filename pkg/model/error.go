@@ -13,7 +13,6 @@ type Code string
 // The codes of the contract.
 const (
 	SubjectNotFound  Code = "subject_not_found"
-	BucketNotFound   Code = "bucket_not_found"
 	FeatureNotFound  Code = "feature_not_found"
 	VariantNotFound  Code = "variant_not_found"
 	RolloutNotFound  Code = "rollout_not_found"

@@ -23,7 +23,6 @@ var statusOf = map[model.Code]int{
 	model.Forbidden:       http.StatusForbidden,
 
 	model.SubjectNotFound:  http.StatusNotFound,
-	model.BucketNotFound:   http.StatusNotFound,
 	model.FeatureNotFound:  http.StatusNotFound,
 	model.VariantNotFound:  http.StatusNotFound,
 	model.RolloutNotFound:  http.StatusNotFound,
