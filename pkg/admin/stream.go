@@ -141,7 +141,7 @@ func stream[T any](ctx context.Context, a *service, export func(begin func(revis
 			return
 		}
 		if !begun {
-			_ = huma.WriteErr(a.web.API, hc, http.StatusInternalServerError, "", err) // has its own log line
+			a.web.WriteProblem(hc, err)
 			return
 		}
 		a.log.WarnContext(ctx, "export broke off", "request_id", web.RequestID(ctx), "error", err)

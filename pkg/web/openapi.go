@@ -72,7 +72,13 @@ func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(co
 		op.Responses = map[string]*huma.Response{}
 	}
 	s.describeProblems(op.Responses, codes)
-	huma.Register(s.API, op, h)
+	huma.Register(s.API, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			return nil, s.problemOf(ctx, err) // so that all other failures that huma meets are its own
+		}
+		return out, nil
+	})
 }
 
 // describeProblems documents which codes come with which status.

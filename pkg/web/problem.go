@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/labstack/echo/v4"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -64,14 +64,16 @@ func (p *problem) GetStatus() int { return p.Status }
 // ContentType implements [huma.ContentTypeFilter].
 func (p *problem) ContentType(string) string { return api.MediaProblem }
 
-// setHeaders adds what goes with the status.
-func (p *problem) setHeaders(h http.Header) {
+// GetHeaders implements [huma.HeadersError]: what goes with the status.
+func (p *problem) GetHeaders() http.Header {
+	h := http.Header{}
 	switch p.Status {
 	case http.StatusUnauthorized:
-		h.Add(echo.HeaderWWWAuthenticate, "Bearer")
+		h.Set(echo.HeaderWWWAuthenticate, "Bearer")
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set(echo.HeaderRetryAfter, "1")
 	}
+	return h
 }
 
 func newProblem(status int, code model.Code, detail string, fields []model.FieldError) *problem {
@@ -84,7 +86,7 @@ func newProblem(status int, code model.Code, detail string, fields []model.Field
 
 // problemOf translates any error. What nobody foresaw is logged with its cause
 // and shown without it.
-func problemOf(ctx context.Context, log *slog.Logger, err error) *problem {
+func (s *Server) problemOf(ctx context.Context, err error) *problem {
 	var (
 		written  *problem
 		ofModel  *model.Error
@@ -106,22 +108,29 @@ func problemOf(ctx context.Context, log *slog.Logger, err error) *problem {
 	case errors.As(err, &ofEcho) && ofEcho.Code < http.StatusInternalServerError:
 		return newProblem(ofEcho.Code, "", "", nil)
 	case ctx.Err() != nil:
-		log.DebugContext(ctx, "the client went away", "request_id", RequestID(ctx), "error", err)
+		s.log.DebugContext(ctx, "the client went away", "request_id", RequestID(ctx), "error", err)
 		// Nobody reads this, but for a client that has only closed its own side. It is
 		// no failure of the service, and must not be counted as one.
 		return newProblem(http.StatusRequestTimeout, "", "the client gave the request up", nil)
 	case errors.As(err, &network):
-		log.ErrorContext(ctx, "the database does not answer", "request_id", RequestID(ctx), "error", err)
+		s.log.ErrorContext(ctx, "the database does not answer", "request_id", RequestID(ctx), "error", err)
 		return newProblem(http.StatusServiceUnavailable, model.NotReady, "the database does not answer", nil)
 	}
-	log.ErrorContext(ctx, "internal error", "request_id", RequestID(ctx), "error", err)
+	s.log.ErrorContext(ctx, "internal error", "request_id", RequestID(ctx), "error", err)
 	return newProblem(http.StatusInternalServerError, "", "internal error, logged with request id "+RequestID(ctx), nil)
 }
 
+// WriteProblem answers with an error in place of a handler's own writing.
+func (s *Server) WriteProblem(hc huma.Context, err error) { s.answerProblem(err, humaecho.Unwrap(hc)) }
+
 // answerProblem is also echo's error handler.
 func (s *Server) answerProblem(err error, c echo.Context) {
-	p := problemOf(c.Request().Context(), s.log, err)
-	p.setHeaders(c.Response().Header())
+	p := s.problemOf(c.Request().Context(), err)
+	for name, values := range p.GetHeaders() {
+		for _, value := range values {
+			c.Response().Header().Add(name, value) // there may be another WWW-Authenticate
+		}
+	}
 	body, err := json.Marshal(p)
 	if err == nil {
 		err = c.Blob(p.Status, api.MediaProblem, append(body, '\n'))
@@ -131,53 +140,42 @@ func (s *Server) answerProblem(err error, c echo.Context) {
 	}
 }
 
-// huma keeps these in variables of its package. They are set once, to functions
+// huma keeps these in variables of its packages. They are set once, to values
 // without state, so that all servers of a process can share them.
 func init() {
-	huma.NewErrorWithContext = humaProblem
-	huma.NewError = func(status int, detail string, _ ...error) huma.StatusError {
-		return newProblem(status, "", detail, nil)
-	}
+	huma.NewError = humaProblem
 	huma.ValidateStrictCasing = true
 	huma.DefaultArrayNullable = false
+	validation.MsgExpectedRequiredProperty = isRequired + "%s"
 }
 
-// humaProblem makes a problem of what huma found wrong with a request, or of an
-// error that a handler returned.
-func humaProblem(hc huma.Context, status int, detail string, errs ...error) huma.StatusError {
-	c := humaecho.Unwrap(hc)
-	p := func() *problem {
-		if status == http.StatusInternalServerError && len(errs) > 0 {
-			if detail == msgCannotReadBody {
-				return newProblem(http.StatusBadRequest, model.ValidationFailed, "the request body ended early", nil)
-			}
-			return problemOf(hc.Context(), loggerOf(c), errors.Join(errs...))
-		}
-		if status == http.StatusRequestEntityTooLarge {
-			return newProblem(status, model.BodyTooLarge, detail, nil)
-		}
-		fields := make([]model.FieldError, 0, len(errs))
-		for _, err := range errs {
-			field := fieldError(err)
-			if field.Message == errTrailing.Error() || field.Message == errRange.Error() {
-				status = http.StatusUnprocessableEntity // it parses, but it is not what the contract allows
-			}
-			fields = append(fields, field)
-		}
-		if status == http.StatusBadRequest && detail == "validation failed" {
+// isRequired begins the message of a property that is missing; its name follows.
+const isRequired = "is required: "
+
+// humaProblem makes a problem of what huma itself found wrong with a request.
+func humaProblem(status int, detail string, errs ...error) huma.StatusError {
+	switch status {
+	case http.StatusInternalServerError: // the body could not be read: handlers fail with problems
+		return newProblem(http.StatusBadRequest, model.ValidationFailed, "the request body ended early", nil)
+	case http.StatusRequestEntityTooLarge:
+		return newProblem(status, model.BodyTooLarge, detail, nil)
+	}
+	fields := make([]model.FieldError, 0, len(errs))
+	for _, err := range errs {
+		field := fieldError(err)
+		switch {
+		case field.Message == errTrailing.Error() || field.Message == errRange.Error():
+			status = http.StatusUnprocessableEntity // it parses, but it is not what the contract allows
+		case status == http.StatusBadRequest && field.Location == "body": // and not without any body
 			detail = "the request body is not valid JSON"
 		}
-		if status == http.StatusUnprocessableEntity {
-			detail = "the request is not valid"
-		}
-		return newProblem(status, model.ValidationFailed, detail, fields)
-	}()
-	p.setHeaders(c.Response().Header())
-	return p
+		fields = append(fields, field)
+	}
+	if status == http.StatusUnprocessableEntity {
+		detail = "the request is not valid"
+	}
+	return newProblem(status, model.ValidationFailed, detail, fields)
 }
-
-// msgCannotReadBody is what huma says where the client broke off.
-const msgCannotReadBody = "cannot read request body"
 
 // fieldError puts what huma found into the words of the contract: the location
 // is that of the field, also where the field is missing.
@@ -186,11 +184,8 @@ func fieldError(err error) model.FieldError {
 	if !errors.As(err, &detail) {
 		return model.FieldError{Location: "body", Message: err.Error()}
 	}
-	message, location := detail.Message, detail.Location
-	if rest, ok := strings.CutPrefix(message, "expected required property "); ok {
-		if name, ok := strings.CutSuffix(rest, " to be present"); ok {
-			return model.FieldError{Location: location + "." + name, Message: "is required"}
-		}
+	if name, missing := strings.CutPrefix(detail.Message, isRequired); missing {
+		return model.FieldError{Location: detail.Location + "." + name, Message: "is required"}
 	}
-	return model.FieldError{Location: location, Message: message}
+	return model.FieldError{Location: detail.Location, Message: detail.Message}
 }

@@ -343,11 +343,6 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
-const loggerKey = "flaggery.logger"
-
-// loggerOf is for huma's callbacks, which have nothing but the request.
-func loggerOf(c echo.Context) *slog.Logger { return c.Get(loggerKey).(*slog.Logger) }
-
 // observe is the outermost layer: it names the request, catches panics, measures
 // and logs.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
@@ -361,7 +356,6 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
 		r = r.WithContext(context.WithValue(ctx, responseKey{}, http.ResponseWriter(c.Response())))
 		c.SetRequest(r)
-		c.Set(loggerKey, s.log)
 		header := c.Response().Header()
 		header.Set(echo.HeaderXRequestID, id)
 		header.Set(echo.HeaderXContentTypeOptions, "nosniff")

@@ -30,6 +30,11 @@ type thing struct {
 	Weight  *int64   `json:"weight,omitempty" minimum:"0" maximum:"9007199254740991"`
 	Tags    []string `json:"tags,omitempty"`
 	Payload any      `json:"payload,omitempty"`
+	Parts   []part   `json:"parts,omitempty"`
+}
+
+type part struct {
+	ID string `json:"id"`
 }
 
 type thingInput struct {
@@ -94,6 +99,10 @@ func addThings(s *Server) {
 				return nil, errors.New("dial tcp 10.0.0.7: password is hunter2")
 			case "panic":
 				panic("hunter2")
+			case "broken":
+				return nil, io.ErrUnexpectedEOF
+			case "away":
+				return nil, &net.OpError{Err: errors.New("connection refused")}
 			}
 			in.Body.Tags = []string{in.ID}
 			return &thingOutput{in.Body}, nil

@@ -1,0 +1,71 @@
+package web
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// What is a problem of the request, and in which words, depends on how huma reports
+// what it finds. This is to fail when another version of huma does so otherwise.
+func TestProblemsThatHumaFinds(t *testing.T) {
+	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test")})
+	addThings(s)
+	for name, c := range map[string]struct {
+		path   string
+		body   io.Reader
+		status int
+		code   model.Code
+		detail string
+		fields []model.FieldError
+	}{
+		"no body": {"a", http.NoBody, 400, model.ValidationFailed, "request body is required", nil},
+		"no body, wrong query": {"a?limit=0", http.NoBody, 400, model.ValidationFailed, "request body is required",
+			[]model.FieldError{{Location: "query.limit", Message: "expected number >= 1"}}},
+		"no JSON": {"a", strings.NewReader(`{"name":`), 400, model.ValidationFailed, "the request body is not valid JSON",
+			[]model.FieldError{{Location: "body", Message: "does not parse: unexpected EOF"}}},
+		"trailing data": {"a", strings.NewReader(`{"name":"a"} {}`), 422, model.ValidationFailed, "the request is not valid",
+			[]model.FieldError{{Location: "body", Message: "must be a single JSON value"}}},
+		"large number": {"a", strings.NewReader(`{"name":"a","weight":1e999}`), 422, model.ValidationFailed, "the request is not valid",
+			[]model.FieldError{{Location: "body", Message: "must not hold numbers beyond 1.8e308"}}},
+		"missing fields": {"a", strings.NewReader(`{"parts":[{"id":"1"},{}]}`), 422, model.ValidationFailed, "the request is not valid",
+			[]model.FieldError{{Location: "body.name", Message: "is required"}, {Location: "body.parts[1].id", Message: "is required"}}},
+		"unknown field": {"a", strings.NewReader(`{"name":"a","weihgt":1}`), 422, model.ValidationFailed, "the request is not valid",
+			[]model.FieldError{{Location: "body.weihgt", Message: "unexpected property"}}},
+		"large body":               {"a", strings.NewReader(strings.Repeat(" ", MaxBody)), 413, model.BodyTooLarge, "request body is too large limit=1048576 bytes", nil},
+		"body that ends early":     {"a", iotest.ErrReader(io.ErrUnexpectedEOF), 400, model.ValidationFailed, "the request body ended early", nil},
+		"body that takes too long": {"a", iotest.ErrReader(os.ErrDeadlineExceeded), 408, model.ValidationFailed, "request body read timeout", nil},
+		// The same error is internal if it comes from a handler.
+		"handler that fails":       {"broken", strings.NewReader(`{"name":"a"}`), 500, "", "internal error, logged with request id test", nil},
+		"handler without database": {"away", strings.NewReader(`{"name":"a"}`), 503, model.NotReady, "the database does not answer", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := httptest.NewRequest(http.MethodPost, "/v1/things/"+c.path, c.body)
+			request.Header.Set("Content-Type", api.MediaJSON)
+			request.Header.Set("X-Request-Id", "test")
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, request)
+			var got api.Problem
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatal(err, w.Body)
+			}
+			want := api.Problem{Type: "about:blank", Title: http.StatusText(c.status), Status: c.status, Code: c.code, Detail: c.detail, Errors: c.fields}
+			if w.Code != c.status || !reflect.DeepEqual(got, want) {
+				t.Errorf("%d\n got %+v\nwant %+v", w.Code, got, want)
+			}
+			if retry := w.Header().Get("Retry-After"); (retry != "") != (c.status == 503) {
+				t.Errorf("Retry-After: %q", retry)
+			}
+		})
+	}
+}
