@@ -13,23 +13,23 @@ type TestPath struct {
 	Test string `path:"test" example:"checkout-2027"`
 }
 
-type addABTest struct {
+type addABTestInput struct {
 	Writing
 	Body api.CreateABTest
 }
 
-func (a *service) addABTest(ctx context.Context, in *addABTest, o ...writer.Option) (writer.Result[api.ABTest], error) {
+func (a *service) addABTest(ctx context.Context, in *addABTestInput, o ...writer.Option) (writer.Result[api.ABTest], error) {
 	return a.writer.AddABTest(ctx, in.Body, o...)
 }
 
-func abTestAt(_ *addABTest, t api.ABTest) string { return "/v1/abtests/" + t.Name }
+func abTestAt(_ *addABTestInput, t api.ABTest) string { return "/v1/abtests/" + t.Name }
 
-type listABTests struct {
+type listABTestsInput struct {
 	Listing
 	State string `query:"state" enum:"scheduled,live,ended" doc:"Only those in this state"`
 }
 
-func (a *service) listABTests(ctx context.Context, in *listABTests) (writer.Result[api.Page[api.ABTest]], error) {
+func (a *service) listABTests(ctx context.Context, in *listABTestsInput) (writer.Result[api.Page[api.ABTest]], error) {
 	return a.writer.ABTests(ctx, model.TestState(in.State), in.page())
 }
 
@@ -37,15 +37,15 @@ func (a *service) getABTest(ctx context.Context, in *TestPath) (writer.Result[ap
 	return a.writer.ABTest(ctx, in.Test)
 }
 
-type changeABTest struct {
+type changeABTestInput struct {
 	TestPath
 	Changing
 }
 
-func (a *service) stopABTest(ctx context.Context, in *changeABTest, o ...writer.Option) (writer.Result[api.ABTest], error) {
+func (a *service) stopABTest(ctx context.Context, in *changeABTestInput, o ...writer.Option) (writer.Result[api.ABTest], error) {
 	return a.writer.StopABTest(ctx, in.Test, o...)
 }
 
-func (a *service) deleteABTest(ctx context.Context, in *changeABTest, o ...writer.Option) (writer.Result[api.ABTest], error) {
+func (a *service) deleteABTest(ctx context.Context, in *changeABTestInput, o ...writer.Option) (writer.Result[api.ABTest], error) {
 	return a.writer.DeleteABTest(ctx, in.Test, o...)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-type listAudit struct {
+type listAuditInput struct {
 	Listing
 	Accept   string    `header:"Accept" doc:"application/x-ndjson for all that the filters take, an entry a line, instead of a page"`
 	Actor    string    `query:"actor" doc:"Only changes by this actor"`
@@ -25,7 +25,7 @@ type listAudit struct {
 	Until    time.Time `query:"until" doc:"Only changes before this moment"`
 }
 
-func (in *listAudit) filter() writer.AuditFilter {
+func (in *listAuditInput) filter() writer.AuditFilter {
 	return writer.AuditFilter{Actor: in.Actor, Resource: in.Resource, Since: in.Since, Until: in.Until}
 }
 
@@ -47,7 +47,7 @@ func (a *service) auditRoute(call, summary string) {
 			api.MediaNDJSON: {Schema: registry.Schema(reflect.TypeFor[api.AuditEntry](), true, "")},
 		},
 	}}
-	web.Handle(a.web, auth.Read, op, func(ctx context.Context, in *listAudit) (*auditOutput, error) {
+	web.Handle(a.web, auth.Read, op, func(ctx context.Context, in *listAuditInput) (*auditOutput, error) {
 		if strings.Contains(in.Accept, api.MediaNDJSON) {
 			return &auditOutput{stream(ctx, a, func(begin func(int64)) iter.Seq2[api.AuditEntry, error] {
 				return a.writer.ExportAudit(ctx, in.filter(), begin)
@@ -64,11 +64,11 @@ func (a *service) auditRoute(call, summary string) {
 	})
 }
 
-type revert struct {
+type revertInput struct {
 	Writing
 	Revision int64 `path:"revision" minimum:"1" doc:"What is to be undone"`
 }
 
-func (a *service) revert(ctx context.Context, in *revert, o ...writer.Option) (writer.Result[api.Reverted], error) {
+func (a *service) revert(ctx context.Context, in *revertInput, o ...writer.Option) (writer.Result[api.Reverted], error) {
 	return a.writer.Revert(ctx, in.Revision, o...)
 }

@@ -18,16 +18,16 @@ type VariantPath struct {
 	Variant string `path:"variant" example:"A"`
 }
 
-type addFeature struct {
+type addFeatureInput struct {
 	Writing
 	Body api.CreateFeature
 }
 
-func (a *service) addFeature(ctx context.Context, in *addFeature, o ...writer.Option) (writer.Result[api.Feature], error) {
+func (a *service) addFeature(ctx context.Context, in *addFeatureInput, o ...writer.Option) (writer.Result[api.Feature], error) {
 	return a.writer.AddFeature(ctx, in.Body, o...)
 }
 
-func featureAt(_ *addFeature, f api.Feature) string { return "/v1/features/" + f.Name }
+func featureAt(_ *addFeatureInput, f api.Feature) string { return "/v1/features/" + f.Name }
 
 func (a *service) listFeatures(ctx context.Context, in *struct{ Listing }) (writer.Result[api.Page[api.Feature]], error) {
 	return a.writer.Features(ctx, in.page())
@@ -37,68 +37,68 @@ func (a *service) getFeature(ctx context.Context, in *FeaturePath) (writer.Resul
 	return a.writer.Feature(ctx, in.Feature)
 }
 
-type patchFeature struct {
+type patchFeatureInput struct {
 	FeaturePath
 	Changing
 	Body api.PatchFeature
 }
 
-func (a *service) patchFeature(ctx context.Context, in *patchFeature, o ...writer.Option) (writer.Result[api.Feature], error) {
+func (a *service) patchFeature(ctx context.Context, in *patchFeatureInput, o ...writer.Option) (writer.Result[api.Feature], error) {
 	return a.writer.PatchFeature(ctx, in.Feature, in.Body, o...)
 }
 
-// changeFeature is a write that says all with its path.
-type changeFeature struct {
+// changeFeatureInput is a write that says all with its path.
+type changeFeatureInput struct {
 	FeaturePath
 	Changing
 }
 
-func (a *service) deleteFeature(ctx context.Context, in *changeFeature, o ...writer.Option) (writer.Result[api.Feature], error) {
+func (a *service) deleteFeature(ctx context.Context, in *changeFeatureInput, o ...writer.Option) (writer.Result[api.Feature], error) {
 	return a.writer.DeleteFeature(ctx, in.Feature, o...)
 }
 
-type addVariant struct {
+type addVariantInput struct {
 	FeaturePath
 	Writing
 	Body api.CreateVariant
 }
 
-func (a *service) addVariant(ctx context.Context, in *addVariant, o ...writer.Option) (writer.Result[api.Variant], error) {
+func (a *service) addVariant(ctx context.Context, in *addVariantInput, o ...writer.Option) (writer.Result[api.Variant], error) {
 	return a.writer.AddVariant(ctx, in.Feature, in.Body, o...)
 }
 
-func variantAt(in *addVariant, v api.Variant) string { return variantPath(in.Feature, v.Name) }
+func variantAt(in *addVariantInput, v api.Variant) string { return variantPath(in.Feature, v.Name) }
 
 func variantPath(feature, variant string) string {
 	return "/v1/features/" + feature + "/variants/" + variant
 }
 
-type patchVariant struct {
+type patchVariantInput struct {
 	VariantPath
 	Changing
 	Body api.PatchVariant
 }
 
-func (a *service) patchVariant(ctx context.Context, in *patchVariant, o ...writer.Option) (writer.Result[api.Variant], error) {
+func (a *service) patchVariant(ctx context.Context, in *patchVariantInput, o ...writer.Option) (writer.Result[api.Variant], error) {
 	return a.writer.PatchVariant(ctx, in.Feature, in.Variant, in.Body, o...)
 }
 
-type deleteVariant struct {
+type deleteVariantInput struct {
 	VariantPath
 	Changing
 }
 
-func (a *service) deleteVariant(ctx context.Context, in *deleteVariant, o ...writer.Option) (writer.Result[api.Variant], error) {
+func (a *service) deleteVariant(ctx context.Context, in *deleteVariantInput, o ...writer.Option) (writer.Result[api.Variant], error) {
 	return a.writer.DeleteVariant(ctx, in.Feature, in.Variant, o...)
 }
 
-type addDisablingVariant struct {
+type addDisablingVariantInput struct {
 	FeaturePath
 	Writing
 	Body *api.CreateDisablingVariant
 }
 
-func (a *service) addDisablingVariant(ctx context.Context, in *addDisablingVariant, o ...writer.Option) (writer.Result[api.Variant], error) {
+func (a *service) addDisablingVariant(ctx context.Context, in *addDisablingVariantInput, o ...writer.Option) (writer.Result[api.Variant], error) {
 	var create api.CreateDisablingVariant
 	if in.Body != nil {
 		create = *in.Body
@@ -106,20 +106,20 @@ func (a *service) addDisablingVariant(ctx context.Context, in *addDisablingVaria
 	return a.writer.AddDisablingVariant(ctx, in.Feature, create, o...)
 }
 
-func disablingVariantAt(in *addDisablingVariant, v api.Variant) string {
+func disablingVariantAt(in *addDisablingVariantInput, v api.Variant) string {
 	return variantPath(in.Feature, v.Name)
 }
 
-type setVariant struct {
+type setVariantInput struct {
 	FeaturePath
 	Changing
 	Body api.VariantReference
 }
 
-func (a *service) setDefault(ctx context.Context, in *setVariant, o ...writer.Option) (writer.Result[api.VariantReference], error) {
+func (a *service) setDefault(ctx context.Context, in *setVariantInput, o ...writer.Option) (writer.Result[api.VariantReference], error) {
 	return a.writer.SetDefaultVariant(ctx, in.Feature, in.Body.Variant, o...)
 }
 
-func (a *service) deleteDefault(ctx context.Context, in *changeFeature, o ...writer.Option) (writer.Result[api.VariantReference], error) {
+func (a *service) deleteDefault(ctx context.Context, in *changeFeatureInput, o ...writer.Option) (writer.Result[api.VariantReference], error) {
 	return a.writer.DeleteDefaultVariant(ctx, in.Feature, o...)
 }

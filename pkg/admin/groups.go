@@ -12,16 +12,16 @@ type GroupPath struct {
 	Group string `path:"group" example:"friends"`
 }
 
-type addGroup struct {
+type addGroupInput struct {
 	Writing
 	Body api.CreateGroup
 }
 
-func (a *service) addGroup(ctx context.Context, in *addGroup, o ...writer.Option) (writer.Result[api.Group], error) {
+func (a *service) addGroup(ctx context.Context, in *addGroupInput, o ...writer.Option) (writer.Result[api.Group], error) {
 	return a.writer.AddGroup(ctx, in.Body, o...)
 }
 
-func groupAt(_ *addGroup, g api.Group) string { return "/v1/groups/" + g.Name }
+func groupAt(_ *addGroupInput, g api.Group) string { return "/v1/groups/" + g.Name }
 
 func (a *service) listGroups(ctx context.Context, in *struct{ Listing }) (writer.Result[api.Page[api.Group]], error) {
 	return a.writer.Groups(ctx, in.page())
@@ -31,65 +31,65 @@ func (a *service) getGroup(ctx context.Context, in *GroupPath) (writer.Result[ap
 	return a.writer.Group(ctx, in.Group)
 }
 
-type patchGroup struct {
+type patchGroupInput struct {
 	GroupPath
 	Changing
 	Body api.PatchGroup
 }
 
-func (a *service) patchGroup(ctx context.Context, in *patchGroup, o ...writer.Option) (writer.Result[api.Group], error) {
+func (a *service) patchGroup(ctx context.Context, in *patchGroupInput, o ...writer.Option) (writer.Result[api.Group], error) {
 	return a.writer.PatchGroup(ctx, in.Group, in.Body, o...)
 }
 
-type deleteGroup struct {
+type deleteGroupInput struct {
 	GroupPath
 	Changing
 }
 
-func (a *service) deleteGroup(ctx context.Context, in *deleteGroup, o ...writer.Option) (writer.Result[api.Group], error) {
+func (a *service) deleteGroup(ctx context.Context, in *deleteGroupInput, o ...writer.Option) (writer.Result[api.Group], error) {
 	return a.writer.DeleteGroup(ctx, in.Group, o...)
 }
 
-type listMembers struct {
+type listMembersInput struct {
 	GroupPath
 	Listing
 }
 
-func (a *service) listMembers(ctx context.Context, in *listMembers) (writer.Result[api.Page[string]], error) {
+func (a *service) listMembers(ctx context.Context, in *listMembersInput) (writer.Result[api.Page[string]], error) {
 	return a.writer.Members(ctx, in.Group, in.page())
 }
 
-type changeMember struct {
+type changeMemberInput struct {
 	GroupPath
 	SubjectPath
 	Changing
 }
 
-func (a *service) addMember(ctx context.Context, in *changeMember, o ...writer.Option) (writer.Result[api.Subject], error) {
+func (a *service) addMember(ctx context.Context, in *changeMemberInput, o ...writer.Option) (writer.Result[api.Subject], error) {
 	return a.writer.AddSubjectToGroup(ctx, in.Group, in.ID, o...)
 }
 
-func (a *service) removeMember(ctx context.Context, in *changeMember, o ...writer.Option) (writer.Result[api.Subject], error) {
+func (a *service) removeMember(ctx context.Context, in *changeMemberInput, o ...writer.Option) (writer.Result[api.Subject], error) {
 	return a.writer.RemoveSubjectFromGroup(ctx, in.Group, in.ID, o...)
 }
 
-type setOverride struct {
+type setOverrideInput struct {
 	GroupPath
 	FeaturePath
 	Changing
 	Body api.VariantReference
 }
 
-func (a *service) setOverride(ctx context.Context, in *setOverride, o ...writer.Option) (writer.Result[api.VariantReference], error) {
+func (a *service) setOverride(ctx context.Context, in *setOverrideInput, o ...writer.Option) (writer.Result[api.VariantReference], error) {
 	return a.writer.AddGroupOverride(ctx, in.Group, in.Feature, in.Body.Variant, o...)
 }
 
-type deleteOverride struct {
+type deleteOverrideInput struct {
 	GroupPath
 	FeaturePath
 	Changing
 }
 
-func (a *service) deleteOverride(ctx context.Context, in *deleteOverride, o ...writer.Option) (writer.Result[api.VariantReference], error) {
+func (a *service) deleteOverride(ctx context.Context, in *deleteOverrideInput, o ...writer.Option) (writer.Result[api.VariantReference], error) {
 	return a.writer.DeleteGroupOverride(ctx, in.Group, in.Feature, o...)
 }

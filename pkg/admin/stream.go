@@ -24,8 +24,8 @@ import (
 // counts as gone. What keeps moving may take as long as it takes.
 const stalled = 30 * time.Second
 
-// importSubjects is the one write whose body is not JSON: it is read as it comes.
-type importSubjects struct {
+// importSubjectsInput is the one write whose body is not JSON: it is read as it comes.
+type importSubjectsInput struct {
 	Writing
 	ContentType string `header:"Content-Type" hidden:"true"`
 	body        io.Reader
@@ -33,7 +33,7 @@ type importSubjects struct {
 
 // Resolve implements [huma.Resolver]: nothing else gives a handler the body as a
 // stream.
-func (in *importSubjects) Resolve(hc huma.Context) []error {
+func (in *importSubjectsInput) Resolve(hc huma.Context) []error {
 	in.body = &importBody{hc.Context(), hc.BodyReader()}
 	return nil
 }
@@ -76,7 +76,7 @@ func (a *service) importRoute(call, summary string, codes ...model.Code) {
 	}
 }
 
-func (a *service) importSubjects(ctx context.Context, in *importSubjects, o ...writer.Option) (writer.Result[api.Imported], error) {
+func (a *service) importSubjects(ctx context.Context, in *importSubjectsInput, o ...writer.Option) (writer.Result[api.Imported], error) {
 	lines, err := transfer.Read(in.body, in.ContentType)
 	if err != nil {
 		return writer.Result[api.Imported]{}, err

@@ -15,23 +15,25 @@ type SubjectPath struct {
 	ID string `path:"id" doc:"Percent-encoded" example:"42"`
 }
 
-type addSubject struct {
+type addSubjectInput struct {
 	Writing
 	Body api.CreateSubject
 }
 
-func (a *service) addSubject(ctx context.Context, in *addSubject, o ...writer.Option) (writer.Result[api.Subject], error) {
+func (a *service) addSubject(ctx context.Context, in *addSubjectInput, o ...writer.Option) (writer.Result[api.Subject], error) {
 	return a.writer.AddSubject(ctx, in.Body, o...)
 }
 
-func subjectAt(_ *addSubject, s api.Subject) string { return "/v1/subjects/" + url.PathEscape(s.ID) }
+func subjectAt(_ *addSubjectInput, s api.Subject) string {
+	return "/v1/subjects/" + url.PathEscape(s.ID)
+}
 
-type listSubjects struct {
+type listSubjectsInput struct {
 	Listing
 	Prefix string `query:"prefix" doc:"Only ids that begin so"`
 }
 
-func (a *service) listSubjects(ctx context.Context, in *listSubjects) (writer.Result[api.Page[api.Subject]], error) {
+func (a *service) listSubjects(ctx context.Context, in *listSubjectsInput) (writer.Result[api.Page[api.Subject]], error) {
 	return a.writer.Subjects(ctx, in.Prefix, in.page())
 }
 
@@ -39,30 +41,30 @@ func (a *service) getSubject(ctx context.Context, in *SubjectPath) (writer.Resul
 	return a.writer.Subject(ctx, in.ID)
 }
 
-type setWeight struct {
+type setWeightInput struct {
 	SubjectPath
 	Changing
 	Body api.SetWeight
 }
 
-func (a *service) setWeight(ctx context.Context, in *setWeight, o ...writer.Option) (writer.Result[api.Subject], error) {
+func (a *service) setWeight(ctx context.Context, in *setWeightInput, o ...writer.Option) (writer.Result[api.Subject], error) {
 	return a.writer.SetSubjectWeight(ctx, in.ID, in.Body.Weight, o...)
 }
 
-type deleteSubject struct {
+type deleteSubjectInput struct {
 	SubjectPath
 	Changing
 }
 
-func (a *service) deleteSubject(ctx context.Context, in *deleteSubject, o ...writer.Option) (writer.Result[api.Subject], error) {
+func (a *service) deleteSubject(ctx context.Context, in *deleteSubjectInput, o ...writer.Option) (writer.Result[api.Subject], error) {
 	return a.writer.DeleteSubject(ctx, in.ID, o...)
 }
 
-type getFlags struct {
+type getFlagsInput struct {
 	SubjectID string `query:"subject_id" required:"true" example:"42"`
 }
 
-func (a *service) getFlags(ctx context.Context, in *getFlags) (writer.Result[api.Flags], error) {
+func (a *service) getFlags(ctx context.Context, in *getFlagsInput) (writer.Result[api.Flags], error) {
 	var faults model.Faults
 	faults.Check("query.subject_id", model.CheckSubjectID(in.SubjectID)) // the writer knows ids in paths only
 	if err := faults.Err(); err != nil {
@@ -72,11 +74,11 @@ func (a *service) getFlags(ctx context.Context, in *getFlags) (writer.Result[api
 	return writer.Result[api.Flags]{Value: api.Flags{Flags: r.Value}, Revision: r.Revision}, err
 }
 
-type explain struct {
+type explainInput struct {
 	SubjectPath
 	At time.Time `query:"at" doc:"The moment to explain, with the configuration as it is; now when left out"`
 }
 
-func (a *service) explain(ctx context.Context, in *explain) (writer.Result[api.Explanation], error) {
+func (a *service) explain(ctx context.Context, in *explainInput) (writer.Result[api.Explanation], error) {
 	return a.writer.Explain(ctx, in.ID, in.At)
 }

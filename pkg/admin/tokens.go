@@ -47,16 +47,16 @@ func (a *service) checkReachable(ctx context.Context, first command.Secret) erro
 	return err
 }
 
-type createToken struct {
+type createTokenInput struct {
 	Writing
 	Body api.NewToken
 }
 
-func (a *service) createToken(ctx context.Context, in *createToken, o ...writer.Option) (writer.Result[api.Token], error) {
+func (a *service) createToken(ctx context.Context, in *createTokenInput, o ...writer.Option) (writer.Result[api.Token], error) {
 	return a.writer.CreateToken(ctx, in.Body, o...)
 }
 
-func tokenAt(_ *createToken, t api.Token) string {
+func tokenAt(_ *createTokenInput, t api.Token) string {
 	return "/v1/tokens/" + strconv.FormatInt(t.ID, 10)
 }
 
@@ -64,11 +64,11 @@ func (a *service) listTokens(ctx context.Context, in *struct{ Listing }) (writer
 	return a.writer.Tokens(ctx, in.page())
 }
 
-type revokeToken struct {
+type revokeTokenInput struct {
 	ID int64 `path:"id" minimum:"1" example:"7"`
 	Changing
 }
 
-func (a *service) revokeToken(ctx context.Context, in *revokeToken, o ...writer.Option) (writer.Result[api.Token], error) {
+func (a *service) revokeToken(ctx context.Context, in *revokeTokenInput, o ...writer.Option) (writer.Result[api.Token], error) {
 	return a.writer.RevokeToken(ctx, in.ID, o...)
 }
