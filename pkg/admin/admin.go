@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flaggery/flaggery/migrations"
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/signin"
@@ -102,6 +103,7 @@ func newService(config Config, db *postgres.DB) *service {
 		Title:          "Flaggery admin",
 		Version:        config.Version,
 		Logger:         config.Logger,
+		Calls:          api.AdminCalls,
 		AccessLevel:    slog.LevelInfo,
 		Registry:       registry,
 		ServeMetrics:   config.Prometheus,
@@ -114,7 +116,7 @@ func newService(config Config, db *postgres.DB) *service {
 		SignInPath:     signin.SignInPath,
 		Ready:          db.SQL().PingContext,
 	})
-	a.routes()
+	a.addRoutes()
 	a.pages(config)
 	return a
 }

@@ -8,10 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/command"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
@@ -59,10 +62,27 @@ func startOn(t *testing.T, dbURL string, changes ...func(*Config)) client {
 	}
 }
 
+// calls has a route for each row of the table of calls.
+var calls = func() *http.ServeMux {
+	mux := http.NewServeMux()
+	for call := range api.AdminCalls {
+		mux.Handle(call, http.NotFoundHandler())
+	}
+	return mux
+}()
+
+// httpClient lets a request that expects 100 Continue wait for it.
+var httpClient = func() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ExpectContinueTimeout = time.Minute
+	return &http.Client{Transport: transport}
+}()
+
 // answer is what came back.
 type answer struct {
 	t      *testing.T
 	call   string
+	row    string // of the table of calls, "" for none
 	Status int
 	Header http.Header
 	Body   []byte
@@ -99,7 +119,7 @@ func (c client) do(method, path string, body any, header ...string) answer {
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := httpClient.Do(request)
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -108,7 +128,27 @@ func (c client) do(method, path string, body any, header ...string) answer {
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	return answer{c.t, method + " " + path, response.StatusCode, response.Header, text}
+	_, row := calls.Handler(request)
+	a := answer{c.t, method + " " + path, row, response.StatusCode, response.Header, text}
+	a.isPromised()
+	return a
+}
+
+// general are the codes that are in no row of the table of calls.
+var general = []model.Code{
+	"", model.ValidationFailed, model.NotReady, model.Unauthenticated, model.Forbidden, model.RateLimited, model.BodyTooLarge, model.PreconditionFailed,
+}
+
+// isPromised checks that the code of a problem is one that the call may have.
+func (a answer) isPromised() {
+	a.t.Helper()
+	if a.Header.Get("Content-Type") != api.MediaProblem || a.row == "" {
+		return
+	}
+	var p api.Problem
+	if a.into(&p); !slices.Contains(general, p.Code) && !slices.Contains(api.AdminCalls[a.row], p.Code) {
+		a.t.Errorf("%.80s: %s is not in the table of calls", a.call, p.Code)
+	}
 }
 
 // must is do for calls that succeed.

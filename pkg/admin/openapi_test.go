@@ -1,10 +1,12 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,7 +14,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // newTestService is an admin that nobody calls: its database is never used.
@@ -26,38 +31,6 @@ func newTestService(t *testing.T) *service {
 	return newService(Config{Token: testToken, Version: "test", Logger: slog.New(slog.DiscardHandler)}, db)
 }
 
-// contract is the admin part of the HTTP contract, but for what comes later: the
-// state as one document.
-const contract = `
-GET POST          /v1/buckets
-GET POST          /v1/subjects
-GET PUT DELETE    /v1/subjects/{id}
-POST              /v1/import/subjects
-GET               /v1/export/subjects
-GET POST          /v1/features
-GET PATCH DELETE  /v1/features/{feature}
-POST              /v1/features/{feature}/variants
-PATCH DELETE      /v1/features/{feature}/variants/{variant}
-POST              /v1/features/{feature}/disabling_variant
-PUT DELETE        /v1/features/{feature}/default_variant
-POST GET PATCH DELETE /v1/features/{feature}/rollout
-POST GET          /v1/abtests
-GET DELETE        /v1/abtests/{test}
-POST              /v1/abtests/{test}/stop
-GET POST          /v1/groups
-GET PATCH DELETE  /v1/groups/{group}
-GET               /v1/groups/{group}/subjects
-PUT DELETE        /v1/groups/{group}/subjects/{id}
-PUT DELETE        /v1/groups/{group}/overrides/{feature}
-GET               /v1/subject/flags
-GET               /v1/subjects/{id}/explain
-GET POST          /v1/tokens
-DELETE            /v1/tokens/{id}
-GET               /v1/audit
-POST              /v1/audit/{revision}/revert
-GET               /v1/edges
-`
-
 func operations(item *huma.PathItem) map[string]*huma.Operation {
 	all := map[string]*huma.Operation{
 		http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
@@ -66,42 +39,33 @@ func operations(item *huma.PathItem) map[string]*huma.Operation {
 	return all
 }
 
-func TestDocumentAgreesWithTheContract(t *testing.T) {
+// The table of calls is the contract, and every call in it has a route.
+func TestEveryCallHasARoute(t *testing.T) {
 	t.Parallel()
-	var want, got []string
-	for line := range strings.Lines(strings.TrimSpace(contract)) {
-		words := strings.Fields(line)
-		for _, method := range words[:len(words)-1] {
-			want = append(want, words[len(words)-1]+" "+method)
+	paths := newTestService(t).web.API.OpenAPI().Paths
+	for call := range api.AdminCalls {
+		method, path, _ := strings.Cut(call, " ")
+		if paths[path] == nil || operations(paths[path])[method] == nil {
+			t.Errorf("%s has no route", call)
 		}
-	}
-	for path, item := range newTestService(t).web.API.OpenAPI().Paths {
-		for method := range operations(item) {
-			got = append(got, path+" "+method)
-		}
-	}
-	slices.Sort(want)
-	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		t.Errorf("\n got %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 	}
 }
 
 func TestDocumentIsWhole(t *testing.T) {
 	t.Parallel()
-	api := newTestService(t).web.API.OpenAPI()
-	text, err := json.Marshal(api)
+	document := newTestService(t).web.API.OpenAPI()
+	text, err := json.Marshal(document)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, ref := range regexp.MustCompile(`"\$ref":"([^"]*)"`).FindAllSubmatch(text, -1) {
 		name := strings.TrimPrefix(string(ref[1]), "#/components/schemas/")
-		if api.Components.Schemas.Map()[name] == nil {
+		if document.Components.Schemas.Map()[name] == nil {
 			t.Errorf("no schema for %s", ref[1])
 		}
 	}
 	ids := map[string]bool{}
-	for path, item := range api.Paths {
+	for path, item := range document.Paths {
 		for method, op := range operations(item) {
 			if op.OperationID == "" || ids[op.OperationID] || op.Summary == "" || len(op.Tags) != 1 {
 				t.Errorf("%s %s: id %q, summary %q, tags %v", method, path, op.OperationID, op.Summary, op.Tags)
@@ -130,6 +94,45 @@ func TestDocumentIsWhole(t *testing.T) {
 			}
 			if method != http.MethodGet && (op.Responses["200"].Content["application/json"] == nil || op.Responses["422"] == nil) {
 				t.Errorf("%s %s: dry runs and faults are not described", method, path)
+			}
+		}
+	}
+}
+
+// What an operation says of If-Match, of large bodies and of wrong parameters is so.
+func TestGeneralProblemsAreAsDocumented(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	populate(c)
+	c.must("POST", "/v1/tokens", `{"name": "ci", "role": "viewer"}`)
+	there := strings.NewReplacer("{feature}", "foobar", "{variant}", "A", "{group}", "friends", "{test}", "live", "tokens/{id}", "tokens/1", "{id}", "42", "{revision}", "1")
+	bodies := map[string]string{ // that are right; {} is, elsewhere, or is never read
+		"PUT /v1/subjects/{id}":                           `{"weight": 2}`,
+		"PATCH /v1/features/{feature}/variants/{variant}": `{"payload": 1}`,
+		"PUT /v1/features/{feature}/default_variant":      `{"variant": "A"}`,
+		"PUT /v1/groups/{group}/overrides/{feature}":      `{"variant": "A"}`,
+	}
+	large := `{"x": "` + strings.Repeat("x", web.MaxBody) + `"}`
+	service := newTestService(t)
+	for path, item := range service.web.API.OpenAPI().Paths {
+		for method, op := range operations(item) {
+			url := there.Replace(path)
+			c.do(method, url+"?wrong=%ff", nil).isProblem(422, model.ValidationFailed, "query.wrong")
+			if method == http.MethodGet {
+				continue
+			}
+			url += "?dry_run=true"
+			a := c.do(method, url, cmp.Or(bodies[method+" "+path], "{}"), "If-Match", `"1"`)
+			if said := op.Responses["412"] != nil; (a.Status == 412) != said {
+				t.Errorf("%s with If-Match: %d %s, but that it fails is documented: %t", a.call, a.Status, a.Body, said)
+			}
+			request := httptest.NewRequest(method, url, strings.NewReader(large))
+			request.Header.Set("Authorization", "Bearer "+testToken)
+			request.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			service.web.ServeHTTP(w, request)
+			if said := op.Responses["413"] != nil; (w.Code == 413) != said {
+				t.Errorf("%s with a large body: %d %s, but that it fails is documented: %t", a.call, w.Code, w.Body, said)
 			}
 		}
 	}

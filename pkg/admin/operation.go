@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"iter"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -22,7 +23,8 @@ import (
 // maxWait is the longest that a write waits for the edges.
 const maxWait = 30 * time.Second
 
-// Writing is what every write takes beside its path and body.
+// Writing is what every write takes beside its path and body. It is exported, as
+// are all parts of inputs, because huma passes over embedded fields that are not.
 type Writing struct {
 	DryRun  bool   `query:"dry_run" doc:"Check everything, store nothing, and answer what would change"`
 	Wait    string `query:"wait" doc:"Answer once every connected edge serves the change, or after this time: a duration up to 30s" example:"2s"`
@@ -43,16 +45,16 @@ type Listing struct {
 
 func (l Listing) page() writer.Page { return writer.Page{Limit: l.Limit, After: l.After} }
 
-type writeInput[I any] interface {
-	*I
+// writeInput is what every input of a write embeds: Writing or Changing.
+type writeInput interface {
 	writing() Writing
-	conditions() ([]int64, error)
+	versions() ([]int64, error) // that If-Match allows, nil for any
 }
 
-func (w *Writing) writing() Writing             { return *w }
-func (w *Writing) conditions() ([]int64, error) { return nil, nil }
+func (w Writing) writing() Writing { return w }
 
-func (c *Changing) conditions() ([]int64, error) { return parseIfMatch(c.IfMatch) }
+func (Writing) versions() ([]int64, error)    { return nil, nil }
+func (c Changing) versions() ([]int64, error) { return parseIfMatch(c.IfMatch) }
 
 // noVersion matches no version of anything.
 const noVersion = -1
@@ -89,7 +91,7 @@ func etag(version int64) string {
 	return `"` + strconv.FormatInt(version, 10) + `"`
 }
 
-func (w *Writing) wait() (time.Duration, error) {
+func (w Writing) wait() (time.Duration, error) {
 	if w.Wait == "" {
 		return 0, nil
 	}
@@ -103,7 +105,7 @@ func (w *Writing) wait() (time.Duration, error) {
 }
 
 // options are the writer's, but for If-Match.
-func (w *Writing) options(ctx context.Context) []writer.Option {
+func (w Writing) options(ctx context.Context) []writer.Option {
 	options := []writer.Option{writer.By(web.Caller(ctx).Name), writer.Request(web.RequestID(ctx)), writer.Comment(w.Comment)}
 	if w.DryRun {
 		options = append(options, writer.DryRun())
@@ -126,31 +128,104 @@ func attempt[T any](versions []int64, options []writer.Option, do func([]writer.
 	return result, model.Errorf(model.PreconditionFailed, "no ETag in If-Match is that of the resource as it is now: read it again and decide anew")
 }
 
+// route is one call of the admin: its row in [api.AdminCalls], what it does, who may
+// make it, and the form of its answers together with what carries it out.
+type route struct {
+	call       string
+	summary    string
+	permission auth.Permission
+	form       form
+}
+
+// form adds a route to the server. Routes whose answers look alike have the same.
+type form func(a *service, r route)
+
+// operation is named after the summary: "Add feature" is add-feature.
+func (r route) operation() huma.Operation {
+	method, path, _ := strings.Cut(r.call, " ")
+	return huma.Operation{
+		Method:      method,
+		Path:        path,
+		OperationID: strings.ReplaceAll(strings.ToLower(r.summary), " ", "-"),
+		Summary:     r.summary,
+		Tags:        []string{strings.Split(path, "/")[2]},
+	}
+}
+
+// reader carries out one read.
+type reader[I, T any] func(context.Context, *I) (writer.Result[T], error)
+
+// found is the answer to a read.
+type found[T any] struct {
+	Revision int64  `header:"Flaggery-Revision" doc:"The revision that was read"`
+	ETag     string `header:"ETag" doc:"For If-Match"`
+	Body     T
+}
+
+// read answers with what was read, in one piece.
+func read[I, T any](h reader[I, T]) form {
+	return func(a *service, r route) {
+		web.Handle(a.web, r.permission, r.operation(), func(ctx context.Context, in *I) (*found[T], error) {
+			result, err := h(ctx, in)
+			if err != nil {
+				return nil, err
+			}
+			return &found[T]{Revision: result.Revision, ETag: etag(result.Version), Body: result.Value}, nil
+		})
+	}
+}
+
+// exporter carries out one read of any length: begin hears the revision before the
+// first item comes.
+type exporter[I, T any] func(ctx context.Context, in *I, begin func(revision int64)) iter.Seq2[T, error]
+
+// export answers with an item a line, as they are read.
+func export[I, T any](description string, h exporter[I, T]) form {
+	return func(a *service, r route) {
+		op := r.operation()
+		a.describeRead(&op, description, map[string]reflect.Type{api.MediaNDJSON: reflect.TypeFor[T]()})
+		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
+			return stream(ctx, a, in, h), nil
+		})
+	}
+}
+
+// readOrExport answers with a page, or as export does, whichever was asked for.
+func readOrExport[I interface{ exports() bool }, T any](description string, page reader[I, api.Page[T]], h exporter[I, T]) form {
+	return func(a *service, r route) {
+		op := r.operation()
+		a.describeRead(&op, description, map[string]reflect.Type{
+			api.MediaJSON: reflect.TypeFor[api.Page[T]](), api.MediaNDJSON: reflect.TypeFor[T](),
+		})
+		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
+			if (*in).exports() {
+				return stream(ctx, a, in, h), nil
+			}
+			result, err := page(ctx, in)
+			if err != nil {
+				return nil, err
+			}
+			return &huma.StreamResponse{Body: func(hc huma.Context) {
+				setRevision(hc, result.Revision)
+				body(http.StatusOK, result.Value, nil)(hc)
+			}}, nil
+		})
+	}
+}
+
 // handler carries out one write.
 type handler[I, T any] func(ctx context.Context, in *I, options ...writer.Option) (writer.Result[T], error)
 
-// create registers a POST that makes a resource, which is then found at location.
-func create[I any, P writeInput[I], T any](a *service, call, summary string, h handler[I, T], location func(*I, T) string, codes ...model.Code) {
-	createAs[I, P](a, auth.Write, call, summary, h, location, codes...)
+// create answers with what was made, which is then found at location.
+func create[I writeInput, T any](h handler[I, T], location func(*I, T) string) form {
+	return write(http.StatusCreated, h, location)
 }
 
-func createAs[I any, P writeInput[I], T any](a *service, p auth.Permission, call, summary string, h handler[I, T], location func(*I, T) string, codes ...model.Code) {
-	write[I, P](a, p, call, summary, http.StatusCreated, h, location, codes)
-}
+// change answers with the resource as it became.
+func change[I writeInput, T any](h handler[I, T]) form { return write(http.StatusOK, h, nil) }
 
-// change registers a write that answers with the resource as it became.
-func change[I any, P writeInput[I], T any](a *service, call, summary string, h handler[I, T], codes ...model.Code) {
-	write[I, P](a, auth.Write, call, summary, http.StatusOK, h, nil, append(codes, model.PreconditionFailed))
-}
-
-// remove registers a DELETE.
-func remove[I any, P writeInput[I], T any](a *service, call, summary string, h handler[I, T], codes ...model.Code) {
-	removeAs[I, P](a, auth.Write, call, summary, h, codes...)
-}
-
-func removeAs[I any, P writeInput[I], T any](a *service, p auth.Permission, call, summary string, h handler[I, T], codes ...model.Code) {
-	write[I, P](a, p, call, summary, http.StatusNoContent, h, nil, append(codes, model.PreconditionFailed))
-}
+// remove answers with nothing.
+func remove[I writeInput, T any](h handler[I, T]) form { return write(http.StatusNoContent, h, nil) }
 
 // written is the answer to a write. Its body has several forms, see
 // describeWrite.
@@ -161,55 +236,54 @@ type written struct {
 	Body     func(huma.Context)
 }
 
-func write[I any, P writeInput[I], T any](a *service, p auth.Permission, call, summary string, status int, h handler[I, T], location func(*I, T) string, codes []model.Code) {
-	op := operation(call, summary)
-	op.DefaultStatus = status
-	describeWrite[T](a.web.API.OpenAPI().Components.Schemas, &op, status)
-	if op.Method != http.MethodDelete {
-		codes = append(codes, model.BodyTooLarge)
-	}
-	a.metrics.declare(op.OperationID)
-	web.Handle(a.web, p, op, func(ctx context.Context, in *I) (*written, error) {
-		w := P(in).writing()
-		wait, err := w.wait()
-		if err != nil {
-			return nil, err
-		}
-		versions, err := P(in).conditions()
-		if err != nil {
-			return nil, err
-		}
-		result, err := attempt(versions, w.options(ctx), func(options []writer.Option) (writer.Result[T], error) {
-			return h(ctx, in, options...)
-		})
-		a.metrics.wrote(op.OperationID, w.DryRun, err)
-		if err != nil {
-			return nil, err
-		}
-		answer := &written{Revision: result.Revision}
-		switch {
-		case w.DryRun:
-			dryRun := api.DryRun[T]{DryRun: true, Affected: result.Affected, Result: result.Value}
-			answer.Body = body(http.StatusOK, dryRun, nil)
+func write[I writeInput, T any](status int, h handler[I, T], location func(*I, T) string) form {
+	return func(a *service, r route) {
+		op := r.operation()
+		op.DefaultStatus = status
+		describeWrite[T](a.schemas(), &op, status)
+		a.metrics.declare(op.OperationID)
+		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*written, error) {
+			w := (*in).writing()
+			wait, err := w.wait()
+			if err != nil {
+				return nil, err
+			}
+			versions, err := (*in).versions()
+			if err != nil {
+				return nil, err
+			}
+			result, err := attempt(versions, w.options(ctx), func(options []writer.Option) (writer.Result[T], error) {
+				return h(ctx, in, options...)
+			})
+			a.metrics.wrote(op.OperationID, w.DryRun, err)
+			if err != nil {
+				return nil, err
+			}
+			answer := &written{Revision: result.Revision}
+			switch {
+			case w.DryRun:
+				dryRun := api.DryRun[T]{DryRun: true, Affected: result.Affected, Result: result.Value}
+				answer.Body = body(http.StatusOK, dryRun, nil)
+				return answer, nil
+			case location != nil:
+				answer.Location = location(in, result.Value)
+			}
+			var propagation *api.Propagation
+			if wait > 0 {
+				propagation = a.waitForEdges(ctx, result.Revision, wait)
+			}
+			switch {
+			case status != http.StatusNoContent:
+				answer.ETag = etag(result.Version)
+				answer.Body = body(status, result.Value, propagation)
+			case propagation != nil:
+				answer.Body = body(http.StatusOK, struct{}{}, propagation)
+			default:
+				answer.Body = func(hc huma.Context) { hc.SetStatus(http.StatusNoContent) }
+			}
 			return answer, nil
-		case location != nil:
-			answer.Location = location(in, result.Value)
-		}
-		var propagation *api.Propagation
-		if wait > 0 {
-			propagation = a.waitForEdges(ctx, result.Revision, wait)
-		}
-		switch {
-		case status != http.StatusNoContent:
-			answer.ETag = etag(result.Version)
-			answer.Body = body(status, result.Value, propagation)
-		case propagation != nil:
-			answer.Body = body(http.StatusOK, struct{}{}, propagation)
-		default:
-			answer.Body = func(hc huma.Context) { hc.SetStatus(http.StatusNoContent) }
-		}
-		return answer, nil
-	}, codes...)
+		})
+	}
 }
 
 // waitForEdges is best effort: the write is stored, so whatever happens here is
@@ -315,43 +389,27 @@ func describeWrite[T any](registry huma.Registry, op *huma.Operation, status int
 	}
 }
 
-// describeNulls documents what may be null and what huma cannot know to be.
+// describeRead documents an answer that is written as bytes, in one form a media
+// type.
+func (a *service) describeRead(op *huma.Operation, description string, forms map[string]reflect.Type) {
+	r := &huma.Response{
+		Description: description,
+		Headers: map[string]*huma.Param{api.HeaderRevision: {
+			Description: "The revision that was read", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"},
+		}},
+		Content: map[string]*huma.MediaType{},
+	}
+	for media, form := range forms {
+		r.Content[media] = &huma.MediaType{Schema: a.schemas().Schema(form, true, "")}
+	}
+	op.Responses = map[string]*huma.Response{"200": r}
+}
+
+// describeNulls documents what may be null and what huma cannot know to be. Routes
+// that are added before do not see it.
 func (a *service) describeNulls() {
-	registry := a.web.API.OpenAPI().Components.Schemas
-	feature := registry.SchemaFromRef(registry.Schema(reflect.TypeFor[api.Feature](), true, "").Ref)
+	feature := a.schemas().SchemaFromRef(a.schemas().Schema(reflect.TypeFor[api.Feature](), true, "").Ref)
 	feature.Properties["rollout"] = &huma.Schema{OneOf: []*huma.Schema{feature.Properties["rollout"], {Type: "null"}}}
 }
 
-// found is the answer to a read.
-type found[T any] struct {
-	Revision int64  `header:"Flaggery-Revision" doc:"The revision that was read"`
-	ETag     string `header:"ETag" doc:"For If-Match"`
-	Body     T
-}
-
-// read registers a GET.
-func read[I, T any](a *service, call, summary string, h func(context.Context, *I) (writer.Result[T], error), codes ...model.Code) {
-	readAs(a, auth.Read, call, summary, h, codes...)
-}
-
-func readAs[I, T any](a *service, p auth.Permission, call, summary string, h func(context.Context, *I) (writer.Result[T], error), codes ...model.Code) {
-	web.Handle(a.web, p, operation(call, summary), func(ctx context.Context, in *I) (*found[T], error) {
-		result, err := h(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		return &found[T]{Revision: result.Revision, ETag: etag(result.Version), Body: result.Value}, nil
-	}, codes...)
-}
-
-// operation names one after its summary: "Add feature" is add-feature.
-func operation(call, summary string) huma.Operation {
-	method, path, _ := strings.Cut(call, " ")
-	return huma.Operation{
-		Method:      method,
-		Path:        path,
-		OperationID: strings.ReplaceAll(strings.ToLower(summary), " ", "-"),
-		Summary:     summary,
-		Tags:        []string{strings.Split(path, "/")[2]},
-	}
-}
+func (a *service) schemas() huma.Registry { return a.web.API.OpenAPI().Components.Schemas }

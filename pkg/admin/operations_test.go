@@ -149,6 +149,7 @@ func TestFeaturesAndVariants(t *testing.T) {
 	c.do("PATCH", "/v1/features/foobar/variants/A", `{"payload": null}`).is(200, `{"name": "A", "disabling": false, "payload": null}`)
 	c.do("PUT", "/v1/features/foobar/default_variant", `{"variant": "B"}`).is(200, `{"variant": "B"}`)
 	c.do("DELETE", "/v1/features/foobar/default_variant", nil).is(204, "")
+	c.do("DELETE", "/v1/features/foobar/default_variant", nil).is(204, "") // there is none, and nothing changes
 	c.do("PATCH", "/v1/features/foobar", `{"tags": []}`).is(200, `{"name": "foobar", "description": "d", "tags": [], "default_variant": null, "rollout": null, "revision": 9,
 		"variants": [{"name": "A", "disabling": false, "payload": null}, {"name": "B", "disabling": false, "payload": null}, {"name": "__DISABLE__", "disabling": true, "payload": null}]}`)
 	for _, variant := range []string{"A", "B", "__DISABLE__"} {

@@ -6,14 +6,12 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"reflect"
 	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/flaggery/flaggery/pkg/api"
-	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/transfer"
 	"github.com/flaggery/flaggery/pkg/web"
@@ -62,9 +60,9 @@ func (b *importBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (a *service) importRoute(call, summary string, codes ...model.Code) {
+// describeImport documents the body, which huma does not see.
+func (a *service) describeImport() {
 	schema := &huma.Schema{Type: huma.TypeString}
-	change(a, call, summary, a.importSubjects, codes...)
 	operation := a.web.API.OpenAPI().Paths["/v1/import/subjects"].Post
 	operation.Description = "All or nothing, of any length. New subjects are created, known ones updated: groups named are joined, none are left."
 	operation.RequestBody = &huma.RequestBody{
@@ -108,29 +106,15 @@ func atMost(limit int, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.Imp
 	}
 }
 
-func (a *service) exportRoute(call, summary string, codes ...model.Code) {
-	op := operation(call, summary)
-	op.Responses = map[string]*huma.Response{"200": {
-		Description: "One subject a line, in id order",
-		Headers: map[string]*huma.Param{api.HeaderRevision: {
-			Description: "The revision that was read", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"},
-		}},
-		Content: map[string]*huma.MediaType{api.MediaNDJSON: {
-			Schema: a.web.API.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.ImportLine](), true, ""),
-		}},
-	}}
-	web.Handle(a.web, auth.Read, op, func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: stream(ctx, a, func(begin func(int64)) iter.Seq2[api.ImportLine, error] {
-			return a.writer.ExportSubjects(ctx, begin)
-		})}, nil
-	}, codes...)
+func (a *service) exportSubjects(ctx context.Context, _ *struct{}, begin func(revision int64)) iter.Seq2[api.ImportLine, error] {
+	return a.writer.ExportSubjects(ctx, begin)
 }
 
 // stream answers with an export as NDJSON.
-func stream[T any](ctx context.Context, a *service, export func(begin func(revision int64)) iter.Seq2[T, error]) func(huma.Context) {
-	return func(hc huma.Context) {
+func stream[I, T any](ctx context.Context, a *service, in *I, export exporter[I, T]) *huma.StreamResponse {
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		begun := false
-		items := export(func(revision int64) {
+		items := export(ctx, in, func(revision int64) {
 			begun = true
 			hc.SetHeader("Content-Type", api.MediaNDJSON)
 			setRevision(hc, revision)
@@ -146,7 +130,7 @@ func stream[T any](ctx context.Context, a *service, export func(begin func(revis
 		}
 		a.log.WarnContext(ctx, "export broke off", "request_id", web.RequestID(ctx), "error", err)
 		panic(http.ErrAbortHandler) // the client must not take a part for the whole
-	}
+	}}
 }
 
 // exportBody gives each write its own time.

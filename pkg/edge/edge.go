@@ -103,6 +103,7 @@ func newService(config Config, source replica.Source) *service {
 		Title:          "Flaggery edge",
 		Version:        config.Version,
 		Logger:         config.Logger,
+		Calls:          api.EdgeCalls,
 		AccessLevel:    slog.LevelDebug, // an edge answers too much to log it
 		Registry:       registry,
 		ServeMetrics:   config.Prometheus,

@@ -28,19 +28,16 @@ var getFlags = huma.Operation{
 	OperationID: "get-flags", Method: http.MethodGet, Path: hotPath, Tags: []string{"Flags"},
 	Summary:     "What one subject gets",
 	Description: "Features in name order, none for a feature that resolves to nothing.",
-	Errors:      []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 }
 
 var getSubjectFlags = huma.Operation{
 	OperationID: "get-subject-flags", Method: http.MethodGet, Path: "/v1/subjects/{id}/flags", Tags: []string{"Flags"},
 	Summary: "What one subject gets",
-	Errors:  []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 }
 
 var postFlags = huma.Operation{
 	OperationID: "post-flags", Method: http.MethodPost, Path: "/v1/subjects/flags", Tags: []string{"Flags"},
 	Summary: "What many subjects get",
-	Errors:  []int{http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable},
 }
 
 // answering documents the answer of an operation that is written as bytes. Each

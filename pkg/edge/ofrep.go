@@ -38,8 +38,8 @@ var evaluateFlag = huma.Operation{
 // addEvaluation adds both operations to the routes and documents what huma does
 // not see: bodies that are read and written as bytes.
 func (e *service) addEvaluation() {
-	web.Handle(e.web, auth.Resolve, answering[api.Evaluations](evaluateFlags), e.evaluateFlags, model.BodyTooLarge)
-	web.Handle(e.web, auth.Resolve, answering[api.Evaluation](evaluateFlag), e.evaluateFlag, model.BodyTooLarge)
+	web.Handle(e.web, auth.Resolve, answering[api.Evaluations](evaluateFlags), e.evaluateFlags)
+	web.Handle(e.web, auth.Resolve, answering[api.Evaluation](evaluateFlag), e.evaluateFlag)
 	schema := func(t reflect.Type) *huma.Schema {
 		return huma.NewMapRegistry("", huma.DefaultSchemaNamer).Schema(t, false, "")
 	}

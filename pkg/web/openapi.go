@@ -49,15 +49,12 @@ func newAPI(e *echo.Echo, title, version string) huma.API {
 	})
 }
 
-// Handle adds an operation to the server and to its OpenAPI document. Input and
-// output are structs in the form that huma describes; codes are the problems that
-// the operation can answer beside the general ones.
-func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(context.Context, *I) (*O, error), codes ...model.Code) {
-	s.declare(p, op.Method, echoPath(op.Path))
-	codes = append(codes, model.ValidationFailed)
-	if p := s.permissions[route{op.Method, echoPath(op.Path)}]; p != auth.Open {
+// Handle adds an operation of the server's calls to its routes and to its OpenAPI
+// document. Input and output are structs in the form that huma describes.
+func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+	p = s.declare(p, op.Method, echoPath(op.Path))
+	if p != auth.Open {
 		op.Security = []map[string][]string{{"token": {string(p)}}}
-		codes = append(codes, model.Unauthenticated, model.Forbidden, model.RateLimited)
 	}
 	// A misspelt dry_run must not write. A read does no harm, and may come through
 	// something that adds parameters of its own.
@@ -71,7 +68,7 @@ func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(co
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
 	}
-	s.describeProblems(op.Responses, codes)
+	s.describeProblems(op.Responses, s.codes(p, op, reflect.TypeFor[I]()))
 	huma.Register(s.API, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
@@ -79,6 +76,27 @@ func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(co
 		}
 		return out, nil
 	})
+}
+
+// codes are what an operation fails with: its row in the table of calls, and what
+// comes with its permission and its input.
+func (s *Server) codes(p auth.Permission, op huma.Operation, input reflect.Type) []model.Code {
+	call := op.Method + " " + op.Path
+	row, known := s.calls[call]
+	if !known {
+		panic(call + " is not in the table of calls")
+	}
+	codes := append(slices.Clone(row), model.ValidationFailed)
+	if p != auth.Open {
+		codes = append(codes, model.Unauthenticated, model.Forbidden, model.RateLimited)
+	}
+	if _, decoded := input.FieldByName("Body"); decoded {
+		codes = append(codes, model.BodyTooLarge)
+	}
+	if _, conditional := input.FieldByName("IfMatch"); conditional {
+		codes = append(codes, model.PreconditionFailed)
+	}
+	return codes
 }
 
 // describeProblems documents which codes come with which status.

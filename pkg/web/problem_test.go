@@ -19,7 +19,7 @@ import (
 // What is a problem of the request, and in which words, depends on how huma reports
 // what it finds. This is to fail when another version of huma does so otherwise.
 func TestProblemsThatHumaFinds(t *testing.T) {
-	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test")})
+	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), Calls: things})
 	addThings(s)
 	for name, c := range map[string]struct {
 		path   string
@@ -68,4 +68,15 @@ func TestProblemsThatHumaFinds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Operations are in the table of calls, so that their codes are documented.
+func TestOperationOutsideTheTableOfCalls(t *testing.T) {
+	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test")})
+	defer func() {
+		if p := recover(); p != "POST /v1/things/{id} is not in the table of calls" {
+			t.Error(p)
+		}
+	}()
+	addThings(s)
 }

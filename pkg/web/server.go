@@ -30,6 +30,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -53,6 +54,8 @@ type Options struct {
 	Title   string // of the OpenAPI document
 	Version string // of the program
 	Logger  *slog.Logger
+	// Calls are what [Handle] may add, each with the codes that it fails with.
+	Calls api.Calls
 	// AccessLevel is the level at which requests are logged; probes and scrapes are
 	// at debug always.
 	AccessLevel slog.Level
@@ -83,6 +86,7 @@ type Server struct {
 	echo         *echo.Echo
 	http         *http.Server
 	log          *slog.Logger
+	calls        api.Calls
 	accessLevel  slog.Level
 	metrics      *metrics
 	busy         *busy
@@ -110,6 +114,7 @@ func New(o Options) *Server {
 	s := &Server{
 		echo:         e,
 		log:          o.Logger,
+		calls:        o.Calls,
 		accessLevel:  o.AccessLevel,
 		metrics:      newMetrics(o.Registry),
 		busy:         newBusy(o.Limits, o.Registry),
@@ -154,11 +159,13 @@ func (s *Server) Route(p auth.Permission, method, path string, h echo.HandlerFun
 	s.echo.Add(method, path, h)
 }
 
-func (s *Server) declare(p auth.Permission, method, path string) {
+// declare returns the permission that a route takes in fact.
+func (s *Server) declare(p auth.Permission, method, path string) auth.Permission {
 	if s.authenticate == nil {
 		p = auth.Open
 	}
 	s.permissions[route{method, path}] = p
+	return p
 }
 
 // Observer is where requests of a route are counted that are answered elsewhere.

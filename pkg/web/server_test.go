@@ -71,6 +71,7 @@ func start(t *testing.T, o Options, add func(*Server)) string {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Registry = NewRegistry("test")
+	o.Calls = things
 	s := New(o)
 	add(s)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -88,6 +89,8 @@ func start(t *testing.T, o Options, add func(*Server)) string {
 	})
 	return "http://" + l.Addr().String()
 }
+
+var things = api.Calls{"POST /v1/things/{id}": {model.SubjectExists}}
 
 func addThings(s *Server) {
 	Handle(s, auth.Write, huma.Operation{Method: http.MethodPost, Path: "/v1/things/{id}", OperationID: "create-thing"},

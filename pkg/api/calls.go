@@ -1,0 +1,79 @@
+package api
+
+// Calls are the calls of one service by method and path, each with the codes that
+// it fails with. All calls can fail with validation_failed and not_ready; those
+// that take a token with unauthenticated, forbidden and rate_limited; those with a
+// JSON body with body_too_large; and those with If-Match with precondition_failed.
+// These codes are in no row unless a call has a reason of its own for one.
+type Calls map[string][]Code
+
+// AdminCalls are those of the admin.
+var AdminCalls = Calls{
+	"POST /v1/buckets": {},
+	"GET /v1/buckets":  {},
+
+	"POST /v1/subjects":             {SubjectExists, NoBuckets},
+	"GET /v1/subjects":              {},
+	"GET /v1/subjects/{id}":         {SubjectNotFound},
+	"PUT /v1/subjects/{id}":         {SubjectNotFound},
+	"DELETE /v1/subjects/{id}":      {SubjectNotFound},
+	"GET /v1/subjects/{id}/explain": {SubjectNotFound},
+	"GET /v1/subject/flags":         {SubjectNotFound},
+	"POST /v1/import/subjects":      {NoBuckets, GroupNotFound}, // a group that goes while the import runs
+	"GET /v1/export/subjects":       {},
+
+	"POST /v1/features":                                {FeatureExists},
+	"GET /v1/features":                                 {},
+	"GET /v1/features/{feature}":                       {FeatureNotFound},
+	"PATCH /v1/features/{feature}":                     {FeatureNotFound},
+	"DELETE /v1/features/{feature}":                    {FeatureNotFound, FeatureHasVariants},
+	"POST /v1/features/{feature}/variants":             {FeatureNotFound, VariantExists},
+	"PATCH /v1/features/{feature}/variants/{variant}":  {FeatureNotFound, VariantNotFound},
+	"DELETE /v1/features/{feature}/variants/{variant}": {FeatureNotFound, VariantNotFound, VariantInUse},
+	"POST /v1/features/{feature}/disabling_variant":    {FeatureNotFound, VariantExists},
+	"PUT /v1/features/{feature}/default_variant":       {FeatureNotFound, VariantNotFound},
+	"DELETE /v1/features/{feature}/default_variant":    {FeatureNotFound},
+
+	"POST /v1/features/{feature}/rollout":   {FeatureNotFound, VariantNotFound, RolloutExists},
+	"GET /v1/features/{feature}/rollout":    {FeatureNotFound, RolloutNotFound},
+	"PATCH /v1/features/{feature}/rollout":  {FeatureNotFound, RolloutNotFound, VariantNotFound},
+	"DELETE /v1/features/{feature}/rollout": {FeatureNotFound, RolloutNotFound},
+
+	"POST /v1/abtests":             {ABTestExists, FeatureNotFound, VariantNotFound, ABTestOverlap},
+	"GET /v1/abtests":              {},
+	"GET /v1/abtests/{test}":       {ABTestNotFound},
+	"POST /v1/abtests/{test}/stop": {ABTestNotFound},
+	"DELETE /v1/abtests/{test}":    {ABTestNotFound, ABTestLive},
+
+	"POST /v1/groups":                               {GroupExists},
+	"GET /v1/groups":                                {},
+	"GET /v1/groups/{group}":                        {GroupNotFound},
+	"PATCH /v1/groups/{group}":                      {GroupNotFound},
+	"DELETE /v1/groups/{group}":                     {GroupNotFound},
+	"GET /v1/groups/{group}/subjects":               {GroupNotFound},
+	"PUT /v1/groups/{group}/subjects/{id}":          {GroupNotFound, SubjectNotFound},
+	"DELETE /v1/groups/{group}/subjects/{id}":       {GroupNotFound, SubjectNotFound, MemberNotFound},
+	"PUT /v1/groups/{group}/overrides/{feature}":    {GroupNotFound, FeatureNotFound, VariantNotFound},
+	"DELETE /v1/groups/{group}/overrides/{feature}": {GroupNotFound, OverrideNotFound},
+
+	"POST /v1/tokens":        {},
+	"GET /v1/tokens":         {},
+	"DELETE /v1/tokens/{id}": {TokenNotFound},
+
+	"GET /v1/audit":                    {},
+	"POST /v1/audit/{revision}/revert": {RevisionNotFound, NotRevertible},
+	"GET /v1/edges":                    {},
+}
+
+// EdgeCalls are those of an edge, where every other call of the admin fails with
+// read_only. It is not_ready before it has loaded anything, and if a revision that a
+// call waits for does not come in time. OFREP has failures of its own beside these,
+// see [EvaluationFailure].
+var EdgeCalls = Calls{
+	"GET /v1/subject/flags":       {SubjectNotFound, NotReady},
+	"GET /v1/subjects/{id}/flags": {SubjectNotFound, NotReady},
+	"POST /v1/subjects/flags":     {NotReady},
+
+	"POST /ofrep/v1/evaluate/flags":       {BodyTooLarge},
+	"POST /ofrep/v1/evaluate/flags/{key}": {BodyTooLarge},
+}
