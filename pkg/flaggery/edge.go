@@ -126,7 +126,7 @@ func age(h http.Header) time.Duration {
 }
 
 // BatchFlags reads what many subjects get, at most 10,000, all of one revision:
-// flags by id, and the ids that no subject has.
+// flags by id, and the ids that no subject has. Fails with not_ready.
 func (e *Edge) BatchFlags(ctx context.Context, ids []string) (flags map[string]Flags, unknown []string, err error) {
 	r := request{method: http.MethodPost, path: at("subjects", "flags"), retry: true}
 	if r.body, err = json.Marshal(api.BatchFlagsRequest{SubjectIDs: ids}); err != nil {

@@ -66,8 +66,8 @@ func (a *Admin) SetDefaultVariant(ctx context.Context, feature, variant string, 
 	return write[api.VariantReference](ctx, &a.client, http.MethodPut, at("features", feature, "default_variant"), api.VariantReference{Variant: variant}, opts)
 }
 
-// DeleteDefaultVariant leaves a feature without a default. Fails with
-// feature_not_found, or variant_not_found if it has none.
+// DeleteDefaultVariant leaves a feature without a default; it is no error if there
+// is none. Fails with feature_not_found.
 func (a *Admin) DeleteDefaultVariant(ctx context.Context, feature string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("features", feature, "default_variant"), opts)
 }

@@ -58,8 +58,8 @@ func (a *Admin) AddGroupOverride(ctx context.Context, group, feature, variant st
 	return write[api.VariantReference](ctx, &a.client, http.MethodPut, at("groups", group, "overrides", feature), api.VariantReference{Variant: variant}, opts)
 }
 
-// DeleteGroupOverride removes an override. Fails with group_not_found,
-// feature_not_found or override_not_found.
+// DeleteGroupOverride removes an override. Fails with group_not_found or
+// override_not_found.
 func (a *Admin) DeleteGroupOverride(ctx context.Context, group, feature string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("groups", group, "overrides", feature), opts)
 }

@@ -384,7 +384,9 @@ func TestAuthorization(t *testing.T) {
 // The log tells who called, also whom the door stayed shut for.
 func TestAccessLogTellsTheCaller(t *testing.T) {
 	var log logText
-	known := func(context.Context, string) (auth.Identity, error) { return auth.Identity{Name: "ci", Role: auth.ClientRole}, nil }
+	known := func(context.Context, string) (auth.Identity, error) {
+		return auth.Identity{Name: "ci", Role: auth.ClientRole}, nil
+	}
 	server := New(Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registry: NewRegistry("test"), Authenticate: known})
 	server.Route(auth.Read, http.MethodGet, "/read", func(c echo.Context) error { return c.NoContent(200) })
 	request := httptest.NewRequest(http.MethodGet, "/read", nil)

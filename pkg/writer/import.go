@@ -29,6 +29,8 @@ const (
 // code validation_failed being a bad line, as is a line of a wrong id or weight, of
 // a group that does not exist, or of an id that an earlier line has. With bad
 // lines it fails with validation_failed, naming the first 100 by their numbers.
+// Fails with no_buckets too, and with group_not_found if a group that a line names
+// is deleted meanwhile.
 //
 // Neither memory grows with the number of lines nor are other writes held up,
 // but for those of the same subjects. At most four imports and exports run at a
