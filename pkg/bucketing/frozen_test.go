@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -29,9 +30,10 @@ func frozen[T any](t *testing.T, name string) []T {
 	return vectors
 }
 
-// The vectors of this and the next test were made by another implementation, in
-// Python. With another hash, running rollouts would grow and shrink by other
-// buckets than they promised, and unknown visitors would change theirs.
+// The vectors of this and the next two tests were made by another
+// implementation, in Python. With another hash, running rollouts would grow and
+// shrink by other buckets than they promised, and unknown visitors would change
+// theirs.
 func TestHashIsFrozen(t *testing.T) {
 	type vector struct {
 		Salt    string
@@ -48,7 +50,7 @@ func TestHashIsFrozen(t *testing.T) {
 			t.Errorf("hash(%s, %d, %d) is %s, was %s", v.Salt, v.Purpose, v.N, got, v.Hash)
 		}
 	}
-	if bucketOrder != 1 || joinOffset != 2 || groupOrder != 3 {
+	if bucketOrder != 1 || joinOffset != 2 || groupOrder != 3 || likenessFactor != 4 || roundingOffset != 5 || firstDraw != 6 || lastDraw != 22 {
 		t.Error("the purposes have other numbers than they had")
 	}
 }
@@ -62,6 +64,34 @@ func TestBucketOfIsFrozen(t *testing.T) {
 	for _, v := range frozen[vector](t, "bucket_of.json") {
 		if got := BucketOf(v.ID, v.Buckets); got != v.Bucket {
 			t.Errorf("BucketOf(%q, %d) is %d, was %d", v.ID, v.Buckets, got, v.Bucket)
+		}
+	}
+}
+
+// The salt of a test is kept, and so are the weights that its buckets had: with
+// them, anybody can repeat the draw and see that nobody chose the groups.
+func TestSplitIsFrozen(t *testing.T) {
+	type vector struct {
+		Case        string
+		Salt        string
+		Weights     []int64
+		Proportions []float64
+		Groups      [][]model.BucketID
+		Aside       []model.BucketID
+		Chance      []float64
+	}
+	for _, v := range frozen[vector](t, "split.json") {
+		salt, err := hex.DecodeString(v.Salt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var buckets []model.Bucket
+		for i, w := range v.Weights {
+			buckets = append(buckets, model.Bucket{ID: model.BucketID(i + 1), Weight: w})
+		}
+		want := Draw{v.Groups, v.Aside, v.Chance}
+		if got := Split(model.Salt(salt), buckets, v.Proportions); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: drew %v, was %v", v.Case, got, want)
 		}
 	}
 }

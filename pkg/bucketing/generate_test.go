@@ -79,6 +79,16 @@ func ids(from, to int) []model.BucketID {
 	return result
 }
 
+func repeat(n int, weight int64) []int64 { return slices.Repeat([]int64{weight}, n) }
+
+func total(weights []int64) int64 {
+	var sum int64
+	for _, w := range weights {
+		sum += w
+	}
+	return sum
+}
+
 // sums of the assigned buckets: weight and count of empty ones, and the same of
 // all buckets.
 func sums(buckets []model.Bucket, assigned []model.BucketID) (weight, total, empty, empties int64) {

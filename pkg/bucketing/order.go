@@ -25,6 +25,10 @@ const (
 	bucketOrder purpose = iota + 1
 	joinOffset
 	groupOrder
+	likenessFactor
+	roundingOffset
+	firstDraw
+	lastDraw = firstDraw + 16 // each draw has a purpose of its own
 )
 
 // hash is the keyed hash behind every order and draw. Its input is unambiguous

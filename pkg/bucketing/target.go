@@ -16,33 +16,32 @@ func target(proportion float64, total int64) int64 {
 	return new(big.Int).Quo(exact.Num(), exact.Denom()).Int64()
 }
 
-// apportion shares total out by largest remainders: each share is within one
-// of its proportion, and together they are total. The proportions are taken
-// relative to their sum, which may miss 1 a little.
-func apportion(total int64, proportions []float64) []int64 {
-	sum := new(big.Rat)
-	for _, p := range proportions {
-		sum.Add(sum, new(big.Rat).SetFloat64(p))
+// normalise returns proportions as exact shares of their sum, which may miss 1
+// a little.
+func normalise(proportions []float64) []*big.Rat {
+	shares, sum := make([]*big.Rat, len(proportions)), new(big.Rat)
+	for g, p := range proportions {
+		shares[g] = new(big.Rat).SetFloat64(p)
+		sum.Add(sum, shares[g])
 	}
-	type remainder struct {
-		group int
-		rest  *big.Rat
-	}
-	shares, left := make([]int64, len(proportions)), total
-	remainders := make([]remainder, len(proportions))
-	for i, p := range proportions {
-		exact := new(big.Rat).SetFloat64(p)
-		exact.Quo(exact.Mul(exact, new(big.Rat).SetInt64(total)), sum)
-		whole := new(big.Int).Quo(exact.Num(), exact.Denom())
-		shares[i] = whole.Int64()
-		left -= shares[i]
-		remainders[i] = remainder{i, exact.Sub(exact, new(big.Rat).SetInt(whole))}
-	}
-	slices.SortStableFunc(remainders, func(a, b remainder) int { return b.rest.Cmp(a.rest) })
-	for _, r := range remainders[:left] {
-		shares[r.group]++
+	for _, s := range shares {
+		s.Quo(s, sum)
 	}
 	return shares
+}
+
+// apportion rounds shares of total to whole numbers that sum to total, each less
+// than one off its share, and equal to it on average over all offsets: systematic
+// sampling, as in JoinSplit. An offset is a number of 2^64ths.
+func apportion(total int64, shares []*big.Rat, offset uint64) []int64 {
+	end := new(big.Rat).SetFrac(new(big.Int).SetUint64(offset), new(big.Int).Lsh(big.NewInt(1), 64))
+	result, before := make([]int64, len(shares)), int64(0)
+	for g, share := range shares {
+		end.Add(end, new(big.Rat).Mul(share, big.NewRat(total, 1)))
+		points := new(big.Int).Quo(end.Num(), end.Denom()).Int64()
+		result[g], before = points-before, points
+	}
+	return result
 }
 
 // Effective is the weight of the assigned buckets, which are ascending, and the

@@ -41,7 +41,7 @@ func (w *Writer) AddABTest(ctx context.Context, create api.CreateABTest, opts ..
 			proportions[i] = g.Proportion
 		}
 		test.Salt, test.Revision = w.newSalt(), c.Revision
-		for i, assigned := range bucketing.Split(test.Salt, buckets, proportions) {
+		for i, assigned := range bucketing.Split(test.Salt, buckets, proportions).Groups {
 			test.Groups[i].Buckets = assigned
 		}
 		if err := c.InsertABTest(ctx, test); err != nil {
