@@ -19,14 +19,13 @@ type Draw struct {
 // Split hands every bucket to exactly one group of a test. The proportions sum
 // to about 1.
 //
-// Buckets are drawn one by one: each goes to a group with a probability
-// proportional to what the group still needs. While every group can be drawn,
-// need ÷ Σ need is a martingale: after a bucket of weight w, a group needs
-// need × (1 − w ÷ Σ need) on average. So all drawn buckets have the same
-// probability of being in a group, whatever they weigh and whenever their turn
-// comes; with equal weights this is complete randomisation. The last few are
-// an exception, as they go only where they bring a group no farther from its
-// share.
+// Buckets are drawn by the pivotal method (Deville and Tillé, "Unequal
+// probability sampling without replacement through a splitting method"), group
+// by group: each bucket begins with the group's share as its part, and two at a
+// time pass parts of the same weight to each other until one is in or out.
+// Which one gains is by chance, so that neither does on average: the parts are
+// martingales, and every drawn bucket has the same probability of being in a
+// group, whatever it weighs. With equal weights this is complete randomisation.
 //
 // A bucket of more than twice the mean weight and more than a quarter of the
 // smallest group is set aside: it goes to the group that needs most, and the
@@ -65,7 +64,7 @@ func Split(salt model.Salt, buckets []model.Bucket, proportions []float64) Draw 
 	}
 	targets := apportion(total, shares, hash(salt, roundingOffset, 0))
 	vacant := apportion(int64(len(empty)), shares, hash(salt, roundingOffset, 1))
-	asideTo, needs := handOut(aside, targets, neediest)
+	asideTo, needs := byNeed(aside, targets)
 	drawnTo := draw(salt, drawn, needs, max(heaviest, 1))
 	emptyTo := draw(salt, empty, vacant, 1)
 
@@ -117,73 +116,96 @@ func byLikeness(salt model.Salt, buckets []model.Bucket, factor uint64) []model.
 	return order
 }
 
-// handOut gives the buckets, in their order, each to the group that pick says.
-// It returns what each group got and what it still needs, below 0 if it got too
-// much.
-func handOut(buckets []model.Bucket, needs []int64, pick func([]int64, model.Bucket) int) ([][]model.BucketID, []int64) {
-	groups, needs := make([][]model.BucketID, len(needs)), slices.Clone(needs)
-	for g := range groups {
-		groups[g] = []model.BucketID{}
-	}
-	for _, b := range buckets {
-		g := pick(needs, b)
-		groups[g] = append(groups[g], b.ID)
-		needs[g] -= b.Weight
-	}
-	return groups, needs
-}
-
 // draw hands out buckets by chance, so that no group has bound too much or too
-// little. A draw that fails to do so is repeated; if all fail, which takes many
-// groups of one or two buckets, need alone decides.
+// little. Among three groups or more a draw may fail to do so and is repeated. If
+// all fail, which takes many groups of one or two buckets, need alone decides.
 func draw(salt model.Salt, buckets []model.Bucket, needs []int64, bound int64) [][]model.BucketID {
 	for p := firstDraw; p <= lastDraw; p++ {
-		groups, left := handOut(buckets, needs, func(needs []int64, b model.Bucket) int {
-			return lot(hash(salt, p, int32(b.ID)), needs, b)
-		})
+		groups, left := newGroups(len(needs)), slices.Clone(needs)
+		rest, all := buckets, int64(0)
+		for _, need := range needs {
+			all += max(need, 0)
+		}
+		for g, need := range needs {
+			need = max(need, 0)
+			var picked []model.Bucket
+			picked, rest = pick(rest, need, all, func(n int32, below int64) int64 {
+				high, _ := bits.Mul64(hash(salt, p, n*model.MaxTestGroups+int32(g)), uint64(below))
+				return int64(high)
+			})
+			all -= need
+			for _, b := range picked {
+				groups[g] = append(groups[g], b.ID)
+				left[g] -= b.Weight
+			}
+		}
 		if !slices.ContainsFunc(left, func(n int64) bool { return n <= -bound || n >= bound }) {
 			return groups
 		}
 	}
-	groups, _ := handOut(buckets, needs, neediest)
+	groups, _ := byNeed(buckets, needs)
 	return groups
 }
 
-// lot picks a group for b out of those that b brings no farther from their
-// share, with a probability proportional to what each needs; the neediest one if
-// there is none. The random number is uniform over 64 bits.
-func lot(random uint64, needs []int64, b model.Bucket) int {
-	candidate := func(need int64) bool { return need > 0 && need >= b.Weight-need }
-	var sum int64
-	for _, need := range needs {
-		if candidate(need) {
-			sum += need
+// pick picks each bucket with the probability need ÷ all. The weight picked is
+// off that share by less than the bucket decided last, mostly a light one, as light
+// ones come last. A random number is in [0, below), another one for each n.
+func pick(buckets []model.Bucket, need, all int64, random func(n int32, below int64) int64) (picked, rest []model.Bucket) {
+	// What of a bucket is in. It starts as need ÷ all of its weight, rounded to one
+	// of its neighbours by chance, as in apportion.
+	parts := make([]int64, len(buckets))
+	offset := uint64(random(0, all))
+	var sum, begin uint64
+	for i, b := range buckets {
+		sum += uint64(b.Weight)
+		high, low := bits.Mul64(sum, uint64(need))
+		low, carry := bits.Add64(low, offset, 0)
+		end, _ := bits.Div64(high+carry, low, uint64(all))
+		parts[i], begin = int64(end-begin), end
+	}
+	open := 0 // of all buckets so far, the one that may be neither in nor out
+	for i := 1; i < len(buckets); i++ {
+		gain := min(buckets[open].Weight-parts[open], parts[i])
+		loss := min(parts[open], buckets[i].Weight-parts[i])
+		if random(int32(buckets[i].ID), gain+loss) >= loss {
+			gain = -loss
+		}
+		parts[open], parts[i] = parts[open]+gain, parts[i]-gain
+		if parts[open] == 0 || parts[open] == buckets[open].Weight {
+			open = i
 		}
 	}
-	high, _ := bits.Mul64(random, uint64(sum))
-	at := int64(high) // in [0, sum)
-	for g, need := range needs {
-		if candidate(need) {
-			if at < need {
-				return g
-			}
-			at -= need
+	for i, b := range buckets {
+		if parts[i] == b.Weight || i == open && random(model.MaxBuckets+1, b.Weight) < parts[i] {
+			picked = append(picked, b)
+		} else {
+			rest = append(rest, b)
 		}
 	}
-	return neediest(needs, b)
+	return picked, rest
 }
 
-// neediest picks the group that needs most. If every bucket goes there, no group
-// has the heaviest one too much, as it needed something before its last, or too
-// little, as those that got theirs needed more.
-func neediest(needs []int64, _ model.Bucket) int {
-	most := 0
-	for g, need := range needs {
-		if need > needs[most] {
-			most = g
-		}
+// byNeed gives the buckets, in their order, each to the group that needs most. It
+// returns what each group got and what it still needs, below 0 if it got too
+// much. No group gets the heaviest bucket too much, as it needed something before
+// its last, or too little, as those that got theirs needed more.
+func byNeed(buckets []model.Bucket, needs []int64) ([][]model.BucketID, []int64) {
+	groups, left := newGroups(len(needs)), slices.Clone(needs)
+	for _, b := range buckets {
+		g := slices.Index(left, slices.Max(left))
+		groups[g] = append(groups[g], b.ID)
+		left[g] -= b.Weight
 	}
-	return most
+	return groups, left
+}
+
+// newGroups has no nil, which is no empty array in PostgreSQL.
+func newGroups(n int) [][]model.BucketID {
+	groups := make([][]model.BucketID, n)
+	for g := range groups {
+		groups[g] = []model.BucketID{}
+	}
+	return groups
 }
 
 // chances are the groups' probabilities of a bucket that is drawn after some were

@@ -9,6 +9,6 @@ func Greedy(salt model.Salt, buckets []model.Bucket, proportions []float64) [][]
 	for _, b := range buckets {
 		total += b.Weight
 	}
-	groups, _ := handOut(byLikeness(salt, buckets, 1<<63), apportion(total, normalise(proportions), 1<<63), neediest)
+	groups, _ := byNeed(byLikeness(salt, buckets, 1<<63), apportion(total, normalise(proportions), 1<<63))
 	return groups
 }
