@@ -44,7 +44,7 @@ func readCSV(r io.Reader) iter.Seq2[api.ImportLine, error] {
 				return
 			}
 			if err != nil {
-				yield(readError(err))
+				yield(api.ImportLine{}, readError(err))
 				return
 			}
 			number, _ := records.FieldPos(0)

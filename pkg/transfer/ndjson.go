@@ -22,7 +22,7 @@ func ReadExport(r io.Reader) iter.Seq2[api.ImportLine, error] {
 		lines := newLineReader(r)
 		for {
 			text, err := lines.next()
-			if err == io.EOF {
+			if text == nil && err == nil {
 				return
 			}
 			var line api.ImportLine
@@ -56,12 +56,12 @@ func readNDJSON(r io.Reader) iter.Seq2[api.ImportLine, error] {
 			text, err := lines.next()
 			var line api.ImportLine
 			switch {
-			case err == io.EOF:
-				return
 			case errors.Is(err, errTooLong):
 				line, err = badLine(lines.number, "%s", err)
 			case err != nil:
-				yield(readError(err))
+				yield(line, readError(err))
+				return
+			case text == nil:
 				return
 			default:
 				line, err = parseJSON(lines.number, text)
@@ -83,8 +83,8 @@ func newLineReader(r io.Reader) lineReader {
 	return lineReader{text: bufio.NewReaderSize(r, maxLine)}
 }
 
-// next is the next line that is not blank, valid until the call after. It fails
-// with io.EOF at the end, and with errTooLong for a line that it skips.
+// next is the next line that is not blank, valid until the call after, or nil at
+// the end. It fails with errTooLong for a line that it skips.
 func (l *lineReader) next() ([]byte, error) {
 	for {
 		l.number++
@@ -101,7 +101,7 @@ func (l *lineReader) next() ([]byte, error) {
 		case len(bytes.TrimSpace(line)) > 0:
 			return line, nil
 		case err == io.EOF:
-			return nil, io.EOF
+			return nil, nil
 		}
 	}
 }

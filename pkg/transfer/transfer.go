@@ -41,9 +41,7 @@ func badLine(number int64, format string, args ...any) (api.ImportLine, error) {
 	return api.ImportLine{Number: number}, model.Errorf(model.ValidationFailed, format, args...)
 }
 
-func readError(err error) (api.ImportLine, error) {
-	return api.ImportLine{}, fmt.Errorf("read the import: %w", err)
-}
+func readError(err error) error { return fmt.Errorf("read the import: %w", err) }
 
 // Write writes items as NDJSON. It ends at the first error that items yields,
 // and what was written until then is no whole.
