@@ -12,9 +12,9 @@ import (
 var nan = math.NaN()
 
 func TestABTestsComeAndGo(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	states := func() (names string) {
 		for _, state := range []model.TestState{model.Scheduled, model.Live, model.Ended} {
 			names += "|"
@@ -63,9 +63,9 @@ func TestABTestsComeAndGo(t *testing.T) {
 }
 
 func TestABTestsDoNotOverlap(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "other"}))
 	must[api.Variant](t)(w.AddVariant(ctx, "other", api.CreateVariant{Name: "on"}))
 	must[api.ABTest](t)(w.AddABTest(ctx, w.test("first", time.Hour, 3*time.Hour)))
@@ -85,9 +85,9 @@ func TestABTestsDoNotOverlap(t *testing.T) {
 }
 
 func TestABTestsAreChecked(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	for name, c := range map[string]struct {
 		spoil func(*api.CreateABTest)
 		code  model.Code
@@ -128,9 +128,9 @@ func TestABTestsAreChecked(t *testing.T) {
 
 // The worked example of the README: an override beats a test beats a rollout.
 func TestPrecedence(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	gets := func(id, want string) {
 		t.Helper()
 		if got := must[map[string]string](t)(w.SubjectVariants(ctx, id)).Value["foobar"]; got != want {

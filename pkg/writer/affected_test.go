@@ -20,7 +20,7 @@ type seen struct {
 }
 
 // everyone resolves for each subject there is.
-func (w *world) everyone() map[string]seen {
+func (w *fixture) everyone() map[string]seen {
 	w.t.Helper()
 	resolver, all := w.resolver(), map[string]seen{}
 	err := w.db.Read(w.t.Context(), func(tx *postgres.Tx) error {
@@ -63,12 +63,12 @@ func differing(before, after map[string]seen) (a api.Affected) {
 func TestAffectedIsTheDifference(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			ctx := t.Context()
 			// A dry run of a new test or rollout can only foretell what it would do with
 			// the salt that it draws.
 			w.newSalt = func() model.Salt { return model.Salt{byte(seed)} }
-			w.furnish()
+			w.seed()
 			r := &random{rand.New(rand.NewPCG(seed, 0))}
 			for _, feature := range []string{"f1", "f2"} {
 				must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: feature}))
@@ -127,7 +127,7 @@ type random struct{ *rand.Rand }
 func (r *random) pick(of ...string) string { return of[r.IntN(len(of))] }
 
 // write draws a write, which need not be possible.
-func (r *random) write(w *world, step int) (string, func(...Option) (outcome, error)) {
+func (r *random) write(w *fixture, step int) (string, func(...Option) (outcome, error)) {
 	ctx := w.t.Context()
 	feature, variant := r.pick("foobar", "f1", "f2"), r.pick("A", "B")
 	group, id := r.pick("friends", "g1", "g2"), fmt.Sprint(r.IntN(110))
@@ -193,7 +193,7 @@ func (r *random) write(w *world, step int) (string, func(...Option) (outcome, er
 }
 
 // liveTest is the name of the first live test, or of none.
-func (r *random) liveTest(w *world) string {
+func (r *random) liveTest(w *fixture) string {
 	if items := must[api.Page[api.ABTest]](w.t)(w.ABTests(w.t.Context(), model.Live, Page{})).Value.Items; len(items) > 0 {
 		return items[0].Name
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 func TestNewBucketsJoin(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	must[api.Rollout](t)(w.AddRollout(ctx, "foobar", "A"))
 	must[api.Rollout](t)(w.SetRolloutProportion(ctx, "foobar", 0.3))
 	for _, c := range []struct {

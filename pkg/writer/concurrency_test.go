@@ -18,9 +18,9 @@ import (
 // Two writers, as of two admins, with eight goroutines each: every write has a
 // revision of its own and none is lost.
 func TestWritersSideBySide(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	start := must[api.Feature](t)(w.Feature(ctx, "foobar")).Revision
 	writers := []*Writer{w.Writer, open(t, w.url)}
 
@@ -72,9 +72,9 @@ func TestWritersSideBySide(t *testing.T) {
 
 // Of several who read the same version, one writes.
 func TestIfMatchLetsOneThrough(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	version := must[api.Feature](t)(w.Feature(ctx, "foobar")).Version
 	var (
 		group sync.WaitGroup
@@ -101,9 +101,9 @@ func TestIfMatchLetsOneThrough(t *testing.T) {
 
 // A connection that dies before the commit takes the whole write with it.
 func TestKilledWriteLeavesNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	before, revision := w.export()
 	_, err := write(ctx, w.Writer, subjects, nil, func(c *change) (api.Subject, error) {
 		if _, err := c.InsertSubject(ctx, "new", 1); err != nil {
@@ -130,7 +130,7 @@ func TestKilledWriteLeavesNothing(t *testing.T) {
 // An import whose lines others write to at the same time ends as if it had come
 // after all that they committed before it.
 func TestImportAmongOtherWrites(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 5))
 	must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: "g"}))
@@ -190,7 +190,7 @@ func TestImportAmongOtherWrites(t *testing.T) {
 // The same at chosen moments: what others commit between an import's work and
 // its end is caught up with.
 func TestImportCatchesUp(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 3))
 	must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: "g"}))
@@ -242,7 +242,7 @@ func TestImportCatchesUp(t *testing.T) {
 // A small write that wants what an import holds gives way, lets others pass, and
 // succeeds when the import is over.
 func TestSmallWritesGiveWayToImports(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 3))
 	must[api.Imported](t)(w.ImportSubjects(ctx, linesOf(api.ImportLine{ID: "held"}, api.ImportLine{ID: "free"})))
@@ -267,7 +267,7 @@ func TestSmallWritesGiveWayToImports(t *testing.T) {
 }
 
 // importWith runs between after an import's work and before it takes the lock.
-func (w *world) importWith(lines func(func(api.ImportLine, error) bool), between func()) api.Imported {
+func (w *fixture) importWith(lines func(func(api.ImportLine, error) bool), between func()) api.Imported {
 	w.t.Helper()
 	var imported api.Imported
 	if err := w.tryImport(lines, between, &imported); err != nil {
@@ -276,11 +276,11 @@ func (w *world) importWith(lines func(func(api.ImportLine, error) bool), between
 	return imported
 }
 
-func (w *world) tryImportWith(lines func(func(api.ImportLine, error) bool), between func()) error {
+func (w *fixture) tryImportWith(lines func(func(api.ImportLine, error) bool), between func()) error {
 	return w.tryImport(lines, between, &api.Imported{})
 }
 
-func (w *world) tryImport(lines func(func(api.ImportLine, error) bool), between func(), imported *api.Imported) error {
+func (w *fixture) tryImport(lines func(func(api.ImportLine, error) bool), between func(), imported *api.Imported) error {
 	w.Writer.beforeCommit = sync.OnceFunc(between)
 	defer func() { w.Writer.beforeCommit = nil }()
 	r, err := w.ImportSubjects(w.t.Context(), lines)
@@ -290,7 +290,7 @@ func (w *world) tryImport(lines func(func(api.ImportLine, error) bool), between 
 
 // A body that PostgreSQL ends to resolve a deadlock runs again.
 func TestDeadlockIsTriedAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 1))
 	must[api.Imported](t)(w.ImportSubjects(ctx, linesOf(api.ImportLine{ID: "a"}, api.ImportLine{ID: "b"})))

@@ -10,7 +10,7 @@ import (
 )
 
 func TestEdgesAreWaitedFor(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	if p, err := w.WaitForEdges(ctx, 1, time.Minute); err != nil || p.Edges != 0 || p.Applied != 0 {
 		t.Errorf("without edges: %+v, error %v", p, err)
@@ -28,7 +28,7 @@ func TestEdgesAreWaitedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		connected := make(chan bool, 10)
-		go l.Listen(ctx, func(bell bool) { connected <- bell })
+		go l.Listen(ctx, func(notified bool) { connected <- notified })
 		<-connected
 		report[name] = func(revision int64) { l.Report(model.Position{Epoch: epoch, Revision: revision}, false) }
 	}
@@ -76,13 +76,13 @@ func TestEdgesAreWaitedFor(t *testing.T) {
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	l, err := w.db.NewListener("behind")
 	if err != nil {
 		t.Fatal(err)
 	}
 	connected := make(chan bool, 10)
-	go l.Listen(t.Context(), func(bell bool) { connected <- bell })
+	go l.Listen(t.Context(), func(notified bool) { connected <- notified })
 	<-connected
 	if err := w.Prune(t.Context(), time.Hour); err != nil {
 		t.Error(err)

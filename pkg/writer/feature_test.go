@@ -13,7 +13,7 @@ import (
 )
 
 func TestFeaturesAndVariants(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	f := must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "f", Description: "two\nlines", Tags: []string{"x", "a"}})).Value
 	if f.Description != "two\nlines" || !slices.Equal(f.Tags, []string{"x", "a"}) || f.DefaultVariant != nil || f.Rollout != nil || f.Revision != 1 {
@@ -103,9 +103,9 @@ func TestFeaturesAndVariants(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestVariantInUse(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	must[api.VariantReference](t)(w.SetDefaultVariant(ctx, "foobar", "B"))
 	must[api.Rollout](t)(w.AddRollout(ctx, "foobar", "B"))
 	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "B"))
@@ -131,9 +131,9 @@ func TestVariantInUse(t *testing.T) {
 }
 
 func TestRollout(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	_, err := w.AddRollout(ctx, "foobar", "C")
 	wantError(t, err, model.VariantNotFound)
 	_, err = w.Rollout(ctx, "foobar")

@@ -11,9 +11,9 @@ import (
 )
 
 func TestGroups(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	_, err := w.AddGroup(ctx, api.CreateGroup{Name: "friends"})
 	wantError(t, err, model.GroupExists)
 	must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: "first", Priority: -1}))

@@ -13,7 +13,7 @@ import (
 )
 
 // export is every subject as a line of text.
-func (w *world) export() (lines []string, revision int64) {
+func (w *fixture) export() (lines []string, revision int64) {
 	w.t.Helper()
 	subjects, err := collect(w.ExportSubjects(w.t.Context(), func(r int64) { revision = r }))
 	if err != nil {
@@ -26,7 +26,7 @@ func (w *world) export() (lines []string, revision int64) {
 }
 
 func TestImport(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	_, err := w.ImportSubjects(ctx, lines(1))
 	wantError(t, err, model.NoBuckets)
@@ -78,7 +78,7 @@ func TestImport(t *testing.T) {
 }
 
 func TestImportPlacesTheHeaviestFirst(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 7))
 	must[api.Imported](t)(w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
@@ -98,9 +98,9 @@ func TestImportPlacesTheHeaviestFirst(t *testing.T) {
 }
 
 func TestImportRefusesBadLines(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	before, revision := w.export()
 	broken := model.Errorf(model.ValidationFailed, "is no JSON")
 	_, err := w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
@@ -151,8 +151,8 @@ func TestImportRefusesBadLines(t *testing.T) {
 // An import that its sender gives up leaves neither rows nor locks nor a
 // connection that others could not use.
 func TestImportCutOff(t *testing.T) {
-	w := newWorld(t)
-	w.furnish()
+	w := newFixture(t)
+	w.seed()
 	before, revision := w.export()
 	for range 20 { // more than there are connections
 		ctx, cancel := context.WithCancel(t.Context())
@@ -183,7 +183,7 @@ func TestImportCutOff(t *testing.T) {
 }
 
 func TestStreamsAreBounded(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	must[api.BucketIDs](t)(w.IncreaseBuckets(t.Context(), 1))
 	started, release := make(chan struct{}), make(chan struct{})
 	errs := make(chan error, maxStreams)

@@ -13,9 +13,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// wishes is all that users have asked for, a line each: without what follows from
-// it or changes by itself.
-func (w *world) wishes() []string {
+// requested is all that users have asked for, a line each: without what follows
+// from it or changes by itself.
+func (w *fixture) requested() []string {
 	w.t.Helper()
 	return w.column(`
 		SELECT concat_ws(' ', 'feature', name, description, tags::text, default_variant) FROM feature UNION ALL
@@ -30,12 +30,12 @@ func (w *world) wishes() []string {
 		SELECT concat_ws(' ', 'subject', id, weight) FROM subject ORDER BY 1`)
 }
 
-// Each kind of change is made, undone, and the undoing undone: what users asked
-// for is as it was each time. Every step begins where the one before it ended.
+// Each kind of change is made, reverted, and the revert reverted: what users asked
+// for is as it was each time. Every step begins at the end of the one before it.
 func TestRevert(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	must[api.Subject](t)(w.AddSubject(ctx, api.CreateSubject{ID: "a/b %"}))
 	revisionOf := func(r int64, err error) int64 {
 		t.Helper()
@@ -47,7 +47,7 @@ func TestRevert(t *testing.T) {
 	for _, step := range []struct {
 		what string
 		make func() (int64, error)
-		last bool // to be undone, but not to be done again
+		last bool // the revert is not to be reverted
 	}{
 		{what: "add feature", make: func() (int64, error) {
 			r, err := w.AddFeature(ctx, api.CreateFeature{Name: "new", Description: "d", Tags: []string{"x"}})
@@ -162,29 +162,29 @@ func TestRevert(t *testing.T) {
 			return r.Revision, err
 		}},
 	} {
-		before := w.wishes()
+		before := w.requested()
 		made := revisionOf(step.make())
-		after := w.wishes()
+		after := w.requested()
 		if slices.Equal(before, after) {
 			t.Fatalf("%s changed nothing", step.what)
 		}
 		dry, err := w.Revert(ctx, made, DryRun())
-		if err != nil || !slices.Equal(w.wishes(), after) || len(dry.Value.Changes) == 0 {
-			t.Fatalf("%s: the dry run of undoing: %+v, %v", step.what, dry, err)
+		if err != nil || !slices.Equal(w.requested(), after) || len(dry.Value.Changes) == 0 {
+			t.Fatalf("%s: the dry run of the revert: %+v, %v", step.what, dry, err)
 		}
-		undone := must[api.Reverted](t)(w.Revert(ctx, made, By("ann")))
-		if got := w.wishes(); !slices.Equal(got, before) || undone.Revision != made+1 || undone.Value.Reverted != made {
-			t.Fatalf("%s, undone by %+v\n%s\nwant\n%s", step.what, undone, strings.Join(got, "\n"), strings.Join(before, "\n"))
+		reverted := must[api.Reverted](t)(w.Revert(ctx, made, By("ann")))
+		if got := w.requested(); !slices.Equal(got, before) || reverted.Revision != made+1 || reverted.Value.Reverted != made {
+			t.Fatalf("%s, reverted by %+v\n%s\nwant\n%s", step.what, reverted, strings.Join(got, "\n"), strings.Join(before, "\n"))
 		}
 		if step.last {
 			continue
 		}
-		again := must[api.Reverted](t)(w.Revert(ctx, undone.Revision, Comment("it was right")))
-		if got := w.wishes(); !slices.Equal(got, after) {
-			t.Fatalf("%s, done again by %+v\n%s\nwant\n%s", step.what, again, strings.Join(got, "\n"), strings.Join(after, "\n"))
+		again := must[api.Reverted](t)(w.Revert(ctx, reverted.Revision, Comment("it was right")))
+		if got := w.requested(); !slices.Equal(got, after) {
+			t.Fatalf("%s, made again by %+v\n%s\nwant\n%s", step.what, again, strings.Join(got, "\n"), strings.Join(after, "\n"))
 		}
 		for revision, want := range map[int64]string{
-			undone.Revision: fmt.Sprintf("ann revert of revision %d", made), again.Revision: "library it was right",
+			reverted.Revision: fmt.Sprintf("ann revert of revision %d", made), again.Revision: "library it was right",
 		} {
 			for _, got := range w.column(`SELECT actor || ' ' || comment FROM audit WHERE revision = $1`, revision) {
 				if got != want {
@@ -196,9 +196,9 @@ func TestRevert(t *testing.T) {
 }
 
 func TestRevertThatCannotBe(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()                                                                             // revision 1: buckets, 2: import, 3: feature, 4 to 6: variants, 7: group
+	w.seed()                                                                                // revision 1: buckets, 2: import, 3: feature, 4 to 6: variants, 7: group
 	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "42"))                         // 8
 	must[api.Group](t)(w.DeleteGroup(ctx, "friends"))                                       // 9
 	must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: "friends"}))                   // 10
@@ -212,7 +212,7 @@ func TestRevertThatCannotBe(t *testing.T) {
 	must[api.Subject](t)(w.SetSubjectWeight(ctx, "42", 50))                                 // 18
 	must[api.Subject](t)(w.SetSubjectWeight(ctx, "42", 60))                                 // 19
 	must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "ci", Role: auth.ViewerRole})) // 20
-	before := w.wishes()
+	before := w.requested()
 	for revision, hint := range map[int64]string{
 		1: "never removed", 2: "import", 3: "has 3 variants", 5: "in use: group", 6: "in use: test",
 		7: "has 1 members and 1 overrides", 9: "1 members", 10: "has 1 members and 1 overrides", 11: "",
@@ -233,7 +233,7 @@ func TestRevertThatCannotBe(t *testing.T) {
 	}
 	_, err := w.Revert(ctx, 19, IfMatch(1))
 	wantError(t, err, model.PreconditionFailed)
-	if after := w.wishes(); !slices.Equal(before, after) {
+	if after := w.requested(); !slices.Equal(before, after) {
 		t.Error("what cannot be undone changed something")
 	}
 	must[api.Reverted](t)(w.Revert(ctx, 12))

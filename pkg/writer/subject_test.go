@@ -12,7 +12,7 @@ import (
 )
 
 func TestSubjectsLiveAndDie(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	_, err := w.AddSubject(ctx, api.CreateSubject{ID: "42"})
 	wantError(t, err, model.NoBuckets)
@@ -63,7 +63,7 @@ func TestSubjectsLiveAndDie(t *testing.T) {
 }
 
 func TestSubjectIDs(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 1))
 	long := strings.Repeat("é", 128)
@@ -110,7 +110,7 @@ func TestSubjectIDs(t *testing.T) {
 }
 
 func TestTotalWeightIsBounded(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 2))
 	for _, weight := range []int64{-1, model.MaxWeight + 1, math.MinInt64, math.MaxInt64} {
@@ -142,7 +142,7 @@ func TestTotalWeightIsBounded(t *testing.T) {
 	_, err = w.ImportSubjects(ctx, linesOf(api.ImportLine{ID: "more", Weight: ptr[int64](1)}))
 	wantError(t, err, model.ValidationFailed, "9223372036854775808")
 
-	// Also where one bucket alone would pass it.
+	// Also if one bucket alone would pass it.
 	if _, err := w.sql.Exec(`
 		ALTER TABLE subject DISABLE TRIGGER refuse_move;
 		UPDATE subject SET bucket_id = 1;

@@ -12,7 +12,7 @@ import (
 )
 
 func TestTokens(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	expires := w.now.Add(time.Hour)
 	dry := must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "ci", Role: api.EditorRole}, DryRun()))
@@ -111,7 +111,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestTokensRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	for _, row := range []struct {
 		create api.NewToken
@@ -141,7 +141,7 @@ func TestTokensRefused(t *testing.T) {
 }
 
 func TestExpiredTokensAreForgotten(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	for _, expires := range []*time.Time{nil, ptr(w.now.Add(time.Hour)), ptr(w.now.Add(2 * time.Hour))} {
 		must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "session", Role: api.EditorRole, ExpiresAt: expires}))

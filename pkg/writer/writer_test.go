@@ -19,9 +19,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// world is a database of its own with a writer, a clock that stands still until
+// fixture is a database of its own with a writer, a clock that stands still until
 // a test moves it, and SQL to look behind.
-type world struct {
+type fixture struct {
 	*Writer
 	t   *testing.T
 	url string
@@ -29,13 +29,13 @@ type world struct {
 	now time.Time
 }
 
-// newWorld also checks at the end of the test that everything stored fits
+// newFixture also checks at the end of the test that everything stored fits
 // together.
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	t.Parallel()
 	url := pgtest.Open(t)
-	w := &world{t: t, url: url, now: time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)}
+	w := &fixture{t: t, url: url, now: time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)}
 	w.Writer = open(t, url)
 	w.db.SetClock(func() time.Time { return w.now })
 	var err error
@@ -61,7 +61,7 @@ func open(t *testing.T, url string) *Writer {
 
 // checkConsistent counts what is stored against the sums over it that are
 // stored too, and the history for gaps. Each query finds what is wrong.
-func (w *world) checkConsistent() {
+func (w *fixture) checkConsistent() {
 	w.t.Helper()
 	for what, query := range map[string]string{
 		"bucket sums": `SELECT b.id::text FROM bucket b LEFT JOIN subject s ON s.bucket_id = b.id GROUP BY b.id
@@ -85,7 +85,7 @@ func (w *world) checkConsistent() {
 }
 
 // resolver compiles what is stored, which finds every contradiction in it.
-func (w *world) resolver() (resolver *evaluation.Resolver) {
+func (w *fixture) resolver() (resolver *evaluation.Resolver) {
 	w.t.Helper()
 	err := w.db.Read(context.Background(), func(tx *postgres.Tx) error {
 		configuration, err := postgres.LoadConfiguration(context.Background(), tx)
@@ -102,7 +102,7 @@ func (w *world) resolver() (resolver *evaluation.Resolver) {
 }
 
 // column is the first column of a query as text.
-func (w *world) column(query string, args ...any) []string {
+func (w *fixture) column(query string, args ...any) []string {
 	w.t.Helper()
 	rows, err := w.sql.Query(query, args...)
 	if err != nil {
@@ -124,7 +124,7 @@ func (w *world) column(query string, args ...any) []string {
 }
 
 // one is the single value that a query finds.
-func (w *world) one(query string, args ...any) string {
+func (w *fixture) one(query string, args ...any) string {
 	w.t.Helper()
 	values := w.column(query, args...)
 	if len(values) != 1 {
@@ -146,10 +146,10 @@ func must[T any](t *testing.T) func(Result[T], error) Result[T] {
 
 func ptr[T any](value T) *T { return &value }
 
-// furnish stores what most tests start from: ten buckets, 100 subjects "0" to
+// seed stores what most tests start from: ten buckets, 100 subjects "0" to
 // "99" of weights 1 to 10, the feature "foobar" with variants A, B and the
 // disabling one as default, and the group "friends".
-func (w *world) furnish() {
+func (w *fixture) seed() {
 	t, ctx := w.t, w.t.Context()
 	t.Helper()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 10))
@@ -182,7 +182,7 @@ func linesOf(lines ...api.ImportLine) iter.Seq2[api.ImportLine, error] {
 }
 
 // test is a create request for a test over foobar from now on.
-func (w *world) test(name string, from, until time.Duration) api.CreateABTest {
+func (w *fixture) test(name string, from, until time.Duration) api.CreateABTest {
 	return api.CreateABTest{Name: name, Start: w.now.Add(from), End: w.now.Add(until), Groups: []api.CreateTestGroup{
 		{Name: "control", Proportion: ptr(0.8), Variants: map[string]string{"foobar": model.DisablingVariant}},
 		{Name: "experiment", Proportion: ptr(0.2), Variants: map[string]string{"foobar": "B"}},
@@ -204,9 +204,9 @@ func wantError(t *testing.T, err error, code model.Code, hints ...string) {
 }
 
 func TestRevisionsAndVersions(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	before := must[api.Feature](t)(w.Feature(ctx, "foobar"))
 
 	r := must[api.Rollout](t)(w.AddRollout(ctx, "foobar", "A"))
@@ -271,9 +271,9 @@ func TestRevisionsAndVersions(t *testing.T) {
 }
 
 func TestAuditTellsWhoDidWhat(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
-	w.furnish()
+	w.seed()
 	start := must[api.Page[api.AuditEntry]](t)(w.Audit(ctx, AuditFilter{}, Page{})).Revision
 	w.now = w.now.Add(time.Hour)
 	must[api.Variant](t)(w.AddVariant(ctx, "foobar", api.CreateVariant{Name: "C", MakeDefault: true},
