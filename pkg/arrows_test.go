@@ -34,7 +34,7 @@ var arrows = map[string]struct {
 	"pkg/transfer":       {"pkg/api pkg/model", "files of subjects: it does not know where they come from or go to"},
 	"pkg/flaggery":       {"pkg/api pkg/transfer pkg/backoff", "other programs import it: as little as possible comes with it; it reads and writes the files that the admin does"},
 	"pkg/postgres":       {"pkg/model pkg/auth pkg/backoff", "all SQL, and no rule of the domain"},
-	"pkg/writer":         {"pkg/postgres pkg/bucketing pkg/evaluation pkg/model pkg/auth pkg/api migrations", "use cases in one transaction each; the service hands on its requests and results as they are"},
+	"pkg/writer":         {"pkg/postgres pkg/bucketing pkg/evaluation pkg/model pkg/auth pkg/api pkg/backoff migrations", "use cases in one transaction each; the service hands on its requests and results as they are"},
 	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model pkg/auth", "a value: it knows neither its source nor its server"},
 	"pkg/replica":        {"pkg/snapshot pkg/model pkg/backoff", "its source is an interface, so that another one can take PostgreSQL's place"},
 	"pkg/web":            {"pkg/api pkg/model pkg/auth", "what both servers share knows neither"},

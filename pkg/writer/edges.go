@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/backoff"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
@@ -31,29 +32,24 @@ func (w *Writer) Edges(ctx context.Context) (Result[[]api.Edge], error) {
 // first, as most are there within milliseconds.
 func (w *Writer) WaitForEdges(ctx context.Context, revision int64, atMost time.Duration) (api.Propagation, error) {
 	start := time.Now()
-	deadline := time.NewTimer(atMost)
-	defer deadline.Stop()
-	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+	pauses := backoff.Backoff{First: 2 * time.Millisecond, Max: 100 * time.Millisecond}
+	for {
 		edges, err := w.db.Edges(ctx)
 		if err != nil {
 			return api.Propagation{}, err
 		}
-		p := api.Propagation{Edges: len(edges), Seconds: time.Since(start).Seconds()}
+		waited := time.Since(start)
+		p := api.Propagation{Edges: len(edges), Seconds: waited.Seconds()}
 		for _, e := range edges {
 			if e.Revision >= revision {
 				p.Applied++
 			}
 		}
-		if p.Applied == p.Edges {
+		if p.Applied == p.Edges || waited >= atMost {
 			return p, nil
 		}
-		select {
-		case <-time.After(pause):
-		case <-deadline.C:
-			p.Seconds = time.Since(start).Seconds()
-			return p, nil
-		case <-ctx.Done():
-			return p, ctx.Err()
+		if err := backoff.Sleep(ctx, min(pauses.Next(), atMost-waited)); err != nil {
+			return p, err
 		}
 	}
 }
