@@ -140,7 +140,7 @@ func open(t *testing.T, dbURL string) *sql.DB {
 
 func TestImportAndExport(t *testing.T) {
 	dbURL := pgtest.Open(t)
-	w, err := writer.Open(t.Context(), dbURL)
+	w, err := writer.Open(t.Context(), dbURL, writer.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

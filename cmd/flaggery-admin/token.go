@@ -43,7 +43,7 @@ func tokenCreateCommand() command.Command {
 			)
 		},
 		Run: func(ctx context.Context, env command.Environment) error {
-			return withWriter(ctx, url, func(w *writer.Writer) error {
+			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				made, err := w.CreateToken(ctx, create, writer.By("flaggery-admin token create"))
 				if err != nil {
 					return err
@@ -98,7 +98,7 @@ func tokenListCommand() command.Command {
 		Summary: "List all tokens, without their secrets.",
 		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
-			return withWriter(ctx, url, func(w *writer.Writer) error {
+			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 				fmt.Fprintln(table, "ID\tNAME\tROLE\tPREFIX\tCREATED\tEXPIRES\tUSED")
 				for page := (writer.Page{}); ; {
@@ -134,7 +134,7 @@ func tokenRevokeCommand() command.Command {
 			if id < 1 {
 				return errors.New("token revoke takes the id of one token, as token list shows it")
 			}
-			return withWriter(ctx, url, func(w *writer.Writer) error {
+			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				revoked, err := w.RevokeToken(ctx, id, writer.By("flaggery-admin token revoke"))
 				if err != nil {
 					return err

@@ -12,7 +12,7 @@ import (
 
 func TestTokenCommands(t *testing.T) {
 	dbURL := pgtest.Open(t)
-	w, err := writer.Open(t.Context(), dbURL)
+	w, err := writer.Open(t.Context(), dbURL, writer.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,12 +24,12 @@ import (
 const progressEvery = 10_000
 
 // withWriter runs a command on a database whose schema is the program's.
-func withWriter(ctx context.Context, url command.DatabaseURL, run func(w *writer.Writer) error) error {
+func withWriter(ctx context.Context, env command.Environment, url command.DatabaseURL, run func(w *writer.Writer) error) error {
 	return onDatabase(ctx, url, func(db *postgres.DB) error {
 		if err := migrations.Check(ctx, db.SQL()); err != nil {
 			return err
 		}
-		return run(writer.New(db))
+		return run(writer.New(db, writer.Options{Logger: env.Logger}))
 	})
 }
 
@@ -71,7 +71,7 @@ func importCommand() command.Command {
 			if dryRun {
 				options = append(options, writer.DryRun())
 			}
-			return withWriter(ctx, url, func(w *writer.Writer) error {
+			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				result, err := w.ImportSubjects(ctx, counted(env.Stderr, "read", lines), options...)
 				if err != nil {
 					return err
@@ -121,7 +121,7 @@ func exportCommand() command.Command {
 		Summary: "Write all subjects to standard output as NDJSON, in id order, of one revision.",
 		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
-			return withWriter(ctx, url, func(w *writer.Writer) error {
+			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				return transfer.Write(env.Stdout, counted(env.Stderr, "written", w.ExportSubjects(ctx, nil)))
 			})
 		},

@@ -94,7 +94,7 @@ func OpenDB(ctx context.Context, url command.DatabaseURL) (*postgres.DB, error) 
 func newService(config Config, db *postgres.DB) *service {
 	registry := web.NewRegistry(config.Version)
 	a := &service{
-		writer:   writer.New(db),
+		writer:   writer.New(db, writer.Options{Logger: config.Logger}),
 		log:      config.Logger,
 		metrics:  newMetrics(registry, db, config.Logger),
 		maxLines: config.MaxImportLines,

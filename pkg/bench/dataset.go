@@ -103,7 +103,7 @@ func (d dataset) configure(ctx context.Context, dbURL string) error {
 	query := unsafe.Query()
 	query.Set("synchronous_commit", "off") // thousands of small writes, repeated if lost
 	unsafe.RawQuery = query.Encode()
-	w, err := writer.Open(ctx, unsafe.String())
+	w, err := writer.Open(ctx, unsafe.String(), writer.Options{})
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (l *lab) writer(ctx context.Context, d dataset) (*changer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := writer.Open(ctx, url)
+	w, err := writer.Open(ctx, url, writer.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		}
 	}
 	url := database.URL("postgres") // the database that is always there
-	if err := prepare(ctx, url, c.Empty); err != nil {
+	if err := c.prepare(ctx, url); err != nil {
 		return err
 	}
 
@@ -100,15 +100,15 @@ func Run(ctx context.Context, c Config) (err error) {
 	return group.Wait()
 }
 
-// prepare brings the schema up to date and, unless told not to, fills a database
-// that nothing was ever written to.
-func prepare(ctx context.Context, url string, empty bool) (err error) {
-	w, err := writer.Open(ctx, url)
+// prepare brings the schema up to date and, unless c.Empty, fills a database that
+// nothing was ever written to.
+func (c Config) prepare(ctx context.Context, url string) (err error) {
+	w, err := writer.Open(ctx, url, writer.Options{Logger: c.Logger})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	if err := w.UpgradeDB(ctx); err != nil || empty {
+	if err := w.UpgradeDB(ctx); err != nil || c.Empty {
 		return err
 	}
 	buckets, err := w.Buckets(ctx, writer.Page{})

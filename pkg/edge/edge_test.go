@@ -106,7 +106,7 @@ func (e edge) at(revision int64) edge {
 
 func openWriter(t testing.TB, dbURL string) *writer.Writer {
 	t.Helper()
-	w, err := writer.Open(t.Context(), dbURL)
+	w, err := writer.Open(t.Context(), dbURL, writer.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // BEGIN, UPDATE, NOTIFY, COMMIT on one row, durably. Both run in turns, as machines are
 // noisy: "of-bare" is the median of how many writes fit in the time of the least.
 func BenchmarkWrites(b *testing.B) {
-	w, err := Open(b.Context(), pgtest.Server(b).URL())
+	w, err := Open(b.Context(), pgtest.Server(b).URL(), Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

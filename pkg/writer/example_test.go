@@ -25,7 +25,7 @@ func Example_quickstart() {
 	}
 	defer func() { must(0, drop()) }()
 
-	w := must(writer.Open(ctx, dbURL))
+	w := must(writer.Open(ctx, dbURL, writer.Options{}))
 	defer w.Close()
 	must(0, w.UpgradeDB(ctx))
 

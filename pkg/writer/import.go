@@ -41,7 +41,7 @@ func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportL
 		return Result[api.Imported]{}, err
 	}
 	defer done()
-	staged := &staging{progress: newProgress(ctx), named: map[model.GroupID]bool{}}
+	staged := &staging{progress: newProgress(ctx, w.log), named: map[model.GroupID]bool{}}
 	err = w.db.Read(ctx, func(tx *postgres.Tx) (err error) {
 		staged.groups, err = tx.GroupIDs(ctx)
 		return err
@@ -274,16 +274,17 @@ func (i *importing) apply(ctx context.Context, lines postgres.Lines) error {
 // progress logs how far an import is, every few seconds.
 type progress struct {
 	ctx  context.Context
+	log  *slog.Logger
 	next time.Time
 }
 
-func newProgress(ctx context.Context) *progress {
-	return &progress{ctx, time.Now().Add(progressEvery)}
+func newProgress(ctx context.Context, log *slog.Logger) *progress {
+	return &progress{ctx, log, time.Now().Add(progressEvery)}
 }
 
 func (p *progress) report(what string, n int64) {
 	if n%1024 == 0 && time.Now().After(p.next) {
-		slog.InfoContext(p.ctx, "import goes on", what, n)
+		p.log.InfoContext(p.ctx, "import in progress", what, n)
 		p.next = time.Now().Add(progressEvery)
 	}
 }

@@ -2,7 +2,6 @@ package writer
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 	"time"
 
@@ -106,9 +105,9 @@ func (w *Writer) Authenticate(ctx context.Context, secret string) (api.Token, er
 	if err := auth.CheckExpiry(token.Expires, now); err != nil {
 		return reject(err)
 	}
-	// If the use cannot be noted, reading may still be possible.
+	// If the use cannot be stored, reading may still be possible.
 	if err := w.db.MarkTokenUsed(ctx, token, now); err != nil && ctx.Err() == nil {
-		slog.WarnContext(ctx, "the use of a token was not noted", "token", token.ID, "error", err)
+		w.log.WarnContext(ctx, "use of a token not stored", "token", token.ID, "error", err)
 	}
 	return tokenForm(*token), nil
 }

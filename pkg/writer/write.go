@@ -116,7 +116,7 @@ func newChange(tx *postgres.Tx, kind kind, opts []Option) *change {
 // options of their own.
 func (w *Writer) part(c *change) *Writer {
 	c.ifMatch = nil
-	return &Writer{db: w.db, newSalt: w.newSalt, within: c}
+	return &Writer{db: w.db, log: w.log, newSalt: w.newSalt, within: c}
 }
 
 // advance takes the next revision, where that is not done yet.

@@ -2,7 +2,7 @@
 // PostgreSQL. The admin service is one caller; a Go program that works straight
 // on a database is another:
 //
-//	w, err := writer.Open(ctx, "postgres://localhost/flaggery")
+//	w, err := writer.Open(ctx, "postgres://localhost/flaggery", writer.Options{})
 //	...
 //	defer w.Close()
 //	subject, err := w.AddSubject(ctx, api.CreateSubject{ID: "42"}, writer.By("importer"))
@@ -14,6 +14,7 @@ package writer
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 
 	"github.com/flaggery/flaggery/migrations"
@@ -27,6 +28,7 @@ import (
 // it, and any number of Writers one database.
 type Writer struct {
 	db      *postgres.DB
+	log     *slog.Logger
 	newSalt func() model.Salt
 	last    atomic.Pointer[resolved]
 	streams chan struct{} // a slot for each import or export
@@ -35,13 +37,20 @@ type Writer struct {
 	beforeCommit func() // nil but in tests: runs between an import's work and its end
 }
 
+// Options of a Writer.
+type Options struct {
+	// Logger takes the progress of imports, and failures that no caller sees. Nil
+	// logs nothing.
+	Logger *slog.Logger
+}
+
 // Open connects to a database, whose schema may still have to be upgraded.
-func Open(ctx context.Context, dbURL string) (*Writer, error) {
+func Open(ctx context.Context, dbURL string, o Options) (*Writer, error) {
 	db, err := postgres.Open(ctx, dbURL)
 	if err != nil {
 		return nil, err
 	}
-	return New(db), nil
+	return New(db, o), nil
 }
 
 // maxStreams bounds how many imports and exports, which take as long as who sends
@@ -49,8 +58,11 @@ func Open(ctx context.Context, dbURL string) (*Writer, error) {
 const maxStreams = 4
 
 // New makes a Writer of an open database, which Close closes.
-func New(db *postgres.DB) *Writer {
-	return &Writer{db: db, newSalt: bucketing.NewSalt, streams: make(chan struct{}, maxStreams)}
+func New(db *postgres.DB, o Options) *Writer {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Writer{db: db, log: o.Logger, newSalt: bucketing.NewSalt, streams: make(chan struct{}, maxStreams)}
 }
 
 // stream waits for a slot, and returns what gives it back.

@@ -51,7 +51,7 @@ func newFixture(t *testing.T) *fixture {
 
 func open(t *testing.T, url string) *Writer {
 	t.Helper()
-	w, err := Open(t.Context(), url)
+	w, err := Open(t.Context(), url, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func (w *fixture) one(query string, args ...any) string {
 	return values[0]
 }
 
-// must ends the test where a use case fails.
+// must ends the test if a use case fails.
 func must[T any](t *testing.T) func(Result[T], error) Result[T] {
 	return func(result Result[T], err error) Result[T] {
 		t.Helper()
@@ -213,7 +213,7 @@ func TestRevisionsAndVersions(t *testing.T) {
 	if r.Revision != before.Revision+1 || r.Version != r.Revision {
 		t.Errorf("revision %d, version %d after revision %d", r.Revision, r.Version, before.Revision)
 	}
-	// What changes nothing makes no revision and tells the current one.
+	// What changes nothing makes no revision; the result has the current one.
 	for name, idle := range map[string]func() (int64, error){
 		"proportion": func() (int64, error) {
 			r, err := w.SetRolloutProportion(ctx, "foobar", 0)
@@ -339,7 +339,7 @@ func TestSchemaThatIsBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	must[api.BucketIDs](t)(w.IncreaseBuckets(t.Context(), 1))
-	if _, err := Open(t.Context(), "mysql://x"); err == nil {
+	if _, err := Open(t.Context(), "mysql://x", Options{}); err == nil {
 		t.Error("a URL of another database was taken")
 	}
 }
