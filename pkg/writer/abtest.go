@@ -26,34 +26,37 @@ func (w *Writer) AddABTest(ctx context.Context, create api.CreateABTest, opts ..
 		return Result[api.ABTest]{}, err
 	}
 	return write(ctx, w, configuration, opts, func(c *change) (api.ABTest, error) {
-		if err := c.match(0); err != nil {
+		if err := c.match(absent); err != nil {
 			return api.ABTest{}, err
 		}
-		if err := c.checkTest(ctx, test); err != nil {
-			return api.ABTest{}, err
-		}
-		buckets, err := c.Buckets(ctx)
-		if err != nil {
-			return api.ABTest{}, err
-		}
-		proportions := make([]float64, len(test.Groups))
-		for i, g := range test.Groups {
-			proportions[i] = g.Proportion
-		}
-		test.Salt, test.Revision = w.newSalt(), c.Revision
-		for i, assigned := range bucketing.Split(test.Salt, buckets, proportions).Groups {
-			test.Groups[i].Buckets = assigned
-		}
-		if err := c.InsertABTest(ctx, test); err != nil {
-			return api.ABTest{}, err
-		}
-		c.version = c.Revision
-		after := testForm(test, buckets, c.Now)
-		return after, c.note(created, testPath(test.Name), nil, after)
+		return c.addTest(ctx, test)
 	})
 }
 
-// newTest checks all that can be checked without knowing anything else.
+func (c *change) addTest(ctx context.Context, test *model.ABTest) (api.ABTest, error) {
+	if err := c.checkTest(ctx, test); err != nil {
+		return api.ABTest{}, err
+	}
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.ABTest{}, err
+	}
+	proportions := make([]float64, len(test.Groups))
+	for i, g := range test.Groups {
+		proportions[i] = g.Proportion
+	}
+	test.Salt, test.Revision = c.writer.newSalt(), c.tx.Revision
+	for i, assigned := range bucketing.Split(test.Salt, buckets, proportions).Groups {
+		test.Groups[i].Buckets = assigned
+	}
+	if err := c.tx.InsertABTest(ctx, test); err != nil {
+		return api.ABTest{}, err
+	}
+	after := testForm(test, buckets, c.tx.Now)
+	return after, c.note(created, testResource.of(test.Name), nil, after)
+}
+
+// newTest is the test asked for, as far as it can be checked without the database.
 func newTest(create api.CreateABTest) (*model.ABTest, error) {
 	var f model.Faults
 	test := &model.ABTest{
@@ -86,12 +89,12 @@ func checkTime(f *model.Faults, location string, at time.Time) {
 	}
 }
 
-// checkTest checks a new test against all that there is.
+// checkTest checks a new test against what is stored.
 func (c *change) checkTest(ctx context.Context, test *model.ABTest) error {
-	if !test.End.After(c.Now) {
-		return model.Faults{{Location: "body.end", Message: "must be in the future, it is " + c.Now.Format(time.RFC3339) + " now"}}.Err()
+	if !test.End.After(c.tx.Now) {
+		return model.Faults{{Location: "body.end", Message: "must be in the future, it is " + c.tx.Now.Format(time.RFC3339) + " now"}}.Err()
 	}
-	tests, err := c.AllABTests(ctx)
+	tests, err := c.tx.AllABTests(ctx)
 	if err != nil {
 		return err
 	}
@@ -111,11 +114,11 @@ func (c *change) checkTest(ctx context.Context, test *model.ABTest) error {
 	return nil
 }
 
-// checkTestVariants names all variants of a test that are not there.
+// checkTestVariants names all variants of a test that do not exist.
 func (c *change) checkTestVariants(ctx context.Context, test *model.ABTest) error {
 	missing := &model.Error{Code: model.VariantNotFound, Detail: "the test names variants that do not exist"}
 	for _, name := range test.Features() {
-		f, err := c.Feature(ctx, name)
+		f, err := c.tx.Feature(ctx, name)
 		if model.CodeOf(err) == model.FeatureNotFound {
 			return &model.Error{Code: model.FeatureNotFound, Detail: fmt.Sprintf("there is no feature %q", name), Fields: []model.FieldError{
 				{Location: "body.groups[0].variants." + name, Message: "is no feature"},
@@ -153,65 +156,81 @@ func earliest(a, b time.Time) string {
 }
 
 // StopABTest ends a live test now. Fails with abtest_not_found, or with
-// validation_failed where the test is not live: one that has not begun can be
+// validation_failed if the test is not live: one that has not begun can be
 // deleted instead, and one that has ended stays as it ended.
 func (w *Writer) StopABTest(ctx context.Context, name string, opts ...Option) (Result[api.ABTest], error) {
-	return w.changeTest(ctx, name, opts, func(c *change, test *model.ABTest, buckets []model.Bucket) (api.ABTest, error) {
-		switch test.State(c.Now) {
-		case model.Scheduled:
-			return api.ABTest{}, model.Errorf(model.ValidationFailed,
-				"test %q is not live: it starts at %s. Delete it, if it is not to start", name, test.Start.Format(time.RFC3339))
-		case model.Ended:
-			return api.ABTest{}, model.Errorf(model.ValidationFailed,
-				"test %q is not live: it ended at %s", name, test.End.Format(time.RFC3339))
+	if err := checkPath("test", model.CheckName(name)); err != nil {
+		return Result[api.ABTest]{}, err
+	}
+	return write(ctx, w, configuration, opts, func(c *change) (api.ABTest, error) {
+		test, err := c.matchTest(ctx, name)
+		if err != nil {
+			return api.ABTest{}, err
 		}
-		before := testForm(test, buckets, c.Now)
-		test.End, test.Revision = c.Now, c.Revision
-		if err := c.EndABTest(ctx, name, test.End); err != nil {
-			return before, err
-		}
-		after := testForm(test, buckets, c.Now)
-		return after, c.note(stopped, testPath(name), before, after)
+		return c.stopTest(ctx, test)
 	})
+}
+
+func (c *change) stopTest(ctx context.Context, test *model.ABTest) (api.ABTest, error) {
+	switch test.State(c.tx.Now) {
+	case model.Scheduled:
+		return api.ABTest{}, model.Errorf(model.ValidationFailed,
+			"test %q is not live: it starts at %s. Delete it, if it is not to start", test.Name, test.Start.Format(time.RFC3339))
+	case model.Ended:
+		return api.ABTest{}, model.Errorf(model.ValidationFailed,
+			"test %q is not live: it ended at %s", test.Name, test.End.Format(time.RFC3339))
+	}
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.ABTest{}, err
+	}
+	before := testForm(test, buckets, c.tx.Now)
+	test.End, test.Revision = c.tx.Now, c.tx.Revision
+	if err := c.tx.EndABTest(ctx, test.Name, test.End); err != nil {
+		return api.ABTest{}, err
+	}
+	after := testForm(test, buckets, c.tx.Now)
+	return after, c.note(stopped, testResource.of(test.Name), before, after)
 }
 
 // DeleteABTest removes a test. Fails with abtest_not_found, or with abtest_live
 // while it is live.
 func (w *Writer) DeleteABTest(ctx context.Context, name string, opts ...Option) (Result[api.ABTest], error) {
-	return w.changeTest(ctx, name, opts, func(c *change, test *model.ABTest, buckets []model.Bucket) (api.ABTest, error) {
-		if test.State(c.Now) == model.Live {
-			return api.ABTest{}, model.Errorf(model.ABTestLive,
-				"test %q is live until %s: stop it first", name, test.End.Format(time.RFC3339))
-		}
-		before := testForm(test, buckets, c.Now)
-		if err := c.DeleteABTest(ctx, name); err != nil {
-			return before, err
-		}
-		return before, c.note(deleted, testPath(name), before, nil)
-	})
-}
-
-// changeTest is write for what concerns one test.
-func (w *Writer) changeTest(ctx context.Context, name string, opts []Option, body func(*change, *model.ABTest, []model.Bucket) (api.ABTest, error)) (Result[api.ABTest], error) {
 	if err := checkPath("test", model.CheckName(name)); err != nil {
 		return Result[api.ABTest]{}, err
 	}
 	return write(ctx, w, configuration, opts, func(c *change) (api.ABTest, error) {
-		test, err := c.ABTest(ctx, name)
+		test, err := c.matchTest(ctx, name)
 		if err != nil {
 			return api.ABTest{}, err
 		}
-		if err := c.match(test.Revision); err != nil {
-			return api.ABTest{}, err
-		}
-		buckets, err := c.Buckets(ctx)
-		if err != nil {
-			return api.ABTest{}, err
-		}
-		value, err := body(c, test, buckets)
-		c.version = c.Revision
-		return value, err
+		return c.deleteTest(ctx, test)
 	})
+}
+
+func (c *change) deleteTest(ctx context.Context, test *model.ABTest) (api.ABTest, error) {
+	if test.State(c.tx.Now) == model.Live {
+		return api.ABTest{}, model.Errorf(model.ABTestLive,
+			"test %q is live until %s: stop it first", test.Name, test.End.Format(time.RFC3339))
+	}
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.ABTest{}, err
+	}
+	if err := c.tx.DeleteABTest(ctx, test.Name); err != nil {
+		return api.ABTest{}, err
+	}
+	before := testForm(test, buckets, c.tx.Now)
+	return before, c.note(deleted, testResource.of(test.Name), before, nil)
+}
+
+// matchTest loads the test that a write is about, and matches its version.
+func (c *change) matchTest(ctx context.Context, name string) (*model.ABTest, error) {
+	test, err := c.tx.ABTest(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return test, c.match(test.Revision)
 }
 
 // ABTest reads one test. Fails with abtest_not_found.
@@ -232,8 +251,7 @@ func (w *Writer) ABTest(ctx context.Context, name string) (Result[api.ABTest], e
 	})
 }
 
-// ABTests lists the tests in name order, only those in a state where one is
-// given.
+// ABTests lists the tests in name order, of one state unless it is "".
 func (w *Writer) ABTests(ctx context.Context, state model.TestState, page Page) (Result[api.Page[api.ABTest]], error) {
 	if !slices.Contains([]model.TestState{"", model.Scheduled, model.Live, model.Ended}, state) {
 		return Result[api.Page[api.ABTest]]{}, model.Faults{{
@@ -265,5 +283,3 @@ func testForm(t *model.ABTest, buckets []model.Bucket, now time.Time) api.ABTest
 	}
 	return form
 }
-
-func testPath(name string) string { return "abtests/" + name }

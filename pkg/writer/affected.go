@@ -2,6 +2,7 @@ package writer
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -10,65 +11,70 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// touched is a subject, or some of one kind, whose class a change moves. Before
-// or after is nil where they come or go.
-type touched struct {
+// classChange is a subject, or several alike, whose class a change replaces. before
+// is nil if the change adds them, after if it deletes them.
+type classChange struct {
 	before, after    *model.Class
 	subjects, weight int64
 }
 
+// changesClass notes for a dry run what the change does to the class of a subject.
+func (c *change) changesClass(before, after *model.Class, weight int64) {
+	c.classChanges = append(c.classChanges, classChange{before, after, 1, weight})
+}
+
 // dryRun gathers in the transaction what it needs to count whose flags would
-// differ, and counts when the transaction is over: others wait for that one.
+// differ. It counts after the transaction, which other writes wait for.
 type dryRun struct {
 	configurations [2]*model.Configuration // before and after
 }
 
 func (d *dryRun) before(ctx context.Context, c *change) (err error) {
-	d.configurations[0], err = postgres.LoadConfiguration(ctx, c.Tx)
+	d.configurations[0], err = postgres.LoadConfiguration(ctx, c.tx)
 	return err
 }
 
 func (d *dryRun) after(ctx context.Context, c *change) (err error) {
 	d.configurations[1] = d.configurations[0]
 	if c.kind == configuration && len(c.audit) > 0 {
-		d.configurations[1], err = postgres.LoadConfiguration(ctx, c.Tx)
+		d.configurations[1], err = postgres.LoadConfiguration(ctx, c.tx)
 	}
 	return err
 }
 
 // affected counts by class, as all subjects of a class get the same. A change of
-// the configuration moves no subject, so it meets those there are, and where a
-// subject changes, the configuration does not.
-func (d *dryRun) affected(ctx context.Context, w *Writer, c *change) (a api.Affected, err error) {
+// the configuration leaves every subject in its class, and a change of subjects
+// leaves the configuration as it is.
+func (d *dryRun) affected(ctx context.Context, c *change) (a api.Affected, err error) {
 	if len(c.audit) == 0 {
 		return a, nil
 	}
 	var resolvers [2]*evaluation.Resolver
 	for i, configuration := range d.configurations {
 		if resolvers[i], err = evaluation.Compile(configuration); err != nil {
-			return a, err
+			return a, fmt.Errorf("compile the configuration: %w", err)
 		}
 	}
 	flags := func(i int, class *model.Class) func(func(evaluation.Decision) bool) {
 		return func(yield func(evaluation.Decision) bool) {
 			if class != nil {
-				resolvers[i].Decide(*class, c.Now, yield)
+				resolvers[i].Decide(*class, c.tx.Now, yield)
 			}
 		}
 	}
-	count := func(t touched) {
-		if !sameFlags(flags(0, t.before), flags(1, t.after)) {
-			a.Subjects += t.subjects
-			a.Weight = addWeights(a.Weight, t.weight)
+	count := func(k classChange) {
+		if !sameFlags(flags(0, k.before), flags(1, k.after)) {
+			a.Subjects += k.subjects
+			a.Weight = addWeights(a.Weight, k.weight)
 		}
 	}
-	for _, t := range c.touched {
-		count(t)
+	for _, k := range c.classChanges {
+		count(k)
 	}
 	if c.kind == configuration {
-		err = w.db.Read(ctx, func(tx *postgres.Tx) error {
+		err = c.writer.db.Read(ctx, func(tx *postgres.Tx) error {
 			return tx.Classes(ctx, func(k postgres.ClassCount) error {
-				count(touched{&k.Class, &k.Class, k.Subjects, k.Weight})
+				count(classChange{&k.Class, &k.Class, k.Subjects, k.Weight})
 				return nil
 			})
 		})
@@ -76,8 +82,8 @@ func (d *dryRun) affected(ctx context.Context, w *Writer, c *change) (a api.Affe
 	return a, err
 }
 
-// addWeights stops at the largest weight there is: an import that replaces many
-// weights may touch more than that in sum.
+// addWeights stops at the largest number: the weights that an import replaces may
+// sum to more.
 func addWeights(a, b int64) int64 {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64

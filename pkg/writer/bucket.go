@@ -21,33 +21,38 @@ func (w *Writer) IncreaseBuckets(ctx context.Context, amount int, opts ...Option
 	if err := f.Err(); err != nil {
 		return Result[api.BucketIDs]{}, err
 	}
-	return write(ctx, w, configuration, opts, func(c *change) (ids api.BucketIDs, err error) {
-		if err := c.match(0); err != nil {
-			return ids, err
+	return write(ctx, w, configuration, opts, func(c *change) (api.BucketIDs, error) {
+		if err := c.match(unversioned); err != nil {
+			return api.BucketIDs{}, err
 		}
-		config, err := postgres.LoadConfiguration(ctx, c.Tx)
-		if err != nil {
-			return ids, err
-		}
-		last := config.Buckets + amount
-		if last > model.MaxBuckets {
-			f.Addf("body.amount", "there are %d buckets, and may be at most %d", config.Buckets, model.MaxBuckets)
-			return ids, f.Err()
-		}
-		for id := config.Buckets + 1; id <= last; id++ {
-			ids.BucketIDs = append(ids.BucketIDs, model.BucketID(id))
-		}
-		if err := c.InsertBuckets(ctx, ids.BucketIDs[0], model.BucketID(last)); err != nil {
-			return ids, err
-		}
-		if err := c.joinRollouts(ctx, config.Features, ids.BucketIDs); err != nil {
-			return ids, err
-		}
-		if err := c.joinTests(ctx, config.Tests, ids.BucketIDs); err != nil {
-			return ids, err
-		}
-		return ids, c.note(created, "buckets", map[string]int{"buckets": config.Buckets}, map[string]int{"buckets": last})
+		return c.addBuckets(ctx, amount)
 	})
+}
+
+func (c *change) addBuckets(ctx context.Context, amount int) (added api.BucketIDs, err error) {
+	config, err := postgres.LoadConfiguration(ctx, c.tx)
+	if err != nil {
+		return added, err
+	}
+	last := config.Buckets + amount
+	if last > model.MaxBuckets {
+		var f model.Faults
+		f.Addf("body.amount", "there are %d buckets, and may be at most %d", config.Buckets, model.MaxBuckets)
+		return added, f.Err()
+	}
+	for id := config.Buckets + 1; id <= last; id++ {
+		added.BucketIDs = append(added.BucketIDs, model.BucketID(id))
+	}
+	if err := c.tx.InsertBuckets(ctx, added.BucketIDs[0], model.BucketID(last)); err != nil {
+		return added, err
+	}
+	if err := c.joinRollouts(ctx, config.Features, added.BucketIDs); err != nil {
+		return added, err
+	}
+	if err := c.joinTests(ctx, config.Tests, added.BucketIDs); err != nil {
+		return added, err
+	}
+	return added, c.note(created, bucketsResource.of(), map[string]int{"buckets": config.Buckets}, map[string]int{"buckets": last})
 }
 
 func (c *change) joinRollouts(ctx context.Context, features []model.Feature, added []model.BucketID) error {
@@ -59,7 +64,7 @@ func (c *change) joinRollouts(ctx context.Context, features []model.Feature, add
 			}
 		}
 	}
-	return c.UpdateRolloutBuckets(ctx, a)
+	return c.tx.UpdateRolloutBuckets(ctx, a)
 }
 
 func (c *change) joinTests(ctx context.Context, tests []model.ABTest, added []model.BucketID) error {
@@ -75,7 +80,7 @@ func (c *change) joinTests(ctx context.Context, tests []model.ABTest, added []mo
 		for i, joined := range bucketing.JoinSplit(t.Salt, groups, added, proportions) {
 			a.Add(t.Groups[i].Name, joined)
 		}
-		if err := c.UpdateABTestBuckets(ctx, t.Name, a); err != nil {
+		if err := c.tx.UpdateABTestBuckets(ctx, t.Name, a); err != nil {
 			return err
 		}
 	}

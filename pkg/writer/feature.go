@@ -19,19 +19,22 @@ func (w *Writer) AddFeature(ctx context.Context, create api.CreateFeature, opts 
 		return Result[api.Feature]{}, err
 	}
 	return write(ctx, w, configuration, opts, func(c *change) (api.Feature, error) {
-		if err := c.match(0); err != nil {
+		if err := c.match(absent); err != nil {
 			return api.Feature{}, err
 		}
-		feature := &model.Feature{
-			Name: create.Name, Description: create.Description, Tags: append([]string{}, create.Tags...), Revision: c.Revision,
-		}
-		if err := c.InsertFeature(ctx, feature); err != nil {
-			return api.Feature{}, err
-		}
-		c.version = c.Revision
-		after := featureForm(feature, nil)
-		return after, c.note(created, featurePath(create.Name), nil, after)
+		return c.addFeature(ctx, create)
 	})
+}
+
+func (c *change) addFeature(ctx context.Context, create api.CreateFeature) (api.Feature, error) {
+	f := &model.Feature{
+		Name: create.Name, Description: create.Description, Tags: append([]string{}, create.Tags...), Revision: c.tx.Revision,
+	}
+	if err := c.tx.InsertFeature(ctx, f); err != nil {
+		return api.Feature{}, err
+	}
+	after := featureForm(f, nil)
+	return after, c.note(created, featureResource.of(f.Name), nil, after)
 }
 
 // PatchFeature changes what is given. Fails with feature_not_found.
@@ -47,65 +50,72 @@ func (w *Writer) PatchFeature(ctx context.Context, name string, patch api.PatchF
 	if err := f.Err(); err != nil {
 		return Result[api.Feature]{}, err
 	}
-	return changeFeature(ctx, w, name, opts, func(c *change, feature *model.Feature) (api.Feature, error) {
-		buckets, err := c.Buckets(ctx)
+	return write(ctx, w, configuration, opts, func(c *change) (api.Feature, error) {
+		f, err := c.matchFeature(ctx, name)
 		if err != nil {
 			return api.Feature{}, err
 		}
-		before := featureForm(feature, buckets)
-		if patch.Description != nil {
-			feature.Description = *patch.Description
-		}
-		if patch.Tags != nil {
-			feature.Tags = append([]string{}, *patch.Tags...)
-		}
-		if feature.Description == before.Description && slices.Equal(feature.Tags, before.Tags) {
-			return before, nil
-		}
-		feature.Revision = c.Revision
-		if err := c.UpdateFeature(ctx, feature); err != nil {
-			return api.Feature{}, err
-		}
-		after := featureForm(feature, buckets)
-		return after, c.note(updated, featurePath(name), before, after)
+		return c.patchFeature(ctx, f, patch)
 	})
 }
 
+func (c *change) patchFeature(ctx context.Context, f *model.Feature, patch api.PatchFeature) (api.Feature, error) {
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.Feature{}, err
+	}
+	before := featureForm(f, buckets)
+	if patch.Description != nil {
+		f.Description = *patch.Description
+	}
+	if patch.Tags != nil {
+		f.Tags = append([]string{}, *patch.Tags...)
+	}
+	if f.Description == before.Description && slices.Equal(f.Tags, before.Tags) {
+		return before, nil
+	}
+	f.Revision = c.tx.Revision
+	if err := c.tx.UpdateFeature(ctx, f); err != nil {
+		return api.Feature{}, err
+	}
+	after := featureForm(f, buckets)
+	return after, c.note(updated, featureResource.of(f.Name), before, after)
+}
+
 // DeleteFeature removes a feature. Fails with feature_not_found, or with
-// feature_has_variants where it still has any.
+// feature_has_variants if it still has any.
 func (w *Writer) DeleteFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
 	if err := checkPath("feature", model.CheckName(name)); err != nil {
 		return Result[api.Feature]{}, err
 	}
-	return changeFeature(ctx, w, name, opts, func(c *change, feature *model.Feature) (api.Feature, error) {
-		if n := len(feature.Variants); n > 0 {
-			return api.Feature{}, model.Errorf(model.FeatureHasVariants,
-				"feature %q has %d variants, %q among them: delete them first", name, n, feature.Variants[0].Name)
+	return write(ctx, w, configuration, opts, func(c *change) (api.Feature, error) {
+		f, err := c.matchFeature(ctx, name)
+		if err != nil {
+			return api.Feature{}, err
 		}
-		before := featureForm(feature, nil)
-		if err := c.DeleteFeature(ctx, name); err != nil {
-			return before, err
-		}
-		return before, c.note(deleted, featurePath(name), before, nil)
+		return c.deleteFeature(ctx, f)
 	})
 }
 
-// changeFeature is write for what concerns one feature.
-func changeFeature[T any](ctx context.Context, w *Writer, name string, opts []Option, body func(c *change, f *model.Feature) (T, error)) (Result[T], error) {
-	return write(ctx, w, configuration, opts, func(c *change) (value T, err error) {
-		f, err := c.Feature(ctx, name)
-		if err != nil {
-			return value, err
-		}
-		if err := c.match(f.Revision); err != nil {
-			return value, err
-		}
-		value, err = body(c, f)
-		if len(c.audit) > 0 {
-			c.version = c.Revision
-		}
-		return value, err
-	})
+func (c *change) deleteFeature(ctx context.Context, f *model.Feature) (api.Feature, error) {
+	if n := len(f.Variants); n > 0 {
+		return api.Feature{}, model.Errorf(model.FeatureHasVariants,
+			"feature %q has %d variants, %q among them: delete them first", f.Name, n, f.Variants[0].Name)
+	}
+	if err := c.tx.DeleteFeature(ctx, f.Name); err != nil {
+		return api.Feature{}, err
+	}
+	before := featureForm(f, nil)
+	return before, c.note(deleted, featureResource.of(f.Name), before, nil)
+}
+
+// matchFeature loads the feature that a write is about, and matches its version.
+func (c *change) matchFeature(ctx context.Context, name string) (*model.Feature, error) {
+	f, err := c.tx.Feature(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return f, c.match(f.Revision)
 }
 
 // Feature reads one feature. Fails with feature_not_found.
@@ -164,5 +174,3 @@ func featureForm(f *model.Feature, buckets []model.Bucket) api.Feature {
 	}
 	return form
 }
-
-func featurePath(name string) string { return "features/" + name }

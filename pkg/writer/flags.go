@@ -2,6 +2,7 @@ package writer
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -74,7 +75,7 @@ func (w *Writer) resolver(ctx context.Context, tx *postgres.Tx) (*evaluation.Res
 	}
 	resolver, err := evaluation.Compile(configuration)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("compile the configuration: %w", err)
 	}
 	w.last.Store(&resolved{tx.Epoch, tx.Revision, resolver})
 	return resolver, nil

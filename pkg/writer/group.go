@@ -3,7 +3,6 @@ package writer
 import (
 	"context"
 	"math"
-	"net/url"
 	"slices"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -20,17 +19,20 @@ func (w *Writer) AddGroup(ctx context.Context, create api.CreateGroup, opts ...O
 		return Result[api.Group]{}, err
 	}
 	return write(ctx, w, configuration, opts, func(c *change) (api.Group, error) {
-		if err := c.match(0); err != nil {
+		if err := c.match(absent); err != nil {
 			return api.Group{}, err
 		}
-		g := &postgres.Group{Group: model.Group{Name: create.Name, Priority: create.Priority, Revision: c.Revision}}
-		if err := c.InsertGroup(ctx, g); err != nil {
-			return api.Group{}, err
-		}
-		c.version = c.Revision
-		after := groupForm(g)
-		return after, c.note(created, groupPath(g.Name), nil, after)
+		return c.addGroup(ctx, create)
 	})
+}
+
+func (c *change) addGroup(ctx context.Context, create api.CreateGroup) (api.Group, error) {
+	g := &postgres.Group{Group: model.Group{Name: create.Name, Priority: create.Priority, Revision: c.tx.Revision}}
+	if err := c.tx.InsertGroup(ctx, g); err != nil {
+		return api.Group{}, err
+	}
+	after := groupForm(g)
+	return after, c.note(created, groupResource.of(g.Name), nil, after)
 }
 
 // PatchGroup changes what is given. Fails with group_not_found.
@@ -43,18 +45,26 @@ func (w *Writer) PatchGroup(ctx context.Context, name string, patch api.PatchGro
 	if err := f.Err(); err != nil {
 		return Result[api.Group]{}, err
 	}
-	return changeGroup(ctx, w, name, opts, func(c *change, g *postgres.Group) (api.Group, error) {
-		before := groupForm(g)
-		if patch.Priority == nil || *patch.Priority == g.Priority {
-			return before, nil
+	return write(ctx, w, configuration, opts, func(c *change) (api.Group, error) {
+		g, err := c.matchGroup(ctx, name)
+		if err != nil {
+			return api.Group{}, err
 		}
-		g.Priority, g.Revision = *patch.Priority, c.Revision
-		if err := c.UpdateGroup(ctx, g); err != nil {
-			return before, err
-		}
-		after := groupForm(g)
-		return after, c.note(updated, groupPath(name), before, after)
+		return c.patchGroup(ctx, g, patch)
 	})
+}
+
+func (c *change) patchGroup(ctx context.Context, g *postgres.Group, patch api.PatchGroup) (api.Group, error) {
+	before := groupForm(g)
+	if patch.Priority == nil || *patch.Priority == g.Priority {
+		return before, nil
+	}
+	g.Priority, g.Revision = *patch.Priority, c.tx.Revision
+	if err := c.tx.UpdateGroup(ctx, g); err != nil {
+		return api.Group{}, err
+	}
+	after := groupForm(g)
+	return after, c.note(updated, groupResource.of(g.Name), before, after)
 }
 
 // DeleteGroup removes a group with its overrides; its members stay as they are
@@ -63,13 +73,21 @@ func (w *Writer) DeleteGroup(ctx context.Context, name string, opts ...Option) (
 	if err := checkPath("group", model.CheckName(name)); err != nil {
 		return Result[api.Group]{}, err
 	}
-	return changeGroup(ctx, w, name, opts, func(c *change, g *postgres.Group) (api.Group, error) {
-		before := groupForm(g)
-		if err := c.DeleteGroup(ctx, g); err != nil {
-			return before, err
+	return write(ctx, w, configuration, opts, func(c *change) (api.Group, error) {
+		g, err := c.matchGroup(ctx, name)
+		if err != nil {
+			return api.Group{}, err
 		}
-		return before, c.note(deleted, groupPath(name), before, nil)
+		return c.deleteGroup(ctx, g)
 	})
+}
+
+func (c *change) deleteGroup(ctx context.Context, g *postgres.Group) (api.Group, error) {
+	if err := c.tx.DeleteGroup(ctx, g); err != nil {
+		return api.Group{}, err
+	}
+	before := groupForm(g)
+	return before, c.note(deleted, groupResource.of(g.Name), before, nil)
 }
 
 // AddGroupOverride sets the variant that a group's members get, whatever else
@@ -82,27 +100,36 @@ func (w *Writer) AddGroupOverride(ctx context.Context, group, feature, variant s
 	if err := f.Err(); err != nil {
 		return Result[api.VariantReference]{}, err
 	}
-	return changeGroup(ctx, w, group, opts, func(c *change, g *postgres.Group) (after api.VariantReference, err error) {
-		f, err := c.Feature(ctx, feature)
+	return write(ctx, w, configuration, opts, func(c *change) (api.VariantReference, error) {
+		g, err := c.matchGroup(ctx, group)
 		if err != nil {
-			return after, err
+			return api.VariantReference{}, err
 		}
-		if _, err := variantOf(f, variant); err != nil {
-			return after, err
-		}
-		after.Variant = variant
-		before, exists := g.Overrides[feature]
-		if before == variant {
-			return after, nil
-		}
-		if err := c.SetOverride(ctx, g, feature, variant); err != nil {
-			return after, err
-		}
-		if !exists {
-			return after, c.note(created, overridePath(group, feature), nil, after)
-		}
-		return after, c.note(updated, overridePath(group, feature), api.VariantReference{Variant: before}, after)
+		return c.setOverride(ctx, g, feature, variant)
 	})
+}
+
+func (c *change) setOverride(ctx context.Context, g *postgres.Group, feature, variant string) (api.VariantReference, error) {
+	f, err := c.tx.Feature(ctx, feature)
+	if err != nil {
+		return api.VariantReference{}, err
+	}
+	if _, err := variantOf(f, variant); err != nil {
+		return api.VariantReference{}, err
+	}
+	after := api.VariantReference{Variant: variant}
+	before, exists := g.Overrides[feature]
+	if before == variant {
+		return after, nil
+	}
+	if err := c.tx.SetOverride(ctx, g, feature, variant); err != nil {
+		return api.VariantReference{}, err
+	}
+	r := overrideResource.of(g.Name, feature)
+	if !exists {
+		return after, c.note(created, r, nil, after)
+	}
+	return after, c.note(updated, r, api.VariantReference{Variant: before}, after)
 }
 
 // DeleteGroupOverride removes what AddGroupOverride set. Fails with
@@ -114,93 +141,112 @@ func (w *Writer) DeleteGroupOverride(ctx context.Context, group, feature string,
 	if err := f.Err(); err != nil {
 		return Result[api.VariantReference]{}, err
 	}
-	return changeGroup(ctx, w, group, opts, func(c *change, g *postgres.Group) (before api.VariantReference, err error) {
-		variant, exists := g.Overrides[feature]
-		if !exists {
-			return before, model.Errorf(model.OverrideNotFound, "group %q does not override feature %q", group, feature)
-		}
-		before.Variant = variant
-		if err := c.DeleteOverride(ctx, g, feature); err != nil {
-			return before, err
-		}
-		return before, c.note(deleted, overridePath(group, feature), before, nil)
-	})
-}
-
-// changeGroup is write for what concerns one group.
-func changeGroup[T any](ctx context.Context, w *Writer, name string, opts []Option, body func(*change, *postgres.Group) (T, error)) (Result[T], error) {
-	return write(ctx, w, configuration, opts, func(c *change) (value T, err error) {
-		g, err := c.Group(ctx, name)
+	return write(ctx, w, configuration, opts, func(c *change) (api.VariantReference, error) {
+		g, err := c.matchGroup(ctx, group)
 		if err != nil {
-			return value, err
+			return api.VariantReference{}, err
 		}
-		if err := c.match(g.Revision); err != nil {
-			return value, err
-		}
-		value, err = body(c, g)
-		if len(c.audit) > 0 {
-			c.version = c.Revision
-		}
-		return value, err
+		return c.deleteOverride(ctx, g, feature)
 	})
 }
 
-// AddSubjectToGroup makes a subject a member. Joining twice changes nothing.
-// Fails with group_not_found or subject_not_found.
+func (c *change) deleteOverride(ctx context.Context, g *postgres.Group, feature string) (api.VariantReference, error) {
+	variant, exists := g.Overrides[feature]
+	if !exists {
+		return api.VariantReference{}, model.Errorf(model.OverrideNotFound, "group %q does not override feature %q", g.Name, feature)
+	}
+	if err := c.tx.DeleteOverride(ctx, g, feature); err != nil {
+		return api.VariantReference{}, err
+	}
+	before := api.VariantReference{Variant: variant}
+	return before, c.note(deleted, overrideResource.of(g.Name, feature), before, nil)
+}
+
+// matchGroup loads the group that a write is about, and matches its version.
+func (c *change) matchGroup(ctx context.Context, name string) (*postgres.Group, error) {
+	g, err := c.tx.Group(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return g, c.match(g.Revision)
+}
+
+// AddSubjectToGroup makes a subject a member; the version is the subject's.
+// Joining twice changes nothing. Fails with group_not_found or subject_not_found.
 func (w *Writer) AddSubjectToGroup(ctx context.Context, group, id string, opts ...Option) (Result[api.Subject], error) {
-	return w.changeMember(ctx, group, id, opts, func(c *change, g *postgres.Group, s *postgres.Subject) error {
-		if slices.Contains(s.Groups, group) {
-			return nil
+	if err := checkMember(group, id); err != nil {
+		return Result[api.Subject]{}, err
+	}
+	return write(ctx, w, subjects, opts, func(c *change) (api.Subject, error) {
+		s, err := c.matchSubject(ctx, id)
+		if err != nil {
+			return api.Subject{}, err
 		}
-		before := s.Class()
-		if err := c.InsertMember(ctx, g, id); err != nil {
-			return err
-		}
-		s.Groups = append(s.Groups, group)
-		slices.Sort(s.Groups)
-		s.GroupIDs = append(slices.Clone(s.GroupIDs), g.ID)
-		slices.Sort(s.GroupIDs)
-		after := s.Class()
-		c.touch(&before, &after, s.Weight)
-		return c.note(created, memberPath(group, id), nil, subjectForm(s))
+		return c.addMember(ctx, group, s)
 	})
 }
 
-// RemoveSubjectFromGroup ends a membership. Fails with group_not_found,
-// subject_not_found or member_not_found.
+func (c *change) addMember(ctx context.Context, group string, s *postgres.Subject) (api.Subject, error) {
+	g, err := c.tx.Group(ctx, group)
+	if err != nil {
+		return api.Subject{}, err
+	}
+	if slices.Contains(s.Groups, group) {
+		return subjectForm(s), nil
+	}
+	if err := c.tx.InsertMember(ctx, g, s.ID); err != nil {
+		return api.Subject{}, err
+	}
+	before := s.Class()
+	s.Groups = append(s.Groups, group)
+	slices.Sort(s.Groups)
+	s.GroupIDs = append(slices.Clone(s.GroupIDs), g.ID)
+	slices.Sort(s.GroupIDs)
+	class := s.Class()
+	c.changesClass(&before, &class, s.Weight)
+	after := subjectForm(s)
+	return after, c.note(created, memberResource.of(group, s.ID), nil, after)
+}
+
+// RemoveSubjectFromGroup ends a membership; the version is the subject's. Fails
+// with group_not_found, subject_not_found or member_not_found.
 func (w *Writer) RemoveSubjectFromGroup(ctx context.Context, group, id string, opts ...Option) (Result[api.Subject], error) {
-	return w.changeMember(ctx, group, id, opts, func(c *change, g *postgres.Group, s *postgres.Subject) error {
-		if !slices.Contains(s.Groups, group) {
-			return model.Errorf(model.MemberNotFound, "subject %q is not in group %q", id, group)
+	if err := checkMember(group, id); err != nil {
+		return Result[api.Subject]{}, err
+	}
+	return write(ctx, w, subjects, opts, func(c *change) (api.Subject, error) {
+		s, err := c.matchSubject(ctx, id)
+		if err != nil {
+			return api.Subject{}, err
 		}
-		class, before := s.Class(), subjectForm(s)
-		if err := c.DeleteMember(ctx, g, id); err != nil {
-			return err
-		}
-		s.Groups = slices.DeleteFunc(slices.Clone(s.Groups), func(name string) bool { return name == group })
-		s.GroupIDs = slices.DeleteFunc(slices.Clone(s.GroupIDs), func(id model.GroupID) bool { return id == g.ID })
-		after := s.Class()
-		c.touch(&class, &after, s.Weight)
-		return c.note(deleted, memberPath(group, id), before, nil)
+		return c.removeMember(ctx, group, s)
 	})
 }
 
-// changeMember is changeSubject for what concerns a group too. The version is
-// the subject's.
-func (w *Writer) changeMember(ctx context.Context, group, id string, opts []Option, body func(*change, *postgres.Group, *postgres.Subject) error) (Result[api.Subject], error) {
+func (c *change) removeMember(ctx context.Context, group string, s *postgres.Subject) (api.Subject, error) {
+	g, err := c.tx.Group(ctx, group)
+	if err != nil {
+		return api.Subject{}, err
+	}
+	if !slices.Contains(s.Groups, group) {
+		return api.Subject{}, model.Errorf(model.MemberNotFound, "subject %q is not in group %q", s.ID, group)
+	}
+	if err := c.tx.DeleteMember(ctx, g, s.ID); err != nil {
+		return api.Subject{}, err
+	}
+	class, before := s.Class(), subjectForm(s)
+	s.Groups = slices.DeleteFunc(slices.Clone(s.Groups), func(name string) bool { return name == group })
+	s.GroupIDs = slices.DeleteFunc(slices.Clone(s.GroupIDs), func(id model.GroupID) bool { return id == g.ID })
+	after := s.Class()
+	c.changesClass(&class, &after, s.Weight)
+	return subjectForm(s), c.note(deleted, memberResource.of(group, s.ID), before, nil)
+}
+
+func checkMember(group, id string) error {
 	var f model.Faults
 	f.Check("path.group", model.CheckName(group))
 	f.Check("path.id", model.CheckSubjectID(id))
-	if err := f.Err(); err != nil {
-		return Result[api.Subject]{}, err
-	}
-	return w.changeSubject(ctx, id, opts, func(c *change, s *postgres.Subject) error {
-		g, err := c.Group(ctx, group)
-		if err != nil {
-			return err
-		}
-		return body(c, g, s)
-	})
+	return f.Err()
 }
 
 // Group reads one group. Fails with group_not_found.
@@ -253,7 +299,3 @@ func groupForm(g *postgres.Group) api.Group {
 	}
 	return api.Group{Name: g.Name, Priority: g.Priority, Members: g.Members, Overrides: overrides}
 }
-
-func groupPath(name string) string              { return "groups/" + name }
-func memberPath(group, id string) string        { return groupPath(group) + "/subjects/" + url.PathEscape(id) }
-func overridePath(group, feature string) string { return groupPath(group) + "/overrides/" + feature }

@@ -57,12 +57,13 @@ func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportL
 	if err := staged.load(ctx, rows, lines); err != nil {
 		return Result[api.Imported]{}, err
 	}
-	return writeIn(ctx, w, rows.Write, false, subjects, opts, func(c *change) (api.Imported, error) {
-		if err := c.match(0); err != nil {
+	opts = slices.Concat(opts, []Option{importOf(rows)})
+	return write(ctx, w, subjects, opts, func(c *change) (api.Imported, error) {
+		if err := c.match(unversioned); err != nil {
 			return api.Imported{}, err
 		}
 		i := importing{
-			change: c, staging: staged, w: w, rows: rows, since: c.Revision,
+			change: c, staging: staged, rows: rows, since: c.tx.Revision,
 			buckets: map[model.BucketID]postgres.BucketChange{}, members: map[model.GroupID]int64{},
 		}
 		for id := range staged.named {
@@ -173,7 +174,6 @@ func (s *staging) row(line api.ImportLine, err error) (row postgres.ImportRow, f
 type importing struct {
 	*change
 	*staging
-	w       *Writer
 	rows    *postgres.Import
 	since   int64 // the revision up to which all changes of others are seen
 	buckets map[model.BucketID]postgres.BucketChange
@@ -199,34 +199,34 @@ func (i *importing) run(ctx context.Context) (api.Imported, error) {
 		return i.result, nil
 	}
 	if i.dryRun {
-		err := i.rows.Moved(ctx, i.Tx, func(before, after *model.Class, subjects, weight int64) {
-			i.touched = append(i.touched, touched{before, after, subjects, weight})
+		err := i.rows.Moved(ctx, i.tx, func(before, after *model.Class, subjects, weight int64) {
+			i.classChanges = append(i.classChanges, classChange{before, after, subjects, weight})
 		})
 		if err != nil {
 			return i.result, err
 		}
 	}
-	return i.result, i.note(loaded, "subjects", nil, i.result)
+	return i.result, i.note(imported, importResource.of(), nil, i.result)
 }
 
 func (i *importing) commit(ctx context.Context) error {
-	if i.w.beforeCommit != nil {
-		i.w.beforeCommit()
+	if i.writer.beforeCommit != nil {
+		i.writer.beforeCommit()
 	}
 	if err := i.catchUp(ctx); err != nil {
 		return err
 	}
-	if err := i.advance(ctx, i.w); err != nil {
+	if err := i.writer.db.Advance(ctx, i.tx); err != nil {
 		return err
 	}
 	if err := i.catchUp(ctx); err != nil {
 		return err
 	}
-	return i.rows.Settle(ctx, i.Tx, slices.Collect(maps.Values(i.buckets)), i.members)
+	return i.rows.Settle(ctx, i.tx, slices.Collect(maps.Values(i.buckets)), i.members)
 }
 
 func (i *importing) catchUp(ctx context.Context) error {
-	lines, upTo, err := i.rows.CatchUp(ctx, i.Tx, i.since)
+	lines, upTo, err := i.rows.CatchUp(ctx, i.tx, i.since)
 	if err != nil {
 		return err
 	}
@@ -243,12 +243,12 @@ func (i *importing) apply(ctx context.Context, lines postgres.Lines) error {
 		sum := i.buckets[c.ID]
 		i.buckets[c.ID] = postgres.BucketChange{ID: c.ID, Subjects: sum.Subjects + c.Subjects, Weight: sum.Weight + c.Weight}
 	}
-	updated, err := i.rows.Update(ctx, i.Tx, lines, i.dryRun, note)
+	updated, err := i.rows.Update(ctx, i.tx, lines, i.dryRun, note)
 	if err != nil {
 		return err
 	}
 	i.result.Updated += updated
-	buckets, err := i.Buckets(ctx)
+	buckets, err := i.tx.Buckets(ctx)
 	if err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func (i *importing) apply(ctx context.Context, lines postgres.Lines) error {
 		buckets[j].Weight += i.buckets[buckets[j].ID].Weight
 	}
 	placer, placed := bucketing.NewPlacer(buckets), int64(0)
-	created, err := i.rows.Place(ctx, i.Tx, lines, func(weight int64) model.BucketID {
+	created, err := i.rows.Place(ctx, i.tx, lines, func(weight int64) model.BucketID {
 		placed++
 		i.report("subjects placed", placed)
 		return placer.Place(weight)
@@ -268,7 +268,7 @@ func (i *importing) apply(ctx context.Context, lines postgres.Lines) error {
 	if len(i.named) == 0 {
 		return nil
 	}
-	return i.rows.Join(ctx, i.Tx, lines, func(group model.GroupID, members int64) { i.members[group] += members })
+	return i.rows.Join(ctx, i.tx, lines, func(group model.GroupID, members int64) { i.members[group] += members })
 }
 
 // progress logs how far an import is, every few seconds.

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/url"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/bucketing"
@@ -35,159 +33,160 @@ func (w *Writer) Revert(ctx context.Context, revision int64, opts ...Option) (Re
 	if len(entries) == 0 {
 		return Result[api.Reverted]{}, model.Errorf(model.RevisionNotFound, "there is no revision %d, the latest is %d", revision, found.Revision)
 	}
-	kind := configuration
-	if path := strings.Split(entries[0].Resource, "/"); path[0] == "subjects" || len(path) == 4 && path[2] == "subjects" {
-		kind = subjects
+	resources := make([]resource, len(entries))
+	for i, e := range entries {
+		if resources[i], err = parseResource(e.Resource); err != nil {
+			return Result[api.Reverted]{}, notRevertible(revision, err)
+		}
 	}
-	return write(ctx, w, kind, opts, func(c *change) (api.Reverted, error) {
-		reverted := api.Reverted{Reverted: revision}
-		if err := c.match(0); err != nil {
-			return reverted, err
+	return write(ctx, w, resources[0].kindOfChange(), opts, func(c *change) (api.Reverted, error) {
+		if err := c.match(unversioned); err != nil {
+			return api.Reverted{}, err
 		}
-		if c.comment == "" {
-			c.comment = fmt.Sprintf("revert of revision %d", revision)
-		}
-		for _, e := range slices.Backward(entries) {
-			u := undoing{Writer: w.part(c), change: c, entry: e}
-			if err := u.undo(ctx); err != nil {
-				return reverted, u.refused(err)
-			}
-		}
-		c.version = 0
-		for _, row := range c.audit {
-			reverted.Changes = append(reverted.Changes, api.RevertedChange{
-				Action: row.Action, Resource: row.Resource, Before: rawJSON(row.Before), After: rawJSON(row.After),
-			})
-		}
-		return reverted, nil
+		return c.revert(ctx, entries, resources)
 	})
 }
 
-// undoing is one row of the audit that is being undone, by use cases that are
-// parts of a change.
-type undoing struct {
-	*Writer
-	change *change
-	entry  postgres.AuditEntry
+// revert reverts the rows of one revision, the last one first.
+func (c *change) revert(ctx context.Context, entries []postgres.AuditEntry, resources []resource) (api.Reverted, error) {
+	revision := entries[0].Revision
+	if c.comment == "" {
+		c.comment = fmt.Sprintf("revert of revision %d", revision)
+	}
+	for i, entry := range slices.Backward(entries) {
+		r := reverter{c, entry, resources[i]}
+		switch err := r.revertRow(ctx); {
+		case model.CodeOf(err) != "":
+			return api.Reverted{}, notRevertible(revision, err)
+		case err != nil:
+			return api.Reverted{}, err
+		}
+	}
+	reverted := api.Reverted{Reverted: revision}
+	for _, row := range c.audit {
+		reverted.Changes = append(reverted.Changes, api.RevertedChange{
+			Action: row.Action, Resource: row.Resource, Before: rawJSON(row.Before), After: rawJSON(row.After),
+		})
+	}
+	return reverted, nil
 }
 
-// undo finds out what the row is about. Each kind of resource first looks whether
-// it still is as the row left it.
-func (u undoing) undo(ctx context.Context) error {
-	noted := len(u.change.audit)
-	path := strings.Split(u.entry.Resource, "/")
-	id, err := url.PathUnescape(path[len(path)-1])
-	if err != nil {
-		return err
+// notRevertible makes one error of all reasons that a user can understand.
+func notRevertible(revision int64, reason error) error {
+	return model.Errorf(model.NotRevertible, "revision %d cannot be undone: %s", revision, reason)
+}
+
+// reverter reverts one row of the audit, as a part of a change.
+type reverter struct {
+	*change
+	entry    postgres.AuditEntry
+	resource resource
+}
+
+// revertRow reverts the row, if its resource still is as the row left it.
+func (r reverter) revertRow(ctx context.Context) (err error) {
+	noted, names := len(r.audit), r.resource.names
+	switch r.resource.kind {
+	case featureResource:
+		err = r.revertFeature(ctx, names[0])
+	case variantResource:
+		err = r.revertVariant(ctx, names[0], names[1])
+	case defaultVariantResource:
+		err = r.revertDefaultVariant(ctx, names[0])
+	case rolloutResource:
+		err = r.revertRollout(ctx, names[0])
+	case testResource:
+		err = r.revertTest(ctx, names[0])
+	case groupResource:
+		err = r.revertGroup(ctx, names[0])
+	case overrideResource:
+		err = r.revertOverride(ctx, names[0], names[1])
+	case memberResource:
+		err = r.revertMember(ctx, names[0], names[1])
+	case subjectResource:
+		err = r.revertSubject(ctx, names[0])
+	case importResource:
+		return refuse("an import leaves no note of what was before. Import what was exported earlier")
+	case bucketsResource:
+		return refuse("buckets are never removed")
+	case tokenResource:
+		return refuse("a secret that was shown or forgotten stays so. Revoke the token, or create one")
 	}
-	switch kind := path[0]; {
-	case kind == "features" && len(path) == 2:
-		err = u.feature(ctx, id)
-	case kind == "features" && path[2] == "variants":
-		err = u.variant(ctx, path[1], id)
-	case kind == "features" && path[2] == "default_variant":
-		err = u.defaultVariant(ctx, path[1])
-	case kind == "features" && path[2] == "rollout":
-		err = u.rollout(ctx, path[1])
-	case kind == "abtests":
-		err = u.test(ctx, id)
-	case kind == "groups" && len(path) == 2:
-		err = u.group(ctx, id)
-	case kind == "groups" && path[2] == "overrides":
-		err = u.override(ctx, path[1], id)
-	case kind == "groups" && path[2] == "subjects":
-		err = u.member(ctx, path[1], id)
-	case kind == "subjects" && len(path) == 2:
-		err = u.subject(ctx, id)
-	case kind == "subjects":
-		return u.never("an import leaves no note of what was before. Import what was exported earlier")
-	case kind == "buckets":
-		return u.never("buckets are never removed")
-	case kind == "tokens":
-		return u.never("a secret that was shown or forgotten stays so. Revoke the token, or create one")
-	default:
-		return u.never("this version does not know " + u.entry.Resource)
-	}
-	if err == nil && len(u.change.audit) == noted {
-		return u.changedSince()
+	if err == nil && len(r.audit) == noted {
+		return r.changedSince()
 	}
 	return err
 }
 
-// refused makes one error of all reasons that a user can understand.
-func (u undoing) refused(reason error) error {
-	if model.CodeOf(reason) == "" {
-		return reason
-	}
-	return model.Errorf(model.NotRevertible, "revision %d cannot be undone: %s", u.entry.Revision, reason)
+func refuse(format string, args ...any) error {
+	return model.Errorf(model.NotRevertible, format, args...)
 }
 
-func (u undoing) never(reason string) error { return model.Errorf(model.NotRevertible, "%s", reason) }
-
-func (u undoing) changedSince() error {
-	return u.never(u.entry.Resource + " was changed since. Look at its audit, and revert the later changes first, or set what you want")
+func (r reverter) changedSince() error {
+	return refuse("%s was changed since. Look at its audit, and revert the later changes first, or set what you want", r.entry.Resource)
 }
 
-// left reads what a row left, or where it left nothing, the zero value. What the
-// type does not have (effective weights, revisions) changes by itself.
-func left[T any](text string) (v T, err error) {
-	if text == "" {
+// decode reads one side of a row; the zero value if there was none. What T leaves
+// out (effective weights, revisions) changes by itself.
+func decode[T any](side string) (v T, err error) {
+	if side == "" {
 		return v, nil
 	}
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
+	if err := json.Unmarshal([]byte(side), &v); err != nil {
 		return v, fmt.Errorf("read the audit: %w", err)
 	}
 	return v, nil
 }
 
-// sides are what a row changed and what it left, where now is the same as that.
-func sides[T any](u undoing, now T) (before T, err error) {
-	after, err := left[T](u.entry.After)
+// previous is what there was before the row, provided that now is what it left.
+func previous[T any](r reverter, now T) (before T, err error) {
+	after, err := decode[T](r.entry.After)
 	if err != nil {
 		return before, err
 	}
 	if !reflect.DeepEqual(now, after) {
-		return before, u.changedSince()
+		return before, r.changedSince()
 	}
-	return left[T](u.entry.Before)
+	return decode[T](r.entry.Before)
 }
 
-func (u undoing) feature(ctx context.Context, name string) error {
-	type wishes struct {
+func (r reverter) revertFeature(ctx context.Context, name string) error {
+	type texts struct {
 		Description string
 		Tags        []string
 	}
-	var now wishes
-	if u.entry.Action != deleted {
-		f, err := u.change.Feature(ctx, name)
+	if r.entry.Action == deleted {
+		before, err := decode[api.CreateFeature](r.entry.Before)
 		if err != nil {
 			return err
 		}
-		now = wishes{f.Description, f.Tags}
+		_, err = r.addFeature(ctx, before)
+		return err
 	}
-	before, err := sides(u, now)
+	f, err := r.tx.Feature(ctx, name)
 	if err != nil {
 		return err
 	}
-	switch u.entry.Action {
-	case created:
-		_, err = u.DeleteFeature(ctx, name)
-	case updated:
-		_, err = u.PatchFeature(ctx, name, api.PatchFeature{Description: &before.Description, Tags: &before.Tags})
-	default:
-		_, err = u.AddFeature(ctx, api.CreateFeature{Name: name, Description: before.Description, Tags: before.Tags})
+	before, err := previous(r, texts{f.Description, f.Tags})
+	if err != nil {
+		return err
+	}
+	if r.entry.Action == created {
+		_, err = r.deleteFeature(ctx, f)
+	} else {
+		_, err = r.patchFeature(ctx, f, api.PatchFeature{Description: &before.Description, Tags: &before.Tags})
 	}
 	return err
 }
 
-func (u undoing) variant(ctx context.Context, feature, name string) error {
-	type wishes struct{ Payload json.RawMessage }
-	var now wishes
-	if u.entry.Action != deleted {
-		f, err := u.change.Feature(ctx, feature)
-		if err != nil {
-			return err
-		}
+func (r reverter) revertVariant(ctx context.Context, feature, name string) error {
+	type content struct{ Payload json.RawMessage }
+	f, err := r.tx.Feature(ctx, feature)
+	if err != nil {
+		return err
+	}
+	now := content{}
+	if r.entry.Action != deleted {
 		v, err := variantOf(f, name)
 		if err != nil {
 			return err
@@ -197,216 +196,241 @@ func (u undoing) variant(ctx context.Context, feature, name string) error {
 			now.Payload = v.Payload
 		}
 	}
-	before, err := sides(u, now)
-	switch {
-	case err != nil:
-	case u.entry.Action == created:
-		_, err = u.DeleteVariant(ctx, feature, name)
-	case u.entry.Action == updated:
-		_, err = u.PatchVariant(ctx, feature, name, api.PatchVariant{Payload: before.Payload})
-	case name == model.DisablingVariant:
-		_, err = u.AddDisablingVariant(ctx, feature, api.CreateDisablingVariant{})
-	default:
-		_, err = u.AddVariant(ctx, feature, api.CreateVariant{Name: name, Payload: before.Payload})
-	}
-	return err
-}
-
-func (u undoing) defaultVariant(ctx context.Context, feature string) error {
-	f, err := u.change.Feature(ctx, feature)
+	before, err := previous(r, now)
 	if err != nil {
 		return err
 	}
-	before, err := sides(u, api.VariantReference{Variant: f.Default})
-	switch {
-	case err != nil:
-	case before.Variant == "":
-		_, err = u.DeleteDefaultVariant(ctx, feature)
+	payload, err := payloadOf(before.Payload)
+	if err != nil {
+		return err
+	}
+	switch r.entry.Action {
+	case created:
+		_, err = r.deleteVariant(ctx, f, name)
+	case updated:
+		_, err = r.patchVariant(ctx, f, name, payload)
 	default:
-		_, err = u.SetDefaultVariant(ctx, feature, before.Variant)
+		_, err = r.addVariant(ctx, f, model.Variant{Name: name, Payload: payload})
 	}
 	return err
 }
 
-func (u undoing) rollout(ctx context.Context, feature string) error {
-	type wishes struct {
+func (r reverter) revertDefaultVariant(ctx context.Context, feature string) error {
+	f, err := r.tx.Feature(ctx, feature)
+	if err != nil {
+		return err
+	}
+	before, err := previous(r, api.VariantReference{Variant: f.Default})
+	if err != nil {
+		return err
+	}
+	if before.Variant != "" {
+		if _, err := variantOf(f, before.Variant); err != nil {
+			return err
+		}
+	}
+	return r.setDefault(ctx, f, before.Variant)
+}
+
+func (r reverter) revertRollout(ctx context.Context, feature string) error {
+	type share struct {
 		Variant    string
 		Proportion float64
 	}
-	f, err := u.change.Feature(ctx, feature)
+	f, err := r.tx.Feature(ctx, feature)
 	if err != nil {
 		return err
 	}
-	var now wishes
+	var now share
 	if f.Rollout != nil {
-		now = wishes{f.Rollout.Variant, f.Rollout.Proportion}
+		now = share{f.Rollout.Variant, f.Rollout.Proportion}
 	}
-	before, err := sides(u, now)
-	switch {
-	case err != nil:
-	case u.entry.Action == created:
-		_, err = u.DeleteRollout(ctx, feature)
-	case u.entry.Action == updated:
-		_, err = u.PatchRollout(ctx, feature, api.PatchRollout{Proportion: &before.Proportion, Variant: &before.Variant})
+	before, err := previous(r, now)
+	if err != nil {
+		return err
+	}
+	switch r.entry.Action {
+	case created:
+		_, err = r.deleteRollout(ctx, f)
+	case updated:
+		_, err = r.patchRollout(ctx, f, api.PatchRollout{Proportion: &before.Proportion, Variant: &before.Variant})
 	default:
-		if _, err = u.AddRollout(ctx, feature, before.Variant); err == nil {
-			err = u.restoreBuckets(ctx, feature, before.Proportion)
+		if _, err = r.addRollout(ctx, f, before.Variant); err == nil {
+			err = r.restoreBuckets(ctx, f, before.Proportion)
 		}
 	}
 	return err
 }
 
 // restoreBuckets gives a new rollout the buckets of the deleted one, so that the
-// same subjects have it again, and more or fewer where weights have moved since.
-func (u undoing) restoreBuckets(ctx context.Context, feature string, proportion float64) error {
-	had, err := left[struct{ Buckets []model.BucketID }](u.entry.Before)
+// same subjects have it again, and more or fewer if weights have changed since.
+func (r reverter) restoreBuckets(ctx context.Context, f *model.Feature, proportion float64) error {
+	had, err := decode[struct{ Buckets []model.BucketID }](r.entry.Before)
 	if err != nil {
 		return err
 	}
-	f, err := u.change.Feature(ctx, feature)
+	before, buckets, err := rollout(ctx, r.tx, f)
 	if err != nil {
 		return err
 	}
-	buckets, err := u.change.Buckets(ctx)
-	if err != nil {
-		return err
-	}
-	before := rolloutForm(f, buckets)
 	from := bucketing.Proportion(bucketing.Effective(buckets, had.Buckets))
 	f.Rollout.Buckets = bucketing.Assign(f.Rollout.Salt, buckets, had.Buckets, from, proportion)
 	f.Rollout.Proportion = proportion
-	if err := u.change.UpdateRollout(ctx, feature, f.Rollout); err != nil {
+	if err := r.tx.UpdateRollout(ctx, f.Name, f.Rollout); err != nil {
 		return err
 	}
-	return u.change.note(updated, rolloutPath(feature), before, rolloutForm(f, buckets))
+	return r.note(updated, r.resource, before, rolloutForm(f, buckets))
 }
 
-func (u undoing) test(ctx context.Context, name string) error {
-	switch u.entry.Action {
+func (r reverter) revertTest(ctx context.Context, name string) error {
+	switch r.entry.Action {
 	case created:
-		t, err := u.change.ABTest(ctx, name)
+		test, err := r.tx.ABTest(ctx, name)
 		if err != nil {
 			return err
 		}
-		after, err := left[api.ABTest](u.entry.After)
+		after, err := decode[api.ABTest](r.entry.After)
 		if err != nil {
 			return err
 		}
-		if !t.End.Equal(after.End) {
-			return u.changedSince()
+		if !test.End.Equal(after.End) {
+			return r.changedSince()
 		}
-		_, err = u.DeleteABTest(ctx, name)
+		_, err = r.deleteTest(ctx, test)
 		return err
 	case deleted:
-		before, err := left[api.CreateABTest](u.entry.Before)
+		before, err := decode[api.CreateABTest](r.entry.Before)
 		if err != nil {
 			return err
 		}
-		_, err = u.AddABTest(ctx, before)
+		test, err := newTest(before)
+		if err != nil {
+			return err
+		}
+		_, err = r.addTest(ctx, test)
 		return err
 	}
-	return u.never("a test that was stopped does not go on, as its subjects have had something else since. Add a new one")
+	return refuse("a test that was stopped does not go on, as its subjects have had something else since. Add a new one")
 }
 
-func (u undoing) group(ctx context.Context, name string) error {
-	type wishes struct{ Priority int }
-	var now wishes
-	if u.entry.Action != deleted {
-		g, err := u.change.Group(ctx, name)
-		if err != nil {
-			return err
-		}
-		if u.entry.Action == created && (g.Members > 0 || len(g.Overrides) > 0) {
-			return u.never(fmt.Sprintf("group %q has %d members and %d overrides by now", name, g.Members, len(g.Overrides)))
-		}
-		now.Priority = g.Priority
+func (r reverter) revertGroup(ctx context.Context, name string) error {
+	type order struct{ Priority int }
+	if r.entry.Action == deleted {
+		return r.restoreGroup(ctx, name)
 	}
-	before, err := sides(u, now)
+	g, err := r.tx.Group(ctx, name)
 	if err != nil {
 		return err
 	}
-	switch u.entry.Action {
-	case created:
-		_, err = u.DeleteGroup(ctx, name)
-		return err
-	case updated:
-		_, err = u.PatchGroup(ctx, name, api.PatchGroup{Priority: &before.Priority})
+	if r.entry.Action == created && (g.Members > 0 || len(g.Overrides) > 0) {
+		return refuse("group %q has %d members and %d overrides by now", name, g.Members, len(g.Overrides))
+	}
+	before, err := previous(r, order{g.Priority})
+	if err != nil {
 		return err
 	}
-	had, err := left[api.Group](u.entry.Before)
+	if r.entry.Action == created {
+		_, err = r.deleteGroup(ctx, g)
+	} else {
+		_, err = r.patchGroup(ctx, g, api.PatchGroup{Priority: &before.Priority})
+	}
+	return err
+}
+
+// restoreGroup adds a deleted group with the overrides that it had.
+func (r reverter) restoreGroup(ctx context.Context, name string) error {
+	had, err := decode[api.Group](r.entry.Before)
 	if err != nil {
 		return err
 	}
 	if had.Members > 0 {
-		return u.never(fmt.Sprintf("nobody noted who the %d members of group %q were", had.Members, name))
+		return refuse("nobody noted who the %d members of group %q were", had.Members, name)
 	}
-	if _, err := u.AddGroup(ctx, api.CreateGroup{Name: name, Priority: had.Priority}); err != nil {
+	if _, err := r.addGroup(ctx, api.CreateGroup{Name: name, Priority: had.Priority}); err != nil {
+		return err
+	}
+	g, err := r.tx.Group(ctx, name)
+	if err != nil {
 		return err
 	}
 	for _, feature := range slices.Sorted(maps.Keys(had.Overrides)) {
-		if _, err := u.AddGroupOverride(ctx, name, feature, had.Overrides[feature]); err != nil {
+		if _, err := r.setOverride(ctx, g, feature, had.Overrides[feature]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (u undoing) override(ctx context.Context, group, feature string) error {
-	g, err := u.change.Group(ctx, group)
+func (r reverter) revertOverride(ctx context.Context, group, feature string) error {
+	g, err := r.tx.Group(ctx, group)
 	if err != nil {
 		return err
 	}
-	before, err := sides(u, api.VariantReference{Variant: g.Overrides[feature]})
-	switch {
-	case err != nil:
-	case before.Variant == "":
-		_, err = u.DeleteGroupOverride(ctx, group, feature)
-	default:
-		_, err = u.AddGroupOverride(ctx, group, feature, before.Variant)
+	before, err := previous(r, api.VariantReference{Variant: g.Overrides[feature]})
+	if err != nil {
+		return err
 	}
-	return err
-}
-
-func (u undoing) member(ctx context.Context, group, id string) (err error) {
-	if u.entry.Action == created {
-		_, err = u.RemoveSubjectFromGroup(ctx, group, id)
+	if before.Variant == "" {
+		_, err = r.deleteOverride(ctx, g, feature)
 	} else {
-		_, err = u.AddSubjectToGroup(ctx, group, id)
+		_, err = r.setOverride(ctx, g, feature, before.Variant)
 	}
 	return err
 }
 
-func (u undoing) subject(ctx context.Context, id string) error {
-	type wishes struct {
+func (r reverter) revertMember(ctx context.Context, group, id string) error {
+	s, err := r.tx.Subject(ctx, id)
+	if err != nil {
+		return err
+	}
+	if r.entry.Action == created {
+		_, err = r.removeMember(ctx, group, s)
+	} else {
+		_, err = r.addMember(ctx, group, s)
+	}
+	return err
+}
+
+func (r reverter) revertSubject(ctx context.Context, id string) error {
+	type traits struct {
 		Weight int64
 		Groups []string
 	}
-	var now wishes
-	if u.entry.Action != deleted {
-		s, err := u.change.Subject(ctx, id)
-		if err != nil {
-			return err
-		}
-		form := subjectForm(s)
-		now = wishes{form.Weight, form.Groups}
+	if r.entry.Action == deleted {
+		return r.restoreSubject(ctx, id)
 	}
-	before, err := sides(u, now)
+	s, err := r.tx.Subject(ctx, id)
 	if err != nil {
 		return err
 	}
-	switch u.entry.Action {
-	case created:
-		_, err = u.DeleteSubject(ctx, id)
-		return err
-	case updated:
-		_, err = u.SetSubjectWeight(ctx, id, before.Weight)
+	form := subjectForm(s)
+	before, err := previous(r, traits{form.Weight, form.Groups})
+	if err != nil {
 		return err
 	}
-	if _, err := u.AddSubject(ctx, api.CreateSubject{ID: id, Weight: &before.Weight}); err != nil {
+	if r.entry.Action == created {
+		_, err = r.deleteSubject(ctx, s)
+	} else {
+		_, err = r.setWeight(ctx, s, before.Weight)
+	}
+	return err
+}
+
+// restoreSubject adds a deleted subject to the groups that it was in.
+func (r reverter) restoreSubject(ctx context.Context, id string) error {
+	had, err := decode[api.Subject](r.entry.Before)
+	if err != nil {
 		return err
 	}
-	for _, group := range before.Groups {
-		if _, err := u.AddSubjectToGroup(ctx, group, id); err != nil {
+	if _, err := r.addSubject(ctx, id, had.Weight); err != nil {
+		return err
+	}
+	s, err := r.tx.Subject(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, group := range had.Groups {
+		if _, err := r.addMember(ctx, group, s); err != nil {
 			return err
 		}
 	}

@@ -18,21 +18,31 @@ func (w *Writer) AddRollout(ctx context.Context, feature, variant string, opts .
 	if err := f.Err(); err != nil {
 		return Result[api.Rollout]{}, err
 	}
-	return changeVariant(ctx, w, feature, variant, opts, func(c *change, f *model.Feature, _ model.Variant) (api.Rollout, error) {
-		if f.Rollout != nil {
-			return api.Rollout{}, model.Errorf(model.RolloutExists, "feature %q has a rollout of variant %q already", feature, f.Rollout.Variant)
-		}
-		f.Rollout = &model.Rollout{Variant: variant, Salt: w.newSalt()}
-		if err := c.InsertRollout(ctx, feature, f.Rollout); err != nil {
-			return api.Rollout{}, err
-		}
-		buckets, err := c.Buckets(ctx)
+	return write(ctx, w, configuration, opts, func(c *change) (api.Rollout, error) {
+		f, err := c.matchFeature(ctx, feature)
 		if err != nil {
 			return api.Rollout{}, err
 		}
-		after := rolloutForm(f, buckets)
-		return after, c.note(created, rolloutPath(feature), nil, after)
+		return c.addRollout(ctx, f, variant)
 	})
+}
+
+func (c *change) addRollout(ctx context.Context, f *model.Feature, variant string) (api.Rollout, error) {
+	if _, err := variantOf(f, variant); err != nil {
+		return api.Rollout{}, err
+	}
+	if f.Rollout != nil {
+		return api.Rollout{}, model.Errorf(model.RolloutExists, "feature %q has a rollout of variant %q already", f.Name, f.Rollout.Variant)
+	}
+	f.Rollout = &model.Rollout{Variant: variant, Salt: c.writer.newSalt()}
+	if err := c.tx.InsertRollout(ctx, f.Name, f.Rollout); err != nil {
+		return api.Rollout{}, err
+	}
+	after, _, err := rollout(ctx, c.tx, f)
+	if err != nil {
+		return api.Rollout{}, err
+	}
+	return after, c.note(created, rolloutResource.of(f.Name), nil, after)
 }
 
 // SetRolloutProportion is PatchRollout of the proportion alone.
@@ -55,27 +65,39 @@ func (w *Writer) PatchRollout(ctx context.Context, feature string, patch api.Pat
 	if err := f.Err(); err != nil {
 		return Result[api.Rollout]{}, err
 	}
-	return changeRollout(ctx, w, feature, opts, func(c *change, f *model.Feature, buckets []model.Bucket) (api.Rollout, error) {
-		before, r := rolloutForm(f, buckets), f.Rollout
-		if patch.Variant != nil {
-			if _, err := variantOf(f, *patch.Variant); err != nil {
-				return before, err
-			}
-			r.Variant = *patch.Variant
+	return write(ctx, w, configuration, opts, func(c *change) (api.Rollout, error) {
+		f, err := c.matchFeature(ctx, feature)
+		if err != nil {
+			return api.Rollout{}, err
 		}
-		if p := patch.Proportion; p != nil && *p != r.Proportion {
-			r.Buckets = bucketing.Assign(r.Salt, buckets, r.Buckets, r.Proportion, *p)
-			r.Proportion = *p
-		}
-		if r.Variant == before.Variant && r.Proportion == before.Proportion {
-			return before, nil
-		}
-		if err := c.UpdateRollout(ctx, feature, r); err != nil {
-			return before, err
-		}
-		after := rolloutForm(f, buckets)
-		return after, c.note(updated, rolloutPath(feature), before, after)
+		return c.patchRollout(ctx, f, patch)
 	})
+}
+
+func (c *change) patchRollout(ctx context.Context, f *model.Feature, patch api.PatchRollout) (api.Rollout, error) {
+	before, buckets, err := rollout(ctx, c.tx, f)
+	if err != nil {
+		return api.Rollout{}, err
+	}
+	r := f.Rollout
+	if patch.Variant != nil {
+		if _, err := variantOf(f, *patch.Variant); err != nil {
+			return api.Rollout{}, err
+		}
+		r.Variant = *patch.Variant
+	}
+	if p := patch.Proportion; p != nil && *p != r.Proportion {
+		r.Buckets = bucketing.Assign(r.Salt, buckets, r.Buckets, r.Proportion, *p)
+		r.Proportion = *p
+	}
+	if r.Variant == before.Variant && r.Proportion == before.Proportion {
+		return before, nil
+	}
+	if err := c.tx.UpdateRollout(ctx, f.Name, r); err != nil {
+		return api.Rollout{}, err
+	}
+	after := rolloutForm(f, buckets)
+	return after, c.note(updated, rolloutResource.of(f.Name), before, after)
 }
 
 // DeleteRollout removes a feature's rollout. Fails with feature_not_found or
@@ -84,27 +106,24 @@ func (w *Writer) DeleteRollout(ctx context.Context, feature string, opts ...Opti
 	if err := checkPath("feature", model.CheckName(feature)); err != nil {
 		return Result[api.Rollout]{}, err
 	}
-	return changeRollout(ctx, w, feature, opts, func(c *change, f *model.Feature, buckets []model.Bucket) (api.Rollout, error) {
-		before := rolloutForm(f, buckets)
-		if err := c.DeleteRollout(ctx, feature); err != nil {
-			return before, err
+	return write(ctx, w, configuration, opts, func(c *change) (api.Rollout, error) {
+		f, err := c.matchFeature(ctx, feature)
+		if err != nil {
+			return api.Rollout{}, err
 		}
-		return before, c.note(deleted, rolloutPath(feature), before, nil)
+		return c.deleteRollout(ctx, f)
 	})
 }
 
-// changeRollout is write for what concerns the rollout of a feature.
-func changeRollout[T any](ctx context.Context, w *Writer, feature string, opts []Option, body func(*change, *model.Feature, []model.Bucket) (T, error)) (Result[T], error) {
-	return changeFeature(ctx, w, feature, opts, func(c *change, f *model.Feature) (value T, err error) {
-		if f.Rollout == nil {
-			return value, noRollout(feature)
-		}
-		buckets, err := c.Buckets(ctx)
-		if err != nil {
-			return value, err
-		}
-		return body(c, f, buckets)
-	})
+func (c *change) deleteRollout(ctx context.Context, f *model.Feature) (api.Rollout, error) {
+	before, _, err := rollout(ctx, c.tx, f)
+	if err != nil {
+		return api.Rollout{}, err
+	}
+	if err := c.tx.DeleteRollout(ctx, f.Name); err != nil {
+		return api.Rollout{}, err
+	}
+	return before, c.note(deleted, rolloutResource.of(f.Name), before, nil)
 }
 
 // Rollout reads the rollout of a feature. Fails with feature_not_found or
@@ -118,19 +137,22 @@ func (w *Writer) Rollout(ctx context.Context, feature string) (Result[api.Rollou
 		if err != nil {
 			return api.Rollout{}, 0, err
 		}
-		if f.Rollout == nil {
-			return api.Rollout{}, 0, noRollout(feature)
-		}
-		buckets, err := tx.Buckets(ctx)
-		if err != nil {
-			return api.Rollout{}, 0, err
-		}
-		return rolloutForm(f, buckets), f.Revision, nil
+		form, _, err := rollout(ctx, tx, f)
+		return form, f.Revision, err
 	})
 }
 
-func noRollout(feature string) error {
-	return model.Errorf(model.RolloutNotFound, "feature %q has no rollout", feature)
+// rollout is what the contract says of a feature's rollout, and the buckets that it
+// follows from. Fails with rollout_not_found.
+func rollout(ctx context.Context, tx *postgres.Tx, f *model.Feature) (api.Rollout, []model.Bucket, error) {
+	if f.Rollout == nil {
+		return api.Rollout{}, nil, model.Errorf(model.RolloutNotFound, "feature %q has no rollout", f.Name)
+	}
+	buckets, err := tx.Buckets(ctx)
+	if err != nil {
+		return api.Rollout{}, nil, err
+	}
+	return rolloutForm(f, buckets), buckets, nil
 }
 
 func rolloutForm(f *model.Feature, buckets []model.Bucket) api.Rollout {
@@ -141,5 +163,3 @@ func rolloutForm(f *model.Feature, buckets []model.Bucket) api.Rollout {
 		Buckets: append([]model.BucketID{}, f.Rollout.Buckets...),
 	}
 }
-
-func rolloutPath(feature string) string { return featurePath(feature) + "/rollout" }

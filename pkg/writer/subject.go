@@ -2,15 +2,14 @@ package writer
 
 import (
 	"context"
-	"net/url"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddSubject registers a subject in the lightest bucket. Its weight is 1 where
-// none is given. Fails with no_buckets or subject_exists.
+// AddSubject registers a subject in the lightest bucket. Its weight is 1 if none
+// is given. Fails with no_buckets or subject_exists.
 func (w *Writer) AddSubject(ctx context.Context, create api.CreateSubject, opts ...Option) (Result[api.Subject], error) {
 	weight := int64(1)
 	if create.Weight != nil {
@@ -22,19 +21,22 @@ func (w *Writer) AddSubject(ctx context.Context, create api.CreateSubject, opts 
 	if err := f.Err(); err != nil {
 		return Result[api.Subject]{}, err
 	}
-	return write(ctx, w, subjects, opts, func(c *change) (s api.Subject, err error) {
-		if err := c.match(0); err != nil {
-			return s, err
+	return write(ctx, w, subjects, opts, func(c *change) (api.Subject, error) {
+		if err := c.match(absent); err != nil {
+			return api.Subject{}, err
 		}
-		bucket, err := c.InsertSubject(ctx, create.ID, weight)
-		if err != nil {
-			return s, err
-		}
-		c.version = c.Label
-		c.touch(nil, &model.Class{Bucket: bucket}, weight)
-		s = api.Subject{ID: create.ID, Weight: weight, BucketID: bucket, Groups: []string{}}
-		return s, c.note(created, subjectPath(s.ID), nil, s)
+		return c.addSubject(ctx, create.ID, weight)
 	})
+}
+
+func (c *change) addSubject(ctx context.Context, id string, weight int64) (api.Subject, error) {
+	bucket, err := c.tx.InsertSubject(ctx, id, weight)
+	if err != nil {
+		return api.Subject{}, err
+	}
+	c.changesClass(nil, &model.Class{Bucket: bucket}, weight)
+	after := api.Subject{ID: id, Weight: weight, BucketID: bucket, Groups: []string{}}
+	return after, c.note(created, subjectResource.of(id), nil, after)
 }
 
 // SetSubjectWeight changes what a subject stands for. The subject stays in its
@@ -46,19 +48,28 @@ func (w *Writer) SetSubjectWeight(ctx context.Context, id string, weight int64, 
 	if err := f.Err(); err != nil {
 		return Result[api.Subject]{}, err
 	}
-	return w.changeSubject(ctx, id, opts, func(c *change, s *postgres.Subject) error {
-		if s.Weight == weight {
-			return nil
+	return write(ctx, w, subjects, opts, func(c *change) (api.Subject, error) {
+		s, err := c.matchSubject(ctx, id)
+		if err != nil {
+			return api.Subject{}, err
 		}
-		before := subjectForm(s)
-		if err := c.UpdateSubjectWeight(ctx, s, weight); err != nil {
-			return err
-		}
-		class := s.Class()
-		c.touch(&class, &class, weight)
-		s.Weight = weight
-		return c.note(updated, subjectPath(id), before, subjectForm(s))
+		return c.setWeight(ctx, s, weight)
 	})
+}
+
+func (c *change) setWeight(ctx context.Context, s *postgres.Subject, weight int64) (api.Subject, error) {
+	before := subjectForm(s)
+	if s.Weight == weight {
+		return before, nil
+	}
+	if err := c.tx.UpdateSubjectWeight(ctx, s, weight); err != nil {
+		return api.Subject{}, err
+	}
+	class := s.Class()
+	c.changesClass(&class, &class, weight)
+	s.Weight = weight
+	after := subjectForm(s)
+	return after, c.note(updated, subjectResource.of(s.ID), before, after)
 }
 
 // DeleteSubject removes a subject, from its groups too. Fails with
@@ -67,39 +78,32 @@ func (w *Writer) DeleteSubject(ctx context.Context, id string, opts ...Option) (
 	if err := checkPath("id", model.CheckSubjectID(id)); err != nil {
 		return Result[api.Subject]{}, err
 	}
-	return w.changeSubject(ctx, id, opts, func(c *change, s *postgres.Subject) error {
-		if err := c.DeleteSubject(ctx, s); err != nil {
-			return err
-		}
-		class := s.Class()
-		c.touch(&class, nil, s.Weight)
-		return c.note(deleted, subjectPath(id), subjectForm(s), nil)
-	})
-}
-
-// changeSubject is write for what concerns one subject.
-func (w *Writer) changeSubject(ctx context.Context, id string, opts []Option, body func(c *change, s *postgres.Subject) error) (Result[api.Subject], error) {
 	return write(ctx, w, subjects, opts, func(c *change) (api.Subject, error) {
-		s, err := c.Subject(ctx, id)
+		s, err := c.matchSubject(ctx, id)
 		if err != nil {
 			return api.Subject{}, err
 		}
-		if err := c.match(s.Version); err != nil {
-			return api.Subject{}, err
-		}
-		if err := body(c, s); err != nil {
-			return api.Subject{}, err
-		}
-		if len(c.audit) > 0 {
-			c.version = c.Label
-		}
-		return subjectForm(s), nil
+		return c.deleteSubject(ctx, s)
 	})
 }
 
-// touch notes for a dry run whose class the change moves.
-func (c *change) touch(before, after *model.Class, weight int64) {
-	c.touched = append(c.touched, touched{before, after, 1, weight})
+func (c *change) deleteSubject(ctx context.Context, s *postgres.Subject) (api.Subject, error) {
+	if err := c.tx.DeleteSubject(ctx, s); err != nil {
+		return api.Subject{}, err
+	}
+	class := s.Class()
+	c.changesClass(&class, nil, s.Weight)
+	before := subjectForm(s)
+	return before, c.note(deleted, subjectResource.of(s.ID), before, nil)
+}
+
+// matchSubject loads the subject that a write is about, and matches its version.
+func (c *change) matchSubject(ctx context.Context, id string) (*postgres.Subject, error) {
+	s, err := c.tx.Subject(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return s, c.match(s.Version)
 }
 
 // Subject reads one subject. Fails with subject_not_found.
@@ -139,5 +143,3 @@ func subjectForm(s *postgres.Subject) api.Subject {
 	}
 	return api.Subject{ID: s.ID, Weight: s.Weight, BucketID: s.BucketID, Groups: groups}
 }
-
-func subjectPath(id string) string { return "subjects/" + url.PathEscape(id) }

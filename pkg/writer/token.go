@@ -30,44 +30,53 @@ func (w *Writer) CreateToken(ctx context.Context, create api.NewToken, opts ...O
 	secret := auth.NewToken()
 	hash, _ := auth.HashToken(secret)
 	token.Prefix = auth.TokenPrefix(secret)
-	return write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
-		if err := c.match(0); err != nil {
+	result, err := write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
+		if err := c.match(unversioned); err != nil {
 			return api.Token{}, err
 		}
-		if auth.CheckExpiry(token.Expires, c.Now) != nil {
-			f.Addf("body.expires_at", "must be in the future, it is %s now", c.Now.Format(time.RFC3339))
-			return api.Token{}, f.Err()
-		}
-		token.Created = c.Now
-		if err := c.InsertToken(ctx, &token, hash); err != nil {
-			return api.Token{}, err
-		}
-		after := tokenForm(token)
-		if err := c.note(created, tokenPath(token.ID), nil, after); err != nil || c.dryRun {
-			return after, err
-		}
-		after.Token = secret // from here on: the audit is not to have it
-		return after, nil
+		return c.addToken(ctx, token, hash)
 	})
+	if err == nil && !result.DryRun {
+		result.Value.Token = secret // only now, as the audit must not have it
+	}
+	return result, err
+}
+
+func (c *change) addToken(ctx context.Context, token auth.Token, hash auth.TokenHash) (api.Token, error) {
+	if auth.CheckExpiry(token.Expires, c.tx.Now) != nil {
+		var f model.Faults
+		f.Addf("body.expires_at", "must be in the future, it is %s now", c.tx.Now.Format(time.RFC3339))
+		return api.Token{}, f.Err()
+	}
+	token.Created = c.tx.Now
+	if err := c.tx.InsertToken(ctx, &token, hash); err != nil {
+		return api.Token{}, err
+	}
+	after := tokenForm(token)
+	return after, c.note(created, tokenResource.of(tokenID(after)), nil, after)
 }
 
 // RevokeToken removes a token: every admin refuses it from then on, and edges as
 // soon as they serve the revision. Fails with token_not_found.
 func (w *Writer) RevokeToken(ctx context.Context, id int64, opts ...Option) (Result[api.Token], error) {
 	return write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
-		token, err := c.Token(ctx, id)
+		token, err := c.tx.Token(ctx, id)
 		if err != nil {
 			return api.Token{}, err
 		}
-		if err := c.match(0); err != nil {
+		if err := c.match(unversioned); err != nil {
 			return api.Token{}, err
 		}
-		before := tokenForm(*token)
-		if err := c.DeleteToken(ctx, id); err != nil {
-			return before, err
-		}
-		return before, c.note(deleted, tokenPath(id), before, nil)
+		return c.deleteToken(ctx, token)
 	})
+}
+
+func (c *change) deleteToken(ctx context.Context, token *auth.Token) (api.Token, error) {
+	if err := c.tx.DeleteToken(ctx, token.ID); err != nil {
+		return api.Token{}, err
+	}
+	before := tokenForm(*token)
+	return before, c.note(deleted, tokenResource.of(tokenID(before)), before, nil)
 }
 
 // Tokens lists the tokens in id order, without their secrets.
@@ -79,14 +88,14 @@ func (w *Writer) Tokens(ctx context.Context, page Page) (Result[api.Page[api.Tok
 			return Result[api.Page[api.Token]]{}, model.Faults{{Location: "query.after", Message: "must be the id of a token"}}.Err()
 		}
 	}
-	return list(ctx, w, page, func(t api.Token) string { return strconv.FormatInt(t.ID, 10) },
+	return list(ctx, w, page, tokenID,
 		func(tx *postgres.Tx, limit int) ([]auth.Token, error) { return tx.Tokens(ctx, after, limit) },
 		each(tokenForm))
 }
 
 // Authenticate finds whose secret it is, and notes the token's use. It asks the
 // database each time, as a token that was revoked must not be let in. Fails with
-// unauthenticated; whether a token was revoked or never existed is not told.
+// unauthenticated, which does not say whether a token was revoked or never existed.
 func (w *Writer) Authenticate(ctx context.Context, secret string) (api.Token, error) {
 	reject := func(reason error) (api.Token, error) {
 		return api.Token{}, model.Errorf(model.Unauthenticated, "%s", reason)
@@ -128,4 +137,4 @@ func tokenForm(t auth.Token) api.Token {
 	return form
 }
 
-func tokenPath(id int64) string { return "tokens/" + strconv.FormatInt(id, 10) }
+func tokenID(t api.Token) string { return strconv.FormatInt(t.ID, 10) }

@@ -13,8 +13,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddVariant adds a variant to a feature, and makes it the default where asked.
-// A json.RawMessage as payload is kept as it is, so that large numbers keep all
+// AddVariant adds a variant to a feature, and makes it the default if asked to. A
+// json.RawMessage as payload is kept as it is, so that large numbers keep all
 // their digits. Fails with feature_not_found or variant_exists.
 func (w *Writer) AddVariant(ctx context.Context, feature string, create api.CreateVariant, opts ...Option) (Result[api.Variant], error) {
 	var f model.Faults
@@ -29,7 +29,7 @@ func (w *Writer) AddVariant(ctx context.Context, feature string, create api.Crea
 }
 
 // AddDisablingVariant adds the variant __DISABLE__ to a feature, and makes it
-// the default where asked. Fails with feature_not_found or variant_exists.
+// the default if asked to. Fails with feature_not_found or variant_exists.
 func (w *Writer) AddDisablingVariant(ctx context.Context, feature string, create api.CreateDisablingVariant, opts ...Option) (Result[api.Variant], error) {
 	if err := checkPath("feature", model.CheckName(feature)); err != nil {
 		return Result[api.Variant]{}, err
@@ -38,22 +38,28 @@ func (w *Writer) AddDisablingVariant(ctx context.Context, feature string, create
 }
 
 func (w *Writer) addVariant(ctx context.Context, feature string, v model.Variant, makeDefault bool, opts []Option) (Result[api.Variant], error) {
-	return changeFeature(ctx, w, feature, opts, func(c *change, f *model.Feature) (api.Variant, error) {
-		if _, exists := f.Variant(v.Name); exists {
-			return api.Variant{}, model.Errorf(model.VariantExists, "feature %q has a variant %q already", feature, v.Name)
-		}
-		if err := c.InsertVariant(ctx, feature, v); err != nil {
+	return write(ctx, w, configuration, opts, func(c *change) (api.Variant, error) {
+		f, err := c.matchFeature(ctx, feature)
+		if err != nil {
 			return api.Variant{}, err
 		}
-		after := variantForm(v)
-		if err := c.note(created, variantPath(feature, v.Name), nil, after); err != nil {
-			return after, err
+		after, err := c.addVariant(ctx, f, v)
+		if err == nil && makeDefault {
+			err = c.setDefault(ctx, f, v.Name)
 		}
-		if !makeDefault {
-			return after, nil
-		}
-		return after, c.setDefault(ctx, f, v.Name)
+		return after, err
 	})
+}
+
+func (c *change) addVariant(ctx context.Context, f *model.Feature, v model.Variant) (api.Variant, error) {
+	if _, exists := f.Variant(v.Name); exists {
+		return api.Variant{}, model.Errorf(model.VariantExists, "feature %q has a variant %q already", f.Name, v.Name)
+	}
+	if err := c.tx.InsertVariant(ctx, f.Name, v); err != nil {
+		return api.Variant{}, err
+	}
+	after := variantForm(v)
+	return after, c.note(created, variantResource.of(f.Name, v.Name), nil, after)
 }
 
 // PatchVariant replaces a variant's payload; nil removes it. Fails with
@@ -66,21 +72,33 @@ func (w *Writer) PatchVariant(ctx context.Context, feature, variant string, patc
 	if err := f.Err(); err != nil {
 		return Result[api.Variant]{}, err
 	}
-	return changeVariant(ctx, w, feature, variant, opts, func(c *change, f *model.Feature, v model.Variant) (api.Variant, error) {
-		if variant == model.DisablingVariant && payload != nil {
-			return api.Variant{}, model.Faults{{Location: "body.payload", Message: "the disabling variant has none"}}.Err()
+	return write(ctx, w, configuration, opts, func(c *change) (api.Variant, error) {
+		f, err := c.matchFeature(ctx, feature)
+		if err != nil {
+			return api.Variant{}, err
 		}
-		before := variantForm(v)
-		if bytes.Equal(v.Payload, payload) {
-			return before, nil
-		}
-		v.Payload = payload
-		if err := c.UpdateVariant(ctx, feature, v); err != nil {
-			return before, err
-		}
-		after := variantForm(v)
-		return after, c.note(updated, variantPath(feature, variant), before, after)
+		return c.patchVariant(ctx, f, variant, payload)
 	})
+}
+
+func (c *change) patchVariant(ctx context.Context, f *model.Feature, name string, payload json.RawMessage) (api.Variant, error) {
+	v, err := variantOf(f, name)
+	if err != nil {
+		return api.Variant{}, err
+	}
+	if v.Disabling() && payload != nil {
+		return api.Variant{}, model.Faults{{Location: "body.payload", Message: "the disabling variant has none"}}.Err()
+	}
+	before := variantForm(v)
+	if bytes.Equal(v.Payload, payload) {
+		return before, nil
+	}
+	v.Payload = payload
+	if err := c.tx.UpdateVariant(ctx, f.Name, v); err != nil {
+		return api.Variant{}, err
+	}
+	after := variantForm(v)
+	return after, c.note(updated, variantResource.of(f.Name, name), before, after)
 }
 
 // DeleteVariant removes a variant. Fails with feature_not_found,
@@ -91,25 +109,36 @@ func (w *Writer) DeleteVariant(ctx context.Context, feature, variant string, opt
 	if err := f.Err(); err != nil {
 		return Result[api.Variant]{}, err
 	}
-	return changeVariant(ctx, w, feature, variant, opts, func(c *change, f *model.Feature, v model.Variant) (api.Variant, error) {
-		before := variantForm(v)
-		uses, err := c.VariantUses(ctx, feature, variant)
+	return write(ctx, w, configuration, opts, func(c *change) (api.Variant, error) {
+		f, err := c.matchFeature(ctx, feature)
 		if err != nil {
-			return before, err
+			return api.Variant{}, err
 		}
-		if places := places(f, variant, uses); len(places) > 0 {
-			return before, model.Errorf(model.VariantInUse, "variant %q of feature %q is in use: %s",
-				variant, feature, strings.Join(places, "; "))
-		}
-		if err := c.DeleteVariant(ctx, feature, variant); err != nil {
-			return before, err
-		}
-		return before, c.note(deleted, variantPath(feature, variant), before, nil)
+		return c.deleteVariant(ctx, f, variant)
 	})
 }
 
-// places says where a variant is used and, where it is not plain, how to end
-// that.
+func (c *change) deleteVariant(ctx context.Context, f *model.Feature, name string) (api.Variant, error) {
+	v, err := variantOf(f, name)
+	if err != nil {
+		return api.Variant{}, err
+	}
+	uses, err := c.tx.VariantUses(ctx, f.Name, name)
+	if err != nil {
+		return api.Variant{}, err
+	}
+	if places := places(f, name, uses); len(places) > 0 {
+		return api.Variant{}, model.Errorf(model.VariantInUse, "variant %q of feature %q is in use: %s",
+			name, f.Name, strings.Join(places, "; "))
+	}
+	if err := c.tx.DeleteVariant(ctx, f.Name, name); err != nil {
+		return api.Variant{}, err
+	}
+	before := variantForm(v)
+	return before, c.note(deleted, variantResource.of(f.Name, name), before, nil)
+}
+
+// places says where a variant is used and, unless that is plain, how to end it.
 func places(f *model.Feature, variant string, uses []postgres.VariantUse) []string {
 	var places []string
 	if f.Default == variant {
@@ -137,58 +166,54 @@ func (w *Writer) SetDefaultVariant(ctx context.Context, feature, variant string,
 	if err := f.Err(); err != nil {
 		return Result[api.VariantReference]{}, err
 	}
-	return changeVariant(ctx, w, feature, variant, opts, func(c *change, f *model.Feature, _ model.Variant) (api.VariantReference, error) {
+	return write(ctx, w, configuration, opts, func(c *change) (api.VariantReference, error) {
+		f, err := c.matchFeature(ctx, feature)
+		if err != nil {
+			return api.VariantReference{}, err
+		}
+		if _, err := variantOf(f, variant); err != nil {
+			return api.VariantReference{}, err
+		}
 		return api.VariantReference{Variant: variant}, c.setDefault(ctx, f, variant)
 	})
 }
 
-// DeleteDefaultVariant leaves a feature with no default. It tells which one
+// DeleteDefaultVariant leaves a feature with no default. Its result is the one that
 // there was, "" for none. Fails with feature_not_found.
 func (w *Writer) DeleteDefaultVariant(ctx context.Context, feature string, opts ...Option) (Result[api.VariantReference], error) {
 	if err := checkPath("feature", model.CheckName(feature)); err != nil {
 		return Result[api.VariantReference]{}, err
 	}
-	return changeFeature(ctx, w, feature, opts, func(c *change, f *model.Feature) (api.VariantReference, error) {
-		return api.VariantReference{Variant: f.Default}, c.setDefault(ctx, f, "")
+	return write(ctx, w, configuration, opts, func(c *change) (api.VariantReference, error) {
+		f, err := c.matchFeature(ctx, feature)
+		if err != nil {
+			return api.VariantReference{}, err
+		}
+		before := api.VariantReference{Variant: f.Default}
+		return before, c.setDefault(ctx, f, "")
 	})
 }
 
-// setDefault changes the default of a feature; "" is none.
+// setDefault changes the default of a feature to one of its variants, or "" for
+// none.
 func (c *change) setDefault(ctx context.Context, f *model.Feature, variant string) error {
-	reference := func(variant string) any {
-		if variant == "" {
-			return nil
-		}
-		return api.VariantReference{Variant: variant}
-	}
 	before := f.Default
 	if before == variant {
 		return nil
 	}
-	changed := *f
-	changed.Default, changed.Revision = variant, c.Revision
-	if err := c.UpdateFeature(ctx, &changed); err != nil {
+	f.Default, f.Revision = variant, c.tx.Revision
+	if err := c.tx.UpdateFeature(ctx, f); err != nil {
 		return err
 	}
-	action := updated
+	r := defaultVariantResource.of(f.Name)
 	switch "" {
 	case before:
-		action = created
+		return c.note(created, r, nil, api.VariantReference{Variant: variant})
 	case variant:
-		action = deleted
+		return c.note(deleted, r, api.VariantReference{Variant: before}, nil)
+	default:
+		return c.note(updated, r, api.VariantReference{Variant: before}, api.VariantReference{Variant: variant})
 	}
-	return c.note(action, featurePath(f.Name)+"/default_variant", reference(before), reference(variant))
-}
-
-// changeVariant is write for what concerns one variant of a feature.
-func changeVariant[T any](ctx context.Context, w *Writer, feature, variant string, opts []Option, body func(*change, *model.Feature, model.Variant) (T, error)) (Result[T], error) {
-	return changeFeature(ctx, w, feature, opts, func(c *change, f *model.Feature) (value T, err error) {
-		v, err := variantOf(f, variant)
-		if err != nil {
-			return value, err
-		}
-		return body(c, f, v)
-	})
 }
 
 func variantOf(f *model.Feature, name string) (model.Variant, error) {
@@ -237,8 +262,4 @@ func variantForm(v model.Variant) api.Variant {
 		form.Payload = slices.Clone(v.Payload)
 	}
 	return form
-}
-
-func variantPath(feature, variant string) string {
-	return featurePath(feature) + "/variants/" + variant
 }

@@ -12,65 +12,59 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// change is one write under way. A use case reads, checks and writes through its
-// transaction, and notes for the audit what it did: one that notes nothing
-// changed nothing, and makes no revision.
+// change is one write in progress. Its methods are the use cases: they check and
+// write through its transaction, and note for the audit what they did. A change
+// that notes nothing changed nothing, and makes no revision.
 type change struct {
-	*postgres.Tx
-	options
-	kind     kind
-	version  int64 // of the resource after the change
-	advanced bool  // whether the next revision is taken
-	audit    []postgres.AuditRow
-	touched  []touched
+	settings
+	writer       *Writer
+	tx           *postgres.Tx
+	kind         kind
+	version      int64 // of the resource before the change, see match
+	audit        []postgres.AuditRow
+	classChanges []classChange
 }
 
-// kind says what a use case changes: no one changes both. It decides what edges
+// kind says what a use case changes: none changes both. It decides what edges
 // reread and how a dry run counts.
 type kind int
 
 const (
-	configuration kind = iota // buckets, features, tests, groups, overrides
+	configuration kind = iota // buckets, features, tests, groups, overrides, tokens
 	subjects                  // and their memberships
 )
 
 // Actions in the audit.
 const (
-	created = "create"
-	updated = "update"
-	deleted = "delete"
-	stopped = "stop"
-	loaded  = "import"
+	created  = "create"
+	updated  = "update"
+	deleted  = "delete"
+	stopped  = "stop"
+	imported = "import"
 )
 
 // errDiscard ends a transaction that is not to be kept, without being a failure.
 var errDiscard = errors.New("nothing to keep")
 
-// write is what every use case goes through: one transaction with the next
-// revision, its audit and the bell, or none of it. body may run more than once.
+// write runs body as one change: a transaction with the next revision, its audit
+// and the notification, or none of it. body may run more than once.
 func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body func(c *change) (T, error)) (Result[T], error) {
-	if w.within != nil {
-		value, err := body(w.within)
-		return Result[T]{Value: value}, err
+	s := settings{actor: "library"}
+	for _, option := range opts {
+		option(&s)
 	}
-	return writeIn(ctx, w, w.db.Write, true, kind, opts, body)
-}
-
-// writeIn is write in a transaction that may take the next revision late: where
-// it is not advanced from the start, body does that when it has something to
-// store.
-func writeIn[T any](ctx context.Context, w *Writer, transaction func(context.Context, func(*postgres.Tx) error) error, advanced bool,
-	kind kind, opts []Option, body func(c *change) (T, error),
-) (Result[T], error) {
+	transaction := w.db.Write
+	if s.rows != nil {
+		transaction = s.rows.Write
+	}
 	var (
-		result Result[T]
+		result = Result[T]{DryRun: s.dryRun}
 		c      *change
 		dry    dryRun
 	)
 	err := transaction(ctx, func(tx *postgres.Tx) (err error) {
-		c = newChange(tx, kind, opts)
-		c.advanced = advanced
-		if c.dryRun {
+		c = &change{settings: s, writer: w, tx: tx, kind: kind}
+		if s.dryRun {
 			if err := dry.before(ctx, c); err != nil {
 				return err
 			}
@@ -78,14 +72,14 @@ func writeIn[T any](ctx context.Context, w *Writer, transaction func(context.Con
 		if result.Value, err = body(c); err != nil {
 			return err
 		}
-		result.Revision, result.Version, result.DryRun = tx.Revision, c.version, c.dryRun
-		if len(c.audit) > 0 && !c.dryRun {
+		result.Revision, result.Version = tx.Revision, c.newVersion()
+		if len(c.audit) > 0 && !s.dryRun {
 			return tx.Record(ctx, kind == configuration, kind == subjects, c.audit)
 		}
-		if c.advanced {
-			result.Revision--
+		if s.rows == nil {
+			result.Revision-- // the next one was taken at the start
 		}
-		if c.dryRun {
+		if s.dryRun {
 			if err := dry.after(ctx, c); err != nil {
 				return err
 			}
@@ -95,8 +89,8 @@ func writeIn[T any](ctx context.Context, w *Writer, transaction func(context.Con
 	if errors.Is(err, errDiscard) {
 		err = nil
 	}
-	if err == nil && c.dryRun {
-		result.Affected, err = dry.affected(ctx, w, c)
+	if err == nil && s.dryRun {
+		result.Affected, err = dry.affected(ctx, c)
 	}
 	if err != nil {
 		return Result[T]{}, err
@@ -104,31 +98,17 @@ func writeIn[T any](ctx context.Context, w *Writer, transaction func(context.Con
 	return result, nil
 }
 
-func newChange(tx *postgres.Tx, kind kind, opts []Option) *change {
-	c := &change{Tx: tx, kind: kind, options: options{actor: "library"}}
-	for _, option := range opts {
-		option(&c.options)
-	}
-	return c
-}
+// Versions of what has none.
+const (
+	absent      = 0  // not there yet
+	unversioned = -1 // never has one
+)
 
-// part is a Writer whose writes are parts of c: they end with it, and have no
-// options of their own.
-func (w *Writer) part(c *change) *Writer {
-	c.ifMatch = nil
-	return &Writer{db: w.db, log: w.log, newSalt: w.newSalt, within: c}
-}
-
-// advance takes the next revision, where that is not done yet.
-func (c *change) advance(ctx context.Context, w *Writer) error {
-	c.advanced = true
-	return w.db.Advance(ctx, c.Tx)
-}
-
-// match refuses the write where the caller saw another version of the resource
-// than there is; 0 is a resource that is not there or has no version.
+// match refuses the write if IfMatch names another version of the resource than it
+// has. Each write calls it once, before it changes anything.
 func (c *change) match(version int64) error {
 	c.version = version
+	version = max(version, absent)
 	if c.ifMatch != nil && *c.ifMatch != version {
 		return model.Errorf(model.PreconditionFailed,
 			"the resource changed: it is at version %d, the condition names %d. Read it again and decide anew", version, *c.ifMatch)
@@ -136,10 +116,24 @@ func (c *change) match(version int64) error {
 	return nil
 }
 
-// note adds a row to the audit. resource is its path in the HTTP contract;
-// before and after are its forms there, nil for none.
-func (c *change) note(action, resource string, before, after any) error {
-	row := postgres.AuditRow{Actor: c.actor, Action: action, Resource: resource, Comment: c.comment, RequestID: c.requestID}
+// newVersion is the version of the resource after the change.
+func (c *change) newVersion() int64 {
+	switch {
+	case c.version == unversioned:
+		return 0
+	case len(c.audit) == 0:
+		return c.version
+	case c.kind == subjects:
+		return c.tx.Label
+	default:
+		return c.tx.Revision
+	}
+}
+
+// note adds a row to the audit. before and after are the forms of the resource in
+// the HTTP contract, nil for none.
+func (c *change) note(action string, r resource, before, after any) error {
+	row := postgres.AuditRow{Actor: c.actor, Action: action, Resource: r.String(), Comment: c.comment, RequestID: c.requestID}
 	for _, side := range []struct {
 		value any
 		text  *string
@@ -149,7 +143,7 @@ func (c *change) note(action, resource string, before, after any) error {
 		}
 		text, err := json.Marshal(side.value)
 		if err != nil {
-			return fmt.Errorf("note %s in the audit: %w", resource, err)
+			return fmt.Errorf("note %s in the audit: %w", r, err)
 		}
 		*side.text = string(text)
 	}
@@ -157,7 +151,7 @@ func (c *change) note(action, resource string, before, after any) error {
 	return nil
 }
 
-// read is what every use case goes through that only reads.
+// read runs body on one consistent state of the database.
 func read[T any](ctx context.Context, w *Writer, body func(tx *postgres.Tx) (value T, version int64, err error)) (Result[T], error) {
 	var result Result[T]
 	err := w.db.Read(ctx, func(tx *postgres.Tx) (err error) {
@@ -177,8 +171,7 @@ const (
 	maxLimit     = 1000
 )
 
-// list reads a page: one item more than asked for tells whether there is a next
-// one.
+// list reads a page, and one item more to know whether there is a next one.
 func list[S, T any](ctx context.Context, w *Writer, page Page, key func(T) string,
 	items func(tx *postgres.Tx, limit int) ([]S, error), form func(tx *postgres.Tx, items []S) ([]T, error),
 ) (Result[api.Page[T]], error) {
@@ -215,7 +208,7 @@ func list[S, T any](ctx context.Context, w *Writer, page Page, key func(T) strin
 	})
 }
 
-// checkPath is an error where a part of the path is at fault.
+// checkPath is an error if a part of the path is invalid.
 func checkPath(parameter string, err error) error {
 	var f model.Faults
 	f.Check("path."+parameter, err)

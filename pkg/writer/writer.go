@@ -32,7 +32,6 @@ type Writer struct {
 	newSalt func() model.Salt
 	last    atomic.Pointer[resolved]
 	streams chan struct{} // a slot for each import or export
-	within  *change       // that the writes are parts of; nil where each stands alone
 
 	beforeCommit func() // nil but in tests: runs between an import's work and its end
 }
@@ -87,10 +86,9 @@ type Result[T any] struct {
 	// was read.
 	Value T
 	// Revision is the one that the write made, or that the read was answered from.
-	// A dry run, or a write that changes nothing, makes none and tells the current
-	// one.
+	// For a dry run, or a write that changes nothing, it is the current one.
 	Revision int64
-	// Version of the resource, for IfMatch; 0 where it has none. A variant and a
+	// Version of the resource, for IfMatch; 0 if it has none. A variant and a
 	// rollout have that of their feature, an override that of its group. In a dry
 	// run it is what it would be.
 	Version int64
@@ -100,31 +98,37 @@ type Result[T any] struct {
 }
 
 // Option changes how a write is carried out.
-type Option func(*options)
+type Option func(*settings)
 
-type options struct {
+// settings of one write.
+type settings struct {
 	dryRun    bool
 	ifMatch   *int64
 	actor     string
 	requestID string
 	comment   string
+	rows      *postgres.Import // nil unless the write is an import
 }
 
 // DryRun checks everything and stores nothing.
-func DryRun() Option { return func(o *options) { o.dryRun = true } }
+func DryRun() Option { return func(s *settings) { s.dryRun = true } }
 
 // IfMatch refuses the write with precondition_failed unless the resource has
 // this version.
-func IfMatch(version int64) Option { return func(o *options) { o.ifMatch = &version } }
+func IfMatch(version int64) Option { return func(s *settings) { s.ifMatch = &version } }
 
 // By names who writes, for the audit. Without it, it is "library".
-func By(actor string) Option { return func(o *options) { o.actor = clean(actor) } }
+func By(actor string) Option { return func(s *settings) { s.actor = clean(actor) } }
 
 // Request notes the id of the HTTP request in the audit.
-func Request(id string) Option { return func(o *options) { o.requestID = clean(id) } }
+func Request(id string) Option { return func(s *settings) { s.requestID = clean(id) } }
 
 // Comment notes why in the audit.
-func Comment(text string) Option { return func(o *options) { o.comment = clean(text) } }
+func Comment(text string) Option { return func(s *settings) { s.comment = clean(text) } }
+
+// importOf makes the write an import of rows: it takes the next revision late, when
+// its heavy work is done.
+func importOf(rows *postgres.Import) Option { return func(s *settings) { s.rows = rows } }
 
 // Page selects a part of a list: at most Limit items (1 to 1000, 0 for 100) of
 // those that come after the key After.

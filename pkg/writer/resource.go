@@ -1,0 +1,97 @@
+package writer
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// resource is what a row of the audit is about. The audit stores its path in the
+// HTTP contract.
+type resource struct {
+	kind  resourceKind
+	names [2]string // in place of the braces in kind; "" if there are fewer
+}
+
+// resourceKind is the pattern of the paths of one kind of resource.
+type resourceKind string
+
+const (
+	bucketsResource        resourceKind = "buckets"
+	featureResource        resourceKind = "features/{}"
+	variantResource        resourceKind = "features/{}/variants/{}"
+	defaultVariantResource resourceKind = "features/{}/default_variant"
+	rolloutResource        resourceKind = "features/{}/rollout"
+	testResource           resourceKind = "abtests/{}"
+	groupResource          resourceKind = "groups/{}"
+	overrideResource       resourceKind = "groups/{}/overrides/{}"
+	memberResource         resourceKind = "groups/{}/subjects/{}"
+	subjectResource        resourceKind = "subjects/{}"
+	importResource         resourceKind = "subjects"
+	tokenResource          resourceKind = "tokens/{}"
+)
+
+var resourceKinds = []resourceKind{
+	bucketsResource, featureResource, variantResource, defaultVariantResource, rolloutResource, testResource,
+	groupResource, overrideResource, memberResource, subjectResource, importResource, tokenResource,
+}
+
+// of is the resource of this kind that has these names.
+func (k resourceKind) of(names ...string) resource {
+	r := resource{kind: k}
+	copy(r.names[:], names)
+	return r
+}
+
+// String is the path. An id may have any character and is escaped; in other names
+// there is nothing to escape.
+func (r resource) String() string {
+	path := string(r.kind)
+	for _, name := range r.names {
+		path = strings.Replace(path, "{}", url.PathEscape(name), 1)
+	}
+	return path
+}
+
+// parseResource reads what String wrote.
+func parseResource(text string) (resource, error) {
+	path := strings.Split(text, "/")
+	for _, kind := range resourceKinds {
+		if names, ok := kind.match(path); ok {
+			return kind.of(names...), nil
+		}
+	}
+	return resource{}, fmt.Errorf("this version does not know %s", text)
+}
+
+// match finds the names in a path of this kind.
+func (k resourceKind) match(path []string) (names []string, ok bool) {
+	pattern := strings.Split(string(k), "/")
+	if len(path) != len(pattern) {
+		return nil, false
+	}
+	for i := range path {
+		if pattern[i] != "{}" {
+			if path[i] != pattern[i] {
+				return nil, false
+			}
+			continue
+		}
+		name, err := url.PathUnescape(path[i])
+		if name == "" || err != nil {
+			return nil, false
+		}
+		names = append(names, name)
+	}
+	return names, true
+}
+
+// kindOfChange says what a change of the resource changes.
+func (r resource) kindOfChange() kind {
+	switch r.kind {
+	case subjectResource, memberResource, importResource:
+		return subjects
+	default:
+		return configuration
+	}
+}
