@@ -185,15 +185,15 @@ func (r reverter) revertVariant(ctx context.Context, feature, name string) error
 	if err != nil {
 		return err
 	}
-	now := content{}
+	var now content
 	if r.entry.Action != deleted {
 		v, err := variantOf(f, name)
 		if err != nil {
 			return err
 		}
-		now.Payload = json.RawMessage("null")
-		if v.Payload != nil {
-			now.Payload = v.Payload
+		// As note writes it: null for none, and with <, > and & escaped.
+		if now.Payload, err = json.Marshal(v.Payload); err != nil {
+			return err
 		}
 	}
 	before, err := previous(r, now)

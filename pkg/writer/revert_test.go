@@ -240,3 +240,21 @@ func TestRevertThatCannotBe(t *testing.T) {
 	_, err = w.Revert(ctx, 12)
 	wantError(t, err, model.NotRevertible)
 }
+
+// The audit has <, > and & of a payload in another spelling of the same JSON.
+func TestRevertOfPayloadWithMarkup(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	marked := must[api.Variant](t)(w.PatchVariant(ctx, "foobar", "A", api.PatchVariant{Payload: "<b>&"}))
+	must[api.Reverted](t)(w.Revert(ctx, marked.Revision))
+	if v := must[api.Feature](t)(w.Feature(ctx, "foobar")).Value.Variants[0]; v.Payload != nil {
+		t.Errorf("the payload of %s is %s, want none", v.Name, v.Payload)
+	}
+	must[api.Reverted](t)(w.Revert(ctx, marked.Revision+1))
+	var payload string
+	text := must[api.Feature](t)(w.Feature(ctx, "foobar")).Value.Variants[0].Payload.(json.RawMessage)
+	if err := json.Unmarshal(text, &payload); err != nil || payload != "<b>&" {
+		t.Errorf("the payload is %s, error %v", text, err)
+	}
+}
