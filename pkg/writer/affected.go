@@ -14,13 +14,19 @@ import (
 // classChange is a subject, or several alike, whose class a change replaces. before
 // is nil if the change adds them, after if it deletes them.
 type classChange struct {
+	id               string // of the subject; "" for several
 	before, after    *model.Class
 	subjects, weight int64
 }
 
 // changesClass notes for a dry run what the change does to the class of a subject.
-func (c *change) changesClass(before, after *model.Class, weight int64) {
-	c.classChanges = append(c.classChanges, classChange{before, after, 1, weight})
+// A revert may do that in several steps, which count as one.
+func (c *change) changesClass(id string, before, after *model.Class, weight int64) {
+	if last := len(c.classChanges) - 1; last >= 0 && c.classChanges[last].id == id {
+		before = c.classChanges[last].before
+		c.classChanges = c.classChanges[:last]
+	}
+	c.classChanges = append(c.classChanges, classChange{id, before, after, 1, weight})
 }
 
 // dryRun gathers in the transaction what it needs to count whose flags would
@@ -74,7 +80,7 @@ func (d *dryRun) affected(ctx context.Context, c *change) (a api.Affected, err e
 	if c.kind == configuration {
 		err = c.writer.db.Read(ctx, func(tx *postgres.Tx) error {
 			return tx.Classes(ctx, func(k postgres.ClassCount) error {
-				count(classChange{&k.Class, &k.Class, k.Subjects, k.Weight})
+				count(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight})
 				return nil
 			})
 		})

@@ -203,7 +203,7 @@ func (c *change) addMember(ctx context.Context, group string, s *postgres.Subjec
 	s.GroupIDs = append(slices.Clone(s.GroupIDs), g.ID)
 	slices.Sort(s.GroupIDs)
 	class := s.Class()
-	c.changesClass(&before, &class, s.Weight)
+	c.changesClass(s.ID, &before, &class, s.Weight)
 	after := subjectForm(s)
 	return after, c.note(created, memberResource.of(group, s.ID), nil, after)
 }
@@ -238,7 +238,7 @@ func (c *change) removeMember(ctx context.Context, group string, s *postgres.Sub
 	s.Groups = slices.DeleteFunc(slices.Clone(s.Groups), func(name string) bool { return name == group })
 	s.GroupIDs = slices.DeleteFunc(slices.Clone(s.GroupIDs), func(id model.GroupID) bool { return id == g.ID })
 	after := s.Class()
-	c.changesClass(&class, &after, s.Weight)
+	c.changesClass(s.ID, &class, &after, s.Weight)
 	return subjectForm(s), c.note(deleted, memberResource.of(group, s.ID), before, nil)
 }
 

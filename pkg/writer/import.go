@@ -200,7 +200,7 @@ func (i *importing) run(ctx context.Context) (api.Imported, error) {
 	}
 	if i.dryRun {
 		err := i.rows.Moved(ctx, i.tx, func(before, after *model.Class, subjects, weight int64) {
-			i.classChanges = append(i.classChanges, classChange{before, after, subjects, weight})
+			i.classChanges = append(i.classChanges, classChange{"", before, after, subjects, weight})
 		})
 		if err != nil {
 			return i.result, err

@@ -258,3 +258,21 @@ func TestRevertOfPayloadWithMarkup(t *testing.T) {
 		t.Errorf("the payload is %s, error %v", text, err)
 	}
 }
+
+// A subject counts once in a dry run, however many of its rows are reverted.
+func TestRevertAffectsASubjectOnce(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "B"))
+	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "42"))
+	gone := must[api.Subject](t)(w.DeleteSubject(ctx, "42"))
+	want := api.Affected{Subjects: 1, Weight: 3}
+	if dry := must[api.Reverted](t)(w.Revert(ctx, gone.Revision, DryRun())); dry.Affected != want {
+		t.Errorf("reverting its deletion affects %+v, want %+v", dry.Affected, want)
+	}
+	back := must[api.Reverted](t)(w.Revert(ctx, gone.Revision))
+	if dry := must[api.Reverted](t)(w.Revert(ctx, back.Revision, DryRun())); dry.Affected != want {
+		t.Errorf("deleting it again affects %+v, want %+v", dry.Affected, want)
+	}
+}

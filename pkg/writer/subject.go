@@ -34,7 +34,7 @@ func (c *change) addSubject(ctx context.Context, id string, weight int64) (api.S
 	if err != nil {
 		return api.Subject{}, err
 	}
-	c.changesClass(nil, &model.Class{Bucket: bucket}, weight)
+	c.changesClass(id, nil, &model.Class{Bucket: bucket}, weight)
 	after := api.Subject{ID: id, Weight: weight, BucketID: bucket, Groups: []string{}}
 	return after, c.note(created, subjectResource.of(id), nil, after)
 }
@@ -66,7 +66,7 @@ func (c *change) setWeight(ctx context.Context, s *postgres.Subject, weight int6
 		return api.Subject{}, err
 	}
 	class := s.Class()
-	c.changesClass(&class, &class, weight)
+	c.changesClass(s.ID, &class, &class, weight)
 	s.Weight = weight
 	after := subjectForm(s)
 	return after, c.note(updated, subjectResource.of(s.ID), before, after)
@@ -92,7 +92,7 @@ func (c *change) deleteSubject(ctx context.Context, s *postgres.Subject) (api.Su
 		return api.Subject{}, err
 	}
 	class := s.Class()
-	c.changesClass(&class, nil, s.Weight)
+	c.changesClass(s.ID, &class, nil, s.Weight)
 	before := subjectForm(s)
 	return before, c.note(deleted, subjectResource.of(s.ID), before, nil)
 }
