@@ -2,6 +2,7 @@ package writer
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -157,5 +158,28 @@ func TestExpiredTokensAreForgotten(t *testing.T) {
 		if left := must[api.Page[api.Token]](t)(w.Tokens(ctx, Page{})); len(left.Value.Items) != row.left || left.Revision != 3 {
 			t.Errorf("after %v: %+v", row.after, left)
 		}
+	}
+}
+
+// A token whose use cannot be stored is let in, and the logger is given the reason.
+func TestUseOfATokenNotStored(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	token := must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "ci", Role: auth.ViewerRole})).Value
+	_, err := w.sql.Exec(`
+		CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+		CREATE TRIGGER fail BEFORE UPDATE ON token FOR EACH ROW EXECUTE FUNCTION fail()`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	logging := New(w.db, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for _, writer := range []*Writer{w.Writer, logging} {
+		if found, err := writer.Authenticate(ctx, token.Token); err != nil || found.Name != "ci" {
+			t.Errorf("found %+v, error %v", found, err)
+		}
+	}
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `msg="use of a token not stored" token=1 error=`) {
+		t.Errorf("logged %q", text)
 	}
 }

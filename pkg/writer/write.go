@@ -98,7 +98,7 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 	return result, nil
 }
 
-// Versions of what has none.
+// Versions of resources that have none.
 const (
 	absent      = 0  // not there yet
 	unversioned = -1 // never has one
