@@ -30,7 +30,7 @@ func collect[T any](items iter.Seq2[T, error]) (got []T, last error) {
 // A loop that is left early gives connection and slot back: there are fewer of
 // both than loops here.
 func TestExportsEndWithTheirLoop(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 1))
 	must[api.Imported](t)(w.ImportSubjects(ctx, lines(1000)))
@@ -67,7 +67,7 @@ func TestExportsEndWithTheirLoop(t *testing.T) {
 }
 
 func TestExportsEndWithTheFirstError(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	broken := errors.New("broken")
 	begun := 0
 	got, err := collect(export(t.Context(), w.Writer, func(int64) { begun++ }, func(_ *postgres.Tx, yield func(int) bool) error {
@@ -91,7 +91,7 @@ func TestExportsEndWithTheFirstError(t *testing.T) {
 }
 
 func TestExportAuditReadsAllPages(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ctx := t.Context()
 	const n = maxLimit + 1
 	for i := range n {
