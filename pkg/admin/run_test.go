@@ -115,7 +115,7 @@ func TestTwoAdminsOnOneDatabase(t *testing.T) {
 func TestDatabaseGone(t *testing.T) {
 	t.Parallel()
 	a := newTestService(t) // its database does not answer
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := a.web.Listen("127.0.0.1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,10 @@ func Run(ctx context.Context, config Config) (err error) {
 		config.Ready(listener.Addr())
 	}
 	if config.Shortcut && !config.TLS.Enabled() && config.Auth != AuthToken { // which are left to net/http
-		listener = shortcut.Listen(listener, shortcut.Route{Path: hotPath, Parameter: hotParameter, Answer: e.answerShort})
+		short := shortcut.Listen(listener, shortcut.Route{Path: hotPath, Parameter: hotParameter, Answer: e.answerShort})
+		context.AfterFunc(ctx, short.AnnounceDrain)
+		e.web.BeforeShutdown(short.Drain)
+		listener = short
 	}
 	// The replica follows until the last request is answered.
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))

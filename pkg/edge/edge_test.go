@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -28,6 +29,7 @@ import (
 type edge struct {
 	t    testing.TB
 	base string
+	stop func() // begins the drain, which the test's end waits for
 }
 
 func start(t testing.TB, dbURL string, change func(*Config)) edge {
@@ -53,7 +55,7 @@ func start(t testing.TB, dbURL string, change func(*Config)) edge {
 	})
 	select {
 	case a := <-listening:
-		return edge{t, "http://" + a.String()}
+		return edge{t, "http://" + a.String(), cancel}
 	case err := <-ended:
 		ended <- nil
 		t.Fatalf("the edge ended with %v", err)
@@ -151,7 +153,7 @@ func quickstart(t testing.TB, w *writer.Writer) (revision int64) {
 }
 
 // TestContract asks an edge with the shortcut, one without it, and both in a form
-// that neither hot path takes. All must answer alike.
+// that only a route takes. All must answer alike.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -497,6 +499,48 @@ func TestStartsFromTheSnapshotFile(t *testing.T) {
 	a := e.do("GET", "/v1/subject/flags?subject_id=42", "")
 	if a.body != `{"flags":{"foobar":"B","off":"__DISABLE__"}}` || a.header.Get("Flaggery-Revision") != fmt.Sprint(revision) {
 		t.Errorf("the edge answers %s at revision %s, want revision %d", a.body, a.header.Get("Flaggery-Revision"), revision)
+	}
+}
+
+// During the drain, connections to the shortcut are closed after their next answer,
+// new ones too, and then those that stay silent.
+func TestDrainOfTheShortcut(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	e := start(t, dbURL, nil).at(quickstart(t, openWriter(t, dbURL)))
+	dial := func() (answers *bufio.Reader, ask func() (closes bool)) {
+		c, err := net.Dial("tcp", strings.TrimPrefix(e.base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		answers = bufio.NewReader(c)
+		return answers, func() bool {
+			if _, err := io.WriteString(c, "GET /v1/subject/flags?subject_id=42 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, answer.Body)
+			return answer.Close
+		}
+	}
+	_, ask := dial()
+	silent, askOnce := dial()
+	if ask() || askOnce() {
+		t.Fatal("a connection is closed before the drain")
+	}
+	e.stop()
+	for !ask() { // until the drain has begun
+	}
+	if _, ask := dial(); !ask() {
+		t.Error("a new connection stays open")
+	}
+	if _, err := silent.ReadByte(); err != io.EOF {
+		t.Errorf("the silent connection must be closed, reading gives %v", err)
 	}
 }
 

@@ -11,6 +11,10 @@
 //	l := shortcut.Listen(tcp, shortcut.Route{Path: "/v1/subject/flags", Parameter: "subject_id", Answer: answer})
 //	err := server.Serve(l)
 //
+// The server does not know of the connections that it was not given. So the owner
+// of the listener drains it, before the server is shut down: AnnounceDrain, then
+// Drain.
+//
 // An edge answers nothing else at its full rate, and net/http costs more than
 // all of the edge's own work: measured figures are in the decision record.
 package shortcut
@@ -50,7 +54,7 @@ const (
 const bufferSize = 4 << 10
 
 // Listener accepts connections, answers what takes the shortcut, and gives all
-// others to whoever calls Accept.
+// others out by Accept.
 type Listener struct {
 	net.Listener
 	route    Route
@@ -61,7 +65,7 @@ type Listener struct {
 	closed   chan struct{} // nobody takes connections any more
 	why      error         // set before closed is closed
 	ended    chan struct{} // accepting is over
-	leaving  atomic.Bool
+	draining atomic.Bool
 	clock    clock
 
 	mu    sync.Mutex
@@ -105,16 +109,16 @@ func (l *Listener) end(why error) {
 	l.close.Do(func() { l.why = why; close(l.closed) })
 }
 
-// Leave has each connection close after its next answer, which says so, while
-// new ones are still accepted.
-func (l *Listener) Leave() { l.leaving.Store(true) }
+// AnnounceDrain has each connection close after its next answer, which says so,
+// while new ones are still accepted.
+func (l *Listener) AnnounceDrain() { l.draining.Store(true) }
 
 // Drain stops accepting and lets connections end: each is closed or handed over
 // with its next request, or closed soon where it is silent. It returns once none
 // is left, at the latest when ctx ends. Accept goes on until Close, so the server
 // is to be shut down after it.
 func (l *Listener) Drain(ctx context.Context) {
-	l.Leave()
+	l.AnnounceDrain()
 	_ = l.stop() // Close returns its error
 	<-l.ended
 	l.eachConn(func(c net.Conn) { _ = c.SetReadDeadline(time.Now().Add(drainGrace)) }) // one that fails is closed already
@@ -126,13 +130,6 @@ func (l *Listener) Drain(ctx context.Context) {
 		l.eachConn(func(c net.Conn) { _ = c.Close() }) // its client does not read, or does not fall silent
 		<-done
 	}
-}
-
-// Open is how many connections are not net/http's.
-func (l *Listener) Open() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.conns)
 }
 
 func (l *Listener) eachConn(do func(net.Conn)) {
@@ -152,7 +149,7 @@ func (l *Listener) acceptAll() {
 			continue
 		}
 		if err != nil {
-			if !l.leaving.Load() { // else Drain still hands over
+			if !l.draining.Load() { // else Drain still hands over
 				l.end(err)
 			}
 			close(l.ended)
@@ -222,7 +219,7 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 				break
 			}
 			b.out = l.clock.appendDate(head)
-			if stop = l.leaving.Load(); stop {
+			if stop = l.draining.Load(); stop {
 				b.out = append(b.out, "Connection: close\r\n"...)
 			}
 			b.out = append(append(b.out, "\r\n"...), body...)
@@ -235,7 +232,7 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 			if c.SetReadDeadline(now.Add(idleTimeout)) != nil || c.SetWriteDeadline(now.Add(writeTimeout)) != nil {
 				return nil, false
 			}
-			if l.leaving.Load() && c.SetReadDeadline(now.Add(drainGrace)) != nil { // Drain may have set it just before
+			if l.draining.Load() && c.SetReadDeadline(now.Add(drainGrace)) != nil { // Drain may have set it just before
 				return nil, false
 			}
 		}

@@ -59,8 +59,9 @@ func (l *Limits) Validate() error {
 
 // busy keeps to the limits.
 type busy struct {
-	limits   Limits
-	requests atomic.Int64
+	limits      Limits
+	connections atomic.Int64 // open ones
+	requests    atomic.Int64
 	// What was refused.
 	shedConnections, shedRequests prometheus.Counter
 }
@@ -91,11 +92,11 @@ func (b *busy) shed(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// boundListener counts open connections and refuses those beyond the limit.
 type boundListener struct {
 	net.Listener
 	busy  *busy
 	plain bool // clients understand an answer without TLS
-	open  atomic.Int64
 }
 
 func (l *boundListener) Accept() (net.Conn, error) {
@@ -104,8 +105,8 @@ func (l *boundListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		release := sync.OnceFunc(func() { l.open.Add(-1) })
-		if l.open.Add(1) <= int64(l.busy.limits.Connections) {
+		release := sync.OnceFunc(func() { l.busy.connections.Add(-1) })
+		if n := l.busy.connections.Add(1); l.busy.limits.Connections == 0 || n <= int64(l.busy.limits.Connections) {
 			return &boundConn{c, release}, nil
 		}
 		release()

@@ -43,8 +43,8 @@ const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 10 * time.Second // to read one, and to write its answer; streams set their own
 	idleTimeout    = 60 * time.Second
-	leaveTimeout   = 5 * time.Second // to clients, when the server is about to end
-	leaveQuiet     = time.Second
+	quietTime      = time.Second     // without a connection that comes or goes, until a drain stops accepting
+	maxQuietWait   = 5 * time.Second // for that
 	drainTimeout   = 20 * time.Second
 	readyTimeout   = 2 * time.Second
 )
@@ -101,7 +101,7 @@ type Server struct {
 	signInPath   string
 	ready        func(ctx context.Context) error
 	draining     atomic.Bool
-	connections  atomic.Int64 // open ones
+	drain        func(ctx context.Context) // what is in front; may be nil
 }
 
 type route struct{ method, path string }
@@ -181,6 +181,11 @@ func (s *Server) Front(wrap func(routes http.Handler) http.Handler) {
 // ServeHTTP answers one request without a listener.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
 
+// BeforeShutdown has drain called when the server drains: its clients know by then,
+// and it still accepts connections. drain ends what a listener in front of the
+// server has, and returns at the latest when ctx ends.
+func (s *Server) BeforeShutdown(drain func(ctx context.Context)) { s.drain = drain }
+
 // Listen listens on an address, and for operators on theirs; with TLS where that is
 // on. Connections beyond the limit are closed as soon as they come, and told why
 // where they understand it.
@@ -198,25 +203,23 @@ func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
-	if s.busy.limits.Connections > 0 {
-		l = &boundListener{Listener: l, busy: s.busy, plain: !s.tls.Enabled()}
-	}
+	l = &boundListener{Listener: l, busy: s.busy, plain: !s.tls.Enabled()}
 	if s.tls.Enabled() {
 		l = tls.NewListener(l, s.certificate.config())
 	}
 	return l, nil
 }
 
-// Serve answers requests until ctx ends. Then it turns unready, takes leave of its
-// clients, gives requests under way 20 seconds and cuts what is left.
+// Serve answers requests that come through a listener of [Server.Listen] until ctx
+// ends. Then it drains: it turns unready, has clients close their connections, gives
+// requests in flight 20 seconds and cuts what is left.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for _, r := range s.echo.Routes() {
 		if s.permissions[route{r.Method, r.Path}] == "" {
 			return fmt.Errorf("route %s %s declares no permission", r.Method, r.Path)
 		}
 	}
-	s.http.Handler = s.parting(s.http.Handler)
-	s.http.ConnState = s.countConnections
+	s.http.Handler = s.closeInDrain(s.http.Handler)
 	if s.operations != nil && s.operations.listener != nil {
 		defer s.operations.serve(s.log)()
 	}
@@ -227,15 +230,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	s.takeLeave(l)
+	s.announceDrain()
 	s.http.SetKeepAlivesEnabled(false)
 	// The context that ended must not end the drain too.
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
-	if f, ok := l.(fronted); ok {
-		f.Drain(drain) // before the server ends, which has to answer what comes out of it
+	if s.drain != nil {
+		s.drain(ctx) // before the server ends, which has to answer what comes out of it
 	}
-	err := s.http.Shutdown(drain)
+	err := s.http.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("requests were cut off", "after", drainTimeout)
 		err = s.http.Close()
@@ -246,58 +249,35 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// fronted is a listener that answers some requests itself.
-type fronted interface {
-	Open() int             // its own connections
-	Leave()                // as takeLeave does
-	Drain(context.Context) // returns once it has no connection left
-}
-
-// takeLeave has clients close their connections after their next answer, as it
+// announceDrain has clients close their connections after their next answer, as it
 // says, while new ones are still accepted from balancers that have not looked yet.
 // To close a connection that is idle, or the listener, is to lose the request that
 // may be on its way; so it goes on until no connection has come or gone for a
 // while, but not for ever.
-func (s *Server) takeLeave(l net.Listener) {
+func (s *Server) announceDrain() {
 	s.draining.Store(true)
-	open := s.connections.Load
-	if f, ok := l.(fronted); ok {
-		f.Leave()
-		open = func() int64 { return s.connections.Load() + int64(f.Open()) }
-	}
-	look := time.NewTicker(leaveQuiet / 50)
+	look := time.NewTicker(quietTime / 50)
 	defer look.Stop()
 	began := time.Now()
-	last, changed := open(), began
+	last, changed := s.busy.connections.Load(), began
 	if last == 0 {
 		return // nobody is there
 	}
-	for now := began; now.Sub(began) < leaveTimeout && now.Sub(changed) < leaveQuiet; now = <-look.C {
-		if n := open(); n != last {
+	for now := began; now.Sub(began) < maxQuietWait && now.Sub(changed) < quietTime; now = <-look.C {
+		if n := s.busy.connections.Load(); n != last {
 			last, changed = n, now
 		}
 	}
 }
 
-// Draining reports whether the server is about to end.
-func (s *Server) Draining() bool { return s.draining.Load() }
-
-func (s *Server) parting(next http.Handler) http.Handler {
+// closeInDrain has answers that are given during the drain close their connections.
+func (s *Server) closeInDrain(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {
 			w.Header().Set(echo.HeaderConnection, "close")
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-func (s *Server) countConnections(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.connections.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		s.connections.Add(-1)
-	}
 }
 
 func (s *Server) healthz(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }

@@ -74,20 +74,7 @@ func start(t *testing.T, o Options, add func(*Server)) string {
 	o.Calls = things
 	s := New(o)
 	add(s)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- s.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return "http://" + l.Addr().String()
+	return "http://" + listen(t, s)
 }
 
 var things = api.Calls{"POST /v1/things/{id}": {model.SubjectExists}}
@@ -517,7 +504,7 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 		<-finish
 		return c.String(200, "done")
 	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := s.Listen("127.0.0.1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -543,11 +530,11 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	}
 }
 
-// Clients on kept-alive connections are told to leave before anything is closed,
-// and who comes meanwhile is served.
-func TestStopTakesLeave(t *testing.T) {
+// Clients on kept-alive connections are asked to close them before anything is
+// closed, and who comes meanwhile is served.
+func TestStopAnnouncesTheDrain(t *testing.T) {
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test")})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := s.Listen("127.0.0.1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -568,14 +555,28 @@ func TestStopTakesLeave(t *testing.T) {
 	if get() {
 		t.Error("a connection is closed before the end")
 	}
+	inFront, drained := make(chan context.Context), make(chan struct{})
+	s.BeforeShutdown(func(ctx context.Context) {
+		inFront <- ctx
+		<-drained
+	})
 	stop()
-	for !s.Draining() {
+	for !s.draining.Load() {
 	}
 	for range 2 { // the connection from before, and a new one
 		if !get() {
-			t.Error("a client is not told to leave")
+			t.Error("a client is not asked to close its connection")
 		}
 	}
+	if ctx := <-inFront; ctx.Err() != nil {
+		t.Error("what is in front has no time to drain")
+	} else if _, bounded := ctx.Deadline(); !bounded {
+		t.Error("what is in front may drain for ever")
+	}
+	if !get() {
+		t.Error("a connection stays open while what is in front drains")
+	}
+	close(drained)
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
