@@ -12,7 +12,7 @@ import (
 
 // authenticate knows the tokens of the snapshot: one that was revoked is rejected as
 // soon as the edge serves the revision that did it.
-func (e *service) authenticate(_ context.Context, token string) (auth.Identity, error) {
+func (e *service) authenticate(ctx context.Context, token string) (auth.Identity, error) {
 	reject := func(reason error) (auth.Identity, error) {
 		return auth.Identity{}, model.Errorf(model.Unauthenticated, "%s", reason)
 	}
@@ -20,11 +20,11 @@ func (e *service) authenticate(_ context.Context, token string) (auth.Identity, 
 	if !ok {
 		return reject(auth.ErrDamagedToken)
 	}
-	s := e.replica.Snapshot()
-	if s == nil {
-		return auth.Identity{}, model.Errorf(model.NotReady, "nothing is loaded yet")
+	v := viewOf(ctx)
+	if v == nil {
+		return auth.Identity{}, errNothingLoaded
 	}
-	c, found := s.Credential(hash)
+	c, found := v.snapshot.Credential(hash)
 	if !found {
 		return reject(auth.ErrUnknownToken)
 	}
@@ -34,9 +34,8 @@ func (e *service) authenticate(_ context.Context, token string) (auth.Identity, 
 	return auth.Identity{Role: c.Role}, nil
 }
 
-// mayResolve tells whether the hot path may answer. Whoever it does not know is
-// told why by the routes behind it.
-func (e *service) mayResolve(r *http.Request) bool {
+// mayResolve reports whether the plain form may be answered. The routes say why not.
+func (e *service) mayResolve(ctx context.Context, r *http.Request) bool {
 	field := r.Header["Authorization"]
 	if len(field) != 1 {
 		return false
@@ -45,6 +44,6 @@ func (e *service) mayResolve(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	caller, err := e.authenticator(r.Context(), token)
+	caller, err := e.authenticator(ctx, token)
 	return err == nil && caller.Role.Allows(auth.Resolve) && e.web.AllowToken(token) == nil
 }

@@ -15,7 +15,7 @@ import (
 
 func withTokens(c *Config) { c.Auth = AuthToken }
 
-// flags asks both hot paths and the one behind them with an Authorization header.
+// flags asks in the plain form and in both routed ones with an Authorization header.
 func (e edge) flags(authorization string, status int) {
 	e.t.Helper()
 	var header []string

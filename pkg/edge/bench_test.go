@@ -2,30 +2,40 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// loaded is a source that hands over subjects 0 … n-1 and 20 features once.
-type loaded struct{ n int }
+// source has subjects 0 … n-1 and 20 features, at whatever revision it is set to.
+type source struct {
+	subjects int
+	tokens   []auth.Credential
+	revision atomic.Int64 // 0 while it is away
+}
 
-func (l loaded) Update(_ context.Context, since model.Position, apply func(*model.Update) error) error {
-	u := &model.Update{Position: model.Position{Epoch: "e", Revision: 123456}, Now: time.Now(), Received: time.Now()}
+func (s *source) Update(_ context.Context, since model.Position, apply func(*model.Update) error) error {
+	revision := s.revision.Load()
+	if revision == 0 {
+		return errors.New("away")
+	}
+	u := &model.Update{Position: model.Position{Epoch: "e", Revision: revision}, Now: time.Now(), Received: time.Now()}
 	if since != u.Position {
-		u.Full, u.Count, u.Configuration = true, int64(l.n), &model.Configuration{Buckets: 100}
+		u.Full, u.Count, u.Configuration = true, int64(s.subjects), &model.Configuration{Buckets: 100, Tokens: s.tokens}
 		for i := range 20 {
 			u.Configuration.Features = append(u.Configuration.Features, model.Feature{
 				Name: fmt.Sprintf("feature-number-%02d", i), Default: "treatment", Variants: []model.Variant{{Name: "treatment"}}})
 		}
 		u.Subjects = func(each func(*model.SubjectUpdate) error) error {
-			for i := range l.n {
+			for i := range s.subjects {
 				if err := each(&model.SubjectUpdate{ID: fmt.Append(nil, i), Bucket: model.BucketID(1 + i%100)}); err != nil {
 					return err
 				}
@@ -36,12 +46,18 @@ func (l loaded) Update(_ context.Context, since model.Position, apply func(*mode
 	return apply(u)
 }
 
-func (loaded) Listen(ctx context.Context, _ func(bool)) { <-ctx.Done() }
-func (loaded) Report(model.Position, bool)              {}
+func (*source) Listen(ctx context.Context, _ func(bool)) { <-ctx.Done() }
+func (*source) Report(model.Position, bool)              {}
 
-func serving(t testing.TB, subjects int) *service {
+// serving is an edge that serves a source's first revision, without a listener.
+func serving(t testing.TB, from *source, change func(*Config)) *service {
 	t.Helper()
-	e := newService(Config{Unknown: "reject", Poll: time.Hour, Logger: slog.New(slog.DiscardHandler)}, loaded{subjects})
+	config := Config{Unknown: "reject", Poll: time.Second, Logger: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&config)
+	}
+	from.revision.Store(123456)
+	e := newService(config, from)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); e.replica.Run(ctx) }()
@@ -64,7 +80,7 @@ func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(p []byte) (int, error) { d.bytes += len(p); return len(p), nil }
 
 func TestHotPathNoAlloc(t *testing.T) {
-	e := serving(t, 1000)
+	e := serving(t, &source{subjects: 1000}, nil)
 	w := &discard{header: http.Header{}}
 	r := httptest.NewRequest("GET", "/v1/subject/flags?subject_id=77", nil)
 	if n := testing.AllocsPerRun(100, func() { e.ServeHTTP(w, r) }); n != 0 {
@@ -94,7 +110,7 @@ func TestHotPathNoAlloc(t *testing.T) {
 }
 
 func BenchmarkHotPath(b *testing.B) {
-	e := serving(b, 1_000_000)
+	e := serving(b, &source{subjects: 1_000_000}, nil)
 	requests := make([]*http.Request, 1<<12)
 	ids := make([][]byte, len(requests))
 	for i := range requests {
@@ -121,14 +137,15 @@ func BenchmarkHotPath(b *testing.B) {
 
 // BenchmarkBatch tells the cost of a subject in batches of 1,000, HTTP left out.
 func BenchmarkBatch(b *testing.B) {
-	e := serving(b, 1_000_000)
-	in := &struct{ Body api.BatchFlagsRequest }{}
+	e := serving(b, &source{subjects: 1_000_000}, nil)
+	ctx := context.WithValue(b.Context(), viewKey{}, &view{e.replica.Snapshot()})
+	in := &batchInput{}
 	for i := range 1000 {
 		in.Body.SubjectIDs = append(in.Body.SubjectIDs, fmt.Sprint(i*7919%1_000_000))
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := e.postFlags(b.Context(), in); err != nil {
+		if _, err := e.postFlags(ctx, in); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -26,10 +26,10 @@ import (
 type service struct {
 	replica *replica.Replica
 	web     *web.Server
-	routes  http.Handler // behind the hot path
+	routes  http.Handler // for what is not in the plain form
 	// authenticator knows the callers; nil where everybody is answered.
 	authenticator web.Authenticator
-	// Where requests of the hot path are counted.
+	// Where requests in the plain form are counted.
 	answered, unchanged prometheus.Observer
 }
 
@@ -72,7 +72,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		config.Ready(listener.Addr())
 	}
 	if config.Shortcut && !config.TLS.Enabled() && config.Auth != AuthToken { // which are left to net/http
-		short := shortcut.Listen(listener, shortcut.Route{Path: hotPath, Parameter: hotParameter, Answer: e.answerShort})
+		short := shortcut.Listen(listener, shortcut.Route{Path: flagsPath, Parameter: subjectParameter, Answer: e.answerShort})
 		context.AfterFunc(ctx, short.AnnounceDrain)
 		e.web.BeforeShutdown(short.Drain)
 		listener = short
@@ -117,13 +117,13 @@ func newService(config Config, source replica.Source) *service {
 		Authenticate:   e.authenticator,
 		Ready: func(context.Context) error {
 			if e.replica.Snapshot() == nil {
-				return errors.New("nothing is loaded yet")
+				return errNothingLoaded
 			}
 			return nil
 		},
 	})
-	e.answered = e.web.Observer(http.MethodGet, hotPath, http.StatusOK)
-	e.unchanged = e.web.Observer(http.MethodGet, hotPath, http.StatusNotModified)
+	e.answered = e.web.Observer(http.MethodGet, flagsPath, http.StatusOK)
+	e.unchanged = e.web.Observer(http.MethodGet, flagsPath, http.StatusNotModified)
 	e.addRoutes()
 	e.web.Front(func(routes http.Handler) http.Handler {
 		e.routes = routes
@@ -135,7 +135,7 @@ func newService(config Config, source replica.Source) *service {
 // addRoutes is the edge part of the contract, beside health, metrics and
 // documentation.
 func (e *service) addRoutes() {
-	// What one subject gets; the hot path answers the simple form of it.
+	// What one subject gets.
 	web.Handle(e.web, auth.Resolve, answering[api.Flags](getFlags), e.getFlags)
 	web.Handle(e.web, auth.Resolve, answering[api.Flags](getSubjectFlags), e.getSubjectFlags)
 	// What many subjects get.

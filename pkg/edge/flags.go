@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +24,7 @@ const (
 )
 
 var getFlags = huma.Operation{
-	OperationID: "get-flags", Method: http.MethodGet, Path: hotPath, Tags: []string{"Flags"},
+	OperationID: "get-flags", Method: http.MethodGet, Path: flagsPath, Tags: []string{"Flags"},
 	Summary:     "What one subject gets",
 	Description: "Features in name order, none for a feature that resolves to nothing.",
 }
@@ -40,15 +39,20 @@ var postFlags = huma.Operation{
 	Summary: "What many subjects get",
 }
 
-// answering documents the answer of an operation that is written as bytes. Each
-// edge of a process gets a description of its own, as huma adds to it.
+// answering documents what huma does not see of an answer: the type of a body that
+// is written as bytes, and the revision, which every answer names. Each edge of a
+// process gets a description of its own, as huma adds to it.
 func answering[T any](op huma.Operation) huma.Operation {
 	schema := huma.NewMapRegistry("", huma.DefaultSchemaNamer).Schema(reflect.TypeFor[T](), false, "")
-	op.Responses = map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: schema}}}}
+	op.Responses = map[string]*huma.Response{"200": {
+		Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: schema}},
+		Headers: map[string]*huma.Param{api.HeaderRevision: {Schema: &huma.Schema{Type: huma.TypeString, Description: "The revision that the answer is from"}}},
+	}}
 	return op
 }
 
-// FlagsQuery is what both ways of asking for one subject take.
+// FlagsQuery is what both ways of asking for one subject take. huma sees the fields
+// of an embedded struct only if its name is exported.
 type FlagsQuery struct {
 	Features    []string `query:"features" doc:"Only these features, separated by commas"`
 	MinRevision int64    `query:"min_revision" minimum:"0" doc:"Answer from this revision or a later one: wait for it, or answer 503"`
@@ -56,25 +60,28 @@ type FlagsQuery struct {
 	IfNoneMatch []string `header:"If-None-Match" doc:"The ETag of an earlier answer: 304 when it would be the same"`
 }
 
+type flagsInput struct {
+	SubjectID string `query:"subject_id" required:"true" minLength:"1" doc:"Whose flags" example:"42"`
+	FlagsQuery
+}
+
+type subjectFlagsInput struct {
+	ID string `path:"id" doc:"Whose flags" example:"42"`
+	FlagsQuery
+}
+
 type flagsOutput struct {
 	Status      int
 	ContentType string `header:"Content-Type"`
-	Revision    string `header:"Flaggery-Revision" doc:"The revision that the answer is from"`
 	ETag        string `header:"ETag" doc:"Changes with the answer"`
 	Body        []byte
 }
 
-func (e *service) getFlags(ctx context.Context, in *struct {
-	SubjectID string `query:"subject_id" required:"true" minLength:"1" doc:"Whose flags" example:"42"`
-	FlagsQuery
-}) (*flagsOutput, error) {
+func (e *service) getFlags(ctx context.Context, in *flagsInput) (*flagsOutput, error) {
 	return e.flags(ctx, "query.subject_id", in.SubjectID, &in.FlagsQuery)
 }
 
-func (e *service) getSubjectFlags(ctx context.Context, in *struct {
-	ID string `path:"id" doc:"Whose flags" example:"42"`
-	FlagsQuery
-}) (*flagsOutput, error) {
+func (e *service) getSubjectFlags(ctx context.Context, in *subjectFlagsInput) (*flagsOutput, error) {
 	return e.flags(ctx, "path.id", in.ID, &in.FlagsQuery)
 }
 
@@ -96,24 +103,13 @@ func (e *service) flags(ctx context.Context, location, id string, q *FlagsQuery)
 	if err != nil {
 		return nil, err
 	}
-	class := s.Class(id)
-	if class == 0 {
+	reply, ok := e.reply(s, id, q.Features, strings.Join(q.IfNoneMatch, ","), time.Now())
+	if !ok {
 		return nil, model.Errorf(model.SubjectNotFound, "there is no subject %q", id)
 	}
-	body := s.Body(class, e.replica.DatabaseTime(time.Now()))
-	out := &flagsOutput{Status: http.StatusOK, ContentType: api.MediaJSON, Revision: s.RevisionHeader[0], ETag: body.ETag[0], Body: body.JSON}
-	if q.Features == nil {
-		body.CountServed()
-	} else {
-		flags := slices.DeleteFunc(slices.Clone(body.Flags), func(f snapshot.Flag) bool {
-			return !slices.Contains(q.Features, f.Feature)
-		})
-		e.replica.Counts().Add(flags)
-		out.Body = snapshot.AppendFlags(nil, flags)
-		out.ETag = snapshot.ETag(out.Body)
-	}
-	if matches(strings.Join(q.IfNoneMatch, ","), out.ETag) {
-		out.Status, out.ContentType, out.Body = http.StatusNotModified, "", nil
+	out := &flagsOutput{Status: reply.status, ETag: reply.body.ETag[0]}
+	if reply.status == http.StatusOK {
+		out.ContentType, out.Body = api.MediaJSON, reply.body.JSON
 	}
 	return out, nil
 }
@@ -129,43 +125,41 @@ func parseWait(text string) (time.Duration, error) {
 	return wait, nil
 }
 
-// snapshot is the one to answer from, which is not older than a revision.
-func (e *service) snapshot(ctx context.Context, minRevision int64, wait time.Duration) (*snapshot.Snapshot, error) {
-	s, err := e.snapshotOf(ctx, minRevision, wait)
-	if header, ok := ctx.Value(headerKey{}).(http.Header); ok && err == nil {
-		header[api.HeaderRevision] = s.RevisionHeader
-	}
-	return s, err
-}
+var errNothingLoaded = model.Errorf(model.NotReady, "nothing is loaded yet")
 
-func (e *service) snapshotOf(ctx context.Context, minRevision int64, wait time.Duration) (*snapshot.Snapshot, error) {
-	s := e.replica.Snapshot()
-	if s == nil {
-		return nil, model.Errorf(model.NotReady, "nothing is loaded yet")
+// snapshot is the one to answer the request in ctx from. If it is older than a
+// revision, a later one takes its place, which comes within the wait.
+func (e *service) snapshot(ctx context.Context, minRevision int64, wait time.Duration) (*snapshot.Snapshot, error) {
+	v := viewOf(ctx)
+	if v == nil {
+		return nil, errNothingLoaded
 	}
-	if s.Revision >= minRevision {
-		return s, nil
+	if v.snapshot.Revision >= minRevision {
+		return v.snapshot, nil
 	}
 	if err := web.Extend(ctx, wait+defaultWait); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if e.replica.WaitFor(ctx, minRevision) != nil {
-		return nil, model.Errorf(model.NotReady, "revision %d is not here yet, the latest is %d", minRevision, e.replica.Snapshot().Revision)
+	err := e.replica.WaitFor(ctx, minRevision)
+	v.snapshot = e.replica.Snapshot()
+	if err != nil {
+		return nil, model.Errorf(model.NotReady, "revision %d is not here yet, the latest is %d", minRevision, v.snapshot.Revision)
 	}
-	return e.replica.Snapshot(), nil
+	return v.snapshot, nil
 }
+
+type batchInput struct{ Body api.BatchFlagsRequest }
 
 type batchOutput struct {
 	ContentType string `header:"Content-Type"`
-	Revision    string `header:"Flaggery-Revision" doc:"The revision that the answer is from"`
 	Body        []byte
 }
 
 // postFlags answers for many subjects from one snapshot. The flags are copied
 // from the bodies that single requests get.
-func (e *service) postFlags(ctx context.Context, in *struct{ Body api.BatchFlagsRequest }) (*batchOutput, error) {
+func (e *service) postFlags(ctx context.Context, in *batchInput) (*batchOutput, error) {
 	var faults model.Faults
 	for i, id := range in.Body.SubjectIDs {
 		if err := model.CheckSubjectID(id); err != nil {
@@ -200,7 +194,7 @@ func (e *service) postFlags(ctx context.Context, in *struct{ Body api.BatchFlags
 	}
 	answer = append(withoutComma(answer), `},"unknown":[`...)
 	answer = append(append(answer, withoutComma(unknown)...), `]}`...)
-	return &batchOutput{api.MediaJSON, s.RevisionHeader[0], answer}, nil
+	return &batchOutput{api.MediaJSON, answer}, nil
 }
 
 func withoutComma(list []byte) []byte { return bytes.TrimSuffix(list, []byte{','}) }

@@ -87,7 +87,6 @@ func (in *evaluateFlagInput) Resolve(hc huma.Context) []error {
 type evaluationOutput struct {
 	Status      int
 	ContentType string `header:"Content-Type"`
-	Revision    string `header:"Flaggery-Revision" doc:"The revision that the answer is from"`
 	ETag        string `header:"ETag" doc:"Changes with the answer"`
 	RetryAfter  string `header:"Retry-After" doc:"Seconds, with 503"`
 	Body        []byte
@@ -100,7 +99,7 @@ func (e *service) evaluateFlags(ctx context.Context, in *evaluateFlagsInput) (*e
 	}
 	body, evaluations := s.OFREP(class, e.replica.DatabaseTime(time.Now()))
 	body.CountServed()
-	out := &evaluationOutput{Status: http.StatusOK, Revision: s.RevisionHeader[0], ETag: evaluations.ETag[0]}
+	out := &evaluationOutput{Status: http.StatusOK, ETag: evaluations.ETag[0]}
 	if matches(strings.Join(in.IfNoneMatch, ","), out.ETag) {
 		out.Status = http.StatusNotModified
 		return out, nil
@@ -120,7 +119,7 @@ func (e *service) evaluateFlag(ctx context.Context, in *evaluateFlagInput) (*eva
 		return refused(in.Key, &refusal{http.StatusNotFound, "FLAG_NOT_FOUND", fmt.Sprintf("there is no flag %q for this subject", in.Key)})
 	}
 	e.replica.Counts().Add(body.Only(in.Key))
-	return &evaluationOutput{Status: http.StatusOK, ContentType: api.MediaJSON, Revision: s.RevisionHeader[0], Body: flag}, nil
+	return &evaluationOutput{Status: http.StatusOK, ContentType: api.MediaJSON, Body: flag}, nil
 }
 
 // subjectOf reads whose flags a request is about, and finds the snapshot to answer

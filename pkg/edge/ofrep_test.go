@@ -154,7 +154,7 @@ func TestEvaluationRefuses(t *testing.T) {
 
 // FuzzEvaluation sends anything as the body of an evaluation.
 func FuzzEvaluation(f *testing.F) {
-	e := serving(f, 1000)
+	e := serving(f, &source{subjects: 1000}, nil)
 	for _, body := range []string{
 		`{"context":{"targetingKey":"1"}}`, `{"context":{"targetingKey":1}}`, `{"context":{}}`, `{"context":null}`, `null`, `[]`, ``, `{`,
 		`{"context":{"targetingKey":"\ud800"}}`, `{"context":{"targetingKey":"1"}}{}`, "\xef\xbb\xbf{}", strings.Repeat(`{"context":`, 1000),

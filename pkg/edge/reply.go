@@ -1,0 +1,133 @@
+package edge
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/snapshot"
+)
+
+// reply is the answer for one subject. It is the same in each form of the request;
+// the forms differ in how they read the request and write the reply.
+type reply struct {
+	status   int // 200, or 304 for a client that has the body
+	body     *snapshot.Body
+	snapshot snapshotFields
+}
+
+// snapshotFields are what the header of each answer says of its snapshot.
+type snapshotFields struct {
+	revision []string      // as net/http keeps the value of a header field
+	age      time.Duration // 0 for a snapshot that is not stale
+}
+
+// reply answers for a subject at a moment, with some of its features or, if
+// features is nil, with all, and counts what it serves. It is false for a subject
+// that the snapshot rejects.
+func (e *service) reply(s *snapshot.Snapshot, id string, features []string, ifNoneMatch string, now time.Time) (reply, bool) {
+	class := s.Class(id)
+	if class == 0 {
+		return reply{}, false
+	}
+	r := reply{http.StatusOK, s.Body(class, e.replica.DatabaseTime(now)), e.fieldsOf(s, now)}
+	if features == nil {
+		r.body.CountServed()
+	} else {
+		r.body = onlyFeatures(r.body, features)
+		e.replica.Counts().Add(r.body.Flags)
+	}
+	if matches(ifNoneMatch, r.body.ETag[0]) {
+		r.status = http.StatusNotModified
+	}
+	return r, true
+}
+
+func (e *service) fieldsOf(s *snapshot.Snapshot, now time.Time) snapshotFields {
+	f := snapshotFields{revision: s.RevisionHeader}
+	if age, stale := e.replica.Age(now); stale {
+		f.age = age
+	}
+	return f
+}
+
+// onlyFeatures is what a body says of some features.
+func onlyFeatures(b *snapshot.Body, features []string) *snapshot.Body {
+	flags := slices.DeleteFunc(slices.Clone(b.Flags), func(f snapshot.Flag) bool {
+		return !slices.Contains(features, f.Feature)
+	})
+	json := snapshot.AppendFlags(nil, flags)
+	return &snapshot.Body{JSON: json, ETag: []string{snapshot.ETag(json)}, Length: []string{strconv.Itoa(len(json))}, Flags: flags}
+}
+
+// matches reports whether an If-None-Match field names the ETag. A list of tags can
+// be searched as text: a tag comes in quotes and has none within.
+func matches(ifNoneMatch, etag string) bool {
+	return ifNoneMatch == "*" || strings.Contains(ifNoneMatch, etag)
+}
+
+// Header fields in the form in which net/http keeps them, so that setting one is
+// an assignment.
+var contentTypeJSON = []string{api.MediaJSON}
+
+const (
+	fieldETag        = "Etag"
+	fieldContentType = "Content-Type"
+	fieldLength      = "Content-Length"
+	fieldIfNoneMatch = "If-None-Match"
+)
+
+// write sends the reply through net/http.
+func (r *reply) write(w http.ResponseWriter) {
+	header := w.Header()
+	r.snapshot.set(header)
+	header[fieldETag] = r.body.ETag
+	if r.status == http.StatusNotModified {
+		w.WriteHeader(r.status)
+		return
+	}
+	header[fieldContentType] = contentTypeJSON
+	header[fieldLength] = r.body.Length
+	_, _ = w.Write(r.body.JSON) // the client may be gone; that is its affair
+}
+
+// append appends the reply's status line and header fields to dst, and returns the
+// body apart.
+func (r *reply) append(dst []byte) (head, body []byte) {
+	if r.status == http.StatusNotModified {
+		dst = append(dst, "HTTP/1.1 304 Not Modified\r\n"...)
+	} else {
+		dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Type: "+api.MediaJSON+"\r\nContent-Length: "...)
+		dst = append(dst, r.body.Length[0]...)
+		dst = append(dst, "\r\n"...)
+		body = r.body.JSON
+	}
+	dst = append(dst, fieldETag+": "...)
+	dst = append(dst, r.body.ETag[0]...)
+	dst = append(dst, "\r\n"...)
+	return r.snapshot.append(dst), body
+}
+
+func (f *snapshotFields) set(header http.Header) {
+	header[api.HeaderRevision] = f.revision
+	if f.age > 0 {
+		header[api.HeaderSnapshotAge] = []string{string(f.appendAge(nil))}
+	}
+}
+
+func (f *snapshotFields) append(dst []byte) []byte {
+	dst = append(dst, api.HeaderRevision+": "...)
+	dst = append(dst, f.revision[0]...)
+	if f.age > 0 {
+		dst = append(dst, "\r\n"+api.HeaderSnapshotAge+": "...)
+		dst = f.appendAge(dst)
+	}
+	return append(dst, "\r\n"...)
+}
+
+func (f *snapshotFields) appendAge(dst []byte) []byte {
+	return strconv.AppendFloat(dst, f.age.Seconds(), 'f', 3, 64)
+}

@@ -1,0 +1,124 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/flaggery/flaggery/pkg/snapshot"
+)
+
+// The request that an edge lives for, in its plain form: GET
+// /v1/subject/flags?subject_id=42. It is answered here, from prepared bytes, by the
+// shortcut or by net/http; all other requests, and those that fail, go to the
+// routes.
+const (
+	flagsPath        = "/v1/subject/flags"
+	subjectParameter = "subject_id"
+)
+
+// ServeHTTP loads the one snapshot that a request is answered from, answers the
+// plain form, and passes all else on to the routes.
+func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	now, s := time.Now(), e.replica.Snapshot()
+	if s == nil {
+		e.routes.ServeHTTP(w, r)
+		return
+	}
+	id, plain := plainID(r)
+	if plain && e.authenticator == nil && e.answerPlain(w, r, s, id, now) {
+		return // and has allocated nothing
+	}
+	v := &view{s}
+	ctx := context.WithValue(r.Context(), viewKey{}, v)
+	if plain && e.authenticator != nil && e.mayResolve(ctx, r) && e.answerPlain(w, r, s, id, now) {
+		return
+	}
+	e.routes.ServeHTTP(&namingWriter{w, e, v}, r.WithContext(ctx))
+}
+
+// plainID is the subject of a request in the plain form.
+func plainID(r *http.Request) (id string, ok bool) {
+	if r.Method != http.MethodGet || r.URL.Path != flagsPath || r.URL.RawPath != "" {
+		return "", false
+	}
+	id, ok = strings.CutPrefix(r.URL.RawQuery, subjectParameter+"=")
+	if !ok || strings.ContainsAny(id, "&;") {
+		return "", false
+	}
+	if strings.ContainsAny(id, "%+") {
+		var err error
+		id, err = url.QueryUnescape(id)
+		return id, err == nil
+	}
+	return id, true
+}
+
+// answerPlain answers the plain form, unless the subject is rejected.
+func (e *service) answerPlain(w http.ResponseWriter, r *http.Request, s *snapshot.Snapshot, id string, now time.Time) bool {
+	reply, ok := e.reply(s, id, nil, strings.Join(r.Header[fieldIfNoneMatch], ","), now)
+	if ok {
+		reply.write(w)
+		e.observe(reply.status, now)
+	}
+	return ok
+}
+
+// answerShort answers the plain form where net/http does not see it.
+func (e *service) answerShort(dst, id, ifNoneMatch []byte) (head, body []byte, ok bool) {
+	now, s := time.Now(), e.replica.Snapshot()
+	if s == nil {
+		return dst, nil, false
+	}
+	reply, ok := e.reply(s, text(id), nil, text(ifNoneMatch), now)
+	if !ok {
+		return dst, nil, false
+	}
+	head, body = reply.append(dst)
+	e.observe(reply.status, now)
+	return head, body, true
+}
+
+// text is what a buffer holds, as long as that is not changed.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// observe counts a request that no route has seen.
+func (e *service) observe(status int, began time.Time) {
+	observer := e.answered
+	if status == http.StatusNotModified {
+		observer = e.unchanged
+	}
+	observer.Observe(time.Since(began).Seconds())
+}
+
+// view is the snapshot that a request is answered from. It is replaced if the
+// request waits for a later revision.
+type view struct{ snapshot *snapshot.Snapshot }
+
+type viewKey struct{}
+
+// viewOf is that of the request in ctx, or nil if nothing was loaded when it came.
+func viewOf(ctx context.Context) *view {
+	v, _ := ctx.Value(viewKey{}).(*view)
+	return v
+}
+
+// namingWriter has every answer of the routes, problems included, name the snapshot
+// that it is from.
+type namingWriter struct {
+	http.ResponseWriter
+	edge *service
+	view *view
+}
+
+func (w *namingWriter) WriteHeader(status int) {
+	fields := w.edge.fieldsOf(w.view.snapshot, time.Now())
+	fields.set(w.Header())
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *namingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

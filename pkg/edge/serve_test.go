@@ -1,0 +1,134 @@
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+)
+
+// ask asks for flags without a listener.
+func ask(e *service, query, ifNoneMatch string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, flagsPath, nil)
+	r.URL.RawQuery = query
+	if ifNoneMatch != "" {
+		r.Header.Set(fieldIfNoneMatch, ifNoneMatch)
+	}
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	return w
+}
+
+// compareForms asks in the form of the query, in one that only a route takes, and,
+// if the query is in the plain form, in that of the shortcut. It returns what all
+// of them get.
+func compareForms(t *testing.T, e *service, query, ifNoneMatch string) *httptest.ResponseRecorder {
+	t.Helper()
+	got := ask(e, query, ifNoneMatch)
+	if got.Code >= 500 {
+		t.Errorf("%q: status %d: %s", query, got.Code, got.Body)
+	}
+	want := said(got.Code, got.Header(), got.Body.String())
+	routed := ask(e, query+"&", ifNoneMatch)
+	if routed := said(routed.Code, routed.Header(), routed.Body.String()); routed != want {
+		t.Errorf("%q with %q: the answer is %s, that of the route %s", query, ifNoneMatch, want, routed)
+	}
+	r := httptest.NewRequest(http.MethodGet, flagsPath, nil)
+	r.URL.RawQuery = query
+	id, plain := plainID(r)
+	if !plain {
+		return got
+	}
+	head, body, ok := e.answerShort(nil, []byte(id), []byte(ifNoneMatch))
+	if !ok {
+		if got.Code < 400 {
+			t.Errorf("%q with %q: the answer is %s, and the shortcut has none", query, ifNoneMatch, want)
+		}
+		return got
+	}
+	short, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), strings.NewReader("\r\n"), bytes.NewReader(body))), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(short.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if short := said(short.StatusCode, short.Header, string(text)); short != want {
+		t.Errorf("%q with %q: the answer is %s, that of the shortcut %s", query, ifNoneMatch, want, short)
+	}
+	return got
+}
+
+// said is all that an answer says of flags.
+func said(status int, header http.Header, body string) string {
+	all := fmt.Sprint(status)
+	for _, field := range []string{"Content-Type", "ETag", api.HeaderRevision, api.HeaderSnapshotAge} {
+		all += fmt.Sprintf(" %s=%s", field, header.Values(field))
+	}
+	return all + " " + body
+}
+
+// Every answer says how old the snapshot is once its source is away.
+func TestStaleSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := &source{subjects: 10}
+		e := serving(t, from, nil)
+		etag := ask(e, "subject_id=7", "").Header().Get("ETag")
+		compare := func(age string) {
+			t.Helper()
+			for query, status := range map[string]int{
+				"subject_id=7": 200, "subject_id=99": 404, "subject_id=": 422, "subject_id=7&features=feature-number-01": 200,
+			} {
+				answer := compareForms(t, e, query, "")
+				if answer.Code != status || answer.Header().Get(api.HeaderSnapshotAge) != age || answer.Header().Get(api.HeaderRevision) != "123456" {
+					t.Errorf("%s: %d %v, want %d of age %q", query, answer.Code, answer.Header(), status, age)
+				}
+				compareForms(t, e, query, etag)
+			}
+			for path, status := range map[string]int{"/v1/subjects/7/flags": 200, "/v1/features": 423, "/healthz": 200, "/nothing": 404} {
+				w := httptest.NewRecorder()
+				e.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+				if w.Code != status || w.Header().Get(api.HeaderSnapshotAge) != age || w.Header().Get(api.HeaderRevision) != "123456" {
+					t.Errorf("%s: %d %v, want %d of age %q", path, w.Code, w.Header(), status, age)
+				}
+			}
+		}
+		compare("")
+		from.revision.Store(0)
+		time.Sleep(time.Minute) // of the test's own clock
+		compare("60.000")
+	})
+}
+
+// What waits for a revision names the one that it is answered from, problems too.
+func TestAnswersNameTheRevisionThatCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := &source{subjects: 10}
+		e := serving(t, from, nil)
+		for i, c := range []struct {
+			id      string
+			come    int64 // how many revisions later than it asks for
+			status  int
+			problem string
+		}{{"7", 0, 200, ""}, {"99", 1, 404, "subject_not_found"}, {"7", -1, 503, "not_ready"}} {
+			asked := 200_000 + 10*int64(i)
+			answer := make(chan *httptest.ResponseRecorder)
+			go func() { answer <- ask(e, fmt.Sprintf("subject_id=%s&wait=10s&min_revision=%d", c.id, asked), "") }()
+			synctest.Wait() // until it waits
+			from.revision.Store(asked + c.come)
+			a := <-answer
+			if a.Code != c.status || a.Header().Get(api.HeaderRevision) != fmt.Sprint(asked+c.come) || !strings.Contains(a.Body.String(), c.problem) {
+				t.Errorf("asked for %d, at %d: %d %v %s", asked, asked+c.come, a.Code, a.Header(), a.Body)
+			}
+		}
+	})
+}
