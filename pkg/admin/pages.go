@@ -20,7 +20,7 @@ func (a *service) pages(config Config) {
 	config.Provider.ClientSecret = string(config.ProviderSecret)
 	c := signin.New(signin.Options{
 		Check: func(ctx echo.Context, token string) (signin.Person, error) {
-			identity, err := a.web.Authenticate(ctx, token)
+			identity, err := a.web.Authenticate(ctx.Request().Context(), ctx.RealIP(), token)
 			return signin.Person{Name: identity.Name, Role: identity.Role}, err
 		},
 		Begin: a.beginSession,

@@ -2,8 +2,6 @@ package edge
 
 import (
 	"context"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/auth"
@@ -32,18 +30,4 @@ func (e *service) authenticate(ctx context.Context, token string) (auth.Identity
 		return reject(err)
 	}
 	return auth.Identity{Role: c.Role}, nil
-}
-
-// mayResolve reports whether the plain form may be answered. The routes say why not.
-func (e *service) mayResolve(ctx context.Context, r *http.Request) bool {
-	field := r.Header["Authorization"]
-	if len(field) != 1 {
-		return false
-	}
-	token, ok := strings.CutPrefix(field[0], "Bearer ")
-	if !ok {
-		return false
-	}
-	caller, err := e.authenticator(ctx, token)
-	return err == nil && caller.Role.Allows(auth.Resolve) && e.web.AllowToken(token) == nil
 }

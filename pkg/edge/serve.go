@@ -8,7 +8,9 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/snapshot"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // The request that an edge lives for, in its plain form: GET
@@ -34,8 +36,12 @@ func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	v := &view{s}
 	ctx := context.WithValue(r.Context(), viewKey{}, v)
-	if plain && e.authenticator != nil && e.mayResolve(ctx, r) && e.answerPlain(w, r, s, id, now) {
-		return
+	if plain && e.authenticator != nil {
+		caller, err := e.web.Admit(ctx, r, auth.Resolve)
+		if err == nil && e.answerPlain(w, r, s, id, now) {
+			return
+		}
+		ctx = web.WithCaller(ctx, caller, err)
 	}
 	e.routes.ServeHTTP(&namingWriter{w, e, v}, r.WithContext(ctx))
 }

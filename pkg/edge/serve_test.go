@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 )
 
 // ask asks for flags without a listener.
@@ -131,4 +132,52 @@ func TestAnswersNameTheRevisionThatCame(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Each form of a request counts once against what a token may ask.
+func TestRequestsCountOnce(t *testing.T) {
+	const limit = 3
+	for name, request := range map[string]func() *http.Request{
+		"plain":   func() *http.Request { return httptest.NewRequest(http.MethodGet, flagsPath+"?subject_id=7", nil) },
+		"unknown": func() *http.Request { return httptest.NewRequest(http.MethodGet, flagsPath+"?subject_id=99", nil) },
+		"features": func() *http.Request {
+			return httptest.NewRequest(http.MethodGet, flagsPath+"?subject_id=7&features=a", nil)
+		},
+		"path": func() *http.Request { return httptest.NewRequest(http.MethodGet, "/v1/subjects/7/flags", nil) },
+		"batch": func() *http.Request {
+			r := httptest.NewRequest(http.MethodPost, "/v1/subjects/flags", strings.NewReader(`{"subject_ids":["7"]}`))
+			r.Header.Set("Content-Type", api.MediaJSON)
+			return r
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				token := auth.NewToken()
+				hash, _ := auth.HashToken(token)
+				e := serving(t, &source{subjects: 10, tokens: []auth.Credential{{Hash: hash, Role: auth.ClientRole}}}, func(c *Config) {
+					c.Auth, c.Callers.Requests, c.Callers.Failures = AuthToken, limit, limit
+				})
+				status := func(token string) int {
+					r, w := request(), httptest.NewRecorder()
+					r.Header.Set("Authorization", "Bearer "+token)
+					e.ServeHTTP(w, r)
+					return w.Code
+				}
+				for i := range limit + 1 { // no time passes
+					if got := status(token); (got == http.StatusTooManyRequests) != (i == limit) {
+						t.Errorf("request %d: status %d", i+1, got)
+					}
+				}
+				for i := range limit + 1 {
+					want := http.StatusUnauthorized
+					if i == limit {
+						want = http.StatusTooManyRequests
+					}
+					if got := status("unknown"); got != want {
+						t.Errorf("failure %d: status %d", i+1, got)
+					}
+				}
+			})
+		})
+	}
 }

@@ -35,68 +35,81 @@ func (s *Server) Routes() []Declared {
 // be found out.
 type Authenticator func(ctx context.Context, token string) (auth.Identity, error)
 
-type identityKey struct{}
+type callerKey struct{}
+
+// caller is what was found out about who sent a request.
+type caller struct {
+	identity auth.Identity
+	err      error // why the request is rejected
+}
 
 // Caller is who the request in ctx came from; the zero Identity where nobody
 // had to say.
 func Caller(ctx context.Context) auth.Identity {
-	identity, _ := ctx.Value(identityKey{}).(auth.Identity)
-	return identity
+	known, _ := ctx.Value(callerKey{}).(caller)
+	return known.identity
+}
+
+// WithCaller is the context of a request with what [Server.Admit] said of it: the
+// request's route takes that, and neither authenticates nor counts it again.
+func WithCaller(ctx context.Context, identity auth.Identity, err error) context.Context {
+	return context.WithValue(ctx, callerKey{}, caller{identity, err})
 }
 
 // authorize lets a request through to its route where the caller may use it.
 func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		permission, matched := s.permissions[route{c.Request().Method, c.Path()}]
+		r := c.Request()
+		permission, matched := s.permissions[route{r.Method, c.Path()}]
 		if permission == auth.Open || !matched { // no route: the answer is 404 or 405, for everybody alike
 			return next(c)
 		}
-		identity, err := s.identify(c, permission)
-		if model.CodeOf(err) == model.Unauthenticated && permission == auth.Document && s.signInPath != "" && byPerson(c.Request()) {
-			return c.Redirect(http.StatusSeeOther, s.signInPath+"?next="+url.QueryEscape(c.Request().URL.RequestURI()))
+		known, admitted := r.Context().Value(callerKey{}).(caller)
+		if !admitted {
+			known.identity, known.err = s.Admit(r.Context(), r, permission)
+			c.SetRequest(r.WithContext(WithCaller(r.Context(), known.identity, known.err)))
 		}
-		if err != nil {
-			return err
+		if permission == auth.Document && model.CodeOf(known.err) == model.Unauthenticated {
+			c.Response().Header().Add(echo.HeaderWWWAuthenticate, `Basic realm="Flaggery: any name, and the token as password"`)
+			if s.signInPath != "" && byPerson(r) {
+				return c.Redirect(http.StatusSeeOther, s.signInPath+"?next="+url.QueryEscape(r.URL.RequestURI()))
+			}
 		}
-		r := c.Request()
-		c.SetRequest(r.WithContext(context.WithValue(r.Context(), identityKey{}, identity)))
-		if !identity.Role.Allows(permission) {
-			return model.Errorf(model.Forbidden, "the role %s may not do this: it takes the permission to %s", identity.Role, permission)
+		if known.err != nil {
+			return known.err
 		}
 		return next(c)
 	}
 }
 
-// identify finds out who is calling a route that not everybody may.
-func (s *Server) identify(c echo.Context, permission auth.Permission) (identity auth.Identity, err error) {
-	identity, err = s.Authenticate(c, s.token(c, permission))
-	if model.CodeOf(err) == model.Unauthenticated && permission == auth.Document {
-		c.Response().Header().Add(echo.HeaderWWWAuthenticate, `Basic realm="Flaggery: any name, and the token as password"`)
+// Admit finds out who sent a request. Its error says why the caller may not use
+// routes with a permission.
+func (s *Server) Admit(ctx context.Context, r *http.Request, permission auth.Permission) (auth.Identity, error) {
+	identity, err := s.Authenticate(ctx, s.echo.IPExtractor(r), s.token(r, permission))
+	if err == nil && !identity.Role.Allows(permission) {
+		err = model.Errorf(model.Forbidden, "the role %s may not do this: it takes the permission to %s", identity.Role, permission)
 	}
 	return identity, err
 }
 
-// Authenticate finds out whose token it is, unless its bearer asks too often.
-func (s *Server) Authenticate(c echo.Context, token string) (auth.Identity, error) {
+// Authenticate finds out whose token it is. It rejects a token that is used too
+// often, and one from an address that failed too often.
+func (s *Server) Authenticate(ctx context.Context, address, token string) (auth.Identity, error) {
 	if token == "" { // which is no attempt
 		return auth.Identity{}, model.Errorf(model.Unauthenticated, "a token is needed: Authorization: Bearer <token>")
 	}
-	address := c.RealIP()
-	if err := s.rates.mayTry(address, token); err != nil {
+	key := keyOf(token)
+	if err := s.rates.mayTry(address, key); err != nil {
 		return auth.Identity{}, err
 	}
-	identity, err := s.authenticate(c.Request().Context(), token)
+	identity, err := s.authenticate(ctx, token)
 	if err == nil {
-		err = s.rates.within(token)
+		err = s.rates.within(key)
 	} else if model.CodeOf(err) == model.Unauthenticated {
-		s.rates.failed(address, token)
+		s.rates.failed(address, key)
 	}
 	return identity, err
 }
-
-// AllowToken is an error where a good token is used too often, for who knows callers
-// without a route.
-func (s *Server) AllowToken(token string) error { return s.rates.within(token) }
 
 // byPerson tells the request of somebody who opened a page and has nothing to show.
 func byPerson(r *http.Request) bool {
@@ -120,8 +133,7 @@ func CheckOrigin(r *http.Request) error {
 // Pages also take the token as a password, as a browser has no other way to send
 // it where nobody can sign in; nothing else does, since a browser would go on to
 // send it with requests that other sites make it send.
-func (s *Server) token(c echo.Context, permission auth.Permission) string {
-	r := c.Request()
+func (s *Server) token(r *http.Request, permission auth.Permission) string {
 	field := r.Header.Get(echo.HeaderAuthorization)
 	if field == "" {
 		if s.session == nil || CheckOrigin(r) != nil {

@@ -74,6 +74,8 @@ type rates struct {
 // tokenKey stands for a token, so that it is not kept.
 type tokenKey [sha256.Size]byte
 
+func keyOf(token string) tokenKey { return sha256.Sum256([]byte(token)) }
+
 const rememberedCallers = 10_000
 
 func newRates(limits Callers, r prometheus.Registerer) *rates {
@@ -93,8 +95,8 @@ func newRates(limits Callers, r prometheus.Registerer) *rates {
 // mayTry is an error where an address has failed too often. A token that was good
 // before is tried all the same: many may call through one address, of whom only
 // one has lost its token.
-func (r *rates) mayTry(address, token string) error {
-	if r.limits.Failures == 0 || r.tokens.Contains(sha256.Sum256([]byte(token))) {
+func (r *rates) mayTry(address string, token tokenKey) error {
+	if r.limits.Failures == 0 || r.tokens.Contains(token) {
 		return nil
 	}
 	if l, known := r.addresses.Get(address); known && l.TokensAt(r.now()) < 1 {
@@ -105,11 +107,11 @@ func (r *rates) mayTry(address, token string) error {
 }
 
 // failed notes that a token was not good.
-func (r *rates) failed(address, token string) {
+func (r *rates) failed(address string, token tokenKey) {
 	if r.limits.Failures == 0 {
 		return
 	}
-	r.tokens.Remove(sha256.Sum256([]byte(token)))
+	r.tokens.Remove(token)
 	l, known := r.addresses.Get(address)
 	if !known {
 		l = rate.NewLimiter(rate.Every(time.Minute/time.Duration(r.limits.Failures)), r.limits.Failures)
@@ -121,15 +123,14 @@ func (r *rates) failed(address, token string) {
 }
 
 // within is an error where a good token is used too often.
-func (r *rates) within(token string) error {
+func (r *rates) within(token tokenKey) error {
 	if r.limits.Failures == 0 && r.limits.Requests == 0 {
 		return nil
 	}
-	key := tokenKey(sha256.Sum256([]byte(token)))
-	l, known := r.tokens.Get(key)
+	l, known := r.tokens.Get(token)
 	if !known {
 		l = rate.NewLimiter(rate.Limit(r.limits.Requests), r.limits.Requests)
-		if other, found, _ := r.tokens.PeekOrAdd(key, l); found {
+		if other, found, _ := r.tokens.PeekOrAdd(token, l); found {
 			l = other
 		}
 	}

@@ -133,8 +133,8 @@ func TestCallersAreForgotten(t *testing.T) {
 	r := newRates(Callers{Failures: 1, Requests: 1}, NewRegistry("test"))
 	for i := range 3 * rememberedCallers {
 		name := strings.Repeat("x", i%50) + time.Duration(i).String()
-		r.failed(name, name)
-		_ = r.within(name)
+		r.failed(name, keyOf(name))
+		_ = r.within(keyOf(name))
 	}
 	if r.addresses.Len() > rememberedCallers || r.tokens.Len() > rememberedCallers {
 		t.Errorf("%d addresses and %d tokens are remembered", r.addresses.Len(), r.tokens.Len())
