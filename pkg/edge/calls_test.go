@@ -16,8 +16,8 @@ import (
 
 // Every call in the table has a route, and every code of it is reached.
 func TestCalls(t *testing.T) {
-	ready := serving(t, 1)
-	unready := newService(Config{Unknown: "reject", Poll: time.Hour, Logger: slog.New(slog.DiscardHandler)}, loaded{})
+	ready := serving(t, &source{subjects: 1}, nil)
+	unready := newService(Config{Unknown: "reject", Poll: time.Hour, Logger: slog.New(slog.DiscardHandler)}, &source{})
 	reached := map[string][]model.Code{}
 	for _, c := range []struct {
 		e         *service
