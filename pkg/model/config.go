@@ -159,12 +159,12 @@ func CheckProportion(p float64) error {
 // CheckPayload says what is wrong with a variant's payload. Empty is none.
 func CheckPayload(payload json.RawMessage) error {
 	if len(payload) > MaxPayloadSize {
-		return errors.New("must have at most 64 KiB")
+		return fmt.Errorf("must have at most 64 KiB, has %d bytes", len(payload))
 	}
-	if len(payload) > 0 && (!json.Valid(payload) || !utf8.Valid(payload)) {
-		return errors.New("must be valid JSON in UTF-8")
+	if len(payload) == 0 {
+		return nil
 	}
-	return nil
+	return CheckJSON(payload)
 }
 
 // CheckDescription says what is wrong with the description of a feature: it may

@@ -1,0 +1,178 @@
+package api
+
+import (
+	"bytes"
+	stdjson "encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// ByteOrderMark begins texts that some editors and spreadsheets write. It is skipped
+// everywhere, though JSON does not allow it.
+const ByteOrderMark = "\xef\xbb\xbf"
+
+// Decode reads into v, a pointer, the one JSON value that a client sent. Two readers
+// of the same text never see different values: what [model.CheckJSON] refuses is
+// refused, names of members are compared exactly, an integer may be written as 1.0
+// and is never rounded, and -0 is 0. A value of type any is kept as it was sent, as a
+// json.RawMessage. Members that v has no field for are skipped.
+//
+// The error is a *MismatchError if the text is JSON that does not fit v, or one of
+// [model.CheckJSON].
+func Decode(text []byte, v any) error { return decode(text, v) }
+
+// DecodeExact is Decode, but members that v has no field for are a *MismatchError.
+func DecodeExact(text []byte, v any) error { return decode(text, v, json.RejectUnknownMembers(true)) }
+
+// MismatchError is a part of a JSON value that does not fit.
+type MismatchError struct {
+	Location string // "groups[0].weight", "" for all of it
+	Message  string
+}
+
+func (e *MismatchError) Error() string { return strings.TrimSpace(e.Location + " " + e.Message) }
+
+func decode(text []byte, v any, options ...json.Options) error {
+	text = bytes.TrimPrefix(text, []byte(ByteOrderMark))
+	if err := model.CheckJSON(text); err != nil {
+		return err
+	}
+	err := json.Unmarshal(text, v, append(options, json.WithUnmarshalers(unmarshalers))...)
+	var mismatch *json.SemanticError
+	if !errors.As(err, &mismatch) {
+		return err
+	}
+	return &MismatchError{Location: location(mismatch.JSONPointer), Message: message(mismatch)}
+}
+
+// location writes the place of a value as errors of the contract name it.
+func location(at jsontext.Pointer) string {
+	var place strings.Builder
+	for token := range at.Tokens() {
+		if _, err := strconv.ParseUint(token, 10, 64); err == nil {
+			fmt.Fprintf(&place, "[%s]", token)
+			continue
+		}
+		if place.Len() > 0 {
+			place.WriteByte('.')
+		}
+		place.WriteString(token)
+	}
+	return place.String()
+}
+
+var (
+	errNotAnInteger = errors.New("must be an integer")
+	errIntegerRange = fmt.Errorf("must be an integer between -2^63 and 2^63-1")
+)
+
+func message(e *json.SemanticError) string {
+	switch {
+	case errors.Is(e.Err, json.ErrUnknownName):
+		return "is not known here"
+	case errors.Is(e.Err, errNotAnInteger), errors.Is(e.Err, errIntegerRange):
+		return e.Err.Error() + ", is " + string(e.JSONValue)
+	case e.GoType == reflect.TypeFor[time.Time]() && e.JSONKind == jsontext.KindString:
+		return "must be a time such as 2027-01-31T15:04:05Z, is " + string(e.JSONValue)
+	}
+	return fmt.Sprintf("must be %s, is %s", want(e.GoType), kinds[e.JSONKind])
+}
+
+// want says in JSON's words what fills a Go type.
+func want(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.Map, reflect.Struct:
+		if t == reflect.TypeFor[time.Time]() {
+			return "a time"
+		}
+		return "an object"
+	case reflect.Float64:
+		return "a number"
+	}
+	return "an integer"
+}
+
+var kinds = map[jsontext.Kind]string{
+	jsontext.KindNull: "null", jsontext.KindFalse: "false", jsontext.KindTrue: "true", jsontext.KindString: "a string",
+	jsontext.KindNumber: "a number", jsontext.KindBeginObject: "an object", jsontext.KindBeginArray: "an array",
+}
+
+var unmarshalers = json.JoinUnmarshalers(
+	json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
+		raw, err := d.ReadValue()
+		*v = stdjson.RawMessage(bytes.Clone(raw))
+		return err
+	}),
+	json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *int64) error { return decodeInteger(d, v) }),
+	json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *int) error { return decodeInteger(d, v) }),
+	json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *float64) error {
+		if d.PeekKind() != jsontext.KindNumber {
+			return errors.ErrUnsupported
+		}
+		token, err := d.ReadToken()
+		if err == nil {
+			*v, err = strconv.ParseFloat(token.String(), 64)
+			*v += 0 // which makes 0 of -0
+		}
+		return err
+	}),
+)
+
+// decodeInteger reads a number that is whole, however it is written.
+func decodeInteger[T int | int64](d *jsontext.Decoder, v *T) error {
+	if d.PeekKind() != jsontext.KindNumber {
+		return errors.ErrUnsupported
+	}
+	raw, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	n, err := parseInteger(string(raw))
+	if err != nil {
+		return &json.SemanticError{JSONValue: raw.Clone(), JSONPointer: d.StackPointer(), JSONKind: jsontext.KindNumber, Err: err}
+	}
+	*v = T(n)
+	return nil
+}
+
+// maxExponent is more than any whole number below 2^63 can need, however many digits
+// after the point a text has; beyond it, exact arithmetic would cost memory.
+const maxExponent = 400
+
+func parseInteger(text string) (int64, error) {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n, nil
+	}
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		if exponent, err := strconv.Atoi(text[i+1:]); err != nil || exponent < -maxExponent || exponent > maxExponent {
+			return 0, errNotAnInteger
+		}
+	}
+	r, ok := new(big.Rat).SetString(text)
+	switch {
+	case !ok || !r.IsInt():
+		return 0, errNotAnInteger
+	case !r.Num().IsInt64():
+		return 0, errIntegerRange
+	}
+	return r.Num().Int64(), nil
+}

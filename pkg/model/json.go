@@ -1,0 +1,70 @@
+package model
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxJSONDepth is how deep arrays and objects of a payload may nest.
+const MaxJSONDepth = 64
+
+// What is wrong with text that begins with a JSON value all the same.
+var (
+	ErrJSONDepth    = fmt.Errorf("must nest at most %d deep", MaxJSONDepth)
+	ErrJSONNumber   = errors.New("must not hold numbers beyond 1.8e308")
+	ErrJSONTrailing = errors.New("must be a single JSON value")
+)
+
+// CheckJSON says what is wrong with a text that should be one JSON value which all
+// parsers read alike (I-JSON, RFC 7493): UTF-8 without unpaired surrogates, no object
+// with two members of one name, no number beyond the range of a float64, at most
+// MaxJSONDepth deep. The error is one of those above, or says where the text stops
+// being JSON.
+func CheckJSON(text []byte) error {
+	var number error // the text is to be JSON to its end before this counts
+	d := jsontext.NewDecoder(bytes.NewReader(text))
+	for first := true; first || d.StackDepth() > 0; first = false {
+		token, err := d.ReadToken()
+		switch {
+		case err == io.EOF:
+			return errors.New("must not be empty")
+		case err != nil:
+			return JSONError(err)
+		case d.StackDepth() > MaxJSONDepth:
+			return ErrJSONDepth
+		case token.Kind() == jsontext.KindNumber:
+			if _, err := strconv.ParseFloat(token.String(), 64); err != nil {
+				number = ErrJSONNumber
+			}
+		}
+	}
+	if _, err := d.ReadToken(); err != io.EOF {
+		return ErrJSONTrailing
+	}
+	return number
+}
+
+// maxPointer bounds how much of a place in JSON an error shows.
+const maxPointer = 100
+
+// JSONError says in our words what jsontext found wrong with a text.
+func JSONError(err error) error {
+	var syntax *jsontext.SyntacticError
+	if !errors.As(err, &syntax) {
+		return err
+	}
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return fmt.Errorf("has two members %.*q", maxPointer, syntax.JSONPointer.LastToken())
+	}
+	place := ""
+	if syntax.JSONPointer != "" {
+		place = fmt.Sprintf(" in %.*s", maxPointer, syntax.JSONPointer)
+	}
+	return fmt.Errorf("must be valid JSON: %s%s at byte %d", strings.TrimPrefix(syntax.Err.Error(), "jsontext: "), place, syntax.ByteOffset)
+}
