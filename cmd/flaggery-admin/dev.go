@@ -10,11 +10,12 @@ import (
 func devCommand() command.Command {
 	var config dev.Config
 	return command.Command{
-		Name:     "dev",
-		Summary:  "Run everything on this machine: PostgreSQL, the admin, an edge, with sample data.",
-		Service:  true,
-		Flags:    config.Flags,
-		Validate: config.Validate,
+		Name:      "dev",
+		Summary:   "Run everything on this machine: PostgreSQL, the admin, an edge, with sample data.",
+		Service:   true,
+		Flags:     config.Flags,
+		Variables: []string{"FLAGGERY_PG_BIN"},
+		Validate:  config.Validate,
 		Run: func(ctx context.Context, env command.Environment) error {
 			config.Version, config.Logger, config.Out = env.Version, env.Logger, env.Stdout
 			return dev.Run(ctx, config)

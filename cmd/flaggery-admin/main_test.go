@@ -21,12 +21,7 @@ import (
 func run(t *testing.T, dbURL, stdin string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder
-	status = program().Execute(t.Context(), args, func(name string) string {
-		if name == "FLAGGERY_DB_URL" {
-			return dbURL
-		}
-		return ""
-	}, command.Environment{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
+	status = program().Execute(t.Context(), args, []string{"FLAGGERY_DB_URL=" + dbURL}, command.Environment{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
 	return status, out.String(), errs.String()
 }
 

@@ -12,7 +12,7 @@ func run(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder
 	env := command.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
-	status = program().Execute(t.Context(), args, func(string) string { return "" }, env)
+	status = program().Execute(t.Context(), args, nil, env)
 	return status, out.String(), errs.String()
 }
 

@@ -39,6 +39,7 @@ type Command struct {
 	Summary   string
 	Service   bool // runs until it is stopped, and logs its settings at the start
 	Flags     func(fs *flag.FlagSet)
+	Variables []string     // of the environment that it reads beside those of its flags
 	Validate  func() error // of the settings, once Flags has them; nil where there is nothing to check
 	Run       func(ctx context.Context, env Environment) error
 }
@@ -60,13 +61,14 @@ func (p Program) Main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	env := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
-	os.Exit(p.Execute(ctx, os.Args[1:], os.Getenv, env))
+	os.Exit(p.Execute(ctx, os.Args[1:], os.Environ(), env))
 }
 
-// Execute is Main without the process: it returns the exit status.
-func (p Program) Execute(ctx context.Context, args []string, getenv func(string) string, env Environment) int {
+// Execute is Main without the process: environ has entries NAME=value, and it returns
+// the exit status.
+func (p Program) Execute(ctx context.Context, args, environ []string, env Environment) int {
 	env.Version = p.version()
-	err := p.run(ctx, args, getenv, env)
+	err := p.run(ctx, args, environ, env)
 	if err == nil {
 		return 0
 	}
@@ -83,7 +85,7 @@ func (p Program) Execute(ctx context.Context, args []string, getenv func(string)
 	return 1
 }
 
-func (p Program) run(ctx context.Context, args []string, getenv func(string) string, env Environment) error {
+func (p Program) run(ctx context.Context, args, environ []string, env Environment) error {
 	if slices.Contains(args, "--version") {
 		_, err := fmt.Fprintln(env.Stdout, p.Name, env.Version)
 		return err
@@ -96,14 +98,11 @@ func (p Program) run(ctx context.Context, args []string, getenv func(string) str
 		}
 		return fmt.Errorf("there is no command %q, see %s --help", strings.Join(args, " "), p.Name)
 	}
+	unknown := unknownVariables(p.variables(), environ)
 	fs := flag.NewFlagSet(command.Name, flag.ContinueOnError)
-	if command.Flags != nil {
-		command.Flags(fs)
-	}
-	var level slog.Level
-	fs.TextVar(&level, "log-level", slog.LevelInfo, "`level` from which on to log: debug, info, warn, error")
-	format := fs.String("log-format", "text", "`format` of the log: text, json")
-	rest, err := ParseSettings(fs, args, getenv)
+	var log logSettings
+	command.flags(fs, &log)
+	rest, err := ParseSettings(fs, args, environ)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(env.Stdout, "%s\n\nUsage: %s\n\nSettings, each a flag or an environment variable:\n",
 			command.Summary, strings.TrimSpace(p.Name+" "+command.Name+" [settings] "+command.Arguments))
@@ -113,7 +112,7 @@ func (p Program) run(ctx context.Context, args []string, getenv func(string) str
 	if err == nil && command.Arguments == "" && len(rest) > 0 {
 		err = fmt.Errorf("%s takes no argument %q", command.Name, rest[0])
 	}
-	logger, logErr := NewLogger(env.Stderr, level, *format)
+	logger, logErr := NewLogger(env.Stderr, log.level, log.format)
 	var invalid error
 	if command.Validate != nil {
 		invalid = command.Validate()
@@ -121,13 +120,41 @@ func (p Program) run(ctx context.Context, args []string, getenv func(string) str
 	if err := Faults(err, logErr, invalid); err != nil {
 		return err
 	}
-	slog.SetDefault(logger) // for packages that are not given one
+	for _, name := range unknown {
+		logger.Warn("unknown variable in the environment", "variable", name)
+	}
 	if command.Service {
 		logger.Info(p.Name+" "+command.Name, "version", env.Version, SettingsGroup(fs))
 		limitMemory(logger)
 	}
 	env.Args, env.Logger = rest, logger
 	return command.Run(ctx, env)
+}
+
+// logSettings are what every command has.
+type logSettings struct {
+	level  slog.Level
+	format string
+}
+
+func (c *Command) flags(fs *flag.FlagSet, log *logSettings) {
+	if c.Flags != nil {
+		c.Flags(fs)
+	}
+	fs.TextVar(&log.level, "log-level", slog.LevelInfo, "`level` from which on to log: debug, info, warn, error")
+	fs.StringVar(&log.format, "log-format", "text", "`format` of the log: text, json")
+}
+
+// variables are those that any of the commands reads: containers of one program often
+// share an environment.
+func (p Program) variables() (names []string) {
+	for i := range p.Commands {
+		fs := flag.NewFlagSet(p.Commands[i].Name, flag.ContinueOnError)
+		p.Commands[i].flags(fs, new(logSettings))
+		fs.VisitAll(func(f *flag.Flag) { names = append(names, Variable(f.Name)) })
+		names = append(names, p.Commands[i].Variables...)
+	}
+	return names
 }
 
 // memoryShare is how much of a container's memory Go is told to stay within. The

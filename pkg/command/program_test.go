@@ -81,3 +81,21 @@ func TestVersionOfTheBuild(t *testing.T) {
 		t.Error("none")
 	}
 }
+
+func TestUnknownVariables(t *testing.T) {
+	status, _, stderr := run([]string{"data", "load", "a", "b"}, "FLAGGERY_PROT", "1", "FLAGGERY_LOG_FROMAT_FILE", "x", "FLAGGERY_SOMETHING_ELSE", "",
+		"FLAGGERY_PORT", "1", "FLAGGERY_PORT_FILE", "x", "FLAGGERY_LOG_LEVEL", "warn", "OTHER_PORT", "1",
+		// What Kubernetes sets for services named flaggery and flaggery-admin.
+		"FLAGGERY_SERVICE_HOST", "10.0.0.1", "FLAGGERY_SERVICE_PORT_HTTP", "80", "FLAGGERY_ADMIN_PORT", "tcp://10.0.0.1:80",
+		"FLAGGERY_PORT_80_TCP", "tcp://10.0.0.1:80", "FLAGGERY_ADMIN_PORT_80_TCP_ADDR", "10.0.0.1")
+	for _, want := range []string{
+		"FLAGGERY_PROT, did you mean FLAGGERY_PORT?", "FLAGGERY_LOG_FROMAT_FILE, did you mean FLAGGERY_LOG_FORMAT?", "FLAGGERY_SOMETHING_ELSE\n",
+	} {
+		if !strings.Contains(stderr, want) && !strings.Contains(stderr, strings.TrimSpace(want)) {
+			t.Errorf("does not name %q: %s", want, stderr)
+		}
+	}
+	if n := strings.Count(stderr, "unknown variable"); status != 1 || n != 3 {
+		t.Errorf("status %d, %d variables: %s", status, n, stderr)
+	}
+}

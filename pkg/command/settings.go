@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -8,17 +9,21 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
+	"time"
 )
 
-// ParseSettings fills the flags of fs from args and, where an argument does not
-// say, from the environment: --db-url is FLAGGERY_DB_URL there, or what the file
-// holds that FLAGGERY_DB_URL_FILE names, which is how containers get secrets. It
-// returns the arguments that are no flags, and all faults at once, each naming its
-// setting. [flag.ErrHelp] is returned as it is.
-func ParseSettings(fs *flag.FlagSet, args []string, getenv func(string) string) (rest []string, err error) {
+// ParseSettings fills the flags of fs from args and, if an argument does not say, from
+// the environment, whose entries are NAME=value: --db-url is FLAGGERY_DB_URL there, or
+// the content of the file that FLAGGERY_DB_URL_FILE names, which is how containers get
+// secrets. It returns the arguments that are no flags, and all faults at once, each
+// naming its setting. [flag.ErrHelp] is returned as it is.
+func ParseSettings(fs *flag.FlagSet, args, environ []string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // the caller prints, once
 	fs.Usage = func() {}
+	fs.VisitAll(func(f *flag.Flag) { f.Value = explained{f.Value} })
 	var faults []error
 	for {
 		err := fs.Parse(args)
@@ -35,30 +40,131 @@ func ParseSettings(fs *flag.FlagSet, args []string, getenv func(string) string) 
 		}
 		rest, args = append(rest, args[0]), args[1:] // flags may follow
 	}
-	given := map[string]bool{}
+	given, variables := map[string]bool{}, values(environ)
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	fs.VisitAll(func(f *flag.Flag) {
 		variable := Variable(f.Name)
-		value := getenv(variable)
-		if path := getenv(variable + "_FILE"); value == "" && path != "" {
+		value := variables[variable]
+		if path := variables[variable+fileSuffix]; value == "" && path != "" {
 			text, err := os.ReadFile(path)
 			if err != nil {
-				faults = append(faults, fmt.Errorf("%s_FILE: %w", variable, err))
+				faults = append(faults, fmt.Errorf("%s%s: %w", variable, fileSuffix, err))
 			}
-			value = strings.TrimSpace(string(text))
+			value = strings.TrimSpace(strings.TrimPrefix(string(text), byteOrderMark))
 		}
 		if value != "" && !given[f.Name] {
 			if err := fs.Set(f.Name, value); err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", variable, err))
+				faults = append(faults, fmt.Errorf("%s (--%s) %w, is %q", variable, f.Name, err, value))
 			}
 		}
 	})
 	return rest, Faults(faults...)
 }
 
+const (
+	variablePrefix = "FLAGGERY_"
+	fileSuffix     = "_FILE"
+	byteOrderMark  = "\xef\xbb\xbf" // which some editors put in front
+)
+
+// values are the variables of an environment, by name.
+func values(environ []string) map[string]string {
+	variables := map[string]string{}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		variables[name] = value
+	}
+	return variables
+}
+
+// explained is a flag whose errors say what it takes.
+type explained struct{ flag.Value }
+
+// IsBoolFlag lets a boolean flag stand without a value.
+func (e explained) IsBoolFlag() bool {
+	b, ok := e.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// Get implements [flag.Getter].
+func (e explained) Get() any {
+	if getter, ok := e.Value.(flag.Getter); ok {
+		return getter.Get()
+	}
+	return nil
+}
+
+// Set implements [flag.Value].
+func (e explained) Set(text string) error {
+	err := e.Value.Set(text)
+	if err == nil {
+		return nil
+	}
+	switch e.Get().(type) {
+	case int:
+		return errors.New("must be a whole number")
+	case bool:
+		return errors.New("must be true or false")
+	case time.Duration:
+		return errors.New("must be a duration such as 30s or 1h")
+	}
+	return err
+}
+
+// unknownVariables names what is set for Flaggery in an environment and is none of the
+// known settings, each with the one that may have been meant.
+func unknownVariables(known, environ []string) (unknown []string) {
+	for name, value := range values(environ) {
+		setting := strings.TrimSuffix(name, fileSuffix)
+		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, setting) || isServiceLink(name, value) {
+			continue
+		}
+		nearest := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(setting, a), distance(setting, b)) })
+		if distance(setting, nearest) <= maxMisspelling {
+			name += ", did you mean " + nearest + "?"
+		}
+		unknown = append(unknown, name)
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+// maxMisspelling is how many letters may differ between a name and the one meant.
+const maxMisspelling = 4
+
+// serviceLink matches the variables that Kubernetes sets in every container for a
+// service named flaggery or flaggery-…; all but their ports are told by the name.
+var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP)(_PROTO|_PORT|_ADDR)?$`)
+
+func isServiceLink(name, value string) bool {
+	return serviceLink.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
+}
+
+// distance is how many letters have to be added, removed or changed to make b of a
+// (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
 // Variable is the environment variable of a flag.
 func Variable(flagName string) string {
-	return "FLAGGERY_" + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
 }
 
 // CheckPort says what is wrong with the port that a service is to listen on; 0

@@ -7,9 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 type settings struct {
@@ -30,15 +33,11 @@ func (s *settings) flags() *flag.FlagSet {
 	return fs
 }
 
-func environment(pairs ...string) func(string) string {
-	return func(name string) string {
-		for i := 0; i < len(pairs); i += 2 {
-			if pairs[i] == name {
-				return pairs[i+1]
-			}
-		}
-		return ""
+func environment(pairs ...string) (environ []string) {
+	for i := 0; i < len(pairs); i += 2 {
+		environ = append(environ, pairs[i]+"="+pairs[i+1])
 	}
+	return environ
 }
 
 func TestSettingsPrecedence(t *testing.T) {
@@ -130,5 +129,33 @@ func TestDatabaseURLsAreShownWithoutPassword(t *testing.T) {
 func TestLoggerRefusesOtherFormats(t *testing.T) {
 	if _, err := NewLogger(nil, 0, "xml"); err == nil || !strings.Contains(err.Error(), "FLAGGERY_LOG_FORMAT") {
 		t.Error(err)
+	}
+}
+
+func TestSettingsSayWhatTheyTake(t *testing.T) {
+	var wait time.Duration
+	var s settings
+	fs := s.flags()
+	fs.DurationVar(&wait, "wait", 0, "`time`")
+	_, err := ParseSettings(fs, []string{"--wait", "5"}, environment("FLAGGERY_PORT", "tcp://10.0.0.1:8081", "FLAGGERY_ENABLE", "on"))
+	for _, want := range []string{
+		`FLAGGERY_PORT (--port) must be a whole number, is "tcp://10.0.0.1:8081"`,
+		`FLAGGERY_ENABLE (--enable) must be true or false, is "on"`,
+		`"5" for flag -wait: must be a duration such as 30s or 1h`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("does not say %s: %v", want, err)
+		}
+	}
+}
+
+func TestSettingFromFileWithByteOrderMark(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("\xef\xbb\xbfhunter2\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var s settings
+	if _, err := ParseSettings(s.flags(), nil, environment("FLAGGERY_ADMIN_TOKEN_FILE", file)); err != nil || s.token != "hunter2" {
+		t.Errorf("%q: %v", string(s.token), err)
 	}
 }
