@@ -1,0 +1,174 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/labstack/echo/v4"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Every request has one reading. What one reader would take for absent and another
+// for the last of two values (a parameter that is there but empty, or there twice) is
+// refused here, for all routes; what has several spellings gets one.
+
+// parameters are those that a route declares in its query.
+type parameters struct {
+	all map[string]form
+	// strict routes refuse parameters that they do not declare.
+	strict bool
+}
+
+// form is how the values of a parameter are read.
+type form int
+
+const (
+	formSingle form = iota
+	formText        // may be empty
+	formFlag        // true if empty
+	formList        // several values are one, separated by commas
+)
+
+// freeTexts are the parameters that may be empty: as a filter that lets all through,
+// or as a comment that says nothing.
+var freeTexts = []string{"comment", "prefix", "query", "q"}
+
+func parametersOf(op *huma.Operation, strict bool) parameters {
+	p := parameters{all: map[string]form{}, strict: strict}
+	for _, declared := range op.Parameters {
+		if declared.In != "query" {
+			continue
+		}
+		switch {
+		case slices.Contains(freeTexts, declared.Name):
+			declared.AllowEmptyValue = true
+			p.all[declared.Name] = formText
+		case declared.Schema.Type == huma.TypeBoolean:
+			declared.AllowEmptyValue = true
+			p.all[declared.Name] = formFlag
+		case declared.Schema.Type == huma.TypeArray:
+			p.all[declared.Name] = formList
+		default:
+			p.all[declared.Name] = formSingle
+		}
+	}
+	return p
+}
+
+// read notes what is wrong with a query and returns it in its one spelling.
+func (p *parameters) read(query url.Values, faults *model.Faults) url.Values {
+	one := url.Values{}
+	for name, values := range query {
+		location := "query." + name
+		form, declared := p.all[name]
+		switch {
+		case !declared && p.strict:
+			faults.Addf(location, "is no parameter of this call")
+			continue
+		case !declared:
+			continue
+		case form == formList:
+			values = []string{strings.Join(values, ",")}
+		case len(values) > 1:
+			faults.Addf(location, "must be given once, is given %d times", len(values))
+			continue
+		}
+		value := values[0]
+		switch {
+		case form == formFlag && value == "":
+			value = "true"
+		case value == "" && form != formText:
+			faults.Addf(location, "must not be empty: leave it out, or give a value")
+		}
+		one.Set(name, value)
+	}
+	return one
+}
+
+// Headers that may be there once, and headers that are lists.
+var (
+	singleHeaders = []string{echo.HeaderAuthorization, echo.HeaderContentType, "Last-Event-Id"}
+	listHeaders   = []string{"If-Match", "If-None-Match"}
+)
+
+// readHeaders refuses headers that two readers may understand differently, and makes
+// one value of those that are lists.
+func readHeaders(header http.Header) error {
+	var faults model.Faults
+	for _, name := range singleHeaders {
+		if n := len(header[name]); n > 1 {
+			faults.Addf("header."+name, "must be given once, is given %d times", n)
+		}
+	}
+	for _, name := range listHeaders {
+		values := header[name]
+		if len(values) == 0 {
+			continue
+		}
+		text := strings.Join(values, ", ")
+		if strings.Trim(text, ", \t") == "" {
+			faults.Addf("header."+name, "must not be empty: leave it out, or name an ETag in double quotes")
+		}
+		header[name] = []string{text}
+	}
+	return faults.Err()
+}
+
+type headKey struct{}
+
+// IsHead reports whether the request in ctx asks for the head of an answer alone.
+// Handlers of streams answer it at once; the body of all others is dropped.
+func IsHead(ctx context.Context) bool {
+	head, _ := ctx.Value(headKey{}).(bool)
+	return head
+}
+
+// onePath comes before the router. It decodes what a path need not encode, so that
+// both spellings lead to one route, and lets HEAD be answered as GET is: net/http
+// drops the body.
+func onePath(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if r.URL.RawPath != "" {
+			u := *r.URL
+			u.RawPath = decodeUnreserved(u.RawPath)
+			if decoded := (&url.URL{Path: u.Path}); decoded.EscapedPath() == u.RawPath {
+				u.RawPath = ""
+			}
+			r = r.WithContext(r.Context())
+			r.URL = &u
+		}
+		if r.Method == http.MethodHead {
+			r = r.WithContext(context.WithValue(r.Context(), headKey{}, true))
+			r.Method = http.MethodGet
+		}
+		c.SetRequest(r)
+		return next(c)
+	}
+}
+
+// decodeUnreserved decodes the characters that mean the same encoded or not (RFC
+// 3986, section 2.3), and no others: %2F is no slash.
+func decodeUnreserved(path string) string {
+	var decoded strings.Builder
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) {
+			if text, err := url.PathUnescape(path[i : i+3]); err == nil && len(text) == 1 && unreserved(text[0]) {
+				decoded.WriteString(text)
+				i += 2
+				continue
+			}
+		}
+		decoded.WriteByte(path[i])
+	}
+	return decoded.String()
+}
+
+func unreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
+}
