@@ -236,9 +236,9 @@ func TestProblems(t *testing.T) {
 		{"POST /v1/audit/1/revert", "", 409, model.NotRevertible, "", "buckets"},
 
 		// Not in this admin.
-		{"GET /v1/tokens/7", "", 405, "", "", ""},
-		{"PUT /v1/state", "{}", 404, "", "", ""},
-		{"PUT /v1/features", "{}", 405, "", "", ""},
+		{"GET /v1/tokens/7", "", 405, model.MethodNotAllowed, "", ""},
+		{"PUT /v1/state", "{}", 404, model.NotFound, "", ""},
+		{"PUT /v1/features", "{}", 405, model.MethodNotAllowed, "", ""},
 	} {
 		method, path, _ := strings.Cut(row.call, " ")
 		var body any

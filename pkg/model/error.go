@@ -36,6 +36,10 @@ const (
 	ABTestLive         Code = "abtest_live"
 	NotRevertible      Code = "not_revertible"
 
+	NotFound             Code = "not_found" // a path that does not exist
+	MethodNotAllowed     Code = "method_not_allowed"
+	UnsupportedMediaType Code = "unsupported_media_type"
+
 	PreconditionFailed Code = "precondition_failed"
 	BodyTooLarge       Code = "body_too_large"
 	ValidationFailed   Code = "validation_failed"

@@ -6,9 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -17,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
@@ -56,9 +52,6 @@ func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(co
 	if p != auth.Open {
 		op.Security = []map[string][]string{{"token": {string(p)}}}
 	}
-	// A misspelt dry_run must not write. A read does no harm, and may come through
-	// something that adds parameters of its own.
-	op.RejectUnknownQueryParameters = op.Method != http.MethodGet
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = MaxBody
 	}
@@ -76,6 +69,12 @@ func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(co
 		}
 		return out, nil
 	})
+	registered := s.API.OpenAPI().Paths[op.Path]
+	for _, r := range []*huma.Operation{registered.Get, registered.Post, registered.Put, registered.Patch, registered.Delete} {
+		if r != nil && r.Method == op.Method {
+			s.parameters[route{op.Method, echoPath(op.Path)}] = parametersOf(r, s.strict)
+		}
+	}
 }
 
 // codes are what an operation fails with: its row in the table of calls, and what
@@ -128,38 +127,19 @@ func echoPath(path string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(path, "{", ":"), "}", "")
 }
 
-// Bodies that are JSON and still no request.
-var (
-	errTrailing = errors.New("must be a single JSON value")
-	errRange    = errors.New("must not hold numbers beyond 1.8e308")
-)
-
+// jsonFormat reads bodies strictly. huma validates a value of any type against the
+// schema first, then fills the handler's type.
 var jsonFormat = huma.Format{
 	Marshal: huma.DefaultJSONFormat.Marshal,
 	Unmarshal: func(data []byte, v any) error {
-		d := json.NewDecoder(bytes.NewReader(data))
-		if !utf8.Valid(data) {
-			return errors.New("must be UTF-8") // the decoder would change it silently
+		if _, anything := v.(*any); !anything {
+			return api.Decode(data, v)
 		}
-		_, anything := v.(*any)
-		if !anything {
-			// huma validates floats first, then fills the handler's type: from here on
-			// numbers of any size and precision stay as they were sent.
-			d.UseNumber()
+		data = bytes.TrimPrefix(data, []byte(api.ByteOrderMark))
+		if err := model.CheckJSON(data); err != nil {
+			return err
 		}
-		if err := d.Decode(v); err != nil {
-			if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-				if anything {
-					return errRange // the only thing that does not fit anything
-				}
-				return fmt.Errorf("%s does not take this %s", wrong.Field, wrong.Value)
-			}
-			return fmt.Errorf("does not parse: %s", strings.TrimPrefix(err.Error(), "json: "))
-		}
-		if _, err := d.Token(); err != io.EOF {
-			return errTrailing
-		}
-		return nil
+		return json.Unmarshal(data, v)
 	},
 }
 

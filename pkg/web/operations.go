@@ -34,8 +34,8 @@ func CheckAddress(address string) error {
 
 func (s *Server) newOperations(o Options) *operations {
 	mux := http.NewServeMux()
-	mux.Handle("GET /healthz", s.echo)
-	mux.Handle("GET /readyz", s.echo)
+	mux.Handle("GET /healthz", onePath(s.echo))
+	mux.Handle("GET /readyz", onePath(s.echo))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -45,6 +46,10 @@ var statusOf = map[model.Code]int{
 	model.ABTestOverlap:      http.StatusConflict,
 	model.ABTestLive:         http.StatusConflict,
 	model.NotRevertible:      http.StatusConflict,
+
+	model.NotFound:             http.StatusNotFound,
+	model.MethodNotAllowed:     http.StatusMethodNotAllowed,
+	model.UnsupportedMediaType: http.StatusUnsupportedMediaType,
 
 	model.PreconditionFailed: http.StatusPreconditionFailed,
 	model.BodyTooLarge:       http.StatusRequestEntityTooLarge,
@@ -106,7 +111,7 @@ func (s *Server) problemOf(ctx context.Context, err error) *problem {
 	case errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, model.BodyTooLarge, "the request body is too large", nil)
 	case errors.As(err, &ofEcho) && ofEcho.Code < http.StatusInternalServerError:
-		return newProblem(ofEcho.Code, "", "", nil)
+		return newProblem(ofEcho.Code, codesOfEcho[ofEcho.Code], "", nil)
 	case ctx.Err() != nil:
 		s.log.DebugContext(ctx, "the client went away", "request_id", RequestID(ctx), "error", err)
 		// Nobody reads this, but for a client that has only closed its own side. It is
@@ -118,6 +123,12 @@ func (s *Server) problemOf(ctx context.Context, err error) *problem {
 	}
 	s.log.ErrorContext(ctx, "internal error", "request_id", RequestID(ctx), "error", err)
 	return newProblem(http.StatusInternalServerError, "", "internal error, logged with request id "+RequestID(ctx), nil)
+}
+
+// codesOfEcho name what the router finds.
+var codesOfEcho = map[int]model.Code{
+	http.StatusNotFound:         model.NotFound,
+	http.StatusMethodNotAllowed: model.MethodNotAllowed,
 }
 
 // WriteProblem answers with an error in place of a handler's own writing.
@@ -149,6 +160,9 @@ func init() {
 	validation.MsgExpectedRequiredProperty = isRequired + "%s"
 }
 
+// unfit are the messages about bodies that are JSON and still no request.
+var unfit = []string{model.ErrJSONTrailing.Error(), model.ErrJSONNumber.Error(), model.ErrJSONDepth.Error()}
+
 // isRequired begins the message of a property that is missing; its name follows.
 const isRequired = "is required: "
 
@@ -159,12 +173,14 @@ func humaProblem(status int, detail string, errs ...error) huma.StatusError {
 		return newProblem(http.StatusBadRequest, model.ValidationFailed, "the request body ended early", nil)
 	case http.StatusRequestEntityTooLarge:
 		return newProblem(status, model.BodyTooLarge, detail, nil)
+	case http.StatusUnsupportedMediaType:
+		return newProblem(status, model.UnsupportedMediaType, "Content-Type must be "+api.MediaJSON, nil)
 	}
 	fields := make([]model.FieldError, 0, len(errs))
 	for _, err := range errs {
 		field := fieldError(err)
 		switch {
-		case field.Message == errTrailing.Error() || field.Message == errRange.Error():
+		case slices.Contains(unfit, field.Message):
 			status = http.StatusUnprocessableEntity // it parses, but it is not what the contract allows
 		case status == http.StatusBadRequest && field.Location == "body": // and not without any body
 			detail = "the request body is not valid JSON"

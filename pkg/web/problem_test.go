@@ -33,7 +33,7 @@ func TestProblemsThatHumaFinds(t *testing.T) {
 		"no body, wrong query": {"a?limit=0", http.NoBody, 400, model.ValidationFailed, "request body is required",
 			[]model.FieldError{{Location: "query.limit", Message: "expected number >= 1"}}},
 		"no JSON": {"a", strings.NewReader(`{"name":`), 400, model.ValidationFailed, "the request body is not valid JSON",
-			[]model.FieldError{{Location: "body", Message: "does not parse: unexpected EOF"}}},
+			[]model.FieldError{{Location: "body", Message: "must be valid JSON: unexpected EOF in /name at byte 8"}}},
 		"trailing data": {"a", strings.NewReader(`{"name":"a"} {}`), 422, model.ValidationFailed, "the request is not valid",
 			[]model.FieldError{{Location: "body", Message: "must be a single JSON value"}}},
 		"large number": {"a", strings.NewReader(`{"name":"a","weight":1e999}`), 422, model.ValidationFailed, "the request is not valid",

@@ -96,6 +96,17 @@ var (
 	listHeaders   = []string{"If-Match", "If-None-Match"}
 )
 
+// oneHeader is readHeaders as a middleware. It comes before authorization, which reads
+// a header.
+func oneHeader(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := readHeaders(c.Request().Header); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
 // readHeaders refuses headers that two readers may understand differently, and makes
 // one value of those that are lists.
 func readHeaders(header http.Header) error {
@@ -131,25 +142,23 @@ func IsHead(ctx context.Context) bool {
 // onePath comes before the router. It decodes what a path need not encode, so that
 // both spellings lead to one route, and lets HEAD be answered as GET is: net/http
 // drops the body.
-func onePath(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
+func onePath(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawPath != "" {
 			u := *r.URL
 			u.RawPath = decodeUnreserved(u.RawPath)
-			if decoded := (&url.URL{Path: u.Path}); decoded.EscapedPath() == u.RawPath {
+			if plain := (&url.URL{Path: u.Path}); plain.EscapedPath() == u.RawPath {
 				u.RawPath = ""
 			}
-			r = r.WithContext(r.Context())
+			r = r.WithContext(r.Context()) // a copy: net/http goes by its own
 			r.URL = &u
 		}
 		if r.Method == http.MethodHead {
 			r = r.WithContext(context.WithValue(r.Context(), headKey{}, true))
 			r.Method = http.MethodGet
 		}
-		c.SetRequest(r)
-		return next(c)
-	}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // decodeUnreserved decodes the characters that mean the same encoded or not (RFC

@@ -68,6 +68,10 @@ type Options struct {
 	Limits         Limits
 	Callers        Callers
 	TLS            TLS
+	// StrictParameters refuses query parameters that a call does not have: a misspelt
+	// dry_run must not write. Without it they are ignored, as something on the way may
+	// add its own.
+	StrictParameters bool
 	// Authenticate knows the callers. Where it is nil, everybody may do everything.
 	Authenticate Authenticator
 	// Session finds the token of who is signed in with a browser, "" for nobody, and
@@ -96,6 +100,8 @@ type Server struct {
 	certificate  *certificate // once it listens with TLS
 	registry     *prometheus.Registry
 	permissions  map[route]auth.Permission
+	parameters   map[route]parameters // of the operations
+	strict       bool
 	authenticate Authenticator
 	session      func(*http.Request) string
 	signInPath   string
@@ -122,13 +128,15 @@ func New(o Options) *Server {
 		tls:          o.TLS,
 		registry:     o.Registry,
 		permissions:  map[route]auth.Permission{},
+		parameters:   map[route]parameters{},
+		strict:       o.StrictParameters,
 		authenticate: o.Authenticate,
 		session:      o.Session,
 		signInPath:   o.SignInPath,
 		ready:        o.Ready,
 	}
 	s.http = &http.Server{
-		Handler:           e,
+		Handler:           onePath(e),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
@@ -137,7 +145,7 @@ func New(o Options) *Server {
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // broken clients, mostly
 	}
 	e.HTTPErrorHandler = s.answerProblem
-	e.Use(s.observe, s.busy.shed, s.authorize, s.limit)
+	e.Use(s.observe, s.busy.shed, oneHeader, s.authorize, s.limit)
 	s.API = newAPI(e, o.Title, o.Version)
 
 	s.Route(auth.Open, http.MethodGet, "/healthz", s.healthz)
@@ -366,11 +374,15 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if operational(pattern) {
 			level = slog.LevelDebug
 		}
+		method := r.Method
+		if IsHead(ctx) {
+			method = http.MethodHead
+		}
 		status, took := c.Response().Status, time.Since(start)
-		s.metrics.observer(r.Method, pattern, status).Observe(took.Seconds())
+		s.metrics.observer(method, pattern, status).Observe(took.Seconds())
 		if s.log.Enabled(r.Context(), level) {
 			attrs := []slog.Attr{
-				slog.String("method", r.Method), slog.String("route", pattern), slog.Int("status", status),
+				slog.String("method", method), slog.String("route", pattern), slog.Int("status", status),
 				slog.Duration("took", took), slog.Int64("bytes", c.Response().Size), slog.String("request_id", id),
 			}
 			if known && permission != auth.Open {
@@ -412,7 +424,8 @@ func plain(id string) bool {
 // once.
 func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		u := c.Request().URL
+		r := c.Request()
+		u := r.URL
 		if len(u.RawQuery) > maxQuery {
 			return newProblem(http.StatusRequestURITooLong, model.ValidationFailed, "the query has more than 8 KiB", nil)
 		}
@@ -437,8 +450,15 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 				checkText(&faults, "query."+name, text)
 			}
 		}
+		declared, known := s.parameters[route{r.Method, c.Path()}]
+		if known {
+			query = declared.read(query, &faults)
+		}
 		if err := faults.Err(); err != nil {
 			return err
+		}
+		if known {
+			u.RawQuery = query.Encode()
 		}
 		return next(c)
 	}

@@ -123,16 +123,16 @@ func do(t *testing.T, method, url, body string, header ...string) (*http.Respons
 
 func TestProblems(t *testing.T) {
 	var log logText
-	url := start(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, addThings)
+	url := start(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), StrictParameters: true}, addThings)
 	for _, c := range []struct {
 		name, method, path, body string
 		status                   int
 		code                     model.Code
 		location                 string
 	}{
-		{"no such route", "GET", "/v1/nothing", "", 404, "", ""},
-		{"no such method", "PUT", "/v1/things/a", "{}", 405, "", ""},
-		{"more segments than the route", "POST", "/v1/things/a/b", "{}", 404, "", ""},
+		{"no such route", "GET", "/v1/nothing", "", 404, model.NotFound, ""},
+		{"no such method", "PUT", "/v1/things/a", "{}", 405, model.MethodNotAllowed, ""},
+		{"more segments than the route", "POST", "/v1/things/a/b", "{}", 404, model.NotFound, ""},
 		{"no JSON", "POST", "/v1/things/a", `{"name":`, 400, model.ValidationFailed, "body"},
 		{"NaN", "POST", "/v1/things/a", `{"name":"a","weight":NaN}`, 400, model.ValidationFailed, "body"},
 		{"no body", "POST", "/v1/things/a", ``, 400, model.ValidationFailed, ""},
