@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/labstack/echo/v4"
@@ -141,9 +142,12 @@ func (e *service) addRoutes() {
 	// What many subjects get.
 	web.Handle(e.web, auth.Resolve, answering[api.BatchFlags](postFlags), e.postFlags)
 	e.addEvaluation()
-	// Everything else is for the admin.
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
-		e.web.Route(auth.Open, method, "/v1/*", readOnly)
+	// What only the admin does.
+	for call := range api.AdminCalls {
+		if _, ours := api.EdgeCalls[call]; !ours {
+			method, path, _ := strings.Cut(call, " ")
+			e.web.Route(auth.Open, method, path, readOnly)
+		}
 	}
 }
 

@@ -237,10 +237,26 @@ func TestContract(t *testing.T) {
 		e.expect("POST", "/v1/subjects/flags", `{"subject_ids": ["`+strings.Repeat(`x","`, 10_000)+`"]}`, 422, "validation_failed")
 		for _, request := range []string{
 			"GET /v1/subjects", "POST /v1/subjects", "GET /v1/subjects/42", "PUT /v1/subjects/42", "DELETE /v1/subjects/42",
-			"POST /v1/subject/flags", "PUT /v1/subjects/flags", "PATCH /v1/features/foobar", "GET /v1/features", "GET /v1/",
+			"PUT /v1/subjects/flags", "PATCH /v1/features/foobar", "GET /v1/features", "GET /v1/subjects/fl%61gs",
 		} {
 			method, path, _ := strings.Cut(request, " ")
 			e.expect(method, path, "", 423, "read_only")
+		}
+		if got := e.do("HEAD", "/v1/features", ""); got.status != 423 || got.body != "" {
+			t.Errorf("HEAD of what the admin has: %d %s", got.status, got.body)
+		}
+		for request, status := range map[string]int{
+			"POST /v1/subject/flags": 405, "PUT /v1/features": 405, "GET /v1/": 404, "GET /v1/nope": 404, "GET /nope": 404, "POST /healthz": 405,
+		} {
+			method, path, _ := strings.Cut(request, " ")
+			e.expect(method, path, "", status, map[int]string{404: "not_found", 405: "method_not_allowed"}[status])
+		}
+		e.expect("GET", "/v1/subject/fl%61gs?subject_id=42", "", 200, b)
+		e.expect("HEAD", "/v1/subject/flags?subject_id=42", "", 200, "")
+		e.expect("HEAD", "/readyz", "", 200, "")
+		e.expect("GET", "/v1/subject/flags?subject_id=42&features=off&features=nothing", "", 200, `{"flags":{"off":"__DISABLE__"}}`)
+		for _, query := range []string{"subject_id=42&subject_id=42", "subject_id=42&features=", "subject_id=42&wait=", "subject_id=42&min_revision=1&min_revision=1"} {
+			e.expect("GET", "/v1/subject/flags?"+query, "", 422, "validation_failed")
 		}
 		e.expect("GET", "/healthz", "", 200, "ok\n")
 		e.expect("GET", "/readyz", "", 200, "ok\n")

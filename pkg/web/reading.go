@@ -121,13 +121,20 @@ func readHeaders(header http.Header) error {
 		if len(values) == 0 {
 			continue
 		}
-		text := strings.Join(values, ", ")
-		if strings.Trim(text, ", \t") == "" {
-			faults.Addf("header."+name, "must not be empty: leave it out, or name an ETag in double quotes")
-		}
-		header[name] = []string{text}
+		header[name] = []string{strings.Join(values, ", ")}
+	}
+	// To write without a condition because the condition is empty would be to lose
+	// somebody's change.
+	if tags := header["If-Match"]; len(tags) > 0 && strings.Trim(tags[0], ", \t") == "" {
+		faults.Addf("header.If-Match", "must not be empty: leave it out, or name an ETag in double quotes")
 	}
 	return faults.Err()
+}
+
+// HeadersAreSingle reports whether no header is there twice that may be there once,
+// for whoever answers before the routes do.
+func HeadersAreSingle(header http.Header) bool {
+	return !slices.ContainsFunc(singleHeaders, func(name string) bool { return len(header[name]) > 1 })
 }
 
 type headKey struct{}

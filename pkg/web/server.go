@@ -160,9 +160,9 @@ func New(o Options) *Server {
 	return s
 }
 
-// Route adds a route that the OpenAPI document does not show. path is echo's:
-// /v1/things/:id.
+// Route adds a route that the OpenAPI document does not show: /v1/things/{id}.
 func (s *Server) Route(p auth.Permission, method, path string, h echo.HandlerFunc) {
+	path = echoPath(path)
 	s.declare(p, method, path)
 	s.echo.Add(method, path, h)
 }
