@@ -67,6 +67,7 @@ type Options struct {
 	MetricsAddress string
 	Limits         Limits
 	Callers        Callers
+	Origins        Origins // whose pages may ask
 	TLS            TLS
 	// StrictParameters refuses query parameters that a call does not have: a misspelt
 	// dry_run must not write. Without it they are ignored, as something on the way may
@@ -145,7 +146,7 @@ func New(o Options) *Server {
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // broken clients, mostly
 	}
 	e.HTTPErrorHandler = s.answerProblem
-	e.Use(s.observe, s.busy.shed, oneHeader, s.authorize, s.limit)
+	e.Use(s.observe, o.Origins.share, s.busy.shed, oneHeader, s.authorize, s.limit)
 	s.API = newAPI(e, o.Title, o.Version)
 
 	s.Route(auth.Open, http.MethodGet, "/healthz", s.healthz)
