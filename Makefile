@@ -30,8 +30,9 @@ test-deploy: ## check images, compose, chart, rules and dashboards with the tool
 	cd deploy/test && go test ./...
 
 .PHONY: test-clients
-test-clients: ## hold clients that others wrote against both services: a browser, OpenFeature's SDK
-	@.ci/prerequisites postgresql browser
+test-clients: ## hold clients that others wrote against both services: a browser, OpenFeature's SDKs
+	@.ci/prerequisites postgresql browser node
+	cd pkg/e2e/clients/js && npm ci --ignore-scripts --no-audit --no-fund
 	cd pkg/e2e/clients && go test ./...
 
 .PHONY: update-deploy

@@ -28,6 +28,7 @@ type Config struct {
 	Auth       Auth
 	Limits     web.Limits
 	Callers    web.Callers
+	Origins    web.Origins // of browser pages that may ask
 	TLS        web.TLS
 	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
 	MetricsAddress string
@@ -68,6 +69,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar((*string)(&c.Auth), "edge-auth", string(AuthNone), "whom to answer: `none` or token; none is everybody, token who shows one of role client or higher")
 	c.Limits.Flags(fs)
 	c.Callers.Flags(fs)
+	c.Origins.Flags(fs)
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
 }

@@ -30,6 +30,7 @@ type service struct {
 	routes  http.Handler // for what is not in the plain form
 	// authenticator knows the callers; nil where everybody is answered.
 	authenticator web.Authenticator
+	origins       originFields
 	// Where requests in the plain form are counted.
 	answered, unchanged prometheus.Observer
 }
@@ -103,6 +104,7 @@ func newService(config Config, source replica.Source) *service {
 	if config.Auth == AuthToken {
 		e.authenticator = e.authenticate
 	}
+	e.origins = newOriginFields(&config.Origins)
 	e.web = web.New(web.Options{
 		Title:          "Flaggery edge",
 		Version:        config.Version,
@@ -114,6 +116,7 @@ func newService(config Config, source replica.Source) *service {
 		MetricsAddress: config.MetricsAddress,
 		Limits:         config.Limits,
 		Callers:        config.Callers,
+		Origins:        config.Origins,
 		TLS:            config.TLS,
 		Authenticate:   e.authenticator,
 		Ready: func(context.Context) error {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/snapshot"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // reply is the answer for one subject. It is the same in each form of the request;
@@ -17,6 +19,23 @@ type reply struct {
 	status   int // 200, or 304 for a client that has the body
 	body     *snapshot.Body
 	snapshot snapshotFields
+	origins  *originFields
+}
+
+// originFields are what replies say to caches and browsers of the origins whose pages
+// may read them. Requests that name an origin themselves go to the routes.
+type originFields struct {
+	header http.Header
+	text   string // the same as lines
+}
+
+func newOriginFields(origins *web.Origins) originFields {
+	f := originFields{header: http.Header{}}
+	origins.SetFields(f.header)
+	for _, name := range slices.Sorted(maps.Keys(f.header)) {
+		f.text += name + ": " + f.header.Get(name) + "\r\n"
+	}
+	return f
 }
 
 // snapshotFields are what the header of each answer says of its snapshot.
@@ -33,7 +52,7 @@ func (e *service) reply(s *snapshot.Snapshot, id string, features []string, ifNo
 	if class == 0 {
 		return reply{}, false
 	}
-	r := reply{http.StatusOK, s.Body(class, e.replica.DatabaseTime(now)), e.fieldsOf(s, now)}
+	r := reply{http.StatusOK, s.Body(class, e.replica.DatabaseTime(now)), e.fieldsOf(s, now), &e.origins}
 	if features == nil {
 		r.body.CountServed()
 	} else {
@@ -84,6 +103,7 @@ const (
 func (r *reply) write(w http.ResponseWriter) {
 	header := w.Header()
 	r.snapshot.set(header)
+	maps.Copy(header, r.origins.header)
 	header[fieldETag] = r.body.ETag
 	if r.status == http.StatusNotModified {
 		w.WriteHeader(r.status)
@@ -108,7 +128,7 @@ func (r *reply) append(dst []byte) (head, body []byte) {
 	dst = append(dst, fieldETag+": "...)
 	dst = append(dst, r.body.ETag[0]...)
 	dst = append(dst, "\r\n"...)
-	return r.snapshot.append(dst), body
+	return append(r.snapshot.append(dst), r.origins.text...), body
 }
 
 func (f *snapshotFields) set(header http.Header) {

@@ -90,10 +90,7 @@ func checkOrigin(origin string) error {
 }
 
 // Enabled reports whether pages of any origin may ask.
-func (o *Origins) Enabled() bool { return o.any || o.Vary() }
-
-// Vary reports whether answers depend on the origin, as caches have to know.
-func (o *Origins) Vary() bool { return !o.any && len(o.exact)+len(o.wildcards) > 0 }
+func (o *Origins) Enabled() bool { return o.any || len(o.exact)+len(o.wildcards) > 0 }
 
 // allowed is what Access-Control-Allow-Origin says to a page of an origin, "" for
 // nothing. Browsers send origins in lower case.
@@ -131,24 +128,35 @@ func (o *Origins) share(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 	return func(c echo.Context) error {
 		r, header := c.Request(), c.Response().Header()
-		if o.Vary() {
-			header.Add(fieldVary, fieldOrigin)
-		}
+		o.SetFields(header)
 		allowed := o.allowed(r.Header.Get(fieldOrigin))
-		if allowed == "" || !strings.HasPrefix(r.URL.Path, "/v1/") && !strings.HasPrefix(r.URL.Path, "/ofrep/") {
+		if allowed == "" {
 			return next(c)
 		}
 		header.Set(fieldAllowOrigin, allowed)
+		header.Set(fieldExposeHeaders, corsExposed)
 		if r.Method != http.MethodOptions || r.Header.Get(fieldRequestMethod) == "" {
-			header.Set(fieldExposeHeaders, corsExposed)
 			return next(c)
 		}
+		header.Del(fieldExposeHeaders)
 		header.Set(fieldAllowMethods, corsMethods)
 		header.Set(fieldMaxAge, corsMaxAge)
 		if names := readable(r.Header.Values(fieldRequestHeaders)); names != "" {
 			header.Set(fieldAllowHeaders, names)
 		}
 		return c.NoContent(http.StatusNoContent)
+	}
+}
+
+// SetFields sets what is the same in all answers, whoever asks: that they depend on
+// the origin or, if any may ask, that it may.
+func (o *Origins) SetFields(header http.Header) {
+	switch {
+	case o.any:
+		header.Set(fieldAllowOrigin, "*")
+		header.Set(fieldExposeHeaders, corsExposed)
+	case o.Enabled():
+		header.Set(fieldVary, fieldOrigin)
 	}
 }
 

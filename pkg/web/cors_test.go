@@ -82,9 +82,6 @@ func TestCORS(t *testing.T) {
 		if r.StatusCode != http.StatusUnauthorized || h.Get("Vary") != "Origin" || h.Values("Access-Control-Allow-Credentials") != nil {
 			t.Errorf("%s: %s %v", origin, r.Status, h)
 		}
-		if h := ask(http.MethodGet, url+"/healthz", header).Header; h.Get("Access-Control-Allow-Origin") != "" || h.Get("Vary") != "Origin" {
-			t.Errorf("health for %s: %v", origin, h)
-		}
 		if h := ask(http.MethodGet, anyURL+"/v1/things", header).Header; h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Vary") != "" {
 			t.Errorf("%s where any may ask: %v", origin, h)
 		}

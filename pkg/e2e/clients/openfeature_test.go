@@ -1,5 +1,5 @@
 // Package clients holds clients that others wrote against Flaggery as it runs: a
-// browser, and OpenFeature's SDK.
+// browser, and OpenFeature's SDKs.
 package clients
 
 import (
@@ -18,10 +18,11 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
-// What OpenFeature's SDK for Go makes of each step that decides, of each kind of
-// value, and of each refusal.
-func TestOpenFeature(t *testing.T) {
-	w := newWorld(t)
+// seedFlags makes one feature for each step that decides and each kind of value, and
+// subject 42, who is in a group that overrides one of them. It returns a token of role
+// client.
+func seedFlags(t *testing.T, w *e2e.World) (token string) {
+	t.Helper()
 	admin, err := flaggery.NewAdmin(must(t)(w.StartAdmin()), e2e.Token)
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +36,7 @@ func TestOpenFeature(t *testing.T) {
 	}
 	write(admin.IncreaseBuckets(ctx, 10))
 	write(admin.AddSubject(ctx, api.CreateSubject{ID: "42"}))
+	write(admin.AddSubject(ctx, api.CreateSubject{ID: "43"}))
 	for feature, payload := range map[string]string{ // null: none
 		"plain": "null", "switch": "true", "colour": `"blue"`, "limit": "7", "ratio": "0.5", "whole": "2.0", "menu": `{"items": ["a", "b"]}`,
 		"disabled": "true", "rolled": "null", "tested": "null", "overridden": "null",
@@ -59,11 +61,20 @@ func TestOpenFeature(t *testing.T) {
 	write(admin.AddGroup(ctx, api.CreateGroup{Name: "friends"}))
 	write(admin.AddSubjectToGroup(ctx, "friends", "42"))
 	write(admin.AddGroupOverride(ctx, "friends", "overridden", "on"))
-	token, err := admin.CreateToken(ctx, api.NewToken{Name: "sdk", Role: api.ClientRole})
-	write(token, err)
+	created, err := admin.CreateToken(ctx, api.NewToken{Name: "sdk", Role: api.ClientRole})
+	write(created, err)
+	return created.Value.Token
+}
+
+// What OpenFeature's SDK for Go makes of each step that decides, of each kind of
+// value, and of each refusal.
+func TestGoSDK(t *testing.T) {
+	w := newWorld(t)
+	token := seedFlags(t, w)
+	ctx := t.Context()
 	edgeURL := must(t)(w.StartEdge("edge", "reject", func(c *edge.Config) { c.Auth = edge.AuthToken }))
 
-	client := openFeature(t, ofrep.NewProvider(edgeURL, ofrep.WithBearerToken(token.Value.Token)))
+	client := openFeature(t, ofrep.NewProvider(edgeURL, ofrep.WithBearerToken(token)))
 	subject := openfeature.NewEvaluationContext("42", map[string]any{"plan": "gold"})
 	for _, row := range []struct {
 		flag     string
