@@ -10,7 +10,6 @@ import (
 	"reflect"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -94,19 +93,29 @@ type evaluationOutput struct {
 
 func (e *service) evaluateFlags(ctx context.Context, in *evaluateFlagsInput) (*evaluationOutput, error) {
 	s, class, err := e.subjectOf(ctx, in.body)
-	if err != nil {
+	out := &evaluationOutput{Status: http.StatusOK, ContentType: api.MediaJSON}
+	switch {
+	case errors.As(err, new(*unknownSubject)):
+		out.ETag, out.Body = unknownSubjectETag, unknownSubjectFlags
+	case err != nil:
 		return refused("", err)
+	default:
+		body, evaluations := s.OFREP(class, e.replica.DatabaseTime(time.Now()))
+		body.CountServed()
+		out.ETag, out.Body = evaluations.ETag[0], evaluations.JSON
 	}
-	body, evaluations := s.OFREP(class, e.replica.DatabaseTime(time.Now()))
-	body.CountServed()
-	out := &evaluationOutput{Status: http.StatusOK, ETag: evaluations.ETag[0]}
 	if matches(strings.Join(in.IfNoneMatch, ","), out.ETag) {
-		out.Status = http.StatusNotModified
-		return out, nil
+		return &evaluationOutput{Status: http.StatusNotModified, ETag: out.ETag}, nil
 	}
-	out.ContentType, out.Body = api.MediaJSON, evaluations.JSON
 	return out, nil
 }
+
+// unknownSubjectFlags answers for a subject that is not known, if all its flags are
+// asked for: on an error the web provider would keep those of the subject before.
+var (
+	unknownSubjectFlags = []byte(`{"flags":[],"metadata":{"unknownSubject":true}}`)
+	unknownSubjectETag  = snapshot.ETag(unknownSubjectFlags)
+)
 
 func (e *service) evaluateFlag(ctx context.Context, in *evaluateFlagInput) (*evaluationOutput, error) {
 	s, class, err := e.subjectOf(ctx, in.body)
@@ -135,10 +144,15 @@ func (e *service) subjectOf(ctx context.Context, body io.Reader) (*snapshot.Snap
 	}
 	class := s.Class(id)
 	if class == 0 {
-		return nil, 0, &refusal{http.StatusBadRequest, "INVALID_CONTEXT", fmt.Sprintf("there is no subject %q", id)}
+		return nil, 0, &unknownSubject{id}
 	}
 	return s, class, nil
 }
+
+// unknownSubject is the id of a subject that the snapshot rejects.
+type unknownSubject struct{ id string }
+
+func (u *unknownSubject) Error() string { return fmt.Sprintf("there is no subject %q", u.id) }
 
 // targetingKey is the id of the subject that a request is about.
 func targetingKey(body io.Reader) (string, error) {
@@ -154,15 +168,10 @@ func targetingKey(body io.Reader) (string, error) {
 			TargetingKey *string `json:"targetingKey"`
 		} `json:"context"`
 	}
-	if !utf8.Valid(text) { // the decoder would change it silently
-		return "", &refusal{http.StatusBadRequest, "PARSE_ERROR", "the request body must be UTF-8"}
-	}
-	switch err := json.Unmarshal(text, &request); {
-	case err == nil:
-	case errors.As(err, new(*json.UnmarshalTypeError)):
+	if err := api.Decode(text, &request); errors.As(err, new(*api.MismatchError)) {
 		return "", &refusal{http.StatusBadRequest, "INVALID_CONTEXT", "context must be an object, and its targetingKey a string"}
-	default:
-		return "", &refusal{http.StatusBadRequest, "PARSE_ERROR", "the request body is not valid JSON: " + err.Error()}
+	} else if err != nil {
+		return "", &refusal{http.StatusBadRequest, "PARSE_ERROR", "the request body " + err.Error()}
 	}
 	key := request.Context.TargetingKey
 	if key == nil || *key == "" {
@@ -188,6 +197,8 @@ func refused(key string, err error) (*evaluationOutput, error) {
 	out := &evaluationOutput{ContentType: api.MediaJSON}
 	var r *refusal
 	switch {
+	case errors.As(err, new(*unknownSubject)):
+		r = &refusal{http.StatusBadRequest, "INVALID_CONTEXT", err.Error()}
 	case errors.As(err, &r):
 	case model.CodeOf(err) == model.NotReady:
 		r = &refusal{http.StatusServiceUnavailable, "GENERAL", err.Error()}

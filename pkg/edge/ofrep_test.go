@@ -99,6 +99,25 @@ func TestEvaluation(t *testing.T) {
 	}
 }
 
+// On an error, the web provider keeps the flags of the person before.
+func TestEvaluationOfUnknownSubject(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	e := start(t, dbURL, nil).at(quickstart(t, openWriter(t, dbURL)))
+	const unknown = `{"context":{"targetingKey":"9"}}`
+	a := e.do("POST", bulk, unknown)
+	if a.status != http.StatusOK || a.body != `{"flags":[],"metadata":{"unknownSubject":true}}` || a.header.Get("Content-Type") != api.MediaJSON {
+		t.Errorf("all flags: %d %s", a.status, a.body)
+	}
+	if again := e.do("POST", bulk, unknown, "If-None-Match", a.header.Get("ETag")); again.status != http.StatusNotModified {
+		t.Errorf("all flags again: %d %s", again.status, again.body)
+	}
+	a = e.do("POST", bulk+"/foobar", unknown)
+	if f := evaluated[api.EvaluationFailure](t, a); a.status != http.StatusBadRequest || f.ErrorCode != "INVALID_CONTEXT" || f.Key != "foobar" {
+		t.Errorf("one flag: %d %s", a.status, a.body)
+	}
+}
+
 func TestEvaluationRefuses(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -106,7 +125,6 @@ func TestEvaluationRefuses(t *testing.T) {
 	for _, c := range []struct {
 		body, code string
 	}{
-		{`{"context":{"targetingKey":"9"}}`, "INVALID_CONTEXT"},
 		{`{"context":{"targetingKey":"a\u0000"}}`, "INVALID_CONTEXT"},
 		{`{"context":{"targetingKey":"` + strings.Repeat("x", 257) + `"}}`, "INVALID_CONTEXT"},
 		{`{"context":{"targetingKey":42}}`, "INVALID_CONTEXT"},
@@ -120,6 +138,9 @@ func TestEvaluationRefuses(t *testing.T) {
 		{`{"context":{"targetingKey":"42"}`, "PARSE_ERROR"},
 		{`{"context":{"targetingKey":"42"}} x`, "PARSE_ERROR"},
 		{"{\"context\":{\"targetingKey\":\"\xff\"}}", "PARSE_ERROR"},
+		{`{"context":{"targetingKey":"42","targetingKey":"43"}}`, "PARSE_ERROR"},
+		{`{"context":{"targetingKey":"s\ud800"}}`, "PARSE_ERROR"},
+		{`{"context":{"TARGETINGKEY":"42"}}`, "TARGETING_KEY_MISSING"},
 		{``, "PARSE_ERROR"},
 	} {
 		for _, key := range []string{"", "foobar"} {
