@@ -524,3 +524,54 @@ func BenchmarkResolve(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBody is the first answer of each class after a change of the
+// configuration, and what it costs to let go of the answers before.
+func BenchmarkBody(b *testing.B) {
+	const classes = 1000
+	w := largeWorld(0)
+	builder := NewBuilder(NewKey(), Hash, NewCounts())
+	w.config.Buckets = classes
+	s := mustApply(b, builder, nil, w.load(noon))
+	b.ReportAllocs()
+	for b.Loop() {
+		u := w.load(noon)
+		u.Full, u.Subjects = false, nil
+		next := mustApply(b, builder, s, u)
+		s.Replaced(next)
+		s = next
+		for _, class := range s.plain[1:] {
+			s.Body(class, noon).CountServed()
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/classes, "ns/body")
+}
+
+// BenchmarkBuild loads a million subjects, loads them again, and changes one.
+func BenchmarkBuild(b *testing.B) {
+	const subjects = 1_000_000
+	all := largeUpdate(subjects)
+	builder := NewBuilder(NewKey(), Reject, NewCounts())
+	base := mustApply(b, builder, nil, all)
+	one := &model.Update{Position: all.Position, Now: noon, Subjects: func(each func(*model.SubjectUpdate) error) error {
+		return each(&model.SubjectUpdate{ID: []byte("77"), Bucket: 7})
+	}}
+	for _, kind := range []struct {
+		name string
+		base *Snapshot
+		u    *model.Update
+	}{{"load", nil, all}, {"reload", base, all}, {"change", base, one}} {
+		b.Run(kind.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s := mustApply(b, builder, kind.base, kind.u)
+				if s.generation != base.generation {
+					s.generation.retire()
+				}
+			}
+			if kind.u.Full {
+				b.ReportMetric(subjects*float64(b.N)/b.Elapsed().Seconds(), "subjects/s")
+			}
+		})
+	}
+}
