@@ -117,7 +117,7 @@ func (p *probe) build() (find func(id string) bool, err error) {
 		}
 		return func(id string) bool { _, ok := m[id]; return ok }, nil
 	}
-	s, err := newBuilder().Apply(nil, p.update())
+	s, err := snapshot.NewBuilder(snapshot.Reject).Apply(nil, p.update())
 	if err != nil {
 		return nil, err
 	}
@@ -126,10 +126,6 @@ func (p *probe) build() (find func(id string) bool, err error) {
 		class := s.Class(id)
 		return class != 0 && len(s.Body(class, now).JSON) > 0
 	}, nil
-}
-
-func newBuilder() *snapshot.Builder {
-	return snapshot.NewBuilder(snapshot.NewKey(), snapshot.Reject, snapshot.NewCounts())
 }
 
 // readFile is how long it takes to read a file that was just written, from the
@@ -141,7 +137,7 @@ func (p *probe) readFile() (time.Duration, error) {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "snapshot")
-	s, err := newBuilder().Apply(nil, p.update())
+	s, err := snapshot.NewBuilder(snapshot.Reject).Apply(nil, p.update())
 	if err != nil {
 		return 0, err
 	}
@@ -150,7 +146,7 @@ func (p *probe) readFile() (time.Duration, error) {
 	}
 	runtime.GC()
 	start := time.Now()
-	read, _, err := newBuilder().ReadFile(path, start)
+	read, _, err := snapshot.NewBuilder(snapshot.Reject).ReadFile(path, start)
 	elapsed := time.Since(start)
 	if err == nil && read.Class(p.id(0)) == 0 {
 		err = errors.New("the file does not hold what was written")

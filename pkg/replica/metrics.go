@@ -110,7 +110,7 @@ func newMetrics(registry prometheus.Registerer, r *Replica) *metrics {
 		}
 		return 0
 	}))
-	registry.MustRegister(&served{r.counts, prometheus.NewDesc("flaggery_edge_variant_served_total",
+	registry.MustRegister(&served{r.Counts(), prometheus.NewDesc("flaggery_edge_variant_served_total",
 		"How often subjects were given a variant of a feature.", []string{"feature", "variant"}, nil)})
 	return m
 }
@@ -125,7 +125,7 @@ func (m *metrics) applied(full bool, took time.Duration) {
 
 // served expands counts when it is asked.
 type served struct {
-	counts *snapshot.Counts
+	counts *snapshot.Answers
 	desc   *prometheus.Desc
 }
 

@@ -78,7 +78,6 @@ type Replica struct {
 	poll    time.Duration
 	log     *slog.Logger
 	builder *snapshot.Builder
-	counts  *snapshot.Counts
 	metrics *metrics
 
 	file      string
@@ -118,13 +117,12 @@ func New(source Source, o Options) *Replica {
 		file:      o.File,
 		saveEvery: cmp.Or(o.SaveEvery, DefaultSaveEvery),
 		tokens:    o.Tokens,
-		counts:    snapshot.NewCounts(),
+		builder:   snapshot.NewBuilder(o.Unknown),
 		began:     time.Now(),
 		news:      make(chan struct{}, 1),
 		connected: make(chan struct{}, 1),
 		published: make(chan struct{}),
 	}
-	r.builder = snapshot.NewBuilder(snapshot.NewKey(), o.Unknown, r.counts)
 	r.metrics = newMetrics(o.Registry, r)
 	return r
 }
@@ -132,8 +130,8 @@ func New(source Source, o Options) *Replica {
 // Snapshot is the one to answer from, or nil before there is one.
 func (r *Replica) Snapshot() *snapshot.Snapshot { return r.current.Load() }
 
-// Counts is how often each variant was served.
-func (r *Replica) Counts() *snapshot.Counts { return r.counts }
+// Counts is where what is served is counted.
+func (r *Replica) Counts() *snapshot.Answers { return r.builder.Answers() }
 
 // DatabaseTime is the database's time at a local one. There must be a snapshot.
 func (r *Replica) DatabaseTime(local time.Time) time.Time {

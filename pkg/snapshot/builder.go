@@ -39,17 +39,20 @@ func refuse(reason Reason, format string, args ...any) error {
 
 // Builder makes snapshots, one after the other. One goroutine may use it.
 type Builder struct {
-	key     Key
+	key     key
 	unknown Unknown
-	counts  *Counts
+	answers *Answers
 	classes *classes
 }
 
-// NewBuilder makes a Builder of snapshots that treat unknown ids as told and add
-// what they serve to counts.
-func NewBuilder(key Key, unknown Unknown, counts *Counts) *Builder {
-	return &Builder{key: key, unknown: unknown, counts: counts, classes: newClasses()}
+// NewBuilder makes a Builder of snapshots that treat unknown ids alike and count
+// what they serve in the same Answers.
+func NewBuilder(unknown Unknown) *Builder {
+	return &Builder{key: newKey(), unknown: unknown, answers: newAnswers(), classes: newClasses()}
 }
+
+// Answers are those of all snapshots of the Builder.
+func (b *Builder) Answers() *Answers { return b.answers }
 
 // Apply makes the snapshot that an update leads to from base, which is the last
 // one that the Builder made, or nil. Base stays as it was. An update that cannot be
@@ -89,12 +92,12 @@ func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 		}
 	}
 	if u.Configuration != nil || next.generation.crowded(len(b.classes.list)) {
-		// An epoch that has begun stays begun, though the clock was set right by a little.
+		// A period that has begun stays begun, even if the clock was set back a little.
 		now := u.Now.UnixNano()
 		if base != nil {
-			now = max(now, base.generation.epoch.Load().from)
+			now = max(now, base.generation.period.Load().from)
 		}
-		next.generation = newGeneration(resolver, configuration, len(b.classes.list), b.counts, now)
+		next.generation = newGeneration(resolver, configuration, len(b.classes.list), b.answers, now)
 	}
 	next.classes, next.plain = b.classes.list, b.classes.plain
 	return &next, nil

@@ -332,7 +332,7 @@ func (b *Builder) restore(header *fileHeader, ix *index, now time.Time) (*Snapsh
 	b.classes = classes
 	return &Snapshot{
 		Position: header.Position, index: ix, classes: classes.list, plain: classes.plain, unknown: b.unknown,
-		generation:     newGeneration(resolver, header.Configuration, len(classes.list), b.counts, now.UnixNano()),
+		generation:     newGeneration(resolver, header.Configuration, len(classes.list), b.answers, now.UnixNano()),
 		RevisionHeader: revisionHeader(header.Position),
 	}, nil
 }

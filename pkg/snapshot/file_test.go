@@ -23,7 +23,7 @@ func TestFileHoldsAll(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
 	rapid.Check(t, func(t *rapid.T) {
 		w := &world{model.Position{Epoch: "e", Revision: 1, At: noon}, drawConfiguration(t, 5), map[string]model.Class{}}
-		b := NewBuilder(NewKey(), Reject, NewCounts())
+		b := NewBuilder(Reject)
 		s := must(t, b, nil, w.load(noon))
 		s = must(t, b, s, w.change(t, noon))
 		if rapid.Bool().Draw(t, "collisions") {
@@ -36,7 +36,7 @@ func TestFileHoldsAll(t *testing.T) {
 		if err := WriteFile(path, s); err != nil {
 			t.Fatal(err)
 		}
-		b = NewBuilder(NewKey(), Reject, NewCounts())
+		b = NewBuilder(Reject)
 		s, saved, err := b.ReadFile(path, noon)
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func must(t *rapid.T, b *Builder, base *Snapshot, u *model.Update) *Snapshot {
 func writeWorld(t testing.TB, path string, revision int64, subjects int) []byte {
 	t.Helper()
 	w := plainWorld(revision, "A", subjects)
-	if err := WriteFile(path, mustApply(t, NewBuilder(NewKey(), Reject, NewCounts()), nil, w.load(noon))); err != nil {
+	if err := WriteFile(path, mustApply(t, NewBuilder(Reject), nil, w.load(noon))); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := os.ReadFile(path)
@@ -80,7 +80,7 @@ func writeWorld(t testing.TB, path string, revision int64, subjects int) []byte 
 }
 
 func read(raw []byte) (*Snapshot, error) {
-	s, _, err := NewBuilder(Key{}, Reject, NewCounts()).decode(bytes.NewReader(raw), int64(len(raw)), noon)
+	s, _, err := NewBuilder(Reject).decode(bytes.NewReader(raw), int64(len(raw)), noon)
 	return s, err
 }
 
@@ -131,7 +131,7 @@ func TestPreviousFileStandsIn(t *testing.T) {
 	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b := NewBuilder(NewKey(), Reject, NewCounts())
+	b := NewBuilder(Reject)
 	s, _, err := b.ReadFile(path, noon)
 	if err != nil || s.Revision != 1 {
 		t.Fatalf("snapshot %v, error %v; want the previous one, of revision 1", s, err)
@@ -145,7 +145,7 @@ func TestPreviousFileStandsIn(t *testing.T) {
 }
 
 func TestNoFile(t *testing.T) {
-	_, _, err := NewBuilder(NewKey(), Reject, NewCounts()).ReadFile(filepath.Join(t.TempDir(), "none"), noon)
+	_, _, err := NewBuilder(Reject).ReadFile(filepath.Join(t.TempDir(), "none"), noon)
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, want fs.ErrNotExist", err)
 	}
@@ -156,7 +156,7 @@ func TestFailedWriteLeavesTheFileAndNothingElse(t *testing.T) {
 	path := filepath.Join(directory, "snapshot")
 	raw := writeWorld(t, path, 1, 20)
 	w := plainWorld(2, "A", 20)
-	s := mustApply(t, NewBuilder(NewKey(), Reject, NewCounts()), nil, w.load(noon))
+	s := mustApply(t, NewBuilder(Reject), nil, w.load(noon))
 	s.generation.configuration = &model.Configuration{Features: []model.Feature{{
 		Variants: []model.Variant{{Payload: []byte("{")}}, // cannot be encoded, so the write fails in the middle
 	}}}
@@ -218,7 +218,7 @@ func FuzzReadFile(f *testing.F) {
 func BenchmarkFile(b *testing.B) {
 	const subjects = 1_000_000
 	path := filepath.Join(b.TempDir(), "snapshot")
-	s := mustApply(b, NewBuilder(NewKey(), Reject, NewCounts()), nil, largeUpdate(subjects))
+	s := mustApply(b, NewBuilder(Reject), nil, largeUpdate(subjects))
 	b.Run("write", func(b *testing.B) {
 		for b.Loop() {
 			if err := WriteFile(path, s); err != nil {
@@ -229,7 +229,7 @@ func BenchmarkFile(b *testing.B) {
 	})
 	b.Run("read", func(b *testing.B) {
 		for b.Loop() {
-			if _, _, err := NewBuilder(NewKey(), Reject, NewCounts()).ReadFile(path, noon); err != nil {
+			if _, _, err := NewBuilder(Reject).ReadFile(path, noon); err != nil {
 				b.Fatal(err)
 			}
 		}

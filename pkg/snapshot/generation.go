@@ -13,72 +13,69 @@ import (
 // generation is one configuration and the answers made from it. Snapshots that
 // differ only in their subjects share it.
 type generation struct {
-	configuration *model.Configuration // for the snapshot file
+	configuration *model.Configuration // for the snapshot file, and its tokens
 	resolver      *evaluation.Resolver // the same, compiled
-	buckets       int
-	counts        *Counts
+	answers       *Answers
 	classes       int // how many there were when it began
-	epoch         atomic.Pointer[epoch]
+	period        atomic.Pointer[period]
 
-	mu      sync.Mutex // for moving on to the next epoch
+	mu      sync.Mutex // for moving on to the next period
 	retired bool       // guarded by mu
 }
 
-// epoch is the time between two boundaries of tests, during which every class
-// keeps its answer.
-type epoch struct {
+// period is the time between two boundaries of tests. Every class keeps its answer
+// in it.
+type period struct {
 	from, until int64 // Unix time in nanoseconds, until excluded
-	*bodySet
+	bodies      *table
 }
 
-func newGeneration(resolver *evaluation.Resolver, c *model.Configuration, classes int, counts *Counts, now int64) *generation {
-	g := &generation{configuration: c, resolver: resolver, buckets: c.Buckets, classes: classes, counts: counts}
-	g.epoch.Store(g.newEpoch(now))
+func newGeneration(resolver *evaluation.Resolver, c *model.Configuration, classes int, answers *Answers, now int64) *generation {
+	g := &generation{configuration: c, resolver: resolver, classes: classes, answers: answers}
+	g.period.Store(g.newPeriod(now))
 	return g
 }
 
-func (g *generation) newEpoch(now int64) *epoch {
-	e := &epoch{from: now, until: math.MaxInt64, bodySet: newBodySet(g.counts, g.classes)}
+func (g *generation) newPeriod(now int64) *period {
+	p := &period{from: now, until: math.MaxInt64, bodies: g.answers.open(g.classes)}
 	if until, ok := g.resolver.NextBoundary(time.Unix(0, now)); ok {
-		e.until = until.UnixNano()
+		p.until = until.UnixNano()
 	}
-	g.counts.open(e.bodySet)
-	return e
+	return p
 }
 
-// crowded reports whether classes compete for places in the cache of bodies that
-// need not.
+// crowded reports whether classes compete for slots though a larger table is allowed.
 func (g *generation) crowded(classes int) bool {
-	places := len(g.epoch.Load().slots)
-	return classes > places && places < maxBodies
+	slots := len(g.period.Load().bodies.slots)
+	return classes > slots && slots < maxBodies
 }
 
-// at is the epoch of a moment. Epochs only move on: a clock that is set back by
+// at is the period of a moment. Periods only move on: a clock that is set back by
 // a little does not bring back an answer that was already replaced.
-func (g *generation) at(now int64) *epoch {
-	if e := g.epoch.Load(); now < e.until {
-		return e
+func (g *generation) at(now int64) *period {
+	if p := g.period.Load(); now < p.until {
+		return p
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	old := g.epoch.Load()
+	old := g.period.Load()
 	if now < old.until {
 		return old
 	}
-	e := g.newEpoch(now)
-	g.epoch.Store(e)
-	g.counts.close(old.bodySet)
+	p := g.newPeriod(now)
+	g.period.Store(p)
+	g.answers.close(old.bodies)
 	if g.retired {
-		g.counts.close(e.bodySet)
+		g.answers.close(p.bodies)
 	}
-	return e
+	return p
 }
 
-// retire lets go of the bodies. Who still holds the generation is served on, from
-// bodies made for one answer.
+// retire drops the bodies. Requests that still hold the generation are answered from
+// bodies that are not kept.
 func (g *generation) retire() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.retired = true
-	g.counts.close(g.epoch.Load().bodySet)
+	g.answers.close(g.period.Load().bodies)
 }

@@ -12,15 +12,13 @@ import (
 // ClassID numbers the classes of subjects; 0 stands for no class.
 type ClassID uint32
 
-// Key keys the hash of subject ids. It is random per process, so that nobody can
+// key keys the hash of subject ids. It is random per process, so that nobody can
 // choose ids that collide.
-type Key [16]byte
+type key [16]byte
 
-// NewKey draws a key.
-func NewKey() Key {
-	var key Key
-	_, _ = rand.Read(key[:]) // never fails, by its contract
-	return key
+func newKey() (k key) {
+	_, _ = rand.Read(k[:]) // never fails, by its contract
+	return k
 }
 
 // index maps subject ids to classes without keeping the ids: it holds their
@@ -53,10 +51,10 @@ type entry struct {
 	class     ClassID
 }
 
-func newIndex(key Key, expected int) *index {
+func newIndex(k key, expected int) *index {
 	ix := &index{
-		k0:   binary.LittleEndian.Uint64(key[:8]),
-		k1:   binary.LittleEndian.Uint64(key[8:]),
+		k0:   binary.LittleEndian.Uint64(k[:8]),
+		k1:   binary.LittleEndian.Uint64(k[8:]),
 		mask: ^uint64(0),
 	}
 	ix.shards = makeShards(expected)

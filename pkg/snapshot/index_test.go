@@ -25,7 +25,7 @@ func TestIndexAgainstMap(t *testing.T) {
 	for _, mask := range []uint64{^uint64(0), weaken} {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				ix := newIndex(Key{1}, 0)
+				ix := newIndex(key{1}, 0)
 				ix.mask = mask
 				want := map[string]ClassID{}
 				type past struct {
@@ -124,7 +124,7 @@ func checkIndex(t *rapid.T, ix *index, want map[string]ClassID) {
 }
 
 func TestChangesThatDoNotFit(t *testing.T) {
-	base := newIndex(Key{}, 0)
+	base := newIndex(key{}, 0)
 	d := newDraft(base, false, 0)
 	if err := d.put([]byte("a"), 1, true); err != errNotKnown {
 		t.Errorf("a change of an unknown subject: %v", err)
@@ -137,7 +137,7 @@ func TestChangesThatDoNotFit(t *testing.T) {
 // TestReloadOfTheSameCopiesNothing holds reloads to the memory of what changed.
 func TestReloadOfTheSameCopiesNothing(t *testing.T) {
 	const n = 100_000
-	d := newDraft(newIndex(NewKey(), n), true, n)
+	d := newDraft(newIndex(newKey(), n), true, n)
 	put := func(d *draft, except int) {
 		for i := range n {
 			class := ClassID(1 + i%7)
@@ -171,7 +171,7 @@ func TestReloadOfTheSameCopiesNothing(t *testing.T) {
 // then grown by changes.
 func TestMemoryPerSubject(t *testing.T) {
 	const n = 150_000
-	key := Key{1, 2} // which shards have just grown depends on it, and with them the second figure
+	k := key{1, 2} // which shards have just grown depends on it, and with them the second figure
 	size := func(ix *index) float64 {
 		bytes := 0
 		for _, s := range ix.shards {
@@ -179,12 +179,12 @@ func TestMemoryPerSubject(t *testing.T) {
 		}
 		return float64(bytes) / float64(ix.count)
 	}
-	d := newDraft(newIndex(key, 0), true, n)
+	d := newDraft(newIndex(k, 0), true, n)
 	for i := range n {
 		_ = d.put(fmt.Appendf(nil, "%d", i), 1, false)
 	}
 	loaded := d.finish()
-	d = newDraft(newIndex(key, 0), false, 0)
+	d = newDraft(newIndex(k, 0), false, 0)
 	for i := range n {
 		_ = d.put(fmt.Appendf(nil, "%d", i), 1, false)
 	}
@@ -198,7 +198,7 @@ func TestMemoryPerSubject(t *testing.T) {
 }
 
 func TestLookupNoAlloc(t *testing.T) {
-	d := newDraft(newIndex(NewKey(), 1), false, 0)
+	d := newDraft(newIndex(newKey(), 1), false, 0)
 	id, nobody := fmt.Appendf(nil, "%0256d", 7), []byte("nobody")
 	if err := d.put(id, 3, false); err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func TestLookupNoAlloc(t *testing.T) {
 
 func BenchmarkIndexLookup(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000, 10_000_000} {
-		d := newDraft(newIndex(NewKey(), 0), true, n)
+		d := newDraft(newIndex(newKey(), 0), true, n)
 		for i := range n {
 			_ = d.put(fmt.Appendf(nil, "%d", i), ClassID(1+i%100), false)
 		}

@@ -3,9 +3,9 @@
 // pointer and sees one revision; a Builder makes the next one from an update.
 //
 // A subject is found by a hash of its id, which leads to its class (bucket and
-// groups). All subjects of a class get the same answer, which is rendered once
-// for each epoch, the time between two boundaries of tests, when it is first asked
-// for. Nothing depends on the number of subjects but the memory of the index.
+// groups). All subjects of a class get the same answer. It is rendered once in each
+// period, the time between two boundaries of tests, by the first request for it.
+// Nothing depends on the number of subjects but the memory of the index.
 package snapshot
 
 import (
@@ -18,14 +18,13 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/bucketing"
-	"github.com/flaggery/flaggery/pkg/evaluation"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Unknown says what ids get that no subject has.
+// Unknown says what unknown ids get.
 type Unknown string
 
-// What ids get that no subject has.
+// What unknown ids get.
 const (
 	Reject   Unknown = "reject"   // nothing
 	Defaults Unknown = "defaults" // default variants only
@@ -56,8 +55,8 @@ type Snapshot struct {
 
 func revisionHeader(p model.Position) []string { return []string{strconv.FormatInt(p.Revision, 10)} }
 
-// Class is the class of a subject, or of an id that no subject has as Unknown
-// says: 0 where it is to be rejected, and for what cannot be an id.
+// Class is the class of a subject, or what Unknown makes of an unknown id: 0 if it is
+// rejected, as is whatever cannot be an id.
 func (s *Snapshot) Class(id string) ClassID {
 	return s.ClassOf(unsafe.Slice(unsafe.StringData(id), len(id)))
 }
@@ -77,7 +76,7 @@ func (s *Snapshot) ClassOf(id []byte) ClassID {
 	if s.unknown == Defaults {
 		return s.plain[0]
 	}
-	return s.plain[bucketing.BucketOf(text, s.generation.buckets)]
+	return s.plain[bucketing.BucketOf(text, s.generation.configuration.Buckets)]
 }
 
 // Body is what the subjects of a class get at a moment on the database's clock.
@@ -85,28 +84,27 @@ func (s *Snapshot) Body(class ClassID, now time.Time) *Body {
 	return s.body(s.generation.at(now.UnixNano()), class)
 }
 
-func (s *Snapshot) body(e *epoch, class ClassID) *Body {
-	if b := e.get(class); b != nil {
+func (s *Snapshot) body(p *period, class ClassID) *Body {
+	if b := p.bodies.get(class); b != nil {
 		return b
 	}
-	return e.keep(class, render(s.generation.resolver, s.classes[class], time.Unix(0, e.from)))
+	g := s.generation
+	return g.answers.keep(p.bodies, render(g.resolver, class, s.classes[class], time.Unix(0, p.from)))
 }
 
 // OFREP is Body with its form in that protocol.
 func (s *Snapshot) OFREP(class ClassID, now time.Time) (*Body, *OFREP) {
-	e := s.generation.at(now.UnixNano())
-	b := s.body(e, class)
+	g := s.generation
+	p := g.at(now.UnixNano())
+	b := s.body(p, class)
 	if o := b.ofrep.Load(); o != nil {
 		return b, o
 	}
-	return b, b.set.keepOFREP(b, renderOFREP(s.generation.resolver, s.classes[class], time.Unix(0, e.from)))
+	return b, g.answers.keepOFREP(p.bodies, b, renderOFREP(g.resolver, s.classes[class], time.Unix(0, p.from)))
 }
 
-// Resolver is the configuration, for questions that a Body does not answer.
-func (s *Snapshot) Resolver() *evaluation.Resolver { return s.generation.resolver }
-
-// Credential is what is known of a token, by its hash: looking that up may take
-// more or less time, as who tries tokens cannot choose what theirs are hashed to.
+// Credential is what is known of a token, by its hash. The time of the search gives
+// nothing away: nobody can choose the hash of a guessed token.
 func (s *Snapshot) Credential(hash auth.TokenHash) (auth.Credential, bool) {
 	tokens := s.generation.configuration.Tokens
 	i, found := slices.BinarySearchFunc(tokens, hash, func(c auth.Credential, hash auth.TokenHash) int {
@@ -137,14 +135,14 @@ func (s *Snapshot) Stats() Stats {
 		Subjects: s.index.count,
 		Collided: len(s.index.collided),
 		Classes:  len(s.classes) - 1,
-		Buckets:  s.generation.buckets,
+		Buckets:  s.generation.configuration.Buckets,
 		Features: len(s.generation.resolver.Features()),
 		Bytes:    s.index.bytes(),
 	}
 }
 
-// Replaced lets go of what the snapshot does not share with the one that was
-// published in its place. Requests that still hold it are served on.
+// Replaced drops what the snapshot does not share with the one that was published in
+// its place. Requests that still hold it are answered.
 func (s *Snapshot) Replaced(by *Snapshot) {
 	if s.generation != by.generation {
 		s.generation.retire()

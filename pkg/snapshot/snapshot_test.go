@@ -131,7 +131,7 @@ func TestChangesEqualFreshLoads(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		buckets := rapid.IntRange(1, 9).Draw(t, "buckets")
 		w := &world{model.Position{Epoch: "e", Revision: 1}, drawConfiguration(t, buckets), map[string]model.Class{}}
-		b := NewBuilder(NewKey(), Reject, NewCounts())
+		b := NewBuilder(Reject)
 		now := noon.Add(-5 * time.Minute)
 		s, err := b.Apply(nil, w.load(now))
 		if err != nil {
@@ -149,7 +149,7 @@ func TestChangesEqualFreshLoads(t *testing.T) {
 			}
 			s.Replaced(next)
 			s = next
-			fresh, err := NewBuilder(NewKey(), Reject, NewCounts()).Apply(nil, w.load(now))
+			fresh, err := NewBuilder(Reject).Apply(nil, w.load(now))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,7 +210,7 @@ func mustApply(t testing.TB, b *Builder, base *Snapshot, u *model.Update) *Snaps
 
 func TestBody(t *testing.T) {
 	w := plainWorld(1, "A", 1)
-	s := mustApply(t, NewBuilder(NewKey(), Reject, NewCounts()), nil, w.load(noon))
+	s := mustApply(t, NewBuilder(Reject), nil, w.load(noon))
 	b := s.Body(s.Class("0"), noon)
 	if got, want := string(b.JSON), `{"flags":{"one":"A","two":"A"}}`; got != want {
 		t.Errorf("the body is %s, want %s", got, want)
@@ -239,7 +239,7 @@ func TestUnknownSubjects(t *testing.T) {
 		Defaults: `{"flags":{"one":"A","two":"A"}}`,
 		Hash:     `{"flags":{"one":"B","two":"A"}}`,
 	} {
-		s := mustApply(t, NewBuilder(NewKey(), unknown, NewCounts()), nil, w.load(noon))
+		s := mustApply(t, NewBuilder(unknown), nil, w.load(noon))
 		got := ""
 		if class := s.Class("nobody"); class != 0 {
 			got = string(s.Body(class, noon).JSON)
@@ -248,7 +248,7 @@ func TestUnknownSubjects(t *testing.T) {
 			t.Errorf("%s answers %q, want %q", unknown, got, want)
 		}
 	}
-	s := mustApply(t, NewBuilder(NewKey(), Hash, NewCounts()), nil, w.load(noon))
+	s := mustApply(t, NewBuilder(Hash), nil, w.load(noon))
 	if s.Class("") != 0 || s.Class("new\nline") != 0 || s.Class(strings.Repeat("x", 257)) != 0 {
 		t.Error("what cannot be an id has a class")
 	}
@@ -264,7 +264,7 @@ func TestTestsBeginAndEndOnTime(t *testing.T) {
 	all := []model.BucketID{1, 2, 3, 4, 5, 6, 7}
 	w.config.Tests = []model.ABTest{{Name: "t", Start: start, End: end, Groups: []model.TestGroup{
 		{Name: "a", Variants: map[string]string{"one": "B"}, Buckets: all}, {Name: "b", Variants: map[string]string{"one": "A"}}}}}
-	b := NewBuilder(NewKey(), Reject, NewCounts())
+	b := NewBuilder(Reject)
 	s := mustApply(t, b, nil, w.load(noon))
 	for _, step := range []struct {
 		at   time.Time
@@ -307,7 +307,7 @@ func TestRefusedUpdates(t *testing.T) {
 			u.Subjects = subject(model.SubjectUpdate{ID: []byte("x"), Gone: true})
 		}},
 	} {
-		b := NewBuilder(NewKey(), Reject, NewCounts())
+		b := NewBuilder(Reject)
 		base := mustApply(t, b, nil, plainWorld(5, "A", 3).load(noon))
 		u := plainWorld(6, "B", 3).load(noon)
 		c.update(u)
@@ -320,7 +320,7 @@ func TestRefusedUpdates(t *testing.T) {
 			t.Errorf("%s: the base serves %s", name, got)
 		}
 	}
-	b := NewBuilder(NewKey(), Reject, NewCounts())
+	b := NewBuilder(Reject)
 	if _, err := b.Apply(nil, &model.Update{}); err == nil {
 		t.Error("changes were applied to nothing")
 	}
@@ -333,12 +333,11 @@ func TestRefusedUpdates(t *testing.T) {
 }
 
 // TestReadersDuringChanges has readers at full speed while configurations,
-// subjects and epochs change. An answer that mixed two revisions would show two
+// subjects and periods change. An answer that mixed two revisions would show two
 // variants; and at the end every answer was counted once.
 func TestReadersDuringChanges(t *testing.T) {
 	const readers, answers, changes = 4, 5_000, 100
-	counts := NewCounts()
-	b := NewBuilder(NewKey(), Reject, counts)
+	b := NewBuilder(Reject)
 	var current struct {
 		sync.RWMutex
 		s *Snapshot
@@ -350,7 +349,7 @@ func TestReadersDuringChanges(t *testing.T) {
 	}
 	world := func(revision int64) *world {
 		w := plainWorld(revision, fmt.Sprintf("v%d", revision), 100)
-		// A boundary a millisecond after each change, so that epochs move on meanwhile.
+		// A boundary a millisecond after each change, so that periods move on meanwhile.
 		start := noon.Add(time.Duration(revision)*time.Second + time.Millisecond)
 		w.config.Tests = []model.ABTest{{Name: "t", Start: start, End: start.Add(time.Millisecond), Groups: []model.TestGroup{
 			{Name: "a", Variants: map[string]string{"one": w.config.Features[0].Default}, Buckets: []model.BucketID{1, 2, 3, 4, 5, 6, 7}},
@@ -387,12 +386,12 @@ func TestReadersDuringChanges(t *testing.T) {
 			current.s = next
 			current.Unlock()
 			old.Replaced(next)
-			counts.Totals()
+			b.Answers().Totals()
 		}
 	})
 	group.Wait()
 	sum := uint64(0)
-	for flag, n := range counts.Totals() {
+	for flag, n := range b.Answers().Totals() {
 		if flag.Feature == "one" {
 			sum += n
 		}
@@ -406,25 +405,25 @@ func TestReadersDuringChanges(t *testing.T) {
 func TestMoreClassesThanPlaces(t *testing.T) {
 	w := plainWorld(1, "A", 0)
 	w.config.Buckets = 1000
-	s := mustApply(t, NewBuilder(NewKey(), Hash, NewCounts()), nil, w.load(noon))
-	set := s.generation.epoch.Load().bodySet
-	set.slots = set.slots[:64]
+	s := mustApply(t, NewBuilder(Hash), nil, w.load(noon))
+	bodies := s.generation.period.Load().bodies
+	bodies.slots = bodies.slots[:64]
 	for round := range 3 {
 		for class := range ClassID(1001) {
-			b := s.Body(class, noon)
+			b, _ := s.OFREP(class, noon)
 			if b.class != class {
 				t.Fatalf("class %d got the body of %d", class, b.class)
 			}
 			b.CountServed()
 		}
 		size := 0
-		for i := range set.slots {
-			size += set.slots[i].Load().size()
+		for i := range bodies.slots {
+			size += bodies.slots[i].Load().size()
 		}
-		if size != set.bytes {
-			t.Fatalf("the bodies weigh %d, counted as %d", size, set.bytes)
+		if size != bodies.bytes {
+			t.Fatalf("the bodies weigh %d, counted as %d", size, bodies.bytes)
 		}
-		if n := s.generation.counts.Totals()[Flag{"one", "A"}]; n != uint64(1001*(round+1)) {
+		if n := s.generation.answers.Totals()[Flag{"one", "A"}]; n != uint64(1001*(round+1)) {
 			t.Fatalf("%d answers were counted", n)
 		}
 	}
@@ -433,7 +432,7 @@ func TestMoreClassesThanPlaces(t *testing.T) {
 // TestMoreClassesGetMorePlaces changes only subjects, into ever more classes.
 func TestMoreClassesGetMorePlaces(t *testing.T) {
 	w := plainWorld(1, "A", 1)
-	b := NewBuilder(NewKey(), Reject, NewCounts())
+	b := NewBuilder(Reject)
 	s := mustApply(t, b, nil, w.load(noon))
 	for group := range model.GroupID(4 * minBodies) {
 		u := &model.Update{Position: w.position, Now: noon, Subjects: func(each func(*model.SubjectUpdate) error) error {
@@ -443,7 +442,7 @@ func TestMoreClassesGetMorePlaces(t *testing.T) {
 		s.Replaced(next)
 		s = next
 	}
-	if classes, places := s.Stats().Classes, len(s.generation.epoch.Load().slots); classes < 4*minBodies || places < classes {
+	if classes, places := s.Stats().Classes, len(s.generation.period.Load().bodies.slots); classes < 4*minBodies || places < classes {
 		t.Errorf("%d classes have %d places", classes, places)
 	}
 }
@@ -451,7 +450,7 @@ func TestMoreClassesGetMorePlaces(t *testing.T) {
 // TestUnknownIDsTakeNoMemory asks for very many of them.
 func TestUnknownIDsTakeNoMemory(t *testing.T) {
 	for _, unknown := range []Unknown{Reject, Defaults, Hash} {
-		s := mustApply(t, NewBuilder(NewKey(), unknown, NewCounts()), nil, plainWorld(1, "A", 1000).load(noon))
+		s := mustApply(t, NewBuilder(unknown), nil, plainWorld(1, "A", 1000).load(noon))
 		id := make([]byte, 0, 32)
 		ask := func(n int) {
 			for i := range n {
@@ -498,7 +497,7 @@ func largeUpdate(n int) *model.Update {
 }
 
 func TestResolveNoAlloc(t *testing.T) {
-	s := mustApply(t, NewBuilder(NewKey(), Hash, NewCounts()), nil, largeUpdate(1000))
+	s := mustApply(t, NewBuilder(Hash), nil, largeUpdate(1000))
 	for _, id := range []string{"77", "nobody"} {
 		s.Body(s.Class(id), noon)
 		if n := testing.AllocsPerRun(100, func() { s.Body(s.Class(id), noon).CountServed() }); n != 0 {
@@ -510,7 +509,7 @@ func TestResolveNoAlloc(t *testing.T) {
 // BenchmarkResolve is the whole way in memory: id → body, and counted.
 func BenchmarkResolve(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000, 10_000_000} {
-		s := mustApply(b, NewBuilder(NewKey(), Reject, NewCounts()), nil, largeUpdate(n))
+		s := mustApply(b, NewBuilder(Reject), nil, largeUpdate(n))
 		ids := make([]string, 1<<16)
 		for i := range ids {
 			ids[i] = fmt.Sprint(i * 7919 % n)
@@ -530,7 +529,7 @@ func BenchmarkResolve(b *testing.B) {
 func BenchmarkBody(b *testing.B) {
 	const classes = 1000
 	w := largeWorld(0)
-	builder := NewBuilder(NewKey(), Hash, NewCounts())
+	builder := NewBuilder(Hash)
 	w.config.Buckets = classes
 	s := mustApply(b, builder, nil, w.load(noon))
 	b.ReportAllocs()
@@ -551,7 +550,7 @@ func BenchmarkBody(b *testing.B) {
 func BenchmarkBuild(b *testing.B) {
 	const subjects = 1_000_000
 	all := largeUpdate(subjects)
-	builder := NewBuilder(NewKey(), Reject, NewCounts())
+	builder := NewBuilder(Reject)
 	base := mustApply(b, builder, nil, all)
 	one := &model.Update{Position: all.Position, Now: noon, Subjects: func(each func(*model.SubjectUpdate) error) error {
 		return each(&model.SubjectUpdate{ID: []byte("77"), Bucket: 7})
