@@ -132,7 +132,7 @@ type served struct {
 func (s *served) Describe(to chan<- *prometheus.Desc) { to <- s.desc }
 
 func (s *served) Collect(to chan<- prometheus.Metric) {
-	for flag, n := range s.counts.Totals() {
+	for flag, n := range s.counts.Totals(time.Now()) {
 		to <- prometheus.MustNewConstMetric(s.desc, prometheus.CounterValue, float64(n), flag.Feature, flag.Variant)
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/evaluation"
 )
 
 // Answers keeps the bodies of all periods and counts how often each was served. A
@@ -13,6 +16,9 @@ type Answers struct {
 	mu     sync.Mutex
 	tables map[*table]struct{} // of periods that are served
 	totals map[Flag]uint64     // collected from bodies
+
+	configured *evaluation.Resolver // the latest configuration
+	removed    map[Flag]time.Time   // flags with a total, since when the configuration is without them
 }
 
 // table has the bodies of one period, each in the slot that its class number falls
@@ -33,10 +39,17 @@ const (
 	// maxBodyBytes bounds the bodies of a period if answers are long and classes are
 	// many.
 	maxBodyBytes = 128 << 20
+
+	// keepRemoved is how long a total outlives its variant. Prometheus reads the last
+	// counts in that time, and a variant that comes back counts on.
+	keepRemoved = time.Hour
 )
 
 func newAnswers() *Answers {
-	return &Answers{tables: map[*table]struct{}{}, totals: map[Flag]uint64{}}
+	return &Answers{
+		tables: map[*table]struct{}{}, totals: map[Flag]uint64{},
+		configured: &evaluation.Resolver{}, removed: map[Flag]time.Time{},
+	}
 }
 
 // Add counts flags that were served once, outside of a body.
@@ -46,8 +59,10 @@ func (a *Answers) Add(flags []Flag) {
 	a.add(flags, 1)
 }
 
-// Totals is how often each flag was served until now.
-func (a *Answers) Totals() map[Flag]uint64 {
+// Totals is how often each flag was served. Those of features and variants that were
+// removed from the configuration are left out from an hour after the first call that
+// finds them removed.
+func (a *Answers) Totals(now time.Time) map[Flag]uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for t := range a.tables {
@@ -57,7 +72,39 @@ func (a *Answers) Totals() map[Flag]uint64 {
 			}
 		}
 	}
+	maps.DeleteFunc(a.totals, func(f Flag, _ uint64) bool { return a.outlived(f, now) })
 	return maps.Clone(a.totals)
+}
+
+// outlived reports whether a total has been without its variant for long enough. The
+// caller holds mu.
+func (a *Answers) outlived(f Flag, now time.Time) bool {
+	if a.isConfigured(f) {
+		return false
+	}
+	since, known := a.removed[f]
+	if !known {
+		a.removed[f] = now
+		return false
+	}
+	if now.Sub(since) < keepRemoved {
+		return false
+	}
+	delete(a.removed, f)
+	return true
+}
+
+func (a *Answers) isConfigured(f Flag) bool {
+	_, ok := a.configured.Payload(f.Feature, f.Variant)
+	return ok
+}
+
+// configure says which flags there are from now on.
+func (a *Answers) configure(resolver *evaluation.Resolver) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.configured = resolver
+	maps.DeleteFunc(a.removed, func(f Flag, _ time.Time) bool { return a.isConfigured(f) })
 }
 
 // open makes the table of a new period.

@@ -33,6 +33,7 @@ type period struct {
 func newGeneration(resolver *evaluation.Resolver, c *model.Configuration, classes int, answers *Answers, now int64) *generation {
 	g := &generation{configuration: c, resolver: resolver, classes: classes, answers: answers}
 	g.period.Store(g.newPeriod(now))
+	answers.configure(resolver)
 	return g
 }
 

@@ -386,12 +386,12 @@ func TestReadersDuringChanges(t *testing.T) {
 			current.s = next
 			current.Unlock()
 			old.Replaced(next)
-			b.Answers().Totals()
+			b.Answers().Totals(noon)
 		}
 	})
 	group.Wait()
 	sum := uint64(0)
-	for flag, n := range b.Answers().Totals() {
+	for flag, n := range b.Answers().Totals(noon) {
 		if flag.Feature == "one" {
 			sum += n
 		}
@@ -399,6 +399,45 @@ func TestReadersDuringChanges(t *testing.T) {
 	if sum != readers*answers {
 		t.Errorf("%d answers were counted, want %d", sum, readers*answers)
 	}
+}
+
+// TestTotalsOfRemovedVariants removes a feature of two, and a variant of the other.
+// Each total is read an hour longer, and goes on if its variant comes back by then.
+func TestTotalsOfRemovedVariants(t *testing.T) {
+	b := NewBuilder(Reject)
+	var s *Snapshot
+	serve := func(variant string, features int) {
+		w := plainWorld(1, variant, 1)
+		w.config.Features = w.config.Features[:features]
+		next := mustApply(t, b, s, w.load(noon))
+		next.Body(next.Class("0"), noon).CountServed()
+		if s != nil {
+			s.Replaced(next)
+		}
+		s = next
+	}
+	expect := func(minute int, want map[Flag]uint64) {
+		t.Helper()
+		if got := b.Answers().Totals(noon.Add(time.Duration(minute) * time.Minute)); !maps.Equal(got, want) {
+			t.Errorf("after %d minutes the totals are %v, want %v", minute, got, want)
+		}
+	}
+	oneA, twoA, oneB := Flag{"one", "A"}, Flag{"two", "A"}, Flag{"one", "B"}
+	serve("A", 2)
+	expect(0, map[Flag]uint64{oneA: 1, twoA: 1})
+	serve("A", 1)
+	expect(1, map[Flag]uint64{oneA: 2, twoA: 1})
+	serve("B", 1)
+	expect(31, map[Flag]uint64{oneA: 2, twoA: 1, oneB: 1})
+	expect(60, map[Flag]uint64{oneA: 2, twoA: 1, oneB: 1})
+	expect(61, map[Flag]uint64{oneA: 2, oneB: 1})
+	serve("A", 1)
+	serve("B", 1) // A was back, though nobody looked
+	expect(91, map[Flag]uint64{oneA: 3, oneB: 2})
+	expect(150, map[Flag]uint64{oneA: 3, oneB: 2})
+	expect(151, map[Flag]uint64{oneB: 2})
+	serve("A", 2)
+	expect(152, map[Flag]uint64{oneA: 1, twoA: 1, oneB: 2})
 }
 
 // TestMoreClassesThanPlaces holds the cache to its bounds where classes compete.
@@ -423,7 +462,7 @@ func TestMoreClassesThanPlaces(t *testing.T) {
 		if size != bodies.bytes {
 			t.Fatalf("the bodies weigh %d, counted as %d", size, bodies.bytes)
 		}
-		if n := s.generation.answers.Totals()[Flag{"one", "A"}]; n != uint64(1001*(round+1)) {
+		if n := s.generation.answers.Totals(noon)[Flag{"one", "A"}]; n != uint64(1001*(round+1)) {
 			t.Fatalf("%d answers were counted", n)
 		}
 	}
