@@ -14,8 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/flaggery/flaggery/pkg/edge"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/replica"
 	"github.com/flaggery/flaggery/pkg/snapshot"
@@ -140,10 +139,10 @@ func newFollower(url, name string) (*follower, error) {
 		*postgres.Listener
 	}{db, listener}
 	return &follower{db: db, more: make(chan struct{}), replica: replica.New(source, replica.Options{
-		Unknown:  snapshot.Reject,
-		Poll:     time.Second,
-		Registry: prometheus.NewRegistry(),
-		Logger:   slog.Default(),
+		Unknown:    snapshot.Reject,
+		Poll:       time.Second,
+		Logger:     slog.Default(),
+		BeforeLoad: edge.LowerGCPercent,
 	})}, nil
 }
 

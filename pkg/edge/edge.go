@@ -93,14 +93,16 @@ func newService(config Config, source replica.Source) *service {
 	registry := web.NewRegistry(config.Version)
 	e := &service{
 		replica: replica.New(source, replica.Options{
-			Unknown:  snapshot.Unknown(config.Unknown),
-			Poll:     config.Poll,
-			File:     config.SnapshotFile,
-			Tokens:   config.Auth == AuthToken,
-			Registry: registry,
-			Logger:   config.Logger,
+			Unknown:    snapshot.Unknown(config.Unknown),
+			Poll:       config.Poll,
+			File:       config.SnapshotFile,
+			Tokens:     config.Auth == AuthToken,
+			Logger:     config.Logger,
+			Observer:   newReplicaMetrics(registry),
+			BeforeLoad: LowerGCPercent,
 		}),
 	}
+	registerState(registry, e.replica)
 	if config.Auth == AuthToken {
 		e.authenticator = e.authenticate
 	}

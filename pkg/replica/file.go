@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -10,34 +11,37 @@ import (
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// restore reads the snapshot file, where there is one. What it holds is not
-// served yet: the source is asked first what has changed since.
+// saveInterval bounds the writing of snapshot files: one of ten million subjects is
+// 160 MB.
+const saveInterval = 30 * time.Second
+
+// restore reads the snapshot file, if there is one. Its content is not served yet:
+// the source is asked first what has changed since.
 func (r *Replica) restore(ctx context.Context) {
 	if r.file == "" {
 		return
 	}
 	began := time.Now()
 	s, saved, err := r.builder.ReadFile(r.file, began)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		r.log.InfoContext(ctx, "no snapshot file yet", "file", r.file)
-	case err != nil:
-		r.metrics.file.WithLabelValues("read", "error").Inc()
-		r.log.ErrorContext(ctx, "the snapshot file cannot be used, everything is loaded from the database", "error", err)
-	case r.tokens && !s.HasCredentials(): // saved while everybody was let in
-		r.metrics.file.WithLabelValues("read", "error").Inc()
-		r.log.ErrorContext(ctx, "the snapshot file has no tokens, everything is loaded from the database", "file", r.file)
-	default:
-		r.metrics.file.WithLabelValues("read", "ok").Inc()
-		r.restored, r.saved = s, s.Position
-		r.log.InfoContext(ctx, "snapshot file read", "file", r.file, "revision", s.Revision, "saved", saved,
-			"subjects", s.Stats().Subjects, "took", time.Since(began))
-		r.restoredAt = saved
+		return
 	}
+	if err == nil && r.tokens && !s.HasCredentials() {
+		err = fmt.Errorf("the snapshot file %s has no tokens: it was written while everybody was let in", r.file)
+	}
+	r.observer.FileRead(err)
+	if err != nil {
+		r.log.ErrorContext(ctx, "the snapshot file cannot be used, everything is loaded from the database", "error", err)
+		return
+	}
+	r.restored, r.restoredAt, r.saved = s, saved, s.Position
+	r.log.InfoContext(ctx, "snapshot file read", "file", r.file, "revision", s.Revision, "saved", saved,
+		"subjects", s.Stats().Subjects, "took", time.Since(began))
 }
 
-// serveRestored serves what the file holds, as the source does not answer. The
-// database's clock is not known yet, so the machine's stands in.
+// serveRestored serves the content of the file until the source answers. The
+// database's clock is not known yet, so the machine's takes its place.
 func (r *Replica) serveRestored(ctx context.Context) {
 	s := r.restored
 	if s == nil || r.current.Load() != nil {
@@ -50,15 +54,15 @@ func (r *Replica) serveRestored(ctx context.Context) {
 	r.log.WarnContext(ctx, "serving the snapshot file until the database answers", "revision", s.Revision, "saved", r.restoredAt)
 }
 
-// saveRegularly writes the snapshot file whenever there is something new to
-// write, but not more often than told, and once more at the end.
+// saveRegularly writes the snapshot file once in an interval if there is something
+// new to write, and at the end.
 func (r *Replica) saveRegularly(ctx context.Context) {
-	every := time.NewTicker(r.saveEvery)
-	defer every.Stop()
-	saved, trouble := r.saved, false
+	interval := time.NewTicker(saveInterval)
+	defer interval.Stop()
+	saved, failing := r.saved, false
 	for done := false; !done; {
 		select {
-		case <-every.C:
+		case <-interval.C:
 		case <-ctx.Done():
 			done = true
 		}
@@ -67,21 +71,21 @@ func (r *Replica) saveRegularly(ctx context.Context) {
 			continue
 		}
 		began := time.Now()
-		if err := snapshot.WriteFile(r.file, s); err != nil {
-			r.metrics.file.WithLabelValues("write", "error").Inc()
-			if !trouble { // one line however long it lasts
-				trouble = true
+		err := snapshot.WriteFile(r.file, s)
+		r.observer.FileWritten(err)
+		if err != nil {
+			if !failing { // one line however long it lasts
+				failing = true
 				r.log.ErrorContext(ctx, "the snapshot file is not written, serving goes on", "error", err)
 			}
 			continue
 		}
-		saved, trouble = s.Position, false
-		r.metrics.file.WithLabelValues("write", "ok").Inc()
+		saved, failing = s.Position, false
 		r.log.DebugContext(ctx, "snapshot file written", "file", r.file, "revision", s.Revision, "took", time.Since(began))
 	}
 }
 
-// base is what the next update is applied to, nil where there is nothing yet.
+// base is the snapshot that the next update is applied to, nil if there is none yet.
 func (r *Replica) base() *snapshot.Snapshot {
 	if s := r.current.Load(); s != nil {
 		return s

@@ -10,9 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
@@ -21,8 +18,8 @@ import (
 // process.
 func live(t *testing.T, f *fake, file string, body func(r *Replica)) {
 	t.Helper()
-	f.heard = make(chan func(bool), 1)
-	r := New(f, Options{Unknown: snapshot.Reject, Poll: time.Second, File: file, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	f.listening = make(chan func(bool), 1)
+	r := New(f, Options{Unknown: snapshot.Reject, Poll: time.Second, File: file, Logger: slog.New(slog.DiscardHandler), Observer: f})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); r.Run(ctx) }()
@@ -45,7 +42,7 @@ func TestStartFromFile(t *testing.T) {
 			if age, stale := r.Age(time.Now()); !stale || age < time.Hour {
 				t.Errorf("age %v, stale %v; the file was written an hour ago", age, stale)
 			}
-			if _, since := f.told(); since.Revision != 1 {
+			if _, since := f.questions(); since.Revision != 1 {
 				t.Errorf("asked for changes since %v, the file holds revision 1", since)
 			}
 			f.set(func() { f.fail, f.position.Revision = nil, 2 })
@@ -80,19 +77,18 @@ func TestFileIsWrittenInTime(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "snapshot")
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{position: model.Position{Epoch: "e", Revision: 1, At: time.Now()}}
-		written := func(r *Replica) float64 { return testutil.ToFloat64(r.metrics.file.WithLabelValues("write", "ok")) }
 		live(t, f, file, func(r *Replica) {
 			for range 100 { // a change a second
 				time.Sleep(time.Second)
 				f.set(func() { f.position.Revision++ })
 			}
 			synctest.Wait()
-			if n := written(r); n != 3 {
-				t.Errorf("%v files written in 100 s, want one in %v", n, DefaultSaveEvery)
+			if n := f.times("written"); n != 3 {
+				t.Errorf("%v files written in 100 s, want one in %v", n, saveInterval)
 			}
-			time.Sleep(10 * DefaultSaveEvery)
+			time.Sleep(10 * saveInterval)
 			synctest.Wait()
-			if n := written(r); n != 4 {
+			if n := f.times("written"); n != 4 {
 				t.Errorf("%v files written, want no more while nothing changes", n)
 			}
 		})
@@ -110,11 +106,9 @@ func TestUnusableFile(t *testing.T) {
 			f := &fake{position: model.Position{Epoch: "e", Revision: 1, At: time.Now()}}
 			live(t, f, file, func(r *Replica) {
 				expect(t, r, 1)
-				time.Sleep(3 * DefaultSaveEvery)
+				time.Sleep(3 * saveInterval)
 				expect(t, r, 1)
-				errors := testutil.ToFloat64(r.metrics.file.WithLabelValues("read", "error")) +
-					testutil.ToFloat64(r.metrics.file.WithLabelValues("write", "error"))
-				if errors == 0 {
+				if f.times("not read")+f.times("not written") == 0 {
 					t.Errorf("%s: no error counted", file)
 				}
 			})

@@ -1,130 +1,128 @@
 // Package replica keeps a snapshot fresh from a source.
 //
-// Whatever may mean that something changed leads to the same question: a bell, a
-// new listening connection, the time of a poll. The question is "what changed
-// since N?", N being the revision of the snapshot that is served, so it cannot
-// run ahead of the data, and a lost bell costs a moment. At most one answer is
-// worked on at a time, and however often the bell rang meanwhile, one more
-// question finds all of it. Where anything fails, the snapshot stays and the same
-// question is asked again.
+// A notification, a new listening connection and the time of a poll all lead to the
+// same question: "what changed since N?" N is the revision of the snapshot that is
+// served, so it cannot run ahead of the data, and a lost notification costs a moment.
+// One answer is worked on at a time; however many notifications came meanwhile, one
+// more question finds all their changes. If anything fails, the snapshot stays and
+// the same question is asked again.
 package replica
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/flaggery/flaggery/pkg/backoff"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// Source is where updates come from. PostgreSQL is one; the seam is here for an
-// engine that carries changes farther.
+// Source is where updates come from. PostgreSQL is one; another one could carry
+// changes farther.
 type Source interface {
-	// Update hands apply what leads on from a position, in one consistent state, and
-	// returns the error of apply or its own. At the last position already, it hands
-	// over an update without changes; from the zero Position, a full one.
+	// Update passes apply what leads on from a position, in one consistent state, and
+	// returns the error of apply or its own. From the last position that is an update
+	// without changes; from the zero Position, a full one.
 	Update(ctx context.Context, since model.Position, apply func(*model.Update) error) error
-	// Listen calls heard with true on news, and with false whenever news may have
-	// been missed, which includes its beginning. It returns when ctx is done.
-	Listen(ctx context.Context, heard func(news bool))
-	// Report makes known where in which history the snapshot is that is served, and
-	// whether what followed was refused.
+	// Listen calls notified with true at a change, and with false if notifications may
+	// have been missed: when it begins, and after each interruption. It returns when ctx
+	// is done.
+	Listen(ctx context.Context, notified func(changed bool))
+	// Report makes known which position is served, and whether the update that
+	// followed was refused.
 	Report(at model.Position, refusing bool)
 }
 
 // Options of a Replica.
 type Options struct {
 	Unknown snapshot.Unknown
-	Poll    time.Duration // how often to ask though no news came
-	// File is where the snapshot is kept for a start without the source, or "".
-	// It is written at most once in SaveEvery, which is DefaultSaveEvery where 0.
-	File      string
-	SaveEvery time.Duration
-	Tokens    bool // a file without them is not used
-	Registry  prometheus.Registerer
-	Logger    *slog.Logger
+	Poll    time.Duration // how often to ask without a notification
+	File    string        // where the snapshot is kept for a start without the source, or ""
+	Tokens  bool          // a file without tokens is not used
+	Logger  *slog.Logger
+
+	Observer Observer // may be nil
+	// BeforeLoad is called before everything is loaded, and what it returns after. It
+	// may be nil.
+	BeforeLoad func() (after func())
 }
 
-// Delays between failures grow from firstDelay with full jitter, as all edges
-// fail in the same moment: up to maxDelay where what follows is cheap, so that an
-// edge is back in sync soon after its database is, and up to maxLoadDelay where
-// it is a full load.
+// Delays between failures have full jitter, as all edges fail in the same moment.
+// They grow up to maxDelay if the next update is cheap, so that an edge is in sync
+// soon after its database is back, and up to maxLoadDelay if it is a full load.
 const (
 	firstDelay   = 500 * time.Millisecond
 	maxDelay     = 2 * time.Second
 	maxLoadDelay = 30 * time.Second
-	// staleAfter is how long ago the last sync was where the snapshot counts as stale.
-	// A busy machine misses a poll, an edge that is cut off misses all.
-	staleAfter = 4 * time.Second
 
-	// DefaultSaveEvery bounds the writing of snapshot files: one of ten million
-	// subjects is 160 MB.
-	DefaultSaveEvery = 30 * time.Second
+	// A snapshot is stale once it is older than a poll and staleAfter. A busy machine
+	// misses a poll, an edge that is cut off misses all.
+	staleAfter = 4 * time.Second
 
 	progressInterval = 5 * time.Second
 )
 
 // Replica follows a source.
 type Replica struct {
-	source  Source
-	poll    time.Duration
-	log     *slog.Logger
-	builder *snapshot.Builder
-	metrics *metrics
-
-	file      string
-	saveEvery time.Duration
-	tokens    bool
+	source     Source
+	poll       time.Duration
+	file       string
+	tokens     bool
+	log        *slog.Logger
+	observer   Observer
+	beforeLoad func() (after func())
+	builder    *snapshot.Builder
 
 	current atomic.Pointer[snapshot.Snapshot]
 	clock   atomic.Pointer[clock]
 	began   time.Time
 	synced  atomic.Int64 // since began, of the last sync
 
-	news      chan struct{} // a bell rang
-	connected chan struct{} // bells may have been missed
+	changed   chan struct{} // a notification came
+	connected chan struct{} // notifications may have been missed
 
 	mu        sync.Mutex
 	published chan struct{} // closed when the next snapshot is published
 
-	// Of the goroutine of Run alone.
+	// For the goroutine of Run only.
 	restored    *snapshot.Snapshot // from the file, nil for none
 	restoredAt  time.Time          // when that was written
 	saved       model.Position     // of what the file held at the start
-	reload      bool               // the snapshot is not to be built upon
-	unannounced bool               // a poll found a change, and its bell did not ring yet
-	trouble     string
+	reload      bool               // the snapshot is wrong: load everything
+	unannounced bool               // a poll found a change, and its notification has not come yet
+	failure     string             // the last that was logged, "" when in sync
 }
 
-// clock tells the database's time from the process's, whose steps do not count:
+// clock leads from the process's time, whose steps do not count, to the database's:
 // a difference of two local times is monotonic.
 type clock struct{ local, database time.Time }
 
 // New makes a Replica that has nothing yet.
 func New(source Source, o Options) *Replica {
-	r := &Replica{
-		source:    source,
-		poll:      o.Poll,
-		log:       o.Logger,
-		file:      o.File,
-		saveEvery: cmp.Or(o.SaveEvery, DefaultSaveEvery),
-		tokens:    o.Tokens,
-		builder:   snapshot.NewBuilder(o.Unknown),
-		began:     time.Now(),
-		news:      make(chan struct{}, 1),
-		connected: make(chan struct{}, 1),
-		published: make(chan struct{}),
+	if o.Observer == nil {
+		o.Observer = unobserved{}
 	}
-	r.metrics = newMetrics(o.Registry, r)
-	return r
+	if o.BeforeLoad == nil {
+		o.BeforeLoad = func() func() { return func() {} }
+	}
+	return &Replica{
+		source:     source,
+		poll:       o.Poll,
+		file:       o.File,
+		tokens:     o.Tokens,
+		log:        o.Logger,
+		observer:   o.Observer,
+		beforeLoad: o.BeforeLoad,
+		builder:    snapshot.NewBuilder(o.Unknown),
+		began:      time.Now(),
+		changed:    make(chan struct{}, 1),
+		connected:  make(chan struct{}, 1),
+		published:  make(chan struct{}),
+	}
 }
 
 // Snapshot is the one to answer from, or nil before there is one.
@@ -173,39 +171,39 @@ func (r *Replica) Published() <-chan struct{} {
 func (r *Replica) Run(ctx context.Context) {
 	r.restore(ctx)
 	var others sync.WaitGroup
-	others.Go(func() { r.source.Listen(ctx, r.heard) })
+	others.Go(func() { r.source.Listen(ctx, r.notified) })
 	if r.file != "" {
 		others.Go(func() { r.saveRegularly(ctx) })
 	}
 	defer others.Wait()
-	limit, polled := firstDelay, false
+	delays, polled := backoff.Backoff{First: firstDelay}, false
 	for ctx.Err() == nil {
 		before := r.position()
 		if err := r.refresh(ctx); err != nil {
 			r.failed(ctx, err)
 			r.serveRestored(ctx)
-			r.waitAfterFailure(ctx, rand.N(limit))
-			limit = min(2*limit, r.maxDelay())
+			delays.Max = r.maxDelay()
+			r.waitAfterFailure(ctx, delays.Next())
 			continue
 		}
-		if r.trouble != "" {
+		if r.failure != "" {
 			r.log.InfoContext(ctx, "in sync again", "revision", r.current.Load().Revision)
-			r.trouble = ""
+			r.failure = ""
 		}
-		limit = firstDelay
+		delays.Reset()
 		r.unannounced = polled && r.position() != before
 		polled = r.wait(ctx)
 	}
 }
 
-// heard is called by the source, which must not be held up.
-func (r *Replica) heard(news bool) {
+// notified is called by the source, which must not be held up.
+func (r *Replica) notified(changed bool) {
 	to := r.connected
-	if news {
-		r.metrics.bells.Inc()
-		to = r.news
+	if changed {
+		r.observer.Notified()
+		to = r.changed
 	} else {
-		r.metrics.connections.Inc()
+		r.observer.Connected()
 	}
 	select {
 	case to <- struct{}{}:
@@ -219,11 +217,11 @@ func (r *Replica) wait(ctx context.Context) (polled bool) {
 	defer poll.Stop()
 	select {
 	case <-ctx.Done():
-	case <-r.news:
+	case <-r.changed:
 	case <-r.connected:
 	case <-poll.C:
-		if r.unannounced { // a whole poll later the bell is not on its way any more
-			r.metrics.unannounced.Inc()
+		if r.unannounced { // a whole poll later the notification is not on its way any more
+			r.observer.Unannounced()
 		}
 		return true
 	}
@@ -231,7 +229,7 @@ func (r *Replica) wait(ctx context.Context) (polled bool) {
 }
 
 // waitAfterFailure returns when it is time to ask again. A new connection to the
-// source cuts the wait short; news do not, as those of a source whose updates
+// source ends it early; a notification does not, or changes to a source whose updates
 // are refused would have them read without a pause.
 func (r *Replica) waitAfterFailure(ctx context.Context, delay time.Duration) {
 	again := time.NewTimer(delay)
@@ -268,16 +266,16 @@ func (r *Replica) refresh(ctx context.Context) error {
 
 func (r *Replica) apply(ctx context.Context, base *snapshot.Snapshot, u *model.Update, asked time.Time) error {
 	if u.Full {
-		defer beThrifty()()
+		defer r.beforeLoad()()
+		r.showProgress(ctx, u)
 	}
-	r.showProgress(ctx, u)
 	next, err := r.builder.Apply(base, u)
 	if err != nil {
 		return err
 	}
 	first := r.current.Load() == nil
 	if first {
-		// Whoever sees a snapshot also sees a clock.
+		// Each goroutine that sees a snapshot also sees a clock.
 		r.clock.Store(&clock{local: u.Received, database: u.Now})
 	}
 	r.publish(next)
@@ -285,13 +283,13 @@ func (r *Replica) apply(ctx context.Context, base *snapshot.Snapshot, u *model.U
 	if base != nil {
 		base.Replaced(next)
 	}
-	r.metrics.applied(u.Full, time.Since(asked))
+	r.observer.Updated(u.Full, time.Since(asked))
 	if u.Full {
 		stats := next.Stats()
 		r.log.InfoContext(ctx, "loaded", "revision", next.Revision, "subjects", stats.Subjects,
 			"features", stats.Features, "buckets", stats.Buckets, "took", time.Since(asked))
 	} else if !first { // what happened before the start did not travel so long
-		r.metrics.propagation.Observe(max(0, r.DatabaseTime(time.Now()).Sub(next.At).Seconds()))
+		r.observer.Propagated(max(0, r.DatabaseTime(time.Now()).Sub(next.At)))
 	}
 	return nil
 }
@@ -306,44 +304,42 @@ func (r *Replica) publish(s *snapshot.Snapshot) {
 	r.source.Report(s.Position, false)
 }
 
-// failed notes why there is no update. The log gets each reason once, metrics
+// failed notes why there is no update. The log gets each reason once, the observer
 // every time.
 func (r *Replica) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	r.observer.Failed(err)
 	var refused *snapshot.Refused
 	if errors.As(err, &refused) {
-		r.metrics.refused.WithLabelValues(string(refused.Reason)).Inc()
 		// A change that does not fit what it should change: what is here is wrong.
 		r.reload = r.reload || refused.Reason == snapshot.Unrecognised
 		if s := r.current.Load(); s != nil {
 			r.source.Report(s.Position, true)
 		}
-	} else {
-		r.metrics.failures.Inc()
 	}
 	level := slog.LevelDebug
-	if text := err.Error(); text != r.trouble {
-		r.trouble, level = text, slog.LevelError
+	if text := err.Error(); text != r.failure {
+		r.failure, level = text, slog.LevelError
 	}
-	r.log.Log(ctx, level, "not in sync, the last good snapshot stays", "error", err)
+	r.log.Log(ctx, level, "update failed, keeping the last snapshot", "error", err)
 }
 
 // showProgress logs how far a long load is.
 func (r *Replica) showProgress(ctx context.Context, u *model.Update) {
-	if !u.Full || u.Subjects == nil {
+	if u.Subjects == nil {
 		return
 	}
 	all := u.Subjects
 	u.Subjects = func(each func(*model.SubjectUpdate) error) error {
-		n, told := int64(0), time.Now()
-		defer r.metrics.loading.Set(0)
+		n, logged := int64(0), time.Now()
+		defer r.observer.LoadProgressed(0)
 		return all(func(s *model.SubjectUpdate) error {
 			if n++; n%(1<<16) == 0 {
-				r.metrics.loading.Set(float64(n))
-				if time.Since(told) > progressInterval {
-					told = time.Now()
+				r.observer.LoadProgressed(n)
+				if time.Since(logged) > progressInterval {
+					logged = time.Now()
 					r.log.InfoContext(ctx, "loading", "subjects", n, "of", u.Count)
 				}
 			}

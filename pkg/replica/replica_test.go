@@ -10,24 +10,22 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// fake is a source that is told what to answer. One subject, "s", gets variant
-// vN at revision N.
+// fake is a source whose answers a test sets. One subject, "s", gets variant vN at
+// revision N.
 type fake struct {
 	sync.Mutex
 	position  model.Position
-	fail      error                // of Update
-	spoil     func(*model.Update)  // what is handed over
-	asked     []model.Position     // since where
-	answering chan struct{}        // not nil: Update waits for it
-	heard     chan func(news bool) // of Listen
+	fail      error                   // of Update
+	spoil     func(*model.Update)     // changes the update
+	asked     []model.Position        // since where
+	answering chan struct{}           // not nil: Update waits for it
+	listening chan func(changed bool) // what Listen was given
 	reports   []string
+	observed
 }
 
 func (f *fake) Update(_ context.Context, since model.Position, apply func(*model.Update) error) error {
@@ -59,8 +57,8 @@ func (f *fake) Update(_ context.Context, since model.Position, apply func(*model
 	return apply(u)
 }
 
-func (f *fake) Listen(ctx context.Context, heard func(news bool)) {
-	f.heard <- heard
+func (f *fake) Listen(ctx context.Context, notified func(changed bool)) {
+	f.listening <- notified
 	<-ctx.Done()
 }
 
@@ -83,8 +81,8 @@ func (f *fake) reported() string {
 	return fmt.Sprint(f.reports)
 }
 
-// told is how often Update was called, and since where last.
-func (f *fake) told() (times int, last model.Position) {
+// questions is how often Update was called, and since where last.
+func (f *fake) questions() (times int, last model.Position) {
 	f.Lock()
 	defer f.Unlock()
 	return len(f.asked), f.asked[len(f.asked)-1]
@@ -92,15 +90,15 @@ func (f *fake) told() (times int, last model.Position) {
 
 // follow runs body in a bubble with a replica of a fake source, which has loaded
 // revision 1.
-func follow(t *testing.T, body func(t *testing.T, f *fake, r *Replica, heard func(news bool))) {
+func follow(t *testing.T, body func(t *testing.T, f *fake, r *Replica, notify func(changed bool))) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{position: model.Position{Epoch: "e", Revision: 1, At: time.Now()}, heard: make(chan func(bool), 1)}
-		r := New(f, Options{Unknown: snapshot.Reject, Poll: time.Second, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+		f := &fake{position: model.Position{Epoch: "e", Revision: 1, At: time.Now()}, listening: make(chan func(bool), 1)}
+		r := New(f, Options{Unknown: snapshot.Reject, Poll: time.Second, Logger: slog.New(slog.DiscardHandler), Observer: f})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); r.Run(ctx) }()
 		synctest.Wait()
-		body(t, f, r, <-f.heard)
+		body(t, f, r, <-f.listening)
 		cancel()
 		<-ended
 	})
@@ -119,20 +117,20 @@ func expect(t *testing.T, r *Replica, revision int64) {
 	}
 }
 
-func TestBell(t *testing.T) {
-	follow(t, func(t *testing.T, f *fake, r *Replica, heard func(bool)) {
+func TestNotification(t *testing.T) {
+	follow(t, func(t *testing.T, f *fake, r *Replica, notify func(bool)) {
 		expect(t, r, 1)
 		waited := make(chan error)
 		go func() { waited <- r.WaitFor(t.Context(), 2) }()
 		synctest.Wait()
 		f.set(func() { f.position.Revision = 2 })
-		heard(true)
+		notify(true)
 		if err := <-waited; err != nil {
 			t.Error(err)
 		}
 		expect(t, r, 2)
 		f.set(func() { f.position.Revision = 3 })
-		heard(false)
+		notify(false)
 		expect(t, r, 3)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
@@ -140,8 +138,12 @@ func TestBell(t *testing.T) {
 			t.Errorf("waiting for a revision that never comes: %v", err)
 		}
 		time.Sleep(5 * time.Second)
-		if n := testutil.ToFloat64(r.metrics.unannounced); n != 0 {
-			t.Errorf("%v changes count as unannounced", n)
+		for event, want := range map[string]int{
+			"notified": 1, "connected": 1, "unannounced": 0, "progressed": 1, "updated": 3, "propagated": 2, "failed": 0,
+		} {
+			if n := f.times(event); n != want {
+				t.Errorf("%s %d times, want %d", event, n, want)
+			}
 		}
 		if got, want := f.reported(), "[1 false 2 false 3 false]"; got != want {
 			t.Errorf("reports are %s, want %s", got, want)
@@ -149,56 +151,60 @@ func TestBell(t *testing.T) {
 	})
 }
 
-func TestBurstOfBells(t *testing.T) {
-	follow(t, func(t *testing.T, f *fake, r *Replica, heard func(bool)) {
+func TestBurstOfNotifications(t *testing.T) {
+	follow(t, func(t *testing.T, f *fake, r *Replica, notify func(bool)) {
 		f.set(func() { f.answering = make(chan struct{}) })
-		heard(true)
+		notify(true)
 		synctest.Wait() // one question is under way
-		asked, _ := f.told()
+		asked, _ := f.questions()
 		for range 1000 {
 			f.set(func() { f.position.Revision++ })
-			heard(true)
+			notify(true)
 		}
 		close(f.answering)
 		expect(t, r, 1001)
-		if n, _ := f.told(); n-asked != 1 {
-			t.Errorf("1000 bells during a question led to %d more, want 1", n-asked)
+		if n, _ := f.questions(); n-asked != 1 {
+			t.Errorf("1000 notifications during a question led to %d more, want 1", n-asked)
 		}
 	})
 }
 
-func TestLostBell(t *testing.T) {
-	follow(t, func(t *testing.T, f *fake, r *Replica, heard func(bool)) {
+func TestLostNotification(t *testing.T) {
+	follow(t, func(t *testing.T, f *fake, r *Replica, notify func(bool)) {
 		f.set(func() { f.position.Revision = 2 })
 		time.Sleep(1001 * time.Millisecond)
 		expect(t, r, 2)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := testutil.ToFloat64(r.metrics.unannounced); n != 1 {
+		if n := f.times("unannounced"); n != 1 {
 			t.Errorf("%v changes count as unannounced, want 1", n)
 		}
-		// A bell that comes a little after the poll is not lost.
+		// A notification that comes a little after the poll is not lost.
 		f.set(func() { f.position.Revision = 3 })
 		time.Sleep(time.Second)
 		synctest.Wait()
-		heard(true)
+		notify(true)
 		time.Sleep(3 * time.Second)
-		if n := testutil.ToFloat64(r.metrics.unannounced); n != 1 {
+		if n := f.times("unannounced"); n != 1 {
 			t.Errorf("%v changes count as unannounced, want 1", n)
 		}
 	})
 }
 
 func TestSourceAway(t *testing.T) {
-	follow(t, func(t *testing.T, f *fake, r *Replica, heard func(bool)) {
+	follow(t, func(t *testing.T, f *fake, r *Replica, notify func(bool)) {
 		f.set(func() { f.fail = errors.New("away") })
 		time.Sleep(time.Hour)
 		expect(t, r, 1)
 		if age, stale := r.Age(time.Now()); !stale || age < time.Hour-time.Second {
 			t.Errorf("after an hour: %v old, stale %v", age, stale)
 		}
-		if n, _ := f.told(); n < 1800 || n > 14400 {
-			t.Errorf("asked %d times in an hour", n)
+		asked, _ := f.questions()
+		if asked < 1800 || asked > 14400 {
+			t.Errorf("asked %d times in an hour", asked)
+		}
+		if n := f.times("failed"); n != asked-1 {
+			t.Errorf("%d failures observed in an hour, want %d", n, asked-1)
 		}
 		f.set(func() { f.fail, f.position.Revision = nil, 7 })
 		time.Sleep(maxDelay)
@@ -211,15 +217,15 @@ func TestSourceAway(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		f.set(func() { f.fail, f.position.Revision = nil, 8 })
-		heard(false) // connected again: no need to wait
+		notify(false) // connected again: no need to wait
 		expect(t, r, 8)
 	})
 }
 
 func TestSourceAwayAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{position: model.Position{Epoch: "e", Revision: 1}, heard: make(chan func(bool), 1), fail: errors.New("away")}
-		r := New(f, Options{Poll: time.Second, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+		f := &fake{position: model.Position{Epoch: "e", Revision: 1}, listening: make(chan func(bool), 1), fail: errors.New("away")}
+		r := New(f, Options{Poll: time.Second, Logger: slog.New(slog.DiscardHandler)})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); r.Run(ctx) }()
@@ -228,7 +234,7 @@ func TestSourceAwayAtStart(t *testing.T) {
 		if r.Snapshot() != nil {
 			t.Error("there is a snapshot of nothing")
 		}
-		if n, _ := f.told(); n < 120 || n > 1200 {
+		if n, _ := f.questions(); n < 120 || n > 1200 {
 			t.Errorf("asked %d times in an hour", n)
 		}
 		f.set(func() { f.fail = nil })
@@ -240,7 +246,7 @@ func TestSourceAwayAtStart(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	follow(t, func(t *testing.T, f *fake, r *Replica, heard func(bool)) {
+	follow(t, func(t *testing.T, f *fake, r *Replica, notify func(bool)) {
 		f.set(func() {
 			f.position.Revision = 2
 			f.spoil = func(u *model.Update) {
@@ -249,9 +255,9 @@ func TestRefused(t *testing.T) {
 				}
 			}
 		})
-		heard(true)
+		notify(true)
 		expect(t, r, 1)
-		if n := testutil.ToFloat64(r.metrics.refused.WithLabelValues(string(snapshot.Inconsistent))); n != 1 {
+		if n := f.times(string(snapshot.Inconsistent)); n != 1 {
 			t.Errorf("%v updates count as refused, want 1", n)
 		}
 		if got, want := f.reported(), "[1 false 1 true]"; got != want {
@@ -261,7 +267,7 @@ func TestRefused(t *testing.T) {
 		if _, stale := r.Age(time.Now()); !stale {
 			t.Error("refusing, and not stale")
 		}
-		if _, last := f.told(); last.Revision != 1 {
+		if _, last := f.questions(); last.Revision != 1 {
 			t.Errorf("asks for what came after %v", last)
 		}
 		f.set(func() { f.spoil, f.position.Revision = nil, 3 })
@@ -272,7 +278,7 @@ func TestRefused(t *testing.T) {
 		f.set(func() { f.position.Revision, f.spoil = 2, func(u *model.Update) { u.Full = true } })
 		time.Sleep(time.Minute)
 		expect(t, r, 3)
-		if n := testutil.ToFloat64(r.metrics.refused.WithLabelValues(string(snapshot.RevisionBack))); n < 10 {
+		if n := f.times(string(snapshot.RevisionBack)); n < 10 {
 			t.Errorf("%v updates count as refused", n)
 		}
 		// A new epoch says that this is meant.
@@ -282,9 +288,42 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// TestBeforeLoad counts calls around full loads, of which one is refused.
+func TestBeforeLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, ended := 0, 0
+		f := &fake{position: model.Position{Epoch: "e", Revision: 1}, listening: make(chan func(bool), 1)}
+		f.spoil = func(u *model.Update) {
+			if began != ended {
+				t.Errorf("%d loads began and %d ended before the next update", began, ended)
+			}
+			if u.Full && began == 0 {
+				u.Count++
+			}
+		}
+		r := New(f, Options{Poll: time.Second, Logger: slog.New(slog.DiscardHandler), BeforeLoad: func() func() {
+			began++
+			return func() { ended++ }
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); r.Run(ctx) }()
+		time.Sleep(time.Minute)
+		expect(t, r, 1)
+		f.set(func() { f.position.Revision = 2 })
+		time.Sleep(time.Minute)
+		expect(t, r, 2)
+		cancel()
+		<-done
+		if began != 2 || ended != 2 {
+			t.Errorf("%d loads began and %d ended, want 2: the refused one and the next", began, ended)
+		}
+	})
+}
+
 // TestChangeThatDoesNotFit leads to a full load, as what is here must be wrong.
 func TestChangeThatDoesNotFit(t *testing.T) {
-	follow(t, func(t *testing.T, f *fake, r *Replica, heard func(bool)) {
+	follow(t, func(t *testing.T, f *fake, r *Replica, notify func(bool)) {
 		f.set(func() {
 			f.position.Revision = 2
 			f.spoil = func(u *model.Update) {
@@ -295,10 +334,10 @@ func TestChangeThatDoesNotFit(t *testing.T) {
 				}
 			}
 		})
-		heard(true)
+		notify(true)
 		time.Sleep(firstDelay)
 		expect(t, r, 2)
-		if _, last := f.told(); last != (model.Position{}) {
+		if _, last := f.questions(); last != (model.Position{}) {
 			t.Errorf("asked for what came after %v, want everything", last)
 		}
 	})
@@ -319,24 +358,4 @@ func TestDatabaseTime(t *testing.T) {
 			t.Errorf("the database's time is %v, want %v", got, want)
 		}
 	})
-}
-
-// TestMetricNames keeps what dashboards and alerts rely on.
-func TestMetricNames(t *testing.T) {
-	registry := prometheus.NewPedanticRegistry()
-	r := New(&fake{}, Options{Registry: registry, Logger: slog.New(slog.DiscardHandler)})
-	r.Counts().Add([]snapshot.Flag{{Feature: "f", Variant: "A"}})
-	for _, name := range []string{
-		"flaggery_edge_revision", "flaggery_edge_subjects", "flaggery_edge_features", "flaggery_edge_buckets",
-		"flaggery_edge_snapshot_age_seconds", "flaggery_edge_stale", "flaggery_edge_updates_refused_total",
-		"flaggery_edge_update_duration_seconds", "flaggery_edge_propagation_seconds", "flaggery_edge_bells_total",
-		"flaggery_edge_unannounced_changes_total", "flaggery_edge_variant_served_total",
-	} {
-		if n, err := testutil.GatherAndCount(registry, name); n == 0 || err != nil {
-			t.Errorf("%s: %d series, %v", name, n, err)
-		}
-	}
-	if problems, err := testutil.GatherAndLint(registry); len(problems) > 0 || err != nil {
-		t.Error(problems, err)
-	}
 }

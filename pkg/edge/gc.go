@@ -1,14 +1,13 @@
-package replica
+package edge
 
 import (
 	"runtime/debug"
 	"sync"
 )
 
-// loadGC is GOGC while everything is loaded: how much garbage may come on top of
-// what is in use. A load makes some of every row, and what is in use is an index
-// that costs the collector next to nothing, so it collects often and memory stays
-// low.
+// loadGC is GOGC during a full load: how much garbage may come on top of what is in
+// use. A load makes some of every row, and what is in use is an index that costs the
+// collector next to nothing. So it collects often, and memory stays low.
 const loadGC = 20
 
 // The setting is the process's, so loads at the same time share it.
@@ -18,8 +17,8 @@ var loads struct {
 	before  int
 }
 
-// beThrifty keeps the heap small until done is called.
-func beThrifty() (done func()) {
+// LowerGCPercent keeps the heap small until restore is called.
+func LowerGCPercent() (restore func()) {
 	loads.Lock()
 	defer loads.Unlock()
 	if loads.running++; loads.running == 1 {

@@ -1,27 +1,30 @@
-package replica
+package edge
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/flaggery/flaggery/pkg/replica"
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-type metrics struct {
+// replicaMetrics observe the replica.
+type replicaMetrics struct {
 	updates     *prometheus.HistogramVec
 	refused     *prometheus.CounterVec
 	failures    prometheus.Counter
-	bells       prometheus.Counter
-	connections prometheus.Counter
+	notified    prometheus.Counter
+	connected   prometheus.Counter
 	unannounced prometheus.Counter
 	propagation prometheus.Histogram
 	loading     prometheus.Gauge
 	file        *prometheus.CounterVec
 }
 
-func newMetrics(registry prometheus.Registerer, r *Replica) *metrics {
-	m := &metrics{
+func newReplicaMetrics(registry prometheus.Registerer) *replicaMetrics {
+	m := &replicaMetrics{
 		updates: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "flaggery_edge_update_duration_seconds",
 			Help:    "Time from the question what changed to serving the answer, by kind: load of everything, or change.",
@@ -35,11 +38,11 @@ func newMetrics(registry prometheus.Registerer, r *Replica) *metrics {
 			Name: "flaggery_edge_update_failures_total",
 			Help: "Questions what changed to which no answer came.",
 		}),
-		bells: prometheus.NewCounter(prometheus.CounterOpts{
+		notified: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "flaggery_edge_bells_total",
 			Help: "Notifications of the database that something changed.",
 		}),
-		connections: prometheus.NewCounter(prometheus.CounterOpts{
+		connected: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "flaggery_edge_listening_connections_total",
 			Help: "How often a connection that hears notifications was made.",
 		}),
@@ -56,12 +59,12 @@ func newMetrics(registry prometheus.Registerer, r *Replica) *metrics {
 			Name: "flaggery_edge_loading_subjects",
 			Help: "Subjects that a load under way has read; 0 while none is.",
 		}),
+		file: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "flaggery_edge_snapshot_file_total",
+			Help: "Reads and writes of the snapshot file, by outcome.",
+		}, []string{"operation", "outcome"}),
 	}
-	m.file = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "flaggery_edge_snapshot_file_total",
-		Help: "Reads and writes of the snapshot file, by outcome.",
-	}, []string{"operation", "outcome"})
-	registry.MustRegister(m.updates, m.refused, m.failures, m.bells, m.connections, m.unannounced, m.propagation, m.loading, m.file)
+	registry.MustRegister(m.updates, m.refused, m.failures, m.notified, m.connected, m.unannounced, m.propagation, m.loading, m.file)
 	for _, operation := range []string{"read", "write"} {
 		for _, outcome := range []string{"ok", "error"} {
 			m.file.WithLabelValues(operation, outcome)
@@ -73,6 +76,46 @@ func newMetrics(registry prometheus.Registerer, r *Replica) *metrics {
 	for _, reason := range snapshot.Reasons {
 		m.refused.WithLabelValues(string(reason))
 	}
+	return m
+}
+
+// The methods are those of a [replica.Observer].
+
+func (m *replicaMetrics) Notified()                     { m.notified.Inc() }
+func (m *replicaMetrics) Connected()                    { m.connected.Inc() }
+func (m *replicaMetrics) Unannounced()                  { m.unannounced.Inc() }
+func (m *replicaMetrics) LoadProgressed(subjects int64) { m.loading.Set(float64(subjects)) }
+func (m *replicaMetrics) Propagated(took time.Duration) { m.propagation.Observe(took.Seconds()) }
+func (m *replicaMetrics) FileRead(err error)            { m.fileUsed("read", err) }
+func (m *replicaMetrics) FileWritten(err error)         { m.fileUsed("write", err) }
+
+func (m *replicaMetrics) Updated(full bool, took time.Duration) {
+	kind := "change"
+	if full {
+		kind = "load"
+	}
+	m.updates.WithLabelValues(kind).Observe(took.Seconds())
+}
+
+func (m *replicaMetrics) Failed(err error) {
+	var refused *snapshot.Refused
+	if errors.As(err, &refused) {
+		m.refused.WithLabelValues(string(refused.Reason)).Inc()
+	} else {
+		m.failures.Inc()
+	}
+}
+
+func (m *replicaMetrics) fileUsed(operation string, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "error"
+	}
+	m.file.WithLabelValues(operation, outcome).Inc()
+}
+
+// registerState registers what each scrape reads from a replica.
+func registerState(registry prometheus.Registerer, r *replica.Replica) {
 	for _, g := range []struct {
 		name, help string
 		value      func(*snapshot.Snapshot) float64
@@ -112,18 +155,9 @@ func newMetrics(registry prometheus.Registerer, r *Replica) *metrics {
 	}))
 	registry.MustRegister(&served{r.Counts(), prometheus.NewDesc("flaggery_edge_variant_served_total",
 		"How often subjects were given a variant of a feature.", []string{"feature", "variant"}, nil)})
-	return m
 }
 
-func (m *metrics) applied(full bool, took time.Duration) {
-	kind := "change"
-	if full {
-		kind = "load"
-	}
-	m.updates.WithLabelValues(kind).Observe(took.Seconds())
-}
-
-// served expands counts when it is asked.
+// served expands counts at each scrape.
 type served struct {
 	counts *snapshot.Answers
 	desc   *prometheus.Desc
