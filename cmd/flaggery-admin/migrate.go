@@ -16,7 +16,7 @@ import (
 
 // onDatabase runs a command that needs nothing but the database.
 func onDatabase(ctx context.Context, url command.DatabaseURL, run func(db *postgres.DB) error) error {
-	db, err := admin.OpenDB(ctx, url)
+	db, err := admin.OpenDB(ctx, url, nil)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	if err := config.Validate(); err != nil {
 		return err
 	}
-	db, err := OpenDB(ctx, config.DBURL)
+	db, err := OpenDB(ctx, config.DBURL, config.Logger)
 	if err != nil {
 		return err
 	}
@@ -79,12 +79,12 @@ func Run(ctx context.Context, config Config) (err error) {
 	return group.Wait()
 }
 
-// OpenDB connects. Its error tells where to, without the password.
-func OpenDB(ctx context.Context, url command.DatabaseURL) (*postgres.DB, error) {
+// OpenDB connects. Its error names the database, without the password.
+func OpenDB(ctx context.Context, url command.DatabaseURL, log *slog.Logger) (*postgres.DB, error) {
 	if err := validateDBURL(url); err != nil {
 		return nil, err
 	}
-	db, err := postgres.Open(ctx, string(url))
+	db, err := postgres.Open(ctx, string(url), postgres.Options{Logger: log})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database %s: %w", url, err)
 	}

@@ -75,7 +75,7 @@ func validateDBURL(url command.DatabaseURL) error {
 	if url == "" {
 		return errors.New("FLAGGERY_DB_URL (--db-url) is not set")
 	}
-	if _, err := postgres.DSN(string(url), nil); err != nil {
+	if err := postgres.CheckURL(string(url)); err != nil {
 		return fmt.Errorf("FLAGGERY_DB_URL (--db-url) %w", err)
 	}
 	return nil

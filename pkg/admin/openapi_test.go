@@ -23,7 +23,7 @@ import (
 // newTestService is an admin that nobody calls: its database is never used.
 func newTestService(t *testing.T) *service {
 	t.Helper()
-	db, err := postgres.New("postgres://nobody@127.0.0.1:1/none")
+	db, err := postgres.New("postgres://nobody@127.0.0.1:1/none", postgres.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

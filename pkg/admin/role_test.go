@@ -13,7 +13,7 @@ import (
 func TestRoleOfAdmins(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
-	owner, err := postgres.Open(t.Context(), dbURL)
+	owner, err := postgres.Open(t.Context(), dbURL, postgres.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestRoleOfAdmins(t *testing.T) {
 		}
 		c.must(words[0], words[1], body)
 	}
-	restricted, err := postgres.Open(t.Context(), role.URL)
+	restricted, err := postgres.Open(t.Context(), role.URL, postgres.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

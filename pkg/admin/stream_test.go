@@ -152,7 +152,7 @@ func TestExportThatFails(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
 	c := startOn(t, dbURL)
-	db, err := postgres.Open(t.Context(), dbURL)
+	db, err := postgres.Open(t.Context(), dbURL, postgres.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

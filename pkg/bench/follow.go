@@ -66,7 +66,7 @@ func follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer f.db.Close()
+		defer f.feed.Close()
 		all = append(all, f)
 		running.Go(func() { f.replica.Run(ctx) })
 		running.Go(func() { f.watch(ctx) })
@@ -113,7 +113,7 @@ func (o order) carryOut(ctx context.Context, all []*follower) (r reply, err erro
 
 // follower is one replica, and when it published what.
 type follower struct {
-	db      *postgres.DB
+	feed    *postgres.Feed
 	replica *replica.Replica
 	mu      sync.Mutex
 	served  []served
@@ -126,19 +126,11 @@ type served struct {
 }
 
 func newFollower(url, name string) (*follower, error) {
-	db, err := postgres.New(url)
+	feed, err := postgres.NewFeed(url, postgres.FeedOptions{Name: name, Logger: slog.Default()})
 	if err != nil {
 		return nil, err
 	}
-	listener, err := db.NewListener(name)
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	source := struct {
-		*postgres.DB
-		*postgres.Listener
-	}{db, listener}
-	return &follower{db: db, more: make(chan struct{}), replica: replica.New(source, replica.Options{
+	return &follower{feed: feed, more: make(chan struct{}), replica: replica.New(feed, replica.Options{
 		Unknown:    snapshot.Reject,
 		Poll:       time.Second,
 		Logger:     slog.Default(),

@@ -51,7 +51,7 @@ func TestDashboardsMarkChanges(t *testing.T) {
 	write(admin.AddSubjectToGroup(ctx, "friends", "42"))
 	write(admin.CreateToken(ctx, api.NewToken{Name: "ci", Role: api.ViewerRole}))
 
-	owner, err := postgres.Open(ctx, dbURL)
+	owner, err := postgres.Open(ctx, dbURL, postgres.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

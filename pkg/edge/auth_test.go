@@ -122,7 +122,7 @@ func TestRoleOfEdgesReadsTokens(t *testing.T) {
 	quickstart(t, w)
 	r, err := w.CreateToken(t.Context(), api.NewToken{Name: "app", Role: api.ClientRole})
 	token, revision := must(t, r, err)
-	owner, err := postgres.Open(t.Context(), dbURL)
+	owner, err := postgres.Open(t.Context(), dbURL, postgres.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

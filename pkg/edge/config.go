@@ -83,7 +83,7 @@ func (c *Config) validateDBURL() error {
 	if c.DBURL == "" {
 		return errors.New("FLAGGERY_DB_URL (--db-url) is not set")
 	}
-	if _, err := postgres.DSN(string(c.DBURL), nil); err != nil {
+	if err := postgres.CheckURL(string(c.DBURL)); err != nil {
 		return fmt.Errorf("FLAGGERY_DB_URL (--db-url) %w", err)
 	}
 	return nil

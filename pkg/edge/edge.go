@@ -43,24 +43,14 @@ func Run(ctx context.Context, config Config) (err error) {
 	if err := config.Validate(); err != nil {
 		return err
 	}
-	db, err := postgres.New(string(config.DBURL))
+	feed, err := postgres.NewFeed(string(config.DBURL), postgres.FeedOptions{
+		Name: config.Name, Tokens: config.Auth == AuthToken, Logger: config.Logger,
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	if config.Auth == AuthToken {
-		db.ReadTokens()
-	}
-	bells, err := db.NewListener(config.Name)
-	if err != nil {
-		return err
-	}
-	bells.Logger = config.Logger
-	source := struct {
-		*postgres.DB
-		*postgres.Listener
-	}{db, bells}
-	e := newService(config, source)
+	defer func() { err = errors.Join(err, feed.Close()) }()
+	e := newService(config, feed)
 
 	if config.Routes != nil {
 		config.Routes(e.web.Routes())

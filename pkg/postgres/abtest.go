@@ -11,7 +11,7 @@ import (
 
 // ABTest reads one test, or fails with abtest_not_found.
 func (tx *Tx) ABTest(ctx context.Context, name string) (*model.ABTest, error) {
-	tests, err := tx.tests(ctx, `WHERE t.name = $1 ORDER BY g.position`, name)
+	tests, err := tx.tests(ctx, "read a test", `WHERE t.name = $1 ORDER BY g.position`, name)
 	if err != nil {
 		return nil, err
 	}
@@ -22,7 +22,7 @@ func (tx *Tx) ABTest(ctx context.Context, name string) (*model.ABTest, error) {
 }
 
 // ABTests reads at most limit tests in name order: those after a name and in a
-// state at the transaction's time, or in any where state is "".
+// state at the transaction's time, or in any if state is "".
 func (tx *Tx) ABTests(ctx context.Context, state model.TestState, after string, limit int) ([]model.ABTest, error) {
 	in := map[model.TestState]string{
 		"":              `true`,
@@ -30,7 +30,7 @@ func (tx *Tx) ABTests(ctx context.Context, state model.TestState, after string, 
 		model.Live:      `starts <= $3::timestamptz AND $3::timestamptz < ends`,
 		model.Ended:     `starts <= $3::timestamptz AND ends <= $3::timestamptz`,
 	}[state]
-	return tx.tests(ctx, `
+	return tx.tests(ctx, "list tests", `
 		WHERE t.name IN (
 			SELECT name FROM abtest WHERE name > $1 AND $3::timestamptz IS NOT NULL AND `+in+` ORDER BY name LIMIT $2
 		) ORDER BY t.name, g.position`, after, limit, tx.Now)
@@ -38,13 +38,13 @@ func (tx *Tx) ABTests(ctx context.Context, state model.TestState, after string, 
 
 // AllABTests reads all tests in name order.
 func (tx *Tx) AllABTests(ctx context.Context) ([]model.ABTest, error) {
-	return tx.tests(ctx, `ORDER BY t.name, g.position`)
+	return tx.tests(ctx, "list all tests", `ORDER BY t.name, g.position`)
 }
 
-func (tx *Tx) tests(ctx context.Context, which string, args ...any) ([]model.ABTest, error) {
-	c := &model.Configuration{}
-	err := scanJSON(ctx, tx, selectTests+` `+which, func(text []byte) error { return addTest(c, text) }, args...)
-	return c.Tests, err
+func (tx *Tx) tests(ctx context.Context, what, which string, args ...any) ([]model.ABTest, error) {
+	var p parts
+	err := tx.scanJSON(ctx, what, selectTests+` `+which, args, p.addTest)
+	return p.configuration.Tests, err
 }
 
 // InsertABTest stores a test with its groups and their variants.
@@ -61,12 +61,12 @@ func (tx *Tx) InsertABTest(ctx context.Context, t *model.ABTest) error {
 			groups, features, gives = append(groups, g.Name), append(features, feature), append(gives, variant)
 		}
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO abtest (name, starts, ends, salt, revision) VALUES ($1, $2, $3, $4, $5)`,
+	err := tx.exec(ctx, "insert a test", `INSERT INTO abtest (name, starts, ends, salt, revision) VALUES ($1, $2, $3, $4, $5)`,
 		t.Name, t.Start, t.End, t.Salt[:], t.Revision)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `
+	return tx.exec(ctx, "insert the groups of a test", `
 		WITH g AS (
 			INSERT INTO abtest_group (abtest, position, name, proportion, buckets)
 			SELECT $1, position - 1, name, proportion, buckets::integer[]
@@ -77,28 +77,24 @@ func (tx *Tx) InsertABTest(ctx context.Context, t *model.ABTest) error {
 		FROM unnest($5::text[], $6::text[], $7::text[]) AS v (test_group, feature, variant)`,
 		t.Name, pq.StringArray(a.names), pq.Float64Array(proportions), pq.StringArray(a.buckets),
 		pq.StringArray(groups), pq.StringArray(features), pq.StringArray(gives))
-	return err
 }
 
 // UpdateABTestBuckets stores the assignments of a test, by test group.
 func (tx *Tx) UpdateABTestBuckets(ctx context.Context, name string, a Assignments) error {
-	_, err := tx.ExecContext(ctx, `
+	return tx.exec(ctx, "update the buckets of a test", `
 		WITH t AS (UPDATE abtest SET revision = $4 WHERE name = $1)
 		UPDATE abtest_group g SET buckets = now.buckets::integer[]
 		FROM unnest($2::text[], $3::text[]) AS now (name, buckets)
 		WHERE g.abtest = $1 AND g.name = now.name`,
 		name, pq.StringArray(a.names), pq.StringArray(a.buckets), tx.Revision)
-	return err
 }
 
 // EndABTest moves the end of a test.
 func (tx *Tx) EndABTest(ctx context.Context, name string, end time.Time) error {
-	_, err := tx.ExecContext(ctx, `UPDATE abtest SET ends = $2, revision = $3 WHERE name = $1`, name, end, tx.Revision)
-	return err
+	return tx.exec(ctx, "move the end of a test", `UPDATE abtest SET ends = $2, revision = $3 WHERE name = $1`, name, end, tx.Revision)
 }
 
 // DeleteABTest removes a test with its groups.
 func (tx *Tx) DeleteABTest(ctx context.Context, name string) error {
-	_, err := tx.ExecContext(ctx, `DELETE FROM abtest WHERE name = $1`, name)
-	return err
+	return tx.exec(ctx, "delete a test", `DELETE FROM abtest WHERE name = $1`, name)
 }

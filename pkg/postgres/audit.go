@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
@@ -36,7 +35,7 @@ type AuditPlace struct {
 func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) ([]AuditEntry, error) {
 	// The ids of what lies below "a/b" are between "a/b/" and "a/b0", as 0 comes
 	// behind the slash.
-	return tx.audit(ctx, `
+	return tx.audit(ctx, "list the audit", `
 		WHERE ($1 = '' OR actor = $1)
 		  AND ($2 = '' OR resource = $2 OR resource >= $2 || '/' AND resource < $2 || '0')
 		  AND ($3::timestamptz IS NULL OR at >= $3)
@@ -48,7 +47,7 @@ func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) ([]AuditEntry
 
 // AuditOf reads all rows of one revision, in their order.
 func (tx *Tx) AuditOf(ctx context.Context, revision int64) ([]AuditEntry, error) {
-	return tx.audit(ctx, `WHERE revision = $1 ORDER BY position`, revision)
+	return tx.audit(ctx, "read the audit of a revision", `WHERE revision = $1 ORDER BY position`, revision)
 }
 
 func orNoTime(t time.Time) any {
@@ -58,16 +57,10 @@ func orNoTime(t time.Time) any {
 	return t
 }
 
-func (tx *Tx) audit(ctx context.Context, where string, args ...any) (entries []AuditEntry, err error) {
-	err = scanAll(ctx, tx, `
-		SELECT revision, position, at, actor, action, resource, coalesce(before::text, ''), coalesce(after::text, ''),
-		       comment, request_id
-		FROM audit `+where, func(rows *sql.Rows) error {
-		var e AuditEntry
-		err := rows.Scan(&e.Revision, &e.Position, &e.At, &e.Actor, &e.Action, &e.Resource, &e.Before, &e.After,
-			&e.Comment, &e.RequestID)
-		entries = append(entries, e)
-		return err
-	}, args...)
+func (tx *Tx) audit(ctx context.Context, what, which string, args ...any) (entries []AuditEntry, err error) {
+	err = tx.selectAll(ctx, what, &entries, `
+		SELECT revision, position, at, actor, action, resource,
+		       coalesce(before::text, '') AS before, coalesce(after::text, '') AS after, comment, request_id
+		FROM audit `+which, args...)
 	return entries, err
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -16,7 +15,8 @@ type ClassCount struct {
 // Classes counts the subjects of every class that has any. Those in no group are
 // counted by subtraction, so that only members are read one by one.
 func (tx *Tx) Classes(ctx context.Context, each func(ClassCount) error) error {
-	return scanAll(ctx, tx, `
+	var c ClassCount
+	return tx.scan(ctx, "count the subjects of classes", `
 		WITH grouped AS (
 			SELECT s.bucket_id, m.groups, count(*) AS subjects, sum(s.weight) AS weight
 			FROM subject s JOIN (
@@ -29,12 +29,10 @@ func (tx *Tx) Classes(ctx context.Context, each func(ClassCount) error) error {
 		SELECT b.id, '{}', b.subjects - coalesce(g.subjects, 0)::bigint, (b.weight - coalesce(g.weight, 0))::bigint
 		FROM bucket b LEFT JOIN (
 			SELECT bucket_id, sum(subjects) AS subjects, sum(weight) AS weight FROM grouped GROUP BY bucket_id
-		) g ON g.bucket_id = b.id`, func(rows *sql.Rows) error {
-		var c ClassCount
-		err := rows.Scan(&c.Bucket, (*groupIDs)(&c.Groups), &c.Subjects, &c.Weight)
-		if err != nil || c.Subjects == 0 {
-			return err
+		) g ON g.bucket_id = b.id`, nil, func() error {
+		if c.Subjects == 0 {
+			return nil
 		}
 		return each(c)
-	})
+	}, &c.Bucket, (*groupIDs)(&c.Groups), &c.Subjects, &c.Weight)
 }

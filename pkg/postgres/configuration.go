@@ -13,62 +13,74 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// LoadConfiguration reads everything that resolution depends on but the
-// subjects, in the orders that model.Configuration promises.
-func LoadConfiguration(ctx context.Context, tx *Tx) (*model.Configuration, error) {
-	c, _, err := loadConfiguration(ctx, tx, selectConfiguration)
-	return c, err
+// Configuration reads everything that resolution depends on but the subjects, in the
+// orders that model.Configuration promises.
+func (tx *Tx) Configuration(ctx context.Context) (*model.Configuration, error) {
+	p, err := readParts(ctx, tx.querier, "read the configuration", selectConfiguration)
+	if err != nil {
+		return nil, err
+	}
+	return &p.configuration, nil
 }
 
-// loadConfiguration also tells the state of the database that the statement read.
-func loadConfiguration(ctx context.Context, on queryer, statement string) (*model.Configuration, state, error) {
-	c, read := &model.Configuration{}, state{}
-	parts := map[string]func(text []byte) error{
-		"state": func(text []byte) error {
-			row := struct {
-				state
-				Buckets int
-			}{}
-			err := json.Unmarshal(text, &row)
-			c.Buckets, read = row.Buckets, row.state
-			return err
-		},
-		"feature": func(text []byte) error { return addFeature(c, text) },
-		"variant": func(text []byte) error { return addVariant(c, text) },
-		"test":    func(text []byte) error { return addTest(c, text) },
-		"group":   func(text []byte) error { return addGroup(c, text) },
-		"token":   func(text []byte) error { return addCredential(c, text) },
+// configuration is Tx.Configuration for an edge.
+func (f *Feed) configuration(ctx context.Context, q querier) (*parts, error) {
+	if !f.tokens {
+		return readParts(ctx, q, "read the configuration", selectConfiguration)
 	}
-	err := scanAll(ctx, on, statement, func(rows *sql.Rows) error {
-		var part string
-		var text sql.RawBytes
-		if err := rows.Scan(&part, &text); err != nil {
-			return err
-		}
-		if err := parts[part](text); err != nil {
-			return fmt.Errorf("read a %s: %w", part, err)
+	p, err := readParts(ctx, q, "read the configuration with tokens", selectConfigurationWithTokens)
+	if pq.As(err, pqerror.InsufficientPrivilege) != nil {
+		err = fmt.Errorf("the role may not read tokens, as FLAGGERY_EDGE_AUTH=token needs: run 'flaggery-admin migrate up --create-edge-role' for it: %w", err)
+	}
+	if err == nil && p.configuration.Tokens == nil {
+		p.configuration.Tokens = []auth.Credential{} // they were read, there are none
+	}
+	return p, err
+}
+
+// parts is what the rows of a statement say that has several kinds of them.
+type parts struct {
+	state         state
+	configuration model.Configuration
+	subjects      []model.SubjectUpdate
+}
+
+// readParts runs a statement whose rows are the name of a part and a JSON object. An
+// edge asks one after each change, and so do hundreds of them at once, and round trips
+// are what costs: in JSON, rows of different columns are one statement.
+func readParts(ctx context.Context, q querier, what, text string, args ...any) (*parts, error) {
+	p := &parts{}
+	add := map[string]func(object []byte) error{
+		"state":   p.addState,
+		"feature": p.addFeature,
+		"variant": p.addVariant,
+		"test":    p.addTest,
+		"group":   p.addGroup,
+		"token":   p.addCredential,
+		"subject": p.addSubject,
+	}
+	var part string
+	var object sql.RawBytes
+	err := q.scan(ctx, what, text, args, func() error {
+		if err := add[part](object); err != nil {
+			return fmt.Errorf("%s: a %s: %w", what, part, err)
 		}
 		return nil
-	})
+	}, &part, &object)
 	if err != nil {
-		return nil, read, fmt.Errorf("read the configuration: %w", err)
+		return nil, err
 	}
-	return c, read, nil
+	return p, nil
 }
 
-// state is where in which history a statement read.
-type state struct {
-	Epoch    string
-	Revision int64
-}
-
-// The configuration is one statement, whose rows are JSON objects: an edge asks it
-// after each change, and so do hundreds of them at once, to whom round trips are
-// what costs. Tokens are in it for those edges alone that ask who calls.
+// Tokens are in the configuration for those edges alone that ask who calls.
 const (
 	selectConfiguration           = `SELECT part, row FROM (` + configurationParts + `) AS parts ORDER BY place, a, b, n`
 	selectConfigurationWithTokens = `SELECT part, row FROM (` + configurationParts + `
@@ -112,60 +124,71 @@ const (
 	asUTC = ` AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 )
 
-// scanJSON runs a statement and hands each row to one, as a JSON object.
-func scanJSON(ctx context.Context, on queryer, statement string, one func(text []byte) error, args ...any) error {
-	return scanAll(ctx, on, `SELECT to_json(r) FROM (`+statement+`) r`, func(rows *sql.Rows) error {
-		var text sql.RawBytes
-		if err := rows.Scan(&text); err != nil {
-			return err
-		}
-		return one(text)
-	}, args...)
+func (p *parts) addState(object []byte) error {
+	var row struct {
+		state
+		Buckets int
+	}
+	err := json.Unmarshal(object, &row)
+	p.state, p.configuration.Buckets = row.state, row.Buckets
+	return err
 }
 
-func addFeature(c *model.Configuration, text []byte) error {
+func (p *parts) addSubject(object []byte) error {
+	var row struct {
+		ID        string
+		Bucket    model.BucketID
+		New, Gone bool
+		Groups    []model.GroupID
+	}
+	err := json.Unmarshal(object, &row)
+	p.subjects = append(p.subjects, model.SubjectUpdate{ID: []byte(row.ID), Bucket: row.Bucket, New: row.New, Gone: row.Gone, Groups: row.Groups})
+	return err
+}
+
+func (p *parts) addFeature(object []byte) error {
 	var row struct {
 		Name        string
 		Description string
 		Tags        []string
 		Default     string
 		Revision    int64
-		Variant     string // "", and nothing after it, where the feature has no rollout
+		Variant     string // "", and nothing after it, if the feature has no rollout
 		Proportion  float64
 		Salt        salt
 		Buckets     bucketIDs
 	}
-	if err := json.Unmarshal(text, &row); err != nil {
+	if err := json.Unmarshal(object, &row); err != nil {
 		return err
 	}
 	f := model.Feature{Name: row.Name, Description: row.Description, Tags: row.Tags, Default: row.Default, Revision: row.Revision}
 	if row.Variant != "" {
 		f.Rollout = &model.Rollout{Variant: row.Variant, Proportion: row.Proportion, Salt: model.Salt(row.Salt), Buckets: row.Buckets}
 	}
-	c.Features = append(c.Features, f)
+	p.configuration.Features = append(p.configuration.Features, f)
 	return nil
 }
 
-func addVariant(c *model.Configuration, text []byte) error {
+func (p *parts) addVariant(object []byte) error {
 	var row struct{ Feature, Name, Payload string }
-	if err := json.Unmarshal(text, &row); err != nil {
+	if err := json.Unmarshal(object, &row); err != nil {
 		return err
 	}
 	v := model.Variant{Name: row.Name}
 	if row.Payload != "" {
 		v.Payload = json.RawMessage(row.Payload)
 	}
-	i, ok := slices.BinarySearchFunc(c.Features, row.Feature, func(f model.Feature, name string) int {
+	i, ok := slices.BinarySearchFunc(p.configuration.Features, row.Feature, func(f model.Feature, name string) int {
 		return cmp.Compare(f.Name, name)
 	})
 	if !ok {
 		return fmt.Errorf("variant %q belongs to feature %q, which does not exist", row.Name, row.Feature)
 	}
-	c.Features[i].Variants = append(c.Features[i].Variants, v)
+	p.configuration.Features[i].Variants = append(p.configuration.Features[i].Variants, v)
 	return nil
 }
 
-func addTest(c *model.Configuration, text []byte) error {
+func (p *parts) addTest(object []byte) error {
 	var row struct {
 		Test         string
 		Starts, Ends time.Time
@@ -177,45 +200,45 @@ func addTest(c *model.Configuration, text []byte) error {
 		Variants     map[string]string
 	}
 	row.Variants = map[string]string{}
-	if err := json.Unmarshal(text, &row); err != nil {
+	if err := json.Unmarshal(object, &row); err != nil {
 		return err
 	}
-	if n := len(c.Tests); n == 0 || c.Tests[n-1].Name != row.Test {
-		c.Tests = append(c.Tests, model.ABTest{
+	if n := len(p.configuration.Tests); n == 0 || p.configuration.Tests[n-1].Name != row.Test {
+		p.configuration.Tests = append(p.configuration.Tests, model.ABTest{
 			Name: row.Test, Start: row.Starts.UTC(), End: row.Ends.UTC(), Salt: model.Salt(row.Salt), Revision: row.Revision,
 		})
 	}
-	last := &c.Tests[len(c.Tests)-1]
+	last := &p.configuration.Tests[len(p.configuration.Tests)-1]
 	last.Groups = append(last.Groups, model.TestGroup{Name: row.Name, Proportion: row.Proportion, Variants: row.Variants, Buckets: row.Buckets})
 	return nil
 }
 
-func addGroup(c *model.Configuration, text []byte) error {
-	g, err := readGroup(text)
-	c.Groups = append(c.Groups, g.Group)
+func (p *parts) addGroup(object []byte) error {
+	g, err := readGroup(object)
+	p.configuration.Groups = append(p.configuration.Groups, g.Group)
 	return err
 }
 
-func readGroup(text []byte) (g Group, err error) {
-	err = json.Unmarshal(text, &g)
+func readGroup(object []byte) (g Group, err error) {
+	err = json.Unmarshal(object, &g)
 	if g.Overrides == nil {
 		g.Overrides = map[string]string{}
 	}
 	return g, err
 }
 
-func addCredential(c *model.Configuration, text []byte) error {
+func (p *parts) addCredential(object []byte) error {
 	var row struct {
 		Hash    string
 		Role    auth.Role
 		Expires *time.Time
 	}
-	if err := json.Unmarshal(text, &row); err != nil {
+	if err := json.Unmarshal(object, &row); err != nil {
 		return err
 	}
 	t := auth.Credential{Role: row.Role, Expires: row.Expires}
 	_, err := hex.Decode(t.Hash[:], []byte(row.Hash))
-	c.Tokens = append(c.Tokens, t)
+	p.configuration.Tokens = append(p.configuration.Tokens, t)
 	return err
 }
 
@@ -229,26 +252,6 @@ func (s *salt) UnmarshalText(text []byte) error {
 	}
 	_, err := hex.Decode(s[:], text)
 	return err
-}
-
-// queryer is a transaction, or a pool where every statement is by itself.
-type queryer interface {
-	QueryContext(ctx context.Context, statement string, args ...any) (*sql.Rows, error)
-}
-
-// scanAll runs a statement and hands each row to one.
-func scanAll(ctx context.Context, on queryer, statement string, one func(rows *sql.Rows) error, args ...any) error {
-	rows, err := on.QueryContext(ctx, statement, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := one(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
 
 // bucketIDs is an integer[]. Assignments hold up to model.MaxBuckets ids and are
@@ -275,14 +278,14 @@ func (ids bucketIDs) Value() (driver.Value, error) {
 	return string(append(text, '}')), nil
 }
 
-// groupIDs is an integer[] that is scanned into again and again.
+// groupIDs is an integer[].
 type groupIDs []model.GroupID
 
 func (ids *groupIDs) Scan(value any) error { return scanInts(ids, value) }
 
 // scanInts scans an integer[] that holds no negative number; NULL is none.
 func scanInts[S ~[]E, E ~int32](ints *S, value any) (err error) {
-	*ints = (*ints)[:0]
+	*ints = nil
 	if value == nil {
 		return nil
 	}
@@ -290,7 +293,7 @@ func scanInts[S ~[]E, E ~int32](ints *S, value any) (err error) {
 	if !ok {
 		return fmt.Errorf("cannot scan %T as an array of integers", value)
 	}
-	*ints, err = appendInts(slices.Grow(*ints, 1+bytes.Count(text, []byte{','})), text)
+	*ints, err = appendInts(make(S, 0, 1+bytes.Count(text, []byte{','})), text)
 	return err
 }
 

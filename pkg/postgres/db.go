@@ -1,106 +1,53 @@
-// Package postgres holds all SQL of Flaggery: transactions and statements of the
-// writer, and what edges need to follow (load, changes since a revision,
-// listen). Driver errors are told by their code and translated here; no caller
-// sees one.
+// Package postgres holds all SQL of Flaggery. [DB] is for the writer: transactions,
+// with the statements of each resource as methods of [Tx]. [Feed] is for edges:
+// what changed since a revision, notifications, and reports of how far they are.
+// Driver errors are recognised by their code, and translated here.
 package postgres
 
 import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
+
+	"github.com/flaggery/flaggery/pkg/backoff"
 )
 
-// DB is a pool of connections to Flaggery's database.
+// DB is Flaggery's database as its writer sees it.
 type DB struct {
-	pool   *sqlx.DB
-	dsn    string
-	dialer *dialer
-	now    func() time.Time // nil: the database's clock
-	tokens bool             // updates have credentials
-
+	pool       *sqlx.DB
+	log        *slog.Logger
+	now        func() time.Time // nil: the database's clock
 	statements statements
 }
 
-// sessionSettings are sent with every connection that does not say otherwise.
-// The server then forgets a client that vanished without a word within about a
-// minute instead of two hours, and no statement waits for ever.
-var sessionSettings = map[string]string{
-	"tcp_keepalives_idle":     "30",
-	"tcp_keepalives_interval": "10",
-	"tcp_keepalives_count":    "3",
-	"tcp_user_timeout":        "15000",
-	"statement_timeout":       "30000",
-	"connect_timeout":         "10",
-	"timezone":                "UTC",
-	// Where tables were never analysed, costs are overrated, and compiling a
-	// statement takes longer than running it.
-	"jit": "off",
-	// One round trip a statement with arguments instead of two.
-	"binary_parameters": "yes",
+// Options of a DB. The zero value is fine.
+type Options struct {
+	Logger *slog.Logger     // nil: nothing is logged
+	Now    func() time.Time // the time of writes; nil: the database's clock
 }
 
-// DSN checks a postgres:// URL and completes it with the session settings. The
-// error names what is wrong and never repeats the URL, which holds a password.
-func DSN(rawURL string, settings map[string]string) (string, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		return "", errors.New("must be a URL like postgres://user:password@host:5432/database?sslmode=verify-full")
-	}
-	query := u.Query()
-	if !query.Has("sslmode") {
-		query.Set("sslmode", defaultSSLMode(u.Hostname()))
-	}
-	for _, defaults := range []map[string]string{settings, sessionSettings} {
-		for name, value := range defaults {
-			if !query.Has(name) {
-				query.Set(name, value)
-			}
-		}
-	}
-	u.RawQuery = query.Encode()
-	return u.String(), nil
-}
-
-// defaultSSLMode is set always, as lib/pq's own default is about to change.
-func defaultSSLMode(host string) string {
-	if host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1" || strings.HasPrefix(host, "/") {
-		return "disable"
-	}
-	return "require"
-}
-
-// New makes a pool without connecting, for who can do without a database for a
-// while.
-func New(rawURL string) (*DB, error) {
-	dsn, err := DSN(rawURL, nil)
+// New makes a DB without connecting.
+func New(rawURL string, o Options) (*DB, error) {
+	u, err := completeURL(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	connector, err := pq.NewConnector(dsn)
+	pool, err := newPool(u, newDialer(0))
 	if err != nil {
-		return nil, fmt.Errorf("open the database: %w", err)
+		return nil, err
 	}
-	dialer := newDialer()
-	connector.Dialer(dialer)
-	pool := sqlx.NewDb(sql.OpenDB(connector), "postgres")
-	pool.SetMaxOpenConns(16)
-	pool.SetMaxIdleConns(8)
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{pool: pool, dsn: dsn, dialer: dialer}, nil
+	return &DB{pool: pool, log: orDiscard(o.Logger), now: o.Now}, nil
 }
 
 // Open connects and pings once, so that a wrong URL or password fails here.
-func Open(ctx context.Context, rawURL string) (*DB, error) {
-	db, err := New(rawURL)
+func Open(ctx context.Context, rawURL string, o Options) (*DB, error) {
+	db, err := New(rawURL, o)
 	if err != nil {
 		return nil, err
 	}
@@ -110,44 +57,21 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 	return db, nil
 }
 
-// Close gives all connections back.
+func orDiscard(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
+}
+
+// Close closes all connections.
 func (db *DB) Close() error { return db.pool.Close() }
 
 // SQL is the pool for migrations, which bring their own statements.
 func (db *DB) SQL() *sql.DB { return db.pool.DB }
 
-// SetClock makes writes take their time from now instead of from the database.
-func (db *DB) SetClock(now func() time.Time) { db.now = now }
-
-// ReadTokens makes updates have the credentials of tokens, which their role must
-// be allowed to read.
-func (db *DB) ReadTokens() { db.tokens = true }
-
-// Tx is a transaction. It starts by reading the state row, so everything in it
-// happens at one revision and one time.
-type Tx struct {
-	*sqlx.Tx
-	Epoch    string    // identity of the history that Revision counts in
-	Revision int64     // in Read the last committed one; in Write the one that is being made
-	Now      time.Time // UTC, in whole microseconds
-	Label    int64     // stamp of the subjects that the transaction writes; 0 in Read
-
-	statements *statements // of small writes and of updates; nil in others
-}
-
-// The statements that begin a transaction.
-const (
-	readState = `SELECT revision, epoch, clock_timestamp(), 0, '' FROM state`
-	// The update takes the row's lock until commit: whoever holds it sees a still
-	// world, and the next revision is theirs. An import takes the lock last and may
-	// hold rows that such a write wants; so that both do not wait for each other,
-	// and nobody for the two, the write gives up soon and is tried again.
-	takeState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp(),
-		nextval('change_label'), set_config('lock_timeout', '50ms', true)`
-	// Without the lock: others go on, and are not seen to.
-	nearState    = `SELECT revision, epoch, clock_timestamp(), nextval('change_label'), '' FROM state`
-	advanceState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp(), $1::bigint, ''`
-)
+// single runs each statement by itself.
+func (db *DB) single() querier { return querier{on: db.pool} }
 
 // Bounds of trying again.
 const (
@@ -156,9 +80,9 @@ const (
 )
 
 // Write runs body in a transaction that makes the next revision, and commits it.
-// It rolls back where body fails or panics, and tries again where PostgreSQL
-// ended it in favour of another transaction, which body must bear. Other writers
-// wait meanwhile: body is short.
+// It rolls back if body fails or panics, and tries again if PostgreSQL ended it in
+// favour of another transaction: body may run more than once. Other writers wait
+// meanwhile: body is short.
 func (db *DB) Write(ctx context.Context, body func(tx *Tx) error) error {
 	db.statements.prepare(ctx, db.pool)
 	return db.retry(ctx, db.pool, takeState, body)
@@ -176,26 +100,9 @@ func (db *DB) Read(ctx context.Context, body func(tx *Tx) error) error {
 	return ended(ctx, db.transact(ctx, db.pool, readOnly, readState, body))
 }
 
-// beginner is a pool or one connection of it.
-type beginner interface {
-	BeginTxx(ctx context.Context, options *sql.TxOptions) (*sqlx.Tx, error)
-}
-
-func (db *DB) begin(ctx context.Context, tx *Tx, statement string, args ...any) error {
-	var discard string
-	err := tx.QueryRowContext(ctx, statement, args...).Scan(&tx.Revision, &tx.Epoch, &tx.Now, &tx.Label, &discard)
-	if err != nil {
-		return fmt.Errorf("read the state row: %w", err)
-	}
-	if db.now != nil {
-		tx.Now = db.now()
-	}
-	tx.Now = tx.Now.UTC().Truncate(time.Microsecond)
-	return nil
-}
-
+// retry is transact for writes.
 func (db *DB) retry(ctx context.Context, on beginner, first string, body func(tx *Tx) error) error {
-	start, pause := time.Now(), 10*time.Millisecond
+	start, pause := time.Now(), backoff.Backoff{First: 10 * time.Millisecond, Max: time.Second}
 	for try := 1; ; try++ {
 		err := db.transact(ctx, on, nil, first, body)
 		switch {
@@ -203,17 +110,52 @@ func (db *DB) retry(ctx context.Context, on beginner, first string, body func(tx
 			db.statements.forget()
 		case pq.As(err, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure) != nil && try < maxTries:
 		case pq.As(err, pqerror.LockNotAvailable) != nil && time.Since(start) < maxWait:
-			select {
-			case <-time.After(pause):
-				pause = min(2*pause, time.Second)
-			case <-ctx.Done():
-				return ctx.Err()
+			if err := backoff.Sleep(ctx, pause.Next()); err != nil {
+				return err
 			}
 		default:
 			return ended(ctx, err)
 		}
-		slog.DebugContext(ctx, "write tried again", "try", try, "error", err)
+		db.log.DebugContext(ctx, "write failed, trying again", "try", try, "error", err)
 	}
+}
+
+// transact runs body in a transaction that begins with a statement on the state row.
+func (db *DB) transact(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) error {
+	return transact(ctx, on, options, func(q querier) error {
+		if first == takeState {
+			q.statements = &db.statements
+		}
+		tx := &Tx{querier: q}
+		if err := db.begin(ctx, tx, first); err != nil {
+			return err
+		}
+		return body(tx)
+	})
+}
+
+// beginner is a pool or one connection of it.
+type beginner interface {
+	BeginTxx(ctx context.Context, options *sql.TxOptions) (*sqlx.Tx, error)
+}
+
+// transact runs body in a transaction, and commits it unless body fails or panics.
+func transact(ctx context.Context, on beginner, options *sql.TxOptions, body func(q querier) error) error {
+	tx, err := on.BeginTxx(ctx, options)
+	if err != nil {
+		return named("begin a transaction", err)
+	}
+	finished := false
+	defer func() {
+		if !finished {
+			_ = tx.Rollback() // the caller needs the failure that led here
+		}
+	}()
+	if err := body(querier{on: tx}); err != nil {
+		return err
+	}
+	finished = true
+	return named("commit", tx.Commit())
 }
 
 // ended is translate for work that ends with its context.
@@ -224,27 +166,46 @@ func ended(ctx context.Context, err error) error {
 	return translate(err)
 }
 
-func (db *DB) transact(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) (err error) {
-	tx, err := on.BeginTxx(ctx, options)
-	if err != nil {
+// Tx is a transaction. It starts by reading the state row, so everything in it
+// happens at one revision and one time. A caller cannot commit it: the function
+// that opened it does.
+type Tx struct {
+	querier
+	Epoch    string    // identity of the history that Revision counts in
+	Revision int64     // in Read the last committed one; in Write the one that is being made
+	Now      time.Time // UTC, in whole microseconds
+	Label    int64     // stamp of the subjects that the transaction writes; 0 in Read
+}
+
+// The statements that begin a transaction.
+const (
+	readState = `SELECT revision, epoch, clock_timestamp() AS now, 0 AS label, '' AS lock_timeout FROM state`
+	// The update takes the row's lock until commit: its holder sees a still world, and
+	// the next revision is theirs. An import takes the lock last and may hold rows that
+	// such a write needs; so that the two do not wait for each other, and nobody for
+	// both, the write gives up soon and is tried again.
+	takeState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp() AS now,
+		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS lock_timeout`
+	// Without the lock: others go on, and their changes may be missed.
+	nearState    = `SELECT revision, epoch, clock_timestamp() AS now, nextval('change_label') AS label, '' AS lock_timeout FROM state`
+	advanceState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp() AS now,
+		$1::bigint AS label, '' AS lock_timeout`
+)
+
+func (db *DB) begin(ctx context.Context, tx *Tx, first string, args ...any) error {
+	var state struct {
+		Revision, Label int64
+		Epoch           string
+		Now             time.Time
+		LockTimeout     string `db:"lock_timeout"`
+	}
+	if err := tx.get(ctx, "read the state row", &state, first, args...); err != nil {
 		return err
 	}
-	finished := false
-	defer func() {
-		if !finished {
-			_ = tx.Rollback() // the failure that led here is what the caller must hear of
-		}
-	}()
-	t := &Tx{Tx: tx}
-	if first == takeState {
-		t.statements = &db.statements
+	if db.now != nil {
+		state.Now = db.now()
 	}
-	if err := db.begin(ctx, t, first); err != nil {
-		return err
-	}
-	if err := body(t); err != nil {
-		return err
-	}
-	finished = true
-	return tx.Commit()
+	tx.Epoch, tx.Revision, tx.Label = state.Epoch, state.Revision, state.Label
+	tx.Now = state.Now.UTC().Truncate(time.Microsecond)
+	return nil
 }

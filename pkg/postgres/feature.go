@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
@@ -13,7 +12,7 @@ import (
 // Feature reads one feature with its variants and rollout, or fails with
 // feature_not_found.
 func (tx *Tx) Feature(ctx context.Context, name string) (*model.Feature, error) {
-	features, err := tx.features(ctx, `WHERE f.name = $1`, name)
+	features, err := tx.features(ctx, "read a feature", `WHERE f.name = $1`, name)
 	if err != nil {
 		return nil, err
 	}
@@ -25,27 +24,28 @@ func (tx *Tx) Feature(ctx context.Context, name string) (*model.Feature, error) 
 
 // Features reads at most limit features in name order, those after a name.
 func (tx *Tx) Features(ctx context.Context, after string, limit int) ([]model.Feature, error) {
-	return tx.features(ctx, `WHERE f.name > $1 ORDER BY f.name LIMIT $2`, after, limit)
+	return tx.features(ctx, "list features", `WHERE f.name > $1 ORDER BY f.name LIMIT $2`, after, limit)
 }
 
-func (tx *Tx) features(ctx context.Context, which string, args ...any) ([]model.Feature, error) {
-	c := &model.Configuration{}
-	err := scanJSON(ctx, tx, selectFeatures+` `+which, func(text []byte) error { return addFeature(c, text) }, args...)
-	if err != nil || len(c.Features) == 0 {
+func (tx *Tx) features(ctx context.Context, what, which string, args ...any) ([]model.Feature, error) {
+	var p parts
+	err := tx.scanJSON(ctx, what, selectFeatures+` `+which, args, p.addFeature)
+	features := p.configuration.Features
+	if err != nil || len(features) == 0 {
 		return nil, err
 	}
-	names := make([]string, len(c.Features))
-	for i := range c.Features {
-		names[i] = c.Features[i].Name
+	names := make(pq.StringArray, len(features))
+	for i, f := range features {
+		names[i] = f.Name
 	}
-	err = scanJSON(ctx, tx, selectVariants+` WHERE feature = ANY($1::text[]) ORDER BY feature, name`,
-		func(text []byte) error { return addVariant(c, text) }, pq.StringArray(names))
-	return c.Features, err
+	err = tx.scanJSON(ctx, "read the variants of features",
+		selectVariants+` WHERE feature = ANY($1::text[]) ORDER BY feature, name`, []any{names}, p.addVariant)
+	return features, err
 }
 
 // InsertFeature stores a feature without variants, or fails with feature_exists.
 func (tx *Tx) InsertFeature(ctx context.Context, f *model.Feature) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO feature (name, description, tags, revision) VALUES ($1, $2, $3, $4)`,
+	err := tx.exec(ctx, "insert a feature", `INSERT INTO feature (name, description, tags, revision) VALUES ($1, $2, $3, $4)`,
 		f.Name, f.Description, pq.StringArray(f.Tags), f.Revision)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
 		return model.Errorf(model.FeatureExists, "there is a feature %q already", f.Name)
@@ -55,70 +55,63 @@ func (tx *Tx) InsertFeature(ctx context.Context, f *model.Feature) error {
 
 // UpdateFeature stores what a feature says of itself, its default included.
 func (tx *Tx) UpdateFeature(ctx context.Context, f *model.Feature) error {
-	_, err := tx.ExecContext(ctx,
+	return tx.exec(ctx, "update a feature",
 		`UPDATE feature SET description = $2, tags = $3, default_variant = $4, revision = $5 WHERE name = $1`,
 		f.Name, f.Description, pq.StringArray(f.Tags), orNull(f.Default), f.Revision)
-	return err
 }
 
 // DeleteFeature removes a feature that has no variants.
 func (tx *Tx) DeleteFeature(ctx context.Context, name string) error {
-	_, err := tx.ExecContext(ctx, `DELETE FROM feature WHERE name = $1`, name)
-	return err
+	return tx.exec(ctx, "delete a feature", `DELETE FROM feature WHERE name = $1`, name)
 }
 
 // touchFeature counts a statement on what belongs to a feature as a change of
 // the feature.
 const touchFeature = `WITH touched AS (UPDATE feature SET revision = $2 WHERE name = $1) `
 
-func (tx *Tx) execTouching(ctx context.Context, feature, statement string, args ...any) error {
-	_, err := tx.ExecContext(ctx, touchFeature+statement, append([]any{feature, tx.Revision}, args...)...)
-	return err
+func (tx *Tx) execTouching(ctx context.Context, what, feature, text string, args ...any) error {
+	return tx.exec(ctx, what, touchFeature+text, append([]any{feature, tx.Revision}, args...)...)
 }
 
 // InsertVariant stores a variant.
 func (tx *Tx) InsertVariant(ctx context.Context, feature string, v model.Variant) error {
-	return tx.execTouching(ctx, feature, `INSERT INTO variant (feature, name, payload) VALUES ($1, $3, $4)`,
+	return tx.execTouching(ctx, "insert a variant", feature, `INSERT INTO variant (feature, name, payload) VALUES ($1, $3, $4)`,
 		v.Name, orNull(string(v.Payload)))
 }
 
 // UpdateVariant stores a variant's payload.
 func (tx *Tx) UpdateVariant(ctx context.Context, feature string, v model.Variant) error {
-	return tx.execTouching(ctx, feature, `UPDATE variant SET payload = $4 WHERE feature = $1 AND name = $3`,
+	return tx.execTouching(ctx, "update a variant", feature, `UPDATE variant SET payload = $4 WHERE feature = $1 AND name = $3`,
 		v.Name, orNull(string(v.Payload)))
 }
 
 // DeleteVariant removes a variant that nothing refers to.
 func (tx *Tx) DeleteVariant(ctx context.Context, feature, name string) error {
-	return tx.execTouching(ctx, feature, `DELETE FROM variant WHERE feature = $1 AND name = $3`, name)
+	return tx.execTouching(ctx, "delete a variant", feature, `DELETE FROM variant WHERE feature = $1 AND name = $3`, name)
 }
 
 // VariantUse is one place where a variant is referred to.
 type VariantUse struct {
-	Test, TestGroup string // set for an arm of a test
-	Group           string // set for the override of a group
+	Test      string `db:"abtest"` // with TestGroup, if a test gives it
+	TestGroup string `db:"abtest_group"`
+	Group     string `db:"overriding"` // if the override of a group gives it
 }
 
 // VariantUses finds the tests and the groups that refer to a variant.
 func (tx *Tx) VariantUses(ctx context.Context, feature, name string) ([]VariantUse, error) {
 	var uses []VariantUse
-	err := scanAll(ctx, tx, `
-		SELECT abtest, abtest_group, '' FROM abtest_variant WHERE feature = $1 AND variant = $2
+	err := tx.selectAll(ctx, "find the uses of a variant", &uses, `
+		SELECT abtest, abtest_group, '' AS overriding FROM abtest_variant WHERE feature = $1 AND variant = $2
 		UNION ALL
 		SELECT '', '', g.name FROM override o JOIN subject_group g ON g.id = o.group_id
 		WHERE o.feature = $1 AND o.variant = $2
-		ORDER BY 1, 2, 3`, func(rows *sql.Rows) error {
-		var use VariantUse
-		err := rows.Scan(&use.Test, &use.TestGroup, &use.Group)
-		uses = append(uses, use)
-		return err
-	}, feature, name)
+		ORDER BY 1, 2, 3`, feature, name)
 	return uses, err
 }
 
 // InsertRollout stores the rollout of a feature.
 func (tx *Tx) InsertRollout(ctx context.Context, feature string, r *model.Rollout) error {
-	return tx.execTouching(ctx, feature,
+	return tx.execTouching(ctx, "insert a rollout", feature,
 		`INSERT INTO rollout (feature, variant, proportion, salt, buckets) VALUES ($1, $3, $4, $5, $6)`,
 		r.Variant, r.Proportion, r.Salt[:], bucketIDs(r.Buckets))
 }
@@ -126,14 +119,14 @@ func (tx *Tx) InsertRollout(ctx context.Context, feature string, r *model.Rollou
 // UpdateRollout stores the wish and the assignment of a feature's rollout. Its
 // salt stays.
 func (tx *Tx) UpdateRollout(ctx context.Context, feature string, r *model.Rollout) error {
-	return tx.execTouching(ctx, feature,
+	return tx.execTouching(ctx, "update a rollout", feature,
 		`UPDATE rollout SET variant = $3, proportion = $4, buckets = $5 WHERE feature = $1`,
 		r.Variant, r.Proportion, bucketIDs(r.Buckets))
 }
 
 // DeleteRollout removes the rollout of a feature.
 func (tx *Tx) DeleteRollout(ctx context.Context, feature string) error {
-	return tx.execTouching(ctx, feature, `DELETE FROM rollout WHERE feature = $1`)
+	return tx.execTouching(ctx, "delete a rollout", feature, `DELETE FROM rollout WHERE feature = $1`)
 }
 
 // Assignments are buckets by the name of what they are assigned to.
@@ -142,7 +135,7 @@ type Assignments struct {
 	buckets []string
 }
 
-// Add notes the buckets of one rollout or one arm of a test.
+// Add notes the buckets of one rollout or of one group of a test.
 func (a *Assignments) Add(name string, buckets []model.BucketID) {
 	text, _ := bucketIDs(buckets).Value() // never fails
 	a.names = append(a.names, name)
@@ -155,10 +148,9 @@ func (tx *Tx) UpdateRolloutBuckets(ctx context.Context, a Assignments) error {
 	if len(a.names) == 0 {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, `
+	return tx.exec(ctx, "update the buckets of rollouts", `
 		WITH now AS (SELECT feature, buckets FROM unnest($1::text[], $2::text[]) AS one (feature, buckets)),
 		f AS (UPDATE feature SET revision = $3 FROM now WHERE feature.name = now.feature)
 		UPDATE rollout r SET buckets = now.buckets::integer[] FROM now WHERE r.feature = now.feature`,
 		pq.StringArray(a.names), pq.StringArray(a.buckets), tx.Revision)
-	return err
 }

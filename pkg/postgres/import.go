@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"maps"
 	"slices"
@@ -25,7 +24,7 @@ var errContested = errors.New("another write made a subject that is being import
 func (i *Import) Write(ctx context.Context, body func(tx *Tx) error) error {
 	// Held by the connection, so that the revision is read with the lock: what an
 	// import before this one wrote need not be caught up with.
-	if _, err := i.conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, importLock); err != nil {
+	if err := i.single().exec(ctx, "wait for other imports", `SELECT pg_advisory_lock($1)`, importLock); err != nil {
 		return translate(err)
 	}
 	err := i.db.retry(ctx, i.conn, nearState, body)
@@ -49,15 +48,19 @@ const (
 // changes after a revision. It returns how many those are, and the revision up
 // to which all changes are seen now.
 func (i *Import) CatchUp(ctx context.Context, tx *Tx, since int64) (lines, upTo int64, err error) {
-	var behind bool
-	err = tx.QueryRowContext(ctx, `SELECT revision, EXISTS (SELECT FROM change WHERE revision > $1) FROM state`, since).Scan(&upTo, &behind)
-	if err != nil || !behind {
-		return 0, upTo, err
+	var now struct {
+		Revision int64
+		Behind   bool
 	}
-	if _, err := tx.ExecContext(ctx, `TRUNCATE again, fresh, changed`); err != nil {
+	err = tx.get(ctx, "look for changes of others", &now,
+		`SELECT revision, EXISTS (SELECT FROM change WHERE revision > $1) AS behind FROM state`, since)
+	if err != nil || !now.Behind {
+		return 0, now.Revision, err
+	}
+	if err := tx.exec(ctx, "empty the tables of an import", `TRUNCATE again, fresh, changed`); err != nil {
 		return 0, 0, err
 	}
-	result, err := tx.ExecContext(ctx, `
+	lines, err = tx.execRows(ctx, "find the lines whose subjects others changed", `
 		INSERT INTO again (line, id, weight, groups)
 		SELECT i.line, i.id, i.weight, i.groups
 		FROM staged i JOIN (
@@ -65,11 +68,7 @@ func (i *Import) CatchUp(ctx context.Context, tx *Tx, since int64) (lines, upTo 
 			UNION
 			SELECT t.subject_id FROM change c JOIN tombstone t ON t.label = c.label WHERE c.revision > $1
 		) touched ON touched.id = i.id`, since)
-	if err != nil {
-		return 0, 0, err
-	}
-	lines, err = result.RowsAffected()
-	return lines, upTo, err
+	return lines, now.Revision, err
 }
 
 // BucketChange is what an import adds to a bucket.
@@ -81,7 +80,7 @@ type BucketChange struct {
 // Update changes the known subjects that lines differ from: another weight, or a
 // group to join. withGroups keeps for Moved which groups they were in.
 func (i *Import) Update(ctx context.Context, tx *Tx, lines Lines, withGroups bool, each func(BucketChange)) (updated int64, err error) {
-	_, err = tx.ExecContext(ctx, `
+	err = tx.exec(ctx, "find the subjects that an import changes", `
 		INSERT INTO changed (id, bucket_id, old, weight, groups)
 		SELECT s.id, s.bucket_id, s.weight, coalesce(i.weight, s.weight),
 		       CASE WHEN $2 THEN ARRAY(SELECT m.group_id FROM member m WHERE m.subject_id = s.id ORDER BY m.group_id) END
@@ -94,30 +93,30 @@ func (i *Import) Update(ctx context.Context, tx *Tx, lines Lines, withGroups boo
 	if err != nil {
 		return 0, err
 	}
-	result, err := tx.ExecContext(ctx, `UPDATE subject s SET weight = c.weight, label = $1 FROM changed c WHERE s.id = c.id`, tx.Label)
+	updated, err = tx.execRows(ctx, "update subjects",
+		`UPDATE subject s SET weight = c.weight, label = $1 FROM changed c WHERE s.id = c.id`, tx.Label)
 	if err != nil {
 		return 0, err
 	}
-	err = eachBucketChange(ctx, tx, each,
-		`SELECT bucket_id, 0, sum(weight - old)::bigint FROM changed GROUP BY bucket_id`)
+	changes, err := bucketChanges(ctx, tx, "add up the updated weights",
+		`SELECT bucket_id AS id, 0 AS subjects, sum(weight - old)::bigint AS weight FROM changed GROUP BY bucket_id`)
 	if err != nil {
 		return 0, err
 	}
-	return result.RowsAffected()
+	for _, c := range changes {
+		each(c)
+	}
+	return updated, nil
 }
 
 // Place inserts the subjects of lines that are not there yet, the heaviest
 // first, each into the bucket that place gives. each may be called more than once
 // for a bucket.
 func (i *Import) Place(ctx context.Context, tx *Tx, lines Lines, place func(weight int64) model.BucketID, each func(BucketChange)) (created int64, err error) {
-	result, err := tx.ExecContext(ctx, `
+	all, err := tx.execRows(ctx, "find the subjects that an import creates", `
 		INSERT INTO fresh (n, id, weight)
 		SELECT row_number() OVER (ORDER BY coalesce(i.weight, 1) DESC, i.line), i.id, coalesce(i.weight, 1)
 		FROM `+string(lines)+` i WHERE NOT EXISTS (SELECT FROM subject s WHERE s.id = i.id)`)
-	if err != nil {
-		return 0, err
-	}
-	all, err := result.RowsAffected()
 	if err != nil || all == 0 {
 		return 0, err
 	}
@@ -125,7 +124,8 @@ func (i *Import) Place(ctx context.Context, tx *Tx, lines Lines, place func(weig
 		return 0, err
 	}
 	// The rows lie in the order of n.
-	if _, err := tx.ExecContext(ctx, `CREATE INDEX IF NOT EXISTS fresh_n ON fresh USING brin (n)`); err != nil {
+	err = tx.exec(ctx, "index new subjects by their order", `CREATE INDEX IF NOT EXISTS fresh_n ON fresh USING brin (n)`)
+	if err != nil {
 		return 0, err
 	}
 	insert := i.insertPlaced
@@ -157,8 +157,8 @@ const insertBatchOf = `
 // insertPlaced inserts a batch, none of which another write may have made
 // meanwhile: to tell which, and what is left then, takes twice as long.
 func (i *Import) insertPlaced(ctx context.Context, tx *Tx, from int64, buckets bucketIDs, changes []BucketChange) ([]BucketChange, error) {
-	_, err := tx.ExecContext(ctx, insertBatchOf, from, buckets, tx.Label, insertBatch)
-	if e := pq.As(err, pqerror.UniqueViolation); e != nil {
+	err := tx.exec(ctx, "insert subjects", insertBatchOf, from, buckets, tx.Label, insertBatch)
+	if pq.As(err, pqerror.UniqueViolation) != nil {
 		return nil, errContested
 	}
 	return changes, err
@@ -166,21 +166,20 @@ func (i *Import) insertPlaced(ctx context.Context, tx *Tx, from int64, buckets b
 
 // insertUncontested inserts those of a batch that are not there, and tells what
 // they add.
-func (i *Import) insertUncontested(ctx context.Context, tx *Tx, from int64, buckets bucketIDs, _ []BucketChange) (changes []BucketChange, err error) {
-	err = eachBucketChange(ctx, tx, func(c BucketChange) { changes = append(changes, c) }, `
+func (i *Import) insertUncontested(ctx context.Context, tx *Tx, from int64, buckets bucketIDs, _ []BucketChange) ([]BucketChange, error) {
+	return bucketChanges(ctx, tx, "insert subjects that nobody else made", `
 		WITH placed AS (`+insertBatchOf+` ON CONFLICT (id) DO NOTHING RETURNING bucket_id, weight)
-		SELECT bucket_id, count(*), sum(weight)::bigint FROM placed GROUP BY bucket_id`,
+		SELECT bucket_id AS id, count(*) AS subjects, sum(weight)::bigint AS weight FROM placed GROUP BY bucket_id`,
 		from, buckets, tx.Label, insertBatch)
-	return changes, err
 }
 
 // checkTotal refuses an import that would make all subjects together too heavy,
 // before any sum of weights can overflow.
 func (i *Import) checkTotal(ctx context.Context, tx *Tx) error {
 	var total string
-	err := tx.QueryRowContext(ctx, `
+	err := tx.get(ctx, "add up all weights", &total, `
 		SELECT coalesce((SELECT sum(weight) FROM bucket), 0) + coalesce((SELECT sum(weight) FROM fresh), 0)
-		     + coalesce((SELECT sum(weight - old) FROM changed), 0)`).Scan(&total)
+		     + coalesce((SELECT sum(weight - old) FROM changed), 0)`)
 	if err != nil {
 		return err
 	}
@@ -191,11 +190,11 @@ func (i *Import) checkTotal(ctx context.Context, tx *Tx) error {
 // each bucket gains.
 func placeBatch(ctx context.Context, tx *Tx, from int64, place func(weight int64) model.BucketID) (bucketIDs, []BucketChange, error) {
 	buckets, gains := make(bucketIDs, 0, insertBatch), map[model.BucketID]BucketChange{}
+	var weight, n int64
 	// Equal weights are one row.
-	err := scanAll(ctx, tx, `SELECT weight, count(*) FROM fresh WHERE n > $1 AND n <= $1 + $2 GROUP BY weight ORDER BY weight DESC`,
-		func(rows *sql.Rows) error {
-			var weight, n int64
-			err := rows.Scan(&weight, &n)
+	err := tx.scan(ctx, "read the weights of new subjects",
+		`SELECT weight, count(*) FROM fresh WHERE n > $1 AND n <= $1 + $2 GROUP BY weight ORDER BY weight DESC`,
+		[]any{from, insertBatch}, func() error {
 			for range n {
 				bucket := place(weight)
 				if bucket == 0 {
@@ -205,28 +204,27 @@ func placeBatch(ctx context.Context, tx *Tx, from int64, place func(weight int64
 				gain := gains[bucket]
 				gains[bucket] = BucketChange{bucket, gain.Subjects + 1, gain.Weight + weight}
 			}
-			return err
-		}, from, insertBatch)
+			return nil
+		}, &weight, &n)
 	return buckets, slices.Collect(maps.Values(gains)), err
 }
 
-func eachBucketChange(ctx context.Context, tx *Tx, each func(BucketChange), statement string, args ...any) error {
-	err := scanAll(ctx, tx, statement, func(rows *sql.Rows) error {
-		var c BucketChange
-		err := rows.Scan(&c.ID, &c.Subjects, &c.Weight)
-		each(c)
-		return err
-	}, args...)
+func bucketChanges(ctx context.Context, tx *Tx, what, text string, args ...any) (changes []BucketChange, err error) {
+	err = tx.selectAll(ctx, what, &changes, text, args...)
 	if pq.As(err, pqerror.NumericValueOutOfRange) != nil {
-		return tooHeavy()
+		return nil, tooHeavy()
 	}
-	return err
+	return changes, err
 }
 
 // Join makes the subjects that this import wrote members of the groups that
 // their lines name.
 func (i *Import) Join(ctx context.Context, tx *Tx, lines Lines, each func(group model.GroupID, members int64)) error {
-	err := scanAll(ctx, tx, `
+	var (
+		group   model.GroupID
+		members int64
+	)
+	err := tx.scan(ctx, "insert members", `
 		WITH joined AS (
 			INSERT INTO member (group_id, subject_id)
 			SELECT g.id, s.id
@@ -235,15 +233,10 @@ func (i *Import) Join(ctx context.Context, tx *Tx, lines Lines, each func(group 
 			ON CONFLICT DO NOTHING
 			RETURNING group_id
 		)
-		SELECT group_id, count(*) FROM joined GROUP BY group_id`, func(rows *sql.Rows) error {
-		var (
-			group   model.GroupID
-			members int64
-		)
-		err := rows.Scan(&group, &members)
+		SELECT group_id, count(*) FROM joined GROUP BY group_id`, []any{tx.Label}, func() error {
 		each(group, members)
-		return err
-	}, tx.Label)
+		return nil
+	}, &group, &members)
 	if pq.As(err, pqerror.ForeignKeyViolation) != nil {
 		return groupGone()
 	}
@@ -265,7 +258,7 @@ func (i *Import) Settle(ctx context.Context, tx *Tx, buckets []BucketChange, mem
 	for _, c := range buckets {
 		ids, subjects, weight = append(ids, c.ID), append(subjects, c.Subjects), append(weight, c.Weight)
 	}
-	_, err := tx.ExecContext(ctx, `
+	err := tx.exec(ctx, "update the sums of buckets", `
 		UPDATE bucket b SET subjects = b.subjects + c.subjects, weight = b.weight + c.weight
 		FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS c (id, subjects, weight) WHERE b.id = c.id`,
 		ids, subjects, weight)
@@ -279,19 +272,17 @@ func (i *Import) Settle(ctx context.Context, tx *Tx, buckets []BucketChange, mem
 	for id, n := range members {
 		groups, joined = append(groups, int64(id)), append(joined, n)
 	}
-	result, err := tx.ExecContext(ctx, `
+	n, err := tx.execRows(ctx, "update the members of groups", `
 		UPDATE subject_group g SET members = g.members + c.members
 		FROM unnest($1::integer[], $2::bigint[]) AS c (id, members) WHERE g.id = c.id`, groups, joined)
 	if err != nil {
 		return err
 	}
-	if n, err := result.RowsAffected(); err != nil {
-		return err
-	} else if n < int64(len(members)) {
+	if n < int64(len(members)) {
 		return groupGone()
 	}
 	var total string
-	if err := tx.QueryRowContext(ctx, `SELECT coalesce(sum(weight), 0) FROM bucket`).Scan(&total); err != nil {
+	if err := tx.get(ctx, "add up all weights", &total, `SELECT coalesce(sum(weight), 0) FROM bucket`); err != nil {
 		return err
 	}
 	return checkTotalWeight(total)
@@ -301,29 +292,30 @@ func (i *Import) Settle(ctx context.Context, tx *Tx, buckets []BucketChange, mem
 // before is nil for those that it creates.
 func (i *Import) Moved(ctx context.Context, tx *Tx, each func(before, after *model.Class, subjects, weight int64)) error {
 	const groups = `ARRAY(SELECT m.group_id FROM member m WHERE m.subject_id = s.id ORDER BY m.group_id)`
-	return scanAll(ctx, tx, `
-		SELECT true, bucket_id, '{}', groups, count(*), least(sum(weight), $2)::bigint
+	var moved []struct {
+		New              bool
+		Bucket           model.BucketID
+		Before, After    groupIDs
+		Subjects, Weight int64
+	}
+	err := tx.selectAll(ctx, "count the subjects that an import moves", &moved, `
+		SELECT true AS new, bucket_id AS bucket, '{}' AS before, groups AS after, count(*) AS subjects, least(sum(weight), $2)::bigint AS weight
 		FROM (SELECT s.bucket_id, s.weight, `+groups+` AS groups FROM subject s WHERE s.label = $1 AND s.born = $1) created
 		GROUP BY bucket_id, groups
 		UNION ALL
 		SELECT false, bucket_id, before, groups, count(*), least(sum(weight), $2)::bigint
 		FROM (SELECT s.bucket_id, s.weight, s.groups AS before, `+groups+` AS groups FROM changed s) changed
-		GROUP BY bucket_id, before, groups`, func(rows *sql.Rows) error {
-		var (
-			isNew            bool
-			before, after    model.Class
-			subjects, weight int64
-		)
-		err := rows.Scan(&isNew, &after.Bucket, (*groupIDs)(&before.Groups), (*groupIDs)(&after.Groups), &subjects, &weight)
-		if err != nil {
-			return err
+		GROUP BY bucket_id, before, groups`, tx.Label, int64(model.MaxTotalWeight))
+	if err != nil {
+		return err
+	}
+	for _, m := range moved {
+		after := &model.Class{Bucket: m.Bucket, Groups: m.After}
+		if m.New {
+			each(nil, after, m.Subjects, m.Weight)
+		} else {
+			each(&model.Class{Bucket: m.Bucket, Groups: m.Before}, after, m.Subjects, m.Weight)
 		}
-		if isNew {
-			each(nil, &after, subjects, weight)
-			return nil
-		}
-		before.Bucket = after.Bucket
-		each(&before, &after, subjects, weight)
-		return nil
-	}, tx.Label, int64(model.MaxTotalWeight))
+	}
+	return nil
 }

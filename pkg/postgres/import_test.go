@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/flaggery/flaggery/pkg/model"
@@ -71,5 +73,48 @@ func TestImportIsContested(t *testing.T) {
 	var subjects int
 	if err := db.pool.Get(&subjects, `SELECT count(*) FROM subject`); err != nil || subjects != 4 {
 		t.Errorf("%d subjects, error %v", subjects, err)
+	}
+}
+
+// A body that PostgreSQL ends to resolve a deadlock runs again.
+func TestDeadlockIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	db, ctx := open(t), t.Context()
+	change(t, db, true, `INSERT INTO bucket (id, subjects) VALUES (1, 2)`, insertSubject("a"), insertSubject("b"))
+	const lock = `SELECT FROM subject WHERE id = $1 FOR UPDATE`
+	other, err := db.pool.BeginTxx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The one that waits longer before it looks for a deadlock does not become its victim.
+	for _, statement := range []string{`SET LOCAL deadlock_timeout = '1min'`, strings.Replace(lock, "$1", "'b'", 1)} {
+		if _, err := other.ExecContext(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := db.OpenImport(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	tries, ended := 0, make(chan error, 1)
+	err = rows.Write(ctx, func(tx *Tx) error {
+		tries++
+		if err := tx.exec(ctx, "lock a", lock, "a"); err != nil {
+			return err
+		}
+		if tries == 1 {
+			go func() {
+				_, err := other.ExecContext(ctx, lock, "a")
+				ended <- errors.Join(err, other.Rollback())
+			}()
+		}
+		return tx.exec(ctx, "lock b", lock, "b")
+	})
+	if err != nil || tries < 2 { // the second one may be faster than the other transaction, and need a third
+		t.Errorf("%d tries, error %v; want more than one, of which the last succeeds", tries, err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the other transaction: %v", err)
 	}
 }

@@ -16,58 +16,54 @@ import (
 func TestReports(t *testing.T) {
 	long := strings.Repeat("n", 100)
 	for _, c := range []struct {
-		report EdgeReport
+		report report
 		text   string
-		parsed EdgeReport
+		parsed report
 	}{
-		{EdgeReport{"a", "", 17, EdgeServing}, "flaggery-edge/a 17", EdgeReport{"a", "", 17, EdgeServing}},
-		{EdgeReport{"with space", "", 0, EdgeLoading}, "flaggery-edge/with space 0?", EdgeReport{"with space", "", 0, EdgeLoading}},
-		{EdgeReport{"é\n", "", 3, EdgeRefusing}, "flaggery-edge/?? 3!", EdgeReport{"??", "", 3, EdgeRefusing}},
-		{EdgeReport{long, "1a2b3c4d-5e6f", 9223372036854775807, EdgeRefusing}, "flaggery-edge/" + long[:21] + "~1a2b3c 9223372036854775807!", EdgeReport{long[:21], "1a2b3c", 9223372036854775807, EdgeRefusing}},
-		{EdgeReport{"", "1a2b3c4d-5e6f", 1, EdgeServing}, "flaggery-edge/~1a2b3c 1", EdgeReport{"", "1a2b3c", 1, EdgeServing}},
-		{EdgeReport{"", "", 1, EdgeServing}, "flaggery-edge/ 1", EdgeReport{"", "", 1, EdgeServing}},
-		{EdgeReport{"eu~node-1", "", 1, EdgeServing}, "flaggery-edge/eu~node-1 1", EdgeReport{"eu~node-1", "", 1, EdgeServing}},
+		{report{"a", "", 17, edgeServing}, "flaggery-edge/a 17", report{"a", "", 17, edgeServing}},
+		{report{"with space", "", 0, edgeLoading}, "flaggery-edge/with space 0?", report{"with space", "", 0, edgeLoading}},
+		{report{"é\n", "", 3, edgeRefusing}, "flaggery-edge/?? 3!", report{"??", "", 3, edgeRefusing}},
+		{report{long, "1a2b3c4d-5e6f", 9223372036854775807, edgeRefusing}, "flaggery-edge/" + long[:21] + "~1a2b3c 9223372036854775807!", report{long[:21], "1a2b3c", 9223372036854775807, edgeRefusing}},
+		{report{"", "1a2b3c4d-5e6f", 1, edgeServing}, "flaggery-edge/~1a2b3c 1", report{"", "1a2b3c", 1, edgeServing}},
+		{report{"", "", 1, edgeServing}, "flaggery-edge/ 1", report{"", "", 1, edgeServing}},
+		{report{"eu~node-1", "", 1, edgeServing}, "flaggery-edge/eu~node-1 1", report{"eu~node-1", "", 1, edgeServing}},
 	} {
-		text := FormatReport(c.report)
+		text := c.report.String()
 		if text != c.text || len(text) > 63 {
 			t.Errorf("%v is written as %q, want %q", c.report, text, c.text)
 		}
-		if parsed, ok := ParseReport(text); !ok || parsed != c.parsed {
+		if parsed, ok := parseReport(text); !ok || parsed != c.parsed {
 			t.Errorf("%q is read as %v, want %v", text, parsed, c.parsed)
 		}
 	}
 	for _, text := range []string{"", "psql", "flaggery-edge/a", "flaggery-edge/a x", "flaggery-edge/a 1!!", "other/a 1"} {
-		if r, ok := ParseReport(text); ok {
-			t.Errorf("%q is read as %v", text, r)
+		if r, ok := parseReport(text); ok {
+			t.Errorf("%q is read as %+v", text, r)
 		}
 	}
 }
 
-// TestListener hears bells, reports, and comes back after its connection was
-// ended.
-func TestListener(t *testing.T) {
+// TestListen is notified, reports, and connects again after its connection was ended.
+func TestListen(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	db := open(t)
-	defer db.Close()
-	l, err := db.NewListener("test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer db.DB.Close()
+	defer db.feed.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	sounds, ended := make(chan bool, 100), make(chan struct{})
+	notifications, ended := make(chan bool, 100), make(chan struct{})
 	go func() {
 		defer close(ended)
-		l.Listen(ctx, func(bell bool) { sounds <- bell })
+		db.feed.Listen(ctx, func(announced bool) { notifications <- announced })
 	}()
 	expect := func(want bool) {
 		t.Helper()
 		select {
-		case got := <-sounds:
+		case got := <-notifications:
 			if got != want {
-				t.Fatalf("heard %v, want %v", got, want)
+				t.Fatalf("notified of %v, want %v", got, want)
 			}
 		case <-time.After(10 * time.Second):
-			t.Fatalf("heard nothing, want %v", want)
+			t.Fatalf("not notified, want %v", want)
 		}
 	}
 	exec := func(statement string) {
@@ -78,34 +74,39 @@ func TestListener(t *testing.T) {
 	}
 	expect(false)
 	edges, err := db.Edges(ctx)
-	if err != nil || len(edges) != 1 || edges[0].EdgeReport != (EdgeReport{"test", "", 0, EdgeLoading}) {
+	if err != nil || len(edges) != 1 {
 		t.Fatalf("edges are %v, %v", edges, err)
 	}
 	if age := time.Since(*edges[0].ConnectedSince); age < -time.Minute || age > time.Minute {
 		t.Errorf("connected for %v", age)
 	}
-	exec(`SELECT pg_notify('` + Channel + `', '1')`)
+	edges[0].ConnectedSince = nil
+	if want := (Edge{Name: "test", State: edgeLoading}); edges[0] != want {
+		t.Errorf("the edge is %+v, want %+v", edges[0], want)
+	}
+	exec(`SELECT pg_notify('` + channel + `', '1')`)
 	expect(true)
 
 	var epoch string
 	if err := db.pool.Get(&epoch, `SELECT epoch FROM state`); err != nil {
 		t.Fatal(err)
 	}
-	l.Report(model.Position{Epoch: epoch, Revision: 41}, false)
-	l.Report(model.Position{Epoch: epoch, Revision: 42}, true)
-	// The report goes out on the connection that hears the next bell, at some time.
-	awaitReport(t, db, EdgeReport{"test", epoch[:6], 42, EdgeRefusing})
+	db.feed.Report(model.Position{Epoch: epoch, Revision: 41}, false)
+	db.feed.Report(model.Position{Epoch: epoch, Revision: 42}, true)
+	// The report goes out on the connection that gets the next notification, at some time.
+	want := Edge{Name: "test", Revision: 42, State: edgeRefusing}
+	awaitReport(t, db, want)
 
 	exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'flaggery-edge/%' AND datname = current_database()`)
 	expect(false)
-	awaitReport(t, db, EdgeReport{"test", epoch[:6], 42, EdgeRefusing})
-	exec(`SELECT pg_notify('` + Channel + `', '1')`)
+	awaitReport(t, db, want)
+	exec(`SELECT pg_notify('` + channel + `', '1')`)
 	expect(true)
 	cancel()
 	<-ended
 }
 
-func awaitReport(t *testing.T, db *DB, want EdgeReport) {
+func awaitReport(t *testing.T, db *database, want Edge) {
 	t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
@@ -114,7 +115,7 @@ func awaitReport(t *testing.T, db *DB, want EdgeReport) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slices.ContainsFunc(edges, func(e Edge) bool { return e.EdgeReport == want }) {
+		if slices.ContainsFunc(edges, func(e Edge) bool { e.ConnectedSince = nil; return e == want }) {
 			return
 		}
 		select {
@@ -125,23 +126,19 @@ func awaitReport(t *testing.T, db *DB, want EdgeReport) {
 	}
 }
 
-// TestListenerEndsWhileDialling has a database that never answers.
-func TestListenerEndsWhileDialling(t *testing.T) {
+// TestListenEndsWhileDialling has a database that never answers.
+func TestListenEndsWhileDialling(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	db, err := New("postgres://" + silent.Addr().String() + "/nothing")
+	feed, err := NewFeed("postgres://"+silent.Addr().String()+"/nothing", FeedOptions{Name: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	l, err := db.NewListener("test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer feed.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	l.Listen(ctx, func(bool) { t.Error("heard something") })
+	feed.Listen(ctx, func(bool) { t.Error("notified of something") })
 }

@@ -2,130 +2,119 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// An edge reports by the application name of its listening connection, which
-// every role may see in pg_stat_activity: without a write, without a right to
-// one, and gone with the connection.
-
-// EdgeState is how an edge fares.
-type EdgeState string
-
-// How an edge fares.
-const (
-	EdgeLoading  EdgeState = "loading"  // serves nothing yet
-	EdgeServing  EdgeState = "serving"  // follows
-	EdgeRefusing EdgeState = "refusing" // keeps its revision, as the one that followed cannot be right
-)
-
-// EdgeReport is what an edge tells of itself.
-type EdgeReport struct {
-	Name     string
-	Epoch    string // the first characters of its history's id, "" while it has none
-	Revision int64
-	State    EdgeState
+// report is what an edge says of itself. It is the application name of its
+// listening connection, which every role may see in pg_stat_activity: without a
+// write, without a right to one, and gone with the connection.
+type report struct {
+	name     string
+	epoch    string // the first characters of its history's id, "" while it has none
+	revision int64
+	state    string
 }
+
+// States of an edge.
+const (
+	edgeLoading  = "loading"  // serves nothing yet
+	edgeServing  = "serving"  // follows
+	edgeRefusing = "refusing" // keeps its revision, as the one that followed cannot be right
+)
 
 const (
 	reportPrefix = "flaggery-edge/"
 	// maxReport is what PostgreSQL keeps of an application name.
 	maxReport = 63
-	// epochMark sets an epoch off from the name before it.
+	// epochMark separates an epoch from the name before it.
 	epochMark   = "~"
 	epochLength = 6
 )
 
 var epochSuffix = regexp.MustCompile(`^` + epochMark + `[0-9a-f]*$`)
 
-var stateMarks = map[EdgeState]string{EdgeLoading: "?", EdgeServing: "", EdgeRefusing: "!"}
+var stateMarks = map[string]string{edgeLoading: "?", edgeServing: "", edgeRefusing: "!"}
 
-// FormatReport puts a report into an application name: "flaggery-edge/NAME~EPOCH
-// REVISION", with a mark behind it where the edge does not follow. A long name is
-// cut, the rest never. PostgreSQL takes printable ASCII only.
-func FormatReport(r EdgeReport) string {
-	end := " " + strconv.FormatInt(r.Revision, 10) + stateMarks[r.State]
-	if r.Epoch != "" {
-		end = epochMark + r.Epoch[:min(len(r.Epoch), epochLength)] + end
+// String is "flaggery-edge/NAME~EPOCH REVISION", with a mark behind it if the edge
+// does not follow. A long name is cut, the rest never. PostgreSQL takes printable
+// ASCII only.
+func (r report) String() string {
+	end := " " + strconv.FormatInt(r.revision, 10) + stateMarks[r.state]
+	if r.epoch != "" {
+		end = epochMark + r.epoch[:min(len(r.epoch), epochLength)] + end
 	}
 	name := strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' {
 			return '?'
 		}
 		return c
-	}, r.Name)
+	}, r.name)
 	return reportPrefix + name[:min(len(name), maxReport-len(reportPrefix)-len(end))] + end
 }
 
-// ParseReport reads what FormatReport wrote. The boolean is false where the
-// application name is no report.
-func ParseReport(applicationName string) (EdgeReport, bool) {
+// parseReport reads what String wrote. The boolean is false if the application name
+// is no report.
+func parseReport(applicationName string) (report, bool) {
 	text, ok := strings.CutPrefix(applicationName, reportPrefix)
 	space := strings.LastIndexByte(text, ' ')
 	if !ok || space < 0 {
-		return EdgeReport{}, false
+		return report{}, false
 	}
-	r := EdgeReport{Name: text[:space], State: EdgeServing}
+	r := report{name: text[:space], state: edgeServing}
 	number := text[space+1:]
 	for state, mark := range stateMarks {
 		if rest, marked := strings.CutSuffix(number, mark); marked && mark != "" {
-			number, r.State = rest, state
+			number, r.state = rest, state
 		}
 	}
 	// The edges of earlier versions report no epoch.
-	if at := len(r.Name) - epochLength - len(epochMark); at >= 0 && epochSuffix.MatchString(r.Name[at:]) {
-		r.Name, r.Epoch = r.Name[:at], r.Name[at+len(epochMark):]
+	if at := len(r.name) - epochLength - len(epochMark); at >= 0 && epochSuffix.MatchString(r.name[at:]) {
+		r.name, r.epoch = r.name[:at], r.name[at+len(epochMark):]
 	}
 	var err error
-	r.Revision, err = strconv.ParseInt(number, 10, 64)
+	r.revision, err = strconv.ParseInt(number, 10, 64)
 	return r, err == nil
 }
 
 // Edge is a connected edge.
 type Edge struct {
-	EdgeReport
-	ConnectedSince *time.Time // nil where the role of this pool may not see it
+	Name           string
+	Revision       int64
+	State          string     // loading, serving or refusing
+	ConnectedSince *time.Time // nil if the role of this pool may not see it
 }
 
-// Edges lists the edges that are connected, by name. One that serves another
-// history than the database's, as after a restored backup, is loading: its
-// revision means nothing here.
+// Edges lists the connected edges by name. One that serves another history than the
+// database's, as after a restored backup, is loading: its revision means nothing here.
 func (db *DB) Edges(ctx context.Context) ([]Edge, error) {
-	rows, err := db.pool.QueryContext(ctx, `
-		SELECT application_name, backend_start, (SELECT left(epoch::text, $2) FROM state) FROM pg_stat_activity
+	var connections []struct {
+		Name, Epoch string
+		Since       *time.Time
+	}
+	err := db.single().selectAll(ctx, "list edges", &connections, `
+		SELECT application_name AS name, backend_start AS since, (SELECT left(epoch::text, $2) FROM state) AS epoch
+		FROM pg_stat_activity
 		WHERE datname = current_database() AND starts_with(application_name, $1)
 		ORDER BY application_name COLLATE "C", pid`, reportPrefix, epochLength)
 	if err != nil {
-		return nil, fmt.Errorf("list edges: %w", translate(err))
+		return nil, translate(err)
 	}
-	defer rows.Close()
 	edges := []Edge{}
-	for rows.Next() {
-		var (
-			name, epoch string
-			since       sql.NullTime
-		)
-		if err := rows.Scan(&name, &since, &epoch); err != nil {
-			return nil, fmt.Errorf("list edges: %w", err)
-		}
-		report, ok := ParseReport(name)
+	for _, c := range connections {
+		r, ok := parseReport(c.Name)
 		if !ok {
 			continue
 		}
-		if report.Epoch != "" && report.Epoch != epoch {
-			report.Revision, report.State = 0, EdgeLoading
+		if r.epoch != "" && r.epoch != c.Epoch {
+			r.revision, r.state = 0, edgeLoading
 		}
-		e := Edge{EdgeReport: report}
-		if since.Valid {
-			utc := since.Time.UTC()
-			e.ConnectedSince = &utc
+		if c.Since != nil {
+			*c.Since = c.Since.UTC()
 		}
-		edges = append(edges, e)
+		edges = append(edges, Edge{Name: r.name, Revision: r.revision, State: r.state, ConnectedSince: c.Since})
 	}
-	return edges, rows.Err()
+	return edges, nil
 }

@@ -7,19 +7,17 @@ import (
 	"time"
 )
 
-// Channel is where the bell rings at every commit. Its payload is the revision.
-const Channel = "flaggery"
-
 // AuditRow says who changed what. Before and After are JSON, "" for null.
 type AuditRow struct {
 	Actor, Action, Resource string
 	Before, After           string
-	Comment, RequestID      string
+	Comment                 string
+	RequestID               string `db:"request_id"`
 }
 
 // Record ends a write: it stores the change row and the audit rows of the
-// transaction's revision and rings the bell. One statement, and the last one,
-// as a commit that notifies takes a lock that all of the server's share.
+// transaction's revision, and notifies edges at the commit. It is one statement, and
+// the last one, as a commit that notifies takes a lock that all of the server's share.
 func (tx *Tx) Record(ctx context.Context, config, subjects bool, audit []AuditRow) error {
 	args := []any{tx.Revision, nil, config, tx.Now}
 	if subjects {
@@ -32,17 +30,15 @@ func (tx *Tx) Record(ctx context.Context, config, subjects bool, audit []AuditRo
 			i, n+1, n+2, n+3, n+4, n+5, n+6, n+7)
 		args = append(args, row.Actor, row.Action, row.Resource, orNull(row.Before), orNull(row.After), row.Comment, row.RequestID)
 	}
-	statement := `
+	return tx.exec(ctx, "record a change", `
 		WITH change AS (
 			INSERT INTO change (revision, label, config, at)
 			VALUES ($1::bigint, $2::bigint, $3::boolean, $4::timestamptz)
 		), audit AS (
 			INSERT INTO audit (revision, position, at, actor, action, resource, before, after, comment, request_id)
-			VALUES ` + strings.Join(rows, ", ") + `
+			VALUES `+strings.Join(rows, ", ")+`
 		)
-		SELECT pg_notify('` + Channel + `', $1::bigint::text)`
-	_, err := tx.ExecContext(ctx, statement, args...)
-	return err
+		SELECT pg_notify('`+channel+`', $1::bigint::text)`, args...)
 }
 
 func orNull(text string) any {
@@ -52,8 +48,8 @@ func orNull(text string) any {
 	return text
 }
 
-// keepExpired is how long a token is kept after it expired, to tell who shows it
-// that it did. Then it goes without a revision: it was good for nothing.
+// keepExpired is how long a token is kept after it expired, so that its bearer learns
+// that it did. Then it goes without a revision: nobody could use it any more.
 const keepExpired = 30 * 24 * time.Hour
 
 // Prune forgets the changes made longer ago than given, and the tombstones with
@@ -61,7 +57,7 @@ const keepExpired = 30 * 24 * time.Hour
 // that expired long ago go too.
 func (db *DB) Prune(ctx context.Context, olderThan time.Duration) error {
 	err := db.transact(ctx, db.pool, nil, readState, func(tx *Tx) error {
-		_, err := tx.ExecContext(ctx, `
+		err := tx.exec(ctx, "delete old changes", `
 			WITH old AS (
 				DELETE FROM change
 				WHERE revision < coalesce((SELECT min(revision) FROM change WHERE at >= $1), $2)
@@ -71,8 +67,7 @@ func (db *DB) Prune(ctx context.Context, olderThan time.Duration) error {
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM token WHERE expires_at < $1`, tx.Now.Add(-keepExpired))
-		return err
+		return tx.exec(ctx, "delete expired tokens", `DELETE FROM token WHERE expires_at < $1`, tx.Now.Add(-keepExpired))
 	})
 	return translate(err)
 }

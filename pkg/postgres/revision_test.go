@@ -12,7 +12,7 @@ import (
 func codeOf(err error) string { return string(model.CodeOf(err)) }
 
 // count is the number that a query finds.
-func count(t *testing.T, db *DB, query string) (n int) {
+func count(t *testing.T, db *database, query string) (n int) {
 	t.Helper()
 	if err := db.pool.GetContext(t.Context(), &n, query); err != nil {
 		t.Fatal(err)
@@ -22,11 +22,10 @@ func count(t *testing.T, db *DB, query string) (n int) {
 
 func TestPrune(t *testing.T) {
 	t.Parallel()
-	db := open(t)
-	ctx := t.Context()
 	start := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	var now time.Time
-	db.SetClock(func() time.Time { return now })
+	db := openWith(t, Options{Now: func() time.Time { return now }})
+	ctx := t.Context()
 	for i := range 6 { // an hour apart; a subject comes and goes
 		now = start.Add(time.Duration(i) * time.Hour)
 		err := db.Write(ctx, func(tx *Tx) error {
@@ -77,19 +76,15 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// The bell rings at the commit of a write, and at that alone.
-func TestRecordRings(t *testing.T) {
+// Edges are notified at the commit of a write, and of nothing else.
+func TestRecordNotifies(t *testing.T) {
 	t.Parallel()
 	db := open(t)
 	ctx := t.Context()
-	l, err := db.NewListener("edge")
-	if err != nil {
-		t.Fatal(err)
-	}
-	heard := make(chan bool, 10)
-	go l.Listen(ctx, func(bell bool) { heard <- bell })
-	if <-heard {
-		t.Error("it rang before anything was written")
+	notifications := make(chan bool, 10)
+	go db.feed.Listen(ctx, func(announced bool) { notifications <- announced })
+	if <-notifications {
+		t.Error("notified before anything was written")
 	}
 	record := func(fail error) error {
 		return db.Write(ctx, func(tx *Tx) error {
@@ -105,11 +100,11 @@ func TestRecordRings(t *testing.T) {
 	if err := record(nil); err != nil {
 		t.Fatal(err)
 	}
-	if !<-heard {
-		t.Error("no bell")
+	if !<-notifications {
+		t.Error("not notified")
 	}
 	var rows []AuditEntry
-	err = db.Read(ctx, func(tx *Tx) error {
+	err := db.Read(ctx, func(tx *Tx) (err error) {
 		rows, err = tx.Audit(ctx, AuditFilter{}, 10)
 		return err
 	})
@@ -123,7 +118,7 @@ func TestEdgeRole(t *testing.T) {
 	t.Parallel()
 	db := open(t)
 	ctx := t.Context()
-	role := pgtest.NewRole(t, db.dsn)
+	role := pgtest.NewRole(t, db.url)
 	for range 2 { // what is there already is brought up to date
 		if err := db.CreateRole(ctx, EdgeRights, role.Name, role.Password); err != nil {
 			t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
@@ -47,29 +46,33 @@ var DashboardRights = Rights{grants: []string{
 // role that exists gets the password and what it lacks: run it again after an
 // upgrade.
 func (db *DB) Role(ctx context.Context, rights Rights, name, password string) (statements []string, err error) {
-	return roleStatements(ctx, db.pool, rights, name, password)
+	statements, err = roleStatements(ctx, db.single(), rights, name, password)
+	return statements, translate(err)
 }
 
-func roleStatements(ctx context.Context, on sqlx.QueryerContext, rights Rights, name, password string) (statements []string, err error) {
-	var database, schema string
-	var exists bool
-	const selectNames = `SELECT current_database(), current_schema(), EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`
-	if err := on.QueryRowxContext(ctx, selectNames, name).Scan(&database, &schema, &exists); err != nil {
-		return nil, translate(err)
+func roleStatements(ctx context.Context, q querier, rights Rights, name, password string) (statements []string, err error) {
+	var in struct {
+		Database, Schema string
+		Exists           bool
+	}
+	err = q.get(ctx, "look for the role", &in, `
+		SELECT current_database() AS database, current_schema() AS schema,
+		       EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS exists`, name)
+	if err != nil {
+		return nil, err
 	}
 	verb := "CREATE"
-	if exists {
+	if in.Exists {
 		verb = "ALTER"
 	}
 	onDatabase := "CONNECT"
 	if rights.temporary {
 		onDatabase += ", TEMPORARY"
 	}
-	role := pq.QuoteIdentifier(name)
-	schema = pq.QuoteIdentifier(schema)
+	role, schema := pq.QuoteIdentifier(name), pq.QuoteIdentifier(in.Schema)
 	statements = []string{
 		fmt.Sprintf("%s ROLE %s LOGIN PASSWORD %s", verb, role, pq.QuoteLiteral(password)),
-		fmt.Sprintf("GRANT %s ON DATABASE %s TO %s", onDatabase, pq.QuoteIdentifier(database), role),
+		fmt.Sprintf("GRANT %s ON DATABASE %s TO %s", onDatabase, pq.QuoteIdentifier(in.Database), role),
 		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", schema, role),
 	}
 	for _, grant := range rights.grants {
@@ -87,22 +90,21 @@ func roleStatements(ctx context.Context, on sqlx.QueryerContext, rights Rights, 
 // CreateRole runs what Role returns, all or nothing. Several at once wait for each
 // other, as PostgreSQL refuses to make or to change one role twice at a time.
 func (db *DB) CreateRole(ctx context.Context, rights Rights, name, password string) error {
-	tx, err := db.pool.BeginTxx(ctx, nil)
-	if err != nil {
-		return translate(err)
-	}
-	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
-	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('flaggery role', 0))`); err != nil {
-		return translate(err)
-	}
-	statements, err := roleStatements(ctx, tx, rights, name, password)
-	if err != nil {
-		return err
-	}
-	for _, statement := range statements {
-		if _, err := tx.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("create the role %s: %w", name, translate(err))
+	what := "create the role " + name
+	return translate(transact(ctx, db.pool, nil, func(q querier) error {
+		err := q.exec(ctx, what, `SELECT pg_advisory_xact_lock(hashtextextended('flaggery role', 0))`)
+		if err != nil {
+			return err
 		}
-	}
-	return tx.Commit()
+		statements, err := roleStatements(ctx, q, rights, name, password)
+		if err != nil {
+			return err
+		}
+		for _, statement := range statements {
+			if err := q.exec(ctx, what, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }

@@ -10,7 +10,7 @@ import (
 func TestEdgeRoleIsMadeByManyAtOnce(t *testing.T) {
 	t.Parallel()
 	db := open(t)
-	role := pgtest.NewRole(t, db.dsn)
+	role := pgtest.NewRole(t, db.url)
 	failed := make(chan error)
 	const many = 10
 	for range many {

@@ -23,15 +23,18 @@ import (
 type Import struct {
 	db   *DB
 	conn *sqlx.Conn
-	// contested is set where another write was quicker with one of the subjects.
+	// contested is set if another write was quicker with one of the subjects.
 	contested bool
 }
+
+// single runs each statement by itself.
+func (i *Import) single() querier { return querier{on: i.conn} }
 
 // ImportRow is one line that was checked on its own.
 type ImportRow struct {
 	Line   int64
 	ID     string
-	Weight int64 // NoWeight where the line gives none
+	Weight int64 // NoWeight if the line gives none
 	Groups []model.GroupID
 }
 
@@ -53,10 +56,10 @@ const (
 func (db *DB) OpenImport(ctx context.Context) (*Import, error) {
 	conn, err := db.pool.Connx(ctx)
 	if err != nil {
-		return nil, translate(err)
+		return nil, translate(named("take a connection", err))
 	}
 	i := &Import{db: db, conn: conn}
-	_, err = conn.ExecContext(ctx, `
+	err = i.single().exec(ctx, "make the tables of an import", `
 		SET statement_timeout = 0;
 		SET work_mem = '128MB'; -- imports go one after the other
 		CREATE TEMP TABLE staged (line bigint, id text COLLATE "C", weight bigint, groups integer[]);
@@ -76,7 +79,7 @@ func (i *Import) Close() {
 	defer cancel()
 	// Not DISCARD ALL: the pool believes in the statements prepared here. The
 	// rollback is for a COPY that was cut off.
-	_, err := i.conn.ExecContext(ctx, `ROLLBACK; DISCARD TEMP; RESET ALL; SELECT pg_advisory_unlock_all()`)
+	err := i.single().exec(ctx, "reset the connection", `ROLLBACK; DISCARD TEMP; RESET ALL; SELECT pg_advisory_unlock_all()`)
 	if err != nil {
 		_ = i.conn.Raw(func(any) error { return driver.ErrBadConn }) // makes the pool throw it away
 	}
@@ -123,7 +126,7 @@ func (c *copier) add(row ImportRow) (err error) {
 			return err
 		}
 		if c.copy, err = c.conn.PrepareContext(c.ctx, `COPY staged (line, id, weight, groups) FROM STDIN`); err != nil {
-			return err
+			return named("begin to copy lines", err)
 		}
 		c.rows, c.since = 0, time.Now()
 	}
@@ -147,7 +150,7 @@ func (c *copier) flush() error {
 	_, err := c.copy.(interface {
 		CopyData(ctx context.Context, lines string) (driver.Result, error)
 	}).CopyData(c.ctx, text)
-	return err
+	return named("copy lines", err)
 }
 
 func (c *copier) finish() error {
@@ -158,7 +161,7 @@ func (c *copier) finish() error {
 		return err
 	}
 	if err := c.copy.Close(); err != nil {
-		return err
+		return named("end the copying of lines", err)
 	}
 	c.copy = nil
 	return c.exec(`COMMIT`)
@@ -173,7 +176,7 @@ func (c *copier) abort() {
 
 func (c *copier) exec(statement string) error {
 	_, err := c.conn.ExecContext(c.ctx, statement, nil)
-	return err
+	return named(statement, err)
 }
 
 // appendRow writes a line of COPY. Ids hold no control characters, so the
@@ -209,18 +212,18 @@ type Duplicate struct {
 	ID          string
 }
 
-// Index makes the staged rows ready for Write. Where ids are there twice, it
-// returns at most limit of the later ones instead.
+// Index makes the staged rows ready for Write. If ids are there twice, it returns at
+// most limit of the later ones instead.
 func (i *Import) Index(ctx context.Context, limit int) ([]Duplicate, error) {
-	_, err := i.conn.ExecContext(ctx, `CREATE UNIQUE INDEX ON staged (id)`)
+	err := i.single().exec(ctx, "index lines by id", `CREATE UNIQUE INDEX ON staged (id)`)
 	if pq.As(err, pqerror.UniqueViolation) == nil {
 		if err == nil {
-			_, err = i.conn.ExecContext(ctx, `ANALYZE staged`)
+			err = i.single().exec(ctx, "analyse lines", `ANALYZE staged`)
 		}
 		return nil, translate(err)
 	}
 	var duplicates []Duplicate
-	err = i.conn.SelectContext(ctx, &duplicates, `
+	err = i.single().selectAll(ctx, "list lines with an id that an earlier one has", &duplicates, `
 		SELECT line, first, id FROM (SELECT line, id, min(line) OVER (PARTITION BY id) AS first FROM staged) numbered
 		WHERE line > first ORDER BY line LIMIT $1`, limit)
 	return duplicates, translate(err)

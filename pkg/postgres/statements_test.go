@@ -14,12 +14,12 @@ import (
 )
 
 // Statements are prepared by many writes at once, on connections of which most
-// wait for the state row: who holds it must wait for none of them.
+// wait for the state row: its holder must wait for none of them.
 func TestStatementsOfManyWriters(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Open(t)
 	for round := range 12 {
-		db, err := New(url) // with nothing prepared
+		db, err := New(url, Options{}) // with nothing prepared
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +30,7 @@ func TestStatementsOfManyWriters(t *testing.T) {
 				for i := range 3 {
 					err := db.Write(ctx, func(tx *Tx) error {
 						for j := range 3 { // few are known to all, more come later
-							if _, err := tx.ExecContext(ctx, fmt.Sprintf(`SELECT %d, $1::bigint`, i+j), i); err != nil {
+							if err := tx.exec(ctx, "select", fmt.Sprintf(`SELECT %d, $1::bigint`, i+j), i); err != nil {
 								return err
 							}
 						}
@@ -64,7 +64,7 @@ func TestStatementsOutliveOtherTypes(t *testing.T) {
 	write := func() error {
 		return db.Write(ctx, func(tx *Tx) error {
 			var priority int64
-			err := tx.QueryRowContext(ctx, `SELECT priority FROM subject_group WHERE name = $1`, "friends").Scan(&priority)
+			err := tx.get(ctx, "read a priority", &priority, `SELECT priority FROM subject_group WHERE name = $1`, "friends")
 			if errors.Is(err, sql.ErrNoRows) {
 				return nil
 			}
@@ -72,7 +72,7 @@ func TestStatementsOutliveOtherTypes(t *testing.T) {
 		})
 	}
 	follow := func() error {
-		return db.Update(ctx, model.Position{}, func(*model.Update) error { return nil })
+		return db.feed.Update(ctx, model.Position{}, func(*model.Update) error { return nil })
 	}
 	for _, kind := range []string{"integer", "bigint", "integer"} {
 		if _, err := db.pool.ExecContext(ctx, `ALTER TABLE subject_group ALTER priority TYPE `+kind); err != nil {
@@ -107,7 +107,7 @@ func TestStatementsAreForgottenUnderWrites(t *testing.T) {
 				db.statements.forget()
 				err := db.Write(ctx, func(tx *Tx) error {
 					for range 3 {
-						if _, err := tx.ExecContext(ctx, `SELECT revision FROM state WHERE revision < $1`, 0); err != nil {
+						if err := tx.exec(ctx, "select", `SELECT revision FROM state WHERE revision < $1`, 0); err != nil {
 							return err
 						}
 					}

@@ -22,49 +22,44 @@ type Subject struct {
 // Class is what resolution needs of the subject.
 func (s *Subject) Class() model.Class { return model.Class{Bucket: s.BucketID, Groups: s.GroupIDs} }
 
-const selectSubjects = `
-	SELECT s.id, s.weight, s.bucket_id, s.born, s.label,
-	       ARRAY(SELECT g.name::text FROM member m JOIN subject_group g ON g.id = m.group_id
-	             WHERE m.subject_id = s.id ORDER BY g.name),
-	       ARRAY(SELECT m.group_id FROM member m WHERE m.subject_id = s.id ORDER BY m.group_id)
-	FROM subject s `
-
-func scanSubject(rows *sql.Rows) (*Subject, error) {
-	s := &Subject{}
-	err := rows.Scan(&s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version,
-		(*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs))
-	return s, err
-}
-
 // Subject reads one subject, or fails with subject_not_found.
 func (tx *Tx) Subject(ctx context.Context, id string) (*Subject, error) {
-	var found *Subject
-	err := scanAll(ctx, tx, selectSubjects+`WHERE s.id = $1`, func(rows *sql.Rows) (err error) {
-		found, err = scanSubject(rows)
-		return err
-	}, id)
-	if err == nil && found == nil {
-		err = model.Errorf(model.SubjectNotFound, "there is no subject %q", id)
+	subjects, err := tx.subjects(ctx, "read a subject", `WHERE s.id = $1`, id)
+	if err != nil {
+		return nil, err
 	}
-	return found, err
+	if len(subjects) == 0 {
+		return nil, model.Errorf(model.SubjectNotFound, "there is no subject %q", id)
+	}
+	return subjects[0], nil
 }
 
 // Subjects reads at most limit subjects in id order: those that come after an
 // id and begin with a prefix.
 func (tx *Tx) Subjects(ctx context.Context, prefix, after string, limit int) ([]*Subject, error) {
-	var subjects []*Subject
-	err := scanAll(ctx, tx, selectSubjects+`
-		WHERE s.id > $1 AND s.id >= $2 AND ($3::text IS NULL OR s.id < $3) ORDER BY s.id LIMIT $4`,
-		func(rows *sql.Rows) error {
-			s, err := scanSubject(rows)
-			subjects = append(subjects, s)
-			return err
-		}, after, prefix, orNull(afterPrefix(prefix)), limit)
+	return tx.subjects(ctx, "list subjects",
+		`WHERE s.id > $1 AND s.id >= $2 AND ($3::text IS NULL OR s.id < $3) ORDER BY s.id LIMIT $4`,
+		after, prefix, orNull(afterPrefix(prefix)), limit)
+}
+
+func (tx *Tx) subjects(ctx context.Context, what, which string, args ...any) (subjects []*Subject, err error) {
+	var s Subject
+	err = tx.scan(ctx, what, `
+		SELECT s.id, s.weight, s.bucket_id, s.born, s.label,
+		       ARRAY(SELECT g.name::text FROM member m JOIN subject_group g ON g.id = m.group_id
+		             WHERE m.subject_id = s.id ORDER BY g.name),
+		       ARRAY(SELECT m.group_id FROM member m WHERE m.subject_id = s.id ORDER BY m.group_id)
+		FROM subject s `+which, args, func() error {
+		found := s
+		s.Groups = nil // no subject shares them with the next one
+		subjects = append(subjects, &found)
+		return nil
+	}, &s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version, (*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs))
 	return subjects, err
 }
 
 // afterPrefix is the least text that sorts behind everything with a prefix, or
-// "" where there is none. UTF-8 sorts like the code points that it encodes.
+// "" if there is none. UTF-8 sorts like the code points that it encodes.
 func afterPrefix(prefix string) string {
 	runes := []rune(prefix)
 	for len(runes) > 0 {
@@ -83,14 +78,13 @@ func afterPrefix(prefix string) string {
 	return ""
 }
 
-// EachSubject yields all subjects in id order, of each its id, weight and groups.
-// It takes as long as its reader does. An error is the last. A loop that ends early
-// cancels the statement, and with it the transaction.
+// EachSubject reads all subjects in id order, with id, weight and groups. It takes as
+// long as its reader does, and ends with its loop.
 func (tx *Tx) EachSubject(ctx context.Context) iter.Seq2[model.Subject, error] {
 	return func(yield func(model.Subject, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		rows, err := tx.selectEachSubject(ctx)
+		rows, err := tx.queryEachSubject(ctx)
 		if err != nil {
 			yield(model.Subject{}, err)
 			return
@@ -101,38 +95,41 @@ func (tx *Tx) EachSubject(ctx context.Context) iter.Seq2[model.Subject, error] {
 		}()
 		for rows.Next() {
 			var s model.Subject
-			err := rows.Scan(&s.ID, &s.Weight, (*pq.StringArray)(&s.Groups))
+			err := named(readAllSubjects, rows.Scan(&s.ID, &s.Weight, (*pq.StringArray)(&s.Groups)))
 			if !yield(s, err) || err != nil {
 				return
 			}
 		}
 		if err := rows.Err(); err != nil {
-			yield(model.Subject{}, err)
+			yield(model.Subject{}, named(readAllSubjects, err))
 		}
 	}
 }
 
-func (tx *Tx) selectEachSubject(ctx context.Context) (*sql.Rows, error) {
-	if _, err := tx.ExecContext(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
+const readAllSubjects = "read all subjects"
+
+func (tx *Tx) queryEachSubject(ctx context.Context) (*sql.Rows, error) {
+	if err := tx.withoutTimeLimit(ctx); err != nil {
 		return nil, err
 	}
-	return tx.QueryContext(ctx, `
+	rows, err := tx.on.QueryContext(ctx, `
 		SELECT s.id, s.weight, m.groups
 		FROM subject s LEFT JOIN (
 			SELECT m.subject_id, array_agg(g.name::text ORDER BY g.name) AS groups
 			FROM member m JOIN subject_group g ON g.id = m.group_id GROUP BY m.subject_id
 		) m ON m.subject_id = s.id
 		ORDER BY s.id`)
+	return rows, named(readAllSubjects, err)
 }
 
 // InsertSubject places a new subject into the lightest bucket, of equal ones
 // that with the lowest id.
 func (tx *Tx) InsertSubject(ctx context.Context, id string, weight int64) (model.BucketID, error) {
-	var (
-		bucket model.BucketID
-		total  string
-	)
-	err := tx.QueryRowContext(ctx, `
+	var placed struct {
+		Bucket model.BucketID `db:"bucket_id"`
+		Total  string
+	}
+	err := tx.get(ctx, "insert a subject", &placed, `
 		WITH lightest AS (SELECT id FROM bucket ORDER BY weight, id LIMIT 1),
 		placed AS (
 			INSERT INTO subject (id, weight, bucket_id, born, label)
@@ -140,7 +137,7 @@ func (tx *Tx) InsertSubject(ctx context.Context, id string, weight int64) (model
 		), bucket_now AS (
 			UPDATE bucket b SET weight = b.weight + $2, subjects = b.subjects + 1 FROM placed WHERE b.id = placed.bucket_id
 		)
-		SELECT bucket_id, (SELECT sum(weight) FROM bucket) + $2 FROM placed`, id, weight, tx.Label).Scan(&bucket, &total)
+		SELECT bucket_id, (SELECT sum(weight) FROM bucket) + $2 AS total FROM placed`, id, weight, tx.Label)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return 0, noBuckets()
@@ -151,7 +148,7 @@ func (tx *Tx) InsertSubject(ctx context.Context, id string, weight int64) (model
 	case err != nil:
 		return 0, err
 	}
-	return bucket, checkTotalWeight(total)
+	return placed.Bucket, checkTotalWeight(placed.Total)
 }
 
 func noBuckets() error {
@@ -161,10 +158,10 @@ func noBuckets() error {
 // UpdateSubjectWeight changes the weight of a subject and of its bucket.
 func (tx *Tx) UpdateSubjectWeight(ctx context.Context, s *Subject, weight int64) error {
 	var total string
-	err := tx.QueryRowContext(ctx, `
+	err := tx.get(ctx, "update the weight of a subject", &total, `
 		WITH s AS (UPDATE subject SET weight = $2, label = $4 WHERE id = $1),
 		b AS (UPDATE bucket SET weight = weight + $3 WHERE id = $5)
-		SELECT sum(weight) + $3 FROM bucket`, s.ID, weight, weight-s.Weight, tx.Label, s.BucketID).Scan(&total)
+		SELECT sum(weight) + $3 FROM bucket`, s.ID, weight, weight-s.Weight, tx.Label, s.BucketID)
 	if pq.As(err, pqerror.NumericValueOutOfRange) != nil {
 		return tooHeavy()
 	}
@@ -177,12 +174,11 @@ func (tx *Tx) UpdateSubjectWeight(ctx context.Context, s *Subject, weight int64)
 // DeleteSubject removes a subject, its memberships and its weight, and leaves a
 // tombstone.
 func (tx *Tx) DeleteSubject(ctx context.Context, s *Subject) error {
-	_, err := tx.ExecContext(ctx, `
+	return tx.exec(ctx, "delete a subject", `
 		WITH gone AS (DELETE FROM subject WHERE id = $1),
 		stone AS (INSERT INTO tombstone (subject_id, born, label) VALUES ($1, $2, $3)),
 		left_groups AS (UPDATE subject_group SET members = members - 1
 		                WHERE id IN (SELECT group_id FROM member WHERE subject_id = $1))
 		UPDATE bucket SET weight = weight - $4, subjects = subjects - 1 WHERE id = $5`,
 		s.ID, s.Born, tx.Label, s.Weight, s.BucketID)
-	return err
 }

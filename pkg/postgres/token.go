@@ -10,16 +10,11 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-const tokenColumns = `id, name, role, prefix, created_at, expires_at, used_at`
-
-// scannedInto is where tokenColumns go.
-func scannedInto(t *auth.Token) []any {
-	return []any{&t.ID, &t.Name, &t.Role, &t.Prefix, &t.Created, &t.Expires, &t.Used}
-}
+const tokenColumns = `id, name, role, prefix, created_at AS created, expires_at AS expires, used_at AS used`
 
 // Token reads one token, or fails with token_not_found.
 func (tx *Tx) Token(ctx context.Context, id int64) (*auth.Token, error) {
-	tokens, err := tx.tokens(ctx, `WHERE id = $1`, id)
+	tokens, err := tx.tokens(ctx, "read a token", `WHERE id = $1`, id)
 	if err != nil {
 		return nil, err
 	}
@@ -31,53 +26,46 @@ func (tx *Tx) Token(ctx context.Context, id int64) (*auth.Token, error) {
 
 // Tokens reads at most limit tokens in id order, those after an id.
 func (tx *Tx) Tokens(ctx context.Context, after int64, limit int) ([]auth.Token, error) {
-	return tx.tokens(ctx, `WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
+	return tx.tokens(ctx, "list tokens", `WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
 }
 
-func (tx *Tx) tokens(ctx context.Context, which string, args ...any) ([]auth.Token, error) {
-	var tokens []auth.Token
-	err := scanAll(ctx, tx, `SELECT `+tokenColumns+` FROM token `+which, func(rows *sql.Rows) error {
-		var t auth.Token
-		err := rows.Scan(scannedInto(&t)...)
-		tokens = append(tokens, t)
-		return err
-	}, args...)
+func (tx *Tx) tokens(ctx context.Context, what, which string, args ...any) (tokens []auth.Token, err error) {
+	err = tx.selectAll(ctx, what, &tokens, `SELECT `+tokenColumns+` FROM token `+which, args...)
 	return tokens, err
 }
 
 // InsertToken stores a token and gives it its id.
 func (tx *Tx) InsertToken(ctx context.Context, t *auth.Token, hash auth.TokenHash) error {
-	return tx.QueryRowContext(ctx, `
+	return tx.get(ctx, "insert a token", &t.ID, `
 		INSERT INTO token (name, role, prefix, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
-		t.Name, t.Role, t.Prefix, hash[:], t.Created, t.Expires).Scan(&t.ID)
+		t.Name, t.Role, t.Prefix, hash[:], t.Created, t.Expires)
 }
 
 // DeleteToken removes a token: from the commit on, nobody is let in with it.
 func (tx *Tx) DeleteToken(ctx context.Context, id int64) error {
-	_, err := tx.ExecContext(ctx, `DELETE FROM token WHERE id = $1`, id)
-	return err
+	return tx.exec(ctx, "delete a token", `DELETE FROM token WHERE id = $1`, id)
 }
 
-// FindToken reads the token of a hash, nil where there is none, and the time on
-// the database's clock. Each call asks the database, so that a token revoked by
+// FindToken reads the token of a hash, nil if there is none, and the time on the
+// database's clock. Each call asks the database, so that a token revoked by
 // one admin is refused by all from then on.
 func (db *DB) FindToken(ctx context.Context, hash auth.TokenHash) (*auth.Token, time.Time, error) {
-	var (
-		t   auth.Token
-		now time.Time
-	)
-	err := db.pool.QueryRowContext(ctx, `SELECT `+tokenColumns+`, clock_timestamp() FROM token WHERE hash = $1`, hash[:]).
-		Scan(append(scannedInto(&t), &now)...)
+	var found struct {
+		auth.Token
+		Now time.Time
+	}
+	err := db.single().get(ctx, "find a token", &found,
+		`SELECT `+tokenColumns+`, clock_timestamp() AS now FROM token WHERE hash = $1`, hash[:])
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, now, nil
+		return nil, time.Time{}, nil
 	}
 	if err != nil {
-		return nil, now, ended(ctx, err)
+		return nil, time.Time{}, ended(ctx, err)
 	}
 	if db.now != nil {
-		now = db.now()
+		found.Now = db.now()
 	}
-	return &t, now, nil
+	return &found.Token, found.Now, nil
 }
 
 // usedEvery is how often the use of a token is noted at most, so that it costs
@@ -91,7 +79,7 @@ func (db *DB) MarkTokenUsed(ctx context.Context, t *auth.Token, now time.Time) e
 	if t.Used != nil && now.Sub(*t.Used) < usedEvery {
 		return nil
 	}
-	_, err := db.pool.ExecContext(ctx, `
+	err := db.single().exec(ctx, "mark a token used", `
 		UPDATE token SET used_at = $2
 		WHERE id = (SELECT id FROM token WHERE id = $1 AND (used_at IS NULL OR used_at <= $3) FOR UPDATE SKIP LOCKED)`,
 		t.ID, now, now.Add(-usedEvery))
@@ -101,8 +89,8 @@ func (db *DB) MarkTokenUsed(ctx context.Context, t *auth.Token, now time.Time) e
 // HasAdminToken reports whether a token is stored that lets its bearer make
 // others.
 func (db *DB) HasAdminToken(ctx context.Context) (has bool, err error) {
-	err = db.pool.QueryRowContext(ctx, `
+	err = db.single().get(ctx, "look for an admin's token", &has, `
 		SELECT EXISTS (SELECT FROM token WHERE role = $1 AND (expires_at IS NULL OR expires_at > clock_timestamp()))`,
-		auth.AdminRole).Scan(&has)
+		auth.AdminRole)
 	return has, ended(ctx, err)
 }

@@ -8,39 +8,64 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-func open(t testing.TB) *DB {
+// database is one of its own for a test, as the writer and as an edge see it.
+type database struct {
+	*DB
+	feed *Feed
+	url  string
+}
+
+func open(t testing.TB) *database {
 	t.Helper()
-	db, err := Open(t.Context(), pgtest.Open(t))
+	return openWith(t, Options{})
+}
+
+func openWith(t testing.TB, o Options) *database {
+	t.Helper()
+	url := pgtest.Open(t)
+	db, err := Open(t.Context(), url, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	return db
+	return &database{db, newFeed(t, url), url}
+}
+
+func newFeed(t testing.TB, url string) *Feed {
+	t.Helper()
+	feed, err := NewFeed(url, FeedOptions{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = feed.Close() })
+	return feed
 }
 
 // change makes one revision by statements in which $label stands for its label.
-func change(t testing.TB, db *DB, config bool, statements ...string) {
+func change(t testing.TB, db *database, config bool, statements ...string) {
 	t.Helper()
 	err := db.Write(t.Context(), func(tx *Tx) error {
 		var label int64
-		if err := tx.GetContext(t.Context(), &label, `SELECT nextval('change_label')`); err != nil {
+		if err := tx.get(t.Context(), "draw a label", &label, `SELECT nextval('change_label')`); err != nil {
 			return err
 		}
 		for _, s := range statements {
-			if _, err := tx.ExecContext(t.Context(), strings.ReplaceAll(s, "$label", fmt.Sprint(label))); err != nil {
-				return fmt.Errorf("%s: %w", s, err)
+			if err := tx.exec(t.Context(), s, strings.ReplaceAll(s, "$label", fmt.Sprint(label))); err != nil {
+				return err
 			}
 		}
-		_, err := tx.ExecContext(t.Context(), `INSERT INTO change (revision, label, config, at) VALUES ($1, $2, $3, $4)`,
+		return tx.exec(t.Context(), "insert the change", `INSERT INTO change (revision, label, config, at) VALUES ($1, $2, $3, $4)`,
 			tx.Revision, label, config, tx.Now)
-		return err
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -55,9 +80,9 @@ type read struct {
 }
 
 // update reads an update both ways, which must tell the same.
-func update(t testing.TB, db *DB, since model.Position) read {
+func update(t testing.TB, db *database, since model.Position) read {
 	t.Helper()
-	r, again := readBy(t, db.Update, since), readBy(t, db.follow, since)
+	r, again := readBy(t, db.feed.Update, since), readBy(t, db.feed.stream, since)
 	first, second := r.Update, again.Update
 	first.Now, first.Received, first.Subjects = second.Now, second.Received, nil
 	second.Subjects = nil
@@ -134,7 +159,7 @@ func TestUpdate(t *testing.T) {
 	change(t, db, false, insertSubject("b"), `UPDATE bucket SET subjects = 2`)
 	r := update(t, db, last)
 	if !slices.Equal(r.subjects, []string{"gone b", "new b 1 []"}) {
-		t.Fatalf("a subject made again is told as %q", r.subjects)
+		t.Fatalf("a subject made again is read as %q", r.subjects)
 	}
 	here := r.expect(t, 7, false, false, "gone b", "new b 1 []")
 	whole := update(t, db, model.Position{})
@@ -149,18 +174,22 @@ func TestUpdate(t *testing.T) {
 
 // moving is a database that another writer changes behind each statement.
 type moving struct {
-	queryer
+	runner
 	move func()
 }
 
-func (m moving) QueryContext(ctx context.Context, statement string, args ...any) (*sql.Rows, error) {
-	rows, err := m.queryer.QueryContext(ctx, statement, args...)
-	m.move()
-	return rows, err
+func (m moving) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	defer m.move()
+	return m.runner.QueryContext(ctx, text, args...)
 }
 
-// A glance takes several statements, and makes nothing of two states.
-func TestGlanceAtAMovingDatabase(t *testing.T) {
+func (m moving) QueryRowxContext(ctx context.Context, text string, args ...any) *sqlx.Row {
+	defer m.move()
+	return m.runner.QueryRowxContext(ctx, text, args...)
+}
+
+// A small update takes several statements, and is never made of two states.
+func TestSmallUpdateOfAMovingDatabase(t *testing.T) {
 	t.Parallel()
 	db := open(t)
 	change(t, db, true, `INSERT INTO bucket (id, subjects) VALUES (1, 1)`, insertSubject("a"))
@@ -178,10 +207,10 @@ func TestGlanceAtAMovingDatabase(t *testing.T) {
 		touch()
 		for name, row := range map[string]struct {
 			move func()
-			told bool
+			read bool
 		}{"still": {func() {}, true}, "moving": {touch, false}} {
-			u, err := db.glance(t.Context(), moving{single{db}, row.move}, at)
-			if err != nil || (u != nil) != row.told {
+			u, err := db.feed.readSmall(t.Context(), querier{on: moving{db.feed.pool, row.move}}, at)
+			if err != nil || (u != nil) != row.read {
 				t.Errorf("configuration %v, %s: %v, %v", config, name, u, err)
 			}
 		}
@@ -196,13 +225,13 @@ func TestUpdateOfEverythingWithGroups(t *testing.T) {
 		`INSERT INTO member (subject_id, group_id) VALUES ('b', 12), ('b', 1)`)
 	update(t, db, model.Position{}).expect(t, 1, true, true, "a 1 []", "b 1 [1 12]")
 	// A load may wait long for its rows, and nothing after it: a database that falls
-	// silent right then would keep its edge from asking anew.
-	if patience := time.Duration(db.dialer.patience.Load()); patience != answerTimeout {
-		t.Errorf("after a load an answer may take %v", patience)
+	// silent right then would keep its edge from asking again.
+	if timeout := time.Duration(db.feed.dialer.readTimeout.Load()); timeout != answerTimeout {
+		t.Errorf("after a load an answer may take %v", timeout)
 	}
 }
 
-// TestUpdateOfMany has an import, of which groups come by a join.
+// TestUpdateOfMany has an import, which is not held at once.
 func TestUpdateOfMany(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -246,10 +275,10 @@ func TestUpdateReloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := update(t, db, model.Position{Epoch: at.Epoch, Revision: 1}); !r.Full {
-		t.Error("a change is missing, and changes were told nevertheless")
+		t.Error("a change is missing, and the update is not a full one")
 	}
 	if r := update(t, db, model.Position{Epoch: at.Epoch, Revision: 2, At: at.At}); r.Full {
-		t.Error("the change of the reader's own revision was pruned, and everything was told")
+		t.Error("the change of the reader's own revision was pruned, and the update is a full one")
 	}
 }
 
@@ -260,7 +289,7 @@ func TestUpdateStopsAtTheReadersError(t *testing.T) {
 	refused := errors.New("refused")
 	for _, since := range []model.Position{{}, {Epoch: update(t, db, model.Position{}).Epoch}} {
 		n := 0
-		err := db.Update(t.Context(), since, func(u *model.Update) error {
+		err := db.feed.Update(t.Context(), since, func(u *model.Update) error {
 			return u.Subjects(func(*model.SubjectUpdate) error { n++; return refused })
 		})
 		if !errors.Is(err, refused) || n != 1 {
@@ -269,13 +298,14 @@ func TestUpdateStopsAtTheReadersError(t *testing.T) {
 	}
 }
 
-func TestLoadConfiguration(t *testing.T) {
+func TestConfiguration(t *testing.T) {
 	t.Parallel()
-	db, err := Open(t.Context(), pgtest.Open(t)+"&timezone=Asia/Kolkata") // which operators may set
+	db := open(t)
+	elsewhere, err := Open(t.Context(), db.url+"&timezone=Asia/Kolkata", Options{}) // which operators may set
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	t.Cleanup(func() { _ = elsewhere.Close() })
 	change(t, db, true,
 		`INSERT INTO bucket (id) SELECT generate_series(1, 12)`,
 		`INSERT INTO feature (name, description, tags, revision) VALUES ('zeta', 'last', '{x,y}', 1), ('Alpha', '', '{}', 1)`,
@@ -289,8 +319,8 @@ func TestLoadConfiguration(t *testing.T) {
 		`INSERT INTO override (group_id, feature, variant) VALUES (1, 'zeta', 'b')`,
 	)
 	var c *model.Configuration
-	err = db.Read(t.Context(), func(tx *Tx) (err error) {
-		c, err = LoadConfiguration(context.Background(), tx)
+	err = elsewhere.Read(t.Context(), func(tx *Tx) (err error) {
+		c, err = tx.Configuration(t.Context())
 		return err
 	})
 	if err != nil {
@@ -347,7 +377,7 @@ func BenchmarkLoad(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				rows := 0
-				err := db.Update(b.Context(), since, func(u *model.Update) error {
+				err := db.feed.Update(b.Context(), since, func(u *model.Update) error {
 					return u.Subjects(func(*model.SubjectUpdate) error { rows++; return nil })
 				})
 				if err != nil || rows != n {
@@ -359,34 +389,62 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// BenchmarkUpdate is what a change costs one reader: as Update reads it, and in a
-// transaction.
+// BenchmarkUpdate is what a change costs one edge, and 50 that ask at once: by
+// statements alone, as Update reads it, and by the same statements in a transaction.
 func BenchmarkUpdate(b *testing.B) {
 	db := open(b)
 	change(b, db, true, `INSERT INTO bucket (id) SELECT generate_series(1, 100)`,
 		`INSERT INTO feature (name, revision) SELECT 'feature-' || i, 1 FROM generate_series(1, 20) i`,
 		`INSERT INTO variant (feature, name) SELECT f.name, v FROM feature f, unnest('{on,off}'::text[]) v`,
 		`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT 'subject-' || i, 1, 1 + i % 100, $label, $label FROM generate_series(1, 10000) i`)
-	before := map[string]model.Position{}
 	if _, err := db.SQL().Exec(`ANALYZE`); err != nil {
 		b.Fatal(err)
 	}
-	for _, what := range []string{"nothing", "a subject", "the configuration"} {
-		before[what] = update(b, db, model.Position{}).Position
+	feeds := make([]*Feed, 50)
+	for i := range feeds {
+		feeds[i] = newFeed(b, db.url)
+	}
+	for _, what := range []string{"nothing", "subject", "configuration"} {
+		before := update(b, db, model.Position{}).Position
 		switch what {
-		case "a subject":
+		case "subject":
 			change(b, db, false, `UPDATE subject SET label = $label WHERE id = 'subject-7'`)
-		case "the configuration":
+		case "configuration":
 			change(b, db, true, `UPDATE feature SET description = 'd' WHERE name = 'feature-7'`)
 		}
-		for name, read := range map[string]func(context.Context, model.Position, func(*model.Update) error) error{"glance": db.Update, "transaction": db.follow} {
-			b.Run(what+"/"+name, func(b *testing.B) {
-				for b.Loop() {
-					if err := read(b.Context(), before[what], func(*model.Update) error { return nil }); err != nil {
-						b.Fatal(err)
+		for _, n := range []int{1, len(feeds)} {
+			for way, read := range map[string]func(*Feed, context.Context, model.Position, func(*model.Update) error) error{
+				"alone": (*Feed).Update, "transaction": inTransaction,
+			} {
+				b.Run(fmt.Sprintf("%s/%d/%s", what, n, way), func(b *testing.B) {
+					all := func() {
+						var reading sync.WaitGroup
+						for _, feed := range feeds[:n] {
+							reading.Go(func() {
+								if err := read(feed, b.Context(), before, func(*model.Update) error { return nil }); err != nil {
+									b.Error(err)
+								}
+							})
+						}
+						reading.Wait()
 					}
-				}
-			})
+					all() // connects
+					all() // prepares
+					for b.Loop() {
+						all()
+					}
+				})
+			}
 		}
 	}
+}
+
+func inTransaction(f *Feed, ctx context.Context, since model.Position, apply func(*model.Update) error) error { //nolint:revive // a method expression has the feed first
+	return transact(ctx, f.pool, readOnly, func(q querier) error {
+		u, err := f.readSmall(ctx, querier{q.on, &f.statements}, since)
+		if err != nil {
+			return err
+		}
+		return apply(u)
+	})
 }

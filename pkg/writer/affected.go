@@ -36,14 +36,14 @@ type dryRun struct {
 }
 
 func (d *dryRun) before(ctx context.Context, c *change) (err error) {
-	d.configurations[0], err = postgres.LoadConfiguration(ctx, c.tx)
+	d.configurations[0], err = c.tx.Configuration(ctx)
 	return err
 }
 
 func (d *dryRun) after(ctx context.Context, c *change) (err error) {
 	d.configurations[1] = d.configurations[0]
 	if c.kind == configuration && len(c.audit) > 0 {
-		d.configurations[1], err = postgres.LoadConfiguration(ctx, c.tx)
+		d.configurations[1], err = c.tx.Configuration(ctx)
 	}
 	return err
 }

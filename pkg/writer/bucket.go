@@ -30,7 +30,7 @@ func (w *Writer) IncreaseBuckets(ctx context.Context, amount int, opts ...Option
 }
 
 func (c *change) addBuckets(ctx context.Context, amount int) (added api.BucketIDs, err error) {
-	config, err := postgres.LoadConfiguration(ctx, c.tx)
+	config, err := c.tx.Configuration(ctx)
 	if err != nil {
 		return added, err
 	}

@@ -20,7 +20,7 @@ func (w *Writer) Edges(ctx context.Context) (Result[[]api.Edge], error) {
 		for i, e := range connected {
 			edges[i] = api.Edge{
 				Name: e.Name, Revision: e.Revision, LagRevisions: max(0, tx.Revision-e.Revision),
-				ConnectedSince: e.ConnectedSince, State: string(e.State),
+				ConnectedSince: e.ConnectedSince, State: e.State,
 			}
 		}
 		return edges, 0, nil

@@ -7,7 +7,22 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
 )
+
+// listen connects an edge.
+func (w *fixture) listen(name string) *postgres.Feed {
+	w.t.Helper()
+	feed, err := postgres.NewFeed(w.url, postgres.FeedOptions{Name: name})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = feed.Close() })
+	connected := make(chan bool, 10)
+	go feed.Listen(w.t.Context(), func(announced bool) { connected <- announced })
+	<-connected
+	return feed
+}
 
 func TestEdgesAreWaitedFor(t *testing.T) {
 	w := newFixture(t)
@@ -23,14 +38,8 @@ func TestEdgesAreWaitedFor(t *testing.T) {
 	}
 	report := map[string]func(int64){}
 	for _, name := range []string{"b", "a"} {
-		l, err := w.db.NewListener(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		connected := make(chan bool, 10)
-		go l.Listen(ctx, func(notified bool) { connected <- notified })
-		<-connected
-		report[name] = func(revision int64) { l.Report(model.Position{Epoch: epoch, Revision: revision}, false) }
+		feed := w.listen(name)
+		report[name] = func(revision int64) { feed.Report(model.Position{Epoch: epoch, Revision: revision}, false) }
 	}
 	report["a"](revision)
 	p, err := w.WaitForEdges(ctx, revision, 300*time.Millisecond)
@@ -77,13 +86,7 @@ func TestEdgesAreWaitedFor(t *testing.T) {
 
 func TestWaitEndsWithItsContext(t *testing.T) {
 	w := newFixture(t)
-	l, err := w.db.NewListener("behind")
-	if err != nil {
-		t.Fatal(err)
-	}
-	connected := make(chan bool, 10)
-	go l.Listen(t.Context(), func(notified bool) { connected <- notified })
-	<-connected
+	w.listen("behind")
 	if err := w.Prune(t.Context(), time.Hour); err != nil {
 		t.Error(err)
 	}

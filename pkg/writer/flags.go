@@ -69,7 +69,7 @@ func (w *Writer) resolver(ctx context.Context, tx *postgres.Tx) (*evaluation.Res
 	if r := w.last.Load(); r != nil && r.epoch == tx.Epoch && r.revision == tx.Revision {
 		return r.Resolver, nil
 	}
-	configuration, err := postgres.LoadConfiguration(ctx, tx)
+	configuration, err := tx.Configuration(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ type Options struct {
 
 // Open connects to a database, whose schema may still have to be upgraded.
 func Open(ctx context.Context, dbURL string, o Options) (*Writer, error) {
-	db, err := postgres.Open(ctx, dbURL)
+	db, err := postgres.Open(ctx, dbURL, postgres.Options{Logger: o.Logger})
 	if err != nil {
 		return nil, err
 	}

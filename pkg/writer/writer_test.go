@@ -36,9 +36,12 @@ func newFixture(t *testing.T) *fixture {
 	t.Parallel()
 	url := pgtest.Open(t)
 	w := &fixture{t: t, url: url, now: time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)}
-	w.Writer = open(t, url)
-	w.db.SetClock(func() time.Time { return w.now })
-	var err error
+	db, err := postgres.Open(t.Context(), url, postgres.Options{Now: func() time.Time { return w.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	w.Writer = New(db, Options{})
 	if w.sql, err = sql.Open("postgres", url); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +91,7 @@ func (w *fixture) checkConsistent() {
 func (w *fixture) resolver() (resolver *evaluation.Resolver) {
 	w.t.Helper()
 	err := w.db.Read(context.Background(), func(tx *postgres.Tx) error {
-		configuration, err := postgres.LoadConfiguration(context.Background(), tx)
+		configuration, err := tx.Configuration(context.Background())
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,54 @@
+package postgres
+
+import (
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Feed is Flaggery's database as one edge sees it: a source of updates, and of
+// notifications that there is one.
+type Feed struct {
+	pool       *sqlx.DB
+	dialer     *dialer
+	tokens     bool
+	log        *slog.Logger
+	statements statements
+
+	// Of the connection that listens.
+	name      string
+	listenURL string
+	report    atomic.Pointer[report]
+	reported  chan struct{} // the report changed
+}
+
+// FeedOptions are the options of a Feed.
+type FeedOptions struct {
+	Name   string       // of the edge, for its reports
+	Tokens bool         // updates have the credentials of tokens, which the role must be allowed to read
+	Logger *slog.Logger // nil: nothing is logged
+}
+
+// NewFeed makes a Feed without connecting.
+func NewFeed(rawURL string, o FeedOptions) (*Feed, error) {
+	u, err := completeURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	f := &Feed{dialer: newDialer(answerTimeout), tokens: o.Tokens, log: orDiscard(o.Logger), name: o.Name, reported: make(chan struct{}, 1)}
+	if f.pool, err = newPool(u, f.dialer); err != nil {
+		return nil, err
+	}
+	f.report.Store(&report{name: o.Name, state: edgeLoading})
+	// The listening connection begins under the name of the report, so that the edge is
+	// never seen without.
+	query := u.Query()
+	query.Set("application_name", f.report.Load().String())
+	u.RawQuery = query.Encode()
+	f.listenURL = u.String()
+	return f, nil
+}
+
+// Close closes all connections but the one of Listen, which ends with its context.
+func (f *Feed) Close() error { return f.pool.Close() }

@@ -1,0 +1,124 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// querier runs statements: all in one transaction, or each by itself on a pool or
+// a connection. Its errors begin with what the statement was for.
+type querier struct {
+	on         runner
+	statements *statements // nil: none is prepared
+}
+
+// runner is a transaction, a pool, a connection or a prepared statement.
+type runner interface {
+	sqlx.QueryerContext
+	sqlx.ExecerContext
+}
+
+// exec runs a statement that returns no rows.
+func (q querier) exec(ctx context.Context, what, text string, args ...any) error {
+	_, err := q.execRows(ctx, what, text, args...)
+	return err
+}
+
+// execRows is exec for callers that need the number of rows affected.
+func (q querier) execRows(ctx context.Context, what, text string, args ...any) (int64, error) {
+	result, err := q.prepared(ctx, text).ExecContext(ctx, text, args...)
+	if err != nil {
+		return 0, named(what, err)
+	}
+	rows, err := result.RowsAffected()
+	return rows, named(what, err)
+}
+
+// get reads one row: its column into a value, or its columns into the fields of a
+// struct that are called like them. The error is sql.ErrNoRows if there is no row.
+func (q querier) get(ctx context.Context, what string, into any, text string, args ...any) error {
+	return named(what, sqlx.GetContext(ctx, q.prepared(ctx, text), into, text, args...))
+}
+
+// selectAll is get for all rows, into a slice.
+func (q querier) selectAll(ctx context.Context, what string, into any, text string, args ...any) error {
+	return named(what, sqlx.SelectContext(ctx, q.prepared(ctx, text), into, text, args...))
+}
+
+// scan reads every row into the same places and calls each after it, whose errors it
+// returns as they are. It is for rows that are many, or read often: a struct for each costs time.
+func (q querier) scan(ctx context.Context, what, text string, args []any, each func() error, into ...any) error {
+	rows, err := q.prepared(ctx, text).QueryContext(ctx, text, args...)
+	if err != nil {
+		return named(what, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return named(what, err)
+		}
+		if err := each(); err != nil {
+			return err
+		}
+	}
+	return named(what, rows.Err())
+}
+
+// scanJSON is scan for rows as JSON objects.
+func (q querier) scanJSON(ctx context.Context, what, text string, args []any, each func(object []byte) error) error {
+	var object sql.RawBytes
+	return q.scan(ctx, what, `SELECT to_json(r) FROM (`+text+`) r`, args, func() error {
+		return named(what, each(object))
+	}, &object)
+}
+
+// withoutTimeLimit lets the rest of the transaction's statements run for any time.
+func (q querier) withoutTimeLimit(ctx context.Context) error {
+	return q.exec(ctx, "lift the time limit", `SET LOCAL statement_timeout = 0`)
+}
+
+// named says what a statement was for that failed. The driver's error stays
+// visible to errors.As.
+func named(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// prepared is what runs a statement: its prepared form, if there is one.
+func (q querier) prepared(ctx context.Context, text string) runner {
+	if q.statements == nil {
+		return q.on
+	}
+	stmt := q.statements.get(text)
+	if stmt == nil {
+		return q.on
+	}
+	if tx, ok := q.on.(*sqlx.Tx); ok {
+		stmt = tx.StmtxContext(ctx, stmt) // the transaction closes it
+	}
+	return preparedStatement{stmt}
+}
+
+// preparedStatement is a runner of one statement, whose text it knows.
+type preparedStatement struct{ stmt *sqlx.Stmt }
+
+func (p preparedStatement) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {
+	return p.stmt.ExecContext(ctx, args...)
+}
+
+func (p preparedStatement) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
+	return p.stmt.QueryContext(ctx, args...)
+}
+
+func (p preparedStatement) QueryxContext(ctx context.Context, _ string, args ...any) (*sqlx.Rows, error) {
+	return p.stmt.QueryxContext(ctx, args...)
+}
+
+func (p preparedStatement) QueryRowxContext(ctx context.Context, _ string, args ...any) *sqlx.Row {
+	return p.stmt.QueryRowxContext(ctx, args...)
+}
