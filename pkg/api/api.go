@@ -216,6 +216,16 @@ type ABTest struct {
 	State    model.TestState `json:"state" enum:"scheduled,live,ended"`
 	Groups   []TestGroup     `json:"groups"`
 	Revision int64           `json:"revision" doc:"The revision that last changed it"`
+	// Design is how buckets came to groups.
+	Design   int              `json:"design" doc:"How buckets came to groups: 2 by a draw; 1, of earlier tests, by their weight"`
+	Aside    []model.BucketID `json:"aside" doc:"Buckets too heavy to be drawn: they are in groups for balance, and no part of a comparison"`
+	Warnings []Warning        `json:"warnings,omitempty" doc:"Why little can be concluded from it"`
+}
+
+// Warning is something that was done as asked and may not be what was wanted.
+type Warning struct {
+	Code    string `json:"code" example:"few_buckets"`
+	Message string `json:"message"`
 }
 
 // TestGroup is one arm of a test with what it amounts to.
@@ -225,6 +235,7 @@ type TestGroup struct {
 	Variants            map[string]string `json:"variants"`
 	EffectiveProportion float64           `json:"effective_proportion"`
 	EffectiveWeight     int64             `json:"effective_weight"`
+	Chance              *float64          `json:"chance" doc:"The probability with which each drawn bucket came into the group; null if design is 1"`
 	Buckets             []model.BucketID  `json:"buckets"`
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	sampleBuckets  = 20
+	sampleBuckets  = 200
 	sampleSubjects = 1000
 )
 

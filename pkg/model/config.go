@@ -79,7 +79,22 @@ type ABTest struct {
 	Salt     Salt
 	Groups   []TestGroup // in the order in which they were given
 	Revision int64       // of the last change to the test
+	Design   *Design     `json:"-"` // nil if it was not read: edges do not
 }
+
+// Design is how a test's buckets came to its groups, which decides what can be
+// concluded from it.
+type Design struct {
+	Number int        // GreedyDesign or DrawnDesign
+	Aside  []BucketID // ascending: too heavy to be drawn, and no part of a comparison
+	Chance []float64  // by group: of each drawn bucket to be in it; nil of GreedyDesign
+}
+
+// The designs there have been. Tests keep theirs.
+const (
+	GreedyDesign = 1 // by need alone: groups differ before the test begins
+	DrawnDesign  = 2 // by chance
+)
 
 // TestGroup is one arm of an A/B test.
 type TestGroup struct {

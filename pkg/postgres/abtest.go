@@ -43,12 +43,13 @@ func (tx *Tx) AllABTests(ctx context.Context) ([]model.ABTest, error) {
 
 func (tx *Tx) tests(ctx context.Context, what, which string, args ...any) ([]model.ABTest, error) {
 	var p parts
-	err := tx.scanJSON(ctx, what, selectTests+` `+which, args, p.addTest)
+	err := tx.scanJSON(ctx, what, selectDesignedTests+` `+which, args, p.addTest)
 	return p.configuration.Tests, err
 }
 
-// InsertABTest stores a test with its groups and their variants.
-func (tx *Tx) InsertABTest(ctx context.Context, t *model.ABTest) error {
+// InsertABTest stores a test with its design, its groups and their variants, and what
+// its buckets, those of 1 … n, are as it begins.
+func (tx *Tx) InsertABTest(ctx context.Context, t *model.ABTest, buckets []model.Bucket) error {
 	var (
 		a                       Assignments
 		proportions             []float64
@@ -61,22 +62,30 @@ func (tx *Tx) InsertABTest(ctx context.Context, t *model.ABTest) error {
 			groups, features, gives = append(groups, g.Name), append(features, feature), append(gives, variant)
 		}
 	}
-	err := tx.exec(ctx, "insert a test", `INSERT INTO abtest (name, starts, ends, salt, revision) VALUES ($1, $2, $3, $4, $5)`,
-		t.Name, t.Start, t.End, t.Salt[:], t.Revision)
+	weights, subjects := make(pq.Int64Array, len(buckets)), make(pq.Int64Array, len(buckets))
+	for i, b := range buckets {
+		weights[i], subjects[i] = b.Weight, b.Subjects
+	}
+	err := tx.exec(ctx, "insert a test", `
+		WITH t AS (
+			INSERT INTO abtest (name, starts, ends, salt, revision, design, aside) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		)
+		INSERT INTO abtest_baseline (abtest, revision, weights, subjects) VALUES ($1, $5, $8, $9)`,
+		t.Name, t.Start, t.End, t.Salt[:], t.Revision, t.Design.Number, bucketIDs(t.Design.Aside), weights, subjects)
 	if err != nil {
 		return err
 	}
 	return tx.exec(ctx, "insert the groups of a test", `
 		WITH g AS (
-			INSERT INTO abtest_group (abtest, position, name, proportion, buckets)
-			SELECT $1, position - 1, name, proportion, buckets::integer[]
-			FROM unnest($2::text[], $3::float8[], $4::text[]) WITH ORDINALITY AS g (name, proportion, buckets, position)
+			INSERT INTO abtest_group (abtest, position, name, proportion, buckets, chance)
+			SELECT $1, position - 1, name, proportion, buckets::integer[], chance
+			FROM unnest($2::text[], $3::float8[], $4::text[], $8::float8[]) WITH ORDINALITY AS g (name, proportion, buckets, chance, position)
 		)
 		INSERT INTO abtest_variant (abtest, abtest_group, feature, variant)
 		SELECT $1, test_group, feature, variant
 		FROM unnest($5::text[], $6::text[], $7::text[]) AS v (test_group, feature, variant)`,
 		t.Name, pq.StringArray(a.names), pq.Float64Array(proportions), pq.StringArray(a.buckets),
-		pq.StringArray(groups), pq.StringArray(features), pq.StringArray(gives))
+		pq.StringArray(groups), pq.StringArray(features), pq.StringArray(gives), pq.Float64Array(t.Design.Chance))
 }
 
 // UpdateABTestBuckets stores the assignments of a test, by test group.

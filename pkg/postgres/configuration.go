@@ -105,12 +105,16 @@ const (
 	// A payload is text in JSON, so that it stays as it was sent, whatever it holds.
 	selectVariants = `SELECT feature, name, payload::text FROM variant`
 
-	selectTests = `
-		SELECT t.name AS test, to_char(t.starts` + asUTC + ` AS starts, to_char(t.ends` + asUTC + ` AS ends, encode(t.salt, 'hex') AS salt, t.revision,
+	selectTests = `SELECT ` + testColumns + testTables
+	// Edges do not read how a test was designed.
+	selectDesignedTests = `SELECT ` + testColumns + `, t.design, t.aside::text AS aside, g.chance` + testTables
+
+	testColumns = `
+		t.name AS test, to_char(t.starts` + asUTC + ` AS starts, to_char(t.ends` + asUTC + ` AS ends, encode(t.salt, 'hex') AS salt, t.revision,
 		       g.position, g.name, g.proportion, g.buckets::text AS buckets,
 		       (SELECT json_object_agg(v.feature, v.variant) FROM abtest_variant v
-		        WHERE v.abtest = g.abtest AND v.abtest_group = g.name) AS variants
-		FROM abtest t JOIN abtest_group g ON g.abtest = t.name`
+		        WHERE v.abtest = g.abtest AND v.abtest_group = g.name) AS variants`
+	testTables = ` FROM abtest t JOIN abtest_group g ON g.abtest = t.name`
 
 	selectGroups = `
 		SELECT g.id, g.name, g.priority, g.revision, g.members,
@@ -198,6 +202,9 @@ func (p *parts) addTest(object []byte) error {
 		Proportion   float64
 		Buckets      bucketIDs
 		Variants     map[string]string
+		Design       int // 0 if it was not read, like the next two
+		Aside        bucketIDs
+		Chance       *float64
 	}
 	row.Variants = map[string]string{}
 	if err := json.Unmarshal(object, &row); err != nil {
@@ -207,8 +214,14 @@ func (p *parts) addTest(object []byte) error {
 		p.configuration.Tests = append(p.configuration.Tests, model.ABTest{
 			Name: row.Test, Start: row.Starts.UTC(), End: row.Ends.UTC(), Salt: model.Salt(row.Salt), Revision: row.Revision,
 		})
+		if row.Design > 0 {
+			p.configuration.Tests[n].Design = &model.Design{Number: row.Design, Aside: row.Aside}
+		}
 	}
 	last := &p.configuration.Tests[len(p.configuration.Tests)-1]
+	if row.Chance != nil {
+		last.Design.Chance = append(last.Design.Chance, *row.Chance)
+	}
 	last.Groups = append(last.Groups, model.TestGroup{Name: row.Name, Proportion: row.Proportion, Variants: row.Variants, Buckets: row.Buckets})
 	return nil
 }

@@ -31,7 +31,7 @@ var AdminRights = Rights{temporary: true, grants: []string{
 	"SELECT, INSERT, DELETE ON change, tombstone, member, variant, abtest_group, abtest_variant",
 	"SELECT, INSERT, UPDATE, DELETE ON subject, subject_group, override, feature, rollout, abtest, token",
 	"UPDATE ON variant, abtest_group",
-	"SELECT, INSERT ON audit",
+	"SELECT, INSERT ON audit, abtest_baseline",
 	"SELECT ON schema_migrations",
 	"USAGE ON SEQUENCE change_label",
 }}

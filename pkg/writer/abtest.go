@@ -15,9 +15,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddABTest makes a test and hands every bucket to one of its groups. It may
-// start in the past, and is then live at once; one that has ended already is
-// refused, as a mistaken date. Times are kept to the microsecond. Fails with
+// AddABTest makes a test and draws the group of every bucket. It may start in the
+// past, and is then live at once; one that has ended already is recorded. Times are
+// kept to the microsecond. Fails with
 // abtest_exists, feature_not_found, variant_not_found or, naming the other test,
 // the features and the period, abtest_overlap.
 func (w *Writer) AddABTest(ctx context.Context, create api.CreateABTest, opts ...Option) (Result[api.ABTest], error) {
@@ -46,10 +46,12 @@ func (c *change) addTest(ctx context.Context, test *model.ABTest) (api.ABTest, e
 		proportions[i] = g.Proportion
 	}
 	test.Salt, test.Revision = c.writer.newSalt(), c.tx.Revision
-	for i, assigned := range bucketing.Split(test.Salt, buckets, proportions).Groups {
+	draw := bucketing.Split(test.Salt, buckets, proportions)
+	for i, assigned := range draw.Groups {
 		test.Groups[i].Buckets = assigned
 	}
-	if err := c.tx.InsertABTest(ctx, test); err != nil {
+	test.Design = &model.Design{Number: model.DrawnDesign, Aside: draw.Aside, Chance: draw.Chance}
+	if err := c.tx.InsertABTest(ctx, test, buckets); err != nil {
 		return api.ABTest{}, err
 	}
 	after := testForm(test, buckets, c.tx.Now)
@@ -91,9 +93,6 @@ func checkTime(f *model.Faults, location string, at time.Time) {
 
 // checkTest checks a new test against what is stored.
 func (c *change) checkTest(ctx context.Context, test *model.ABTest) error {
-	if !test.End.After(c.tx.Now) {
-		return model.Faults{{Location: "body.end", Message: "must be in the future, it is " + c.tx.Now.Format(time.RFC3339) + " now"}}.Err()
-	}
 	tests, err := c.tx.AllABTests(ctx)
 	if err != nil {
 		return err
@@ -272,6 +271,7 @@ func (w *Writer) ABTests(ctx context.Context, state model.TestState, page Page) 
 func testForm(t *model.ABTest, buckets []model.Bucket, now time.Time) api.ABTest {
 	form := api.ABTest{
 		Name: t.Name, Start: t.Start, End: t.End, State: t.State(now), Groups: make([]api.TestGroup, len(t.Groups)), Revision: t.Revision,
+		Design: t.Design.Number, Aside: append([]model.BucketID{}, t.Design.Aside...), Warnings: testWarnings(t),
 	}
 	for i, g := range t.Groups {
 		weight, total := bucketing.Effective(buckets, g.Buckets)
@@ -280,6 +280,46 @@ func testForm(t *model.ABTest, buckets []model.Bucket, now time.Time) api.ABTest
 			EffectiveProportion: bucketing.Proportion(weight, total), EffectiveWeight: weight,
 			Buckets: append([]model.BucketID{}, g.Buckets...),
 		}
+		if t.Design.Chance != nil {
+			form.Groups[i].Chance = &t.Design.Chance[i]
+		}
 	}
 	return form
+}
+
+// What makes a test compare little.
+const (
+	fewBuckets = 20   // of a group
+	lowChance  = 0.05 // of a drawn bucket to be in a group
+)
+
+// testWarnings says why little can be concluded from a test.
+func testWarnings(t *model.ABTest) (warnings []api.Warning) {
+	warn := func(code, format string, args ...any) {
+		warnings = append(warnings, api.Warning{Code: code, Message: fmt.Sprintf(format, args...)})
+	}
+	if t.Design.Number == model.GreedyDesign {
+		warn("not_drawn", "buckets were assigned by their weight, not by chance: the groups differ before the test begins")
+		return warnings
+	}
+	for i, g := range t.Groups {
+		if g.Proportion == 0 {
+			continue
+		}
+		drawn := len(g.Buckets)
+		for _, id := range t.Design.Aside {
+			if slices.Contains(g.Buckets, id) {
+				drawn--
+			}
+		}
+		if drawn < fewBuckets {
+			warn("few_buckets", "group %q has %d drawn buckets: with fewer than %d, chance decides little and results say little. "+
+				"1,000 buckets are a good number for tests; subjects never move, so add them before the subjects", g.Name, drawn, fewBuckets)
+		}
+		if t.Design.Chance != nil && t.Design.Chance[i] < lowChance {
+			warn("low_chance", "a bucket has the chance %.3g to be in group %q, as heavy buckets were set aside: below %g a group compares little",
+				t.Design.Chance[i], g.Name, lowChance)
+		}
+	}
+	return warnings
 }

@@ -1,7 +1,11 @@
 package writer
 
 import (
+	"fmt"
 	"math"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,7 +99,6 @@ func TestABTestsAreChecked(t *testing.T) {
 	}{
 		"name":               {func(c *api.CreateABTest) { c.Name = "" }, model.ValidationFailed, "body.name"},
 		"end before start":   {func(c *api.CreateABTest) { c.End = c.Start }, model.ValidationFailed, "body.end"},
-		"ended":              {func(c *api.CreateABTest) { c.Start, c.End = w.now.Add(-time.Hour), w.now }, model.ValidationFailed, "body.end"},
 		"no time":            {func(c *api.CreateABTest) { c.Start = time.Time{} }, model.ValidationFailed, "body.start"},
 		"one group":          {func(c *api.CreateABTest) { c.Groups = c.Groups[:1] }, model.ValidationFailed, "body.groups"},
 		"equal names":        {func(c *api.CreateABTest) { c.Groups[1].Name = "control" }, model.ValidationFailed, "body.groups[1].name"},
@@ -165,4 +168,82 @@ func TestPrecedence(t *testing.T) {
 	wantError(t, err, model.SubjectNotFound)
 	_, err = w.SubjectVariants(ctx, "none")
 	wantError(t, err, model.SubjectNotFound)
+}
+
+// What a test is designed like is answered and stored, with what it began with.
+func TestABTestKeepsItsDesign(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	heavy := int64(1_000_000)
+	aside := must[api.Subject](t)(w.AddSubject(ctx, api.CreateSubject{ID: "heavy", Weight: &heavy})).Value.BucketID
+	made := must[api.ABTest](t)(w.AddABTest(ctx, w.test("t", 0, time.Hour)))
+	test := made.Value
+	if test.Design != model.DrawnDesign || !slices.Equal(test.Aside, []model.BucketID{aside}) {
+		t.Errorf("design %d, aside %v; bucket %d outweighs the others", test.Design, test.Aside, aside)
+	}
+	// The heavy bucket is more than all that one group was to have.
+	sum := 0.0
+	for _, g := range test.Groups {
+		sum += *g.Chance
+	}
+	if math.Abs(sum-1) > 1e-9 {
+		t.Errorf("the chances sum to %v", sum)
+	}
+	var codes []string
+	for _, warning := range test.Warnings {
+		codes = append(codes, warning.Code)
+	}
+	if !slices.Contains(codes, "few_buckets") || !slices.Contains(codes, "low_chance") {
+		t.Errorf("10 buckets, one of which outweighs all: warnings %v", test.Warnings)
+	}
+	read := must[api.ABTest](t)(w.ABTest(ctx, "t")).Value
+	if !reflect.DeepEqual(read, test) {
+		t.Errorf("made %+v, read %+v", test, read)
+	}
+	const baseline = `SELECT revision = $1 AND cardinality(weights) = 10 AND weights = (SELECT array_agg(weight ORDER BY id) FROM bucket)
+		AND subjects = (SELECT array_agg(subjects ORDER BY id) FROM bucket) FROM abtest_baseline WHERE abtest = 't'`
+	if same := w.one(strings.Replace(baseline, "$1", fmt.Sprint(made.Revision), 1)); same != "true" {
+		t.Errorf("the baseline is what the test began with: %s", same)
+	}
+	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 5))
+	if again := must[api.ABTest](t)(w.ABTest(ctx, "t")).Value; !slices.Equal(again.Aside, test.Aside) || *again.Groups[0].Chance != *test.Groups[0].Chance {
+		t.Errorf("more buckets changed the design: %+v", again)
+	}
+}
+
+func TestTestsOfTheFirstDesignKeepTheirAssignment(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	before := must[api.ABTest](t)(w.AddABTest(ctx, w.test("t", 0, time.Hour))).Value
+	for _, statement := range []string{
+		`UPDATE abtest SET design = 1`, `UPDATE abtest_group SET chance = NULL`, `DELETE FROM abtest_baseline`, // as a migration finds it
+	} {
+		if _, err := w.sql.ExecContext(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := must[api.ABTest](t)(w.ABTest(ctx, "t")).Value
+	if got.Design != model.GreedyDesign || got.Groups[0].Chance != nil || len(got.Warnings) != 1 || got.Warnings[0].Code != "not_drawn" {
+		t.Errorf("read as %+v", got)
+	}
+	for i := range got.Groups {
+		if !slices.Equal(got.Groups[i].Buckets, before.Groups[i].Buckets) {
+			t.Errorf("group %d has other buckets", i)
+		}
+	}
+}
+
+func TestEndedTestIsRecorded(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	past := w.test("past", -2*time.Hour, -time.Hour)
+	if got := must[api.ABTest](t)(w.AddABTest(ctx, past)).Value; got.State != model.Ended || len(got.Groups[0].Buckets) == 0 {
+		t.Errorf("recorded as %+v", got)
+	}
+	past.Name = "again"
+	_, err := w.AddABTest(ctx, past)
+	wantError(t, err, model.ABTestOverlap, `"past"`)
 }
