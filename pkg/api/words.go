@@ -74,4 +74,8 @@ const (
 	NotReady           = model.NotReady
 	Unauthenticated    = model.Unauthenticated
 	Forbidden          = model.Forbidden
+
+	NotFound             = model.NotFound
+	MethodNotAllowed     = model.MethodNotAllowed
+	UnsupportedMediaType = model.UnsupportedMediaType
 )
