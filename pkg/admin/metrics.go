@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/bucketing"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
@@ -128,6 +129,6 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 			asked, has, labels = testAsked, testHas, []string{s.Test, s.Group}
 		}
 		ch <- prometheus.MustNewConstMetric(asked, prometheus.GaugeValue, s.Proportion, labels...)
-		ch <- prometheus.MustNewConstMetric(has, prometheus.GaugeValue, float64(s.Weight)/float64(max(now.Weight, 1)), labels...)
+		ch <- prometheus.MustNewConstMetric(has, prometheus.GaugeValue, bucketing.Proportion(s.Weight, now.Weight, s.Buckets, now.Buckets), labels...)
 	}
 }

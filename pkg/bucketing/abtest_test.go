@@ -290,7 +290,7 @@ func TestSplitEvensOutByLightBuckets(t *testing.T) {
 	skewed[700] = 500
 	for i := range 20 {
 		buckets := weighted(skewed)
-		a, total := bucketing.Effective(buckets, bucketing.Split(fixedSalt(i), buckets, []float64{0.5, 0.5}).Groups[0])
+		a, total, _ := bucketing.Effective(buckets, bucketing.Split(fixedSalt(i), buckets, []float64{0.5, 0.5}).Groups[0])
 		if a != total/2 {
 			t.Errorf("the first group has %d of %d", a, total)
 		}

@@ -54,7 +54,7 @@ func TestAssignAtUnchangedWeights(t *testing.T) {
 			if direct := bucketing.Assign(salt, buckets, nil, 0, to); to != from && !slices.Equal(after, direct) {
 				t.Fatalf("%g has %v by way of %g, and %v from 0", to, after, from, direct)
 			}
-			if w, all := bucketing.Effective(buckets, after); w != weight || all != total {
+			if w, all, _ := bucketing.Effective(buckets, after); w != weight || all != total {
 				t.Fatalf("effective weight is %d of %d, want %d of %d", w, all, weight, total)
 			}
 			assigned, from = after, to
@@ -93,6 +93,26 @@ func TestAssignHalfOfEmptyBuckets(t *testing.T) {
 	buckets := weighted(make([]int64, 10))
 	if got := bucketing.Assign(fixedSalt(1), buckets, nil, 0, 0.5); len(got) != 5 {
 		t.Errorf("half of 10 empty buckets is %v", got)
+	}
+}
+
+func TestEffective(t *testing.T) {
+	for _, row := range []struct {
+		weights       []int64
+		assigned      []model.BucketID
+		weight, total int64
+		proportion    float64
+	}{
+		{nil, nil, 0, 0, 0},
+		{[]int64{1, 3}, []model.BucketID{2}, 3, 4, 0.75},
+		{[]int64{0, 4}, []model.BucketID{1}, 0, 4, 0},
+		{[]int64{0, 0, 0, 0}, []model.BucketID{1}, 0, 0, 0.25}, // by count
+		{[]int64{0, 0}, []model.BucketID{1, 2}, 0, 0, 1},
+	} {
+		weight, total, proportion := bucketing.Effective(weighted(row.weights), row.assigned)
+		if weight != row.weight || total != row.total || proportion != row.proportion {
+			t.Errorf("%v of %v: %d of %d is %g", row.assigned, row.weights, weight, total, proportion)
+		}
 	}
 }
 

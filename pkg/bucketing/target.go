@@ -44,20 +44,26 @@ func apportion(total int64, shares []*big.Rat, offset uint64) []int64 {
 	return result
 }
 
-// Effective is the weight of the assigned buckets, which are ascending, and the
-// weight of all.
-func Effective(buckets []model.Bucket, assigned []model.BucketID) (weight, total int64) {
+// Effective is the weight of the assigned buckets, which are ascending, the weight
+// of all, and the proportion that the assigned ones make.
+func Effective(buckets []model.Bucket, assigned []model.BucketID) (weight, total int64, proportion float64) {
+	var count int64
 	for _, b := range buckets {
 		total += b.Weight
 		if contains(assigned, b.ID) {
 			weight += b.Weight
+			count++
 		}
 	}
-	return weight, total
+	return weight, total, Proportion(weight, total, count, int64(len(buckets)))
 }
 
-// Proportion is weight ÷ total, and 0 where there is no weight at all.
-func Proportion(weight, total int64) float64 {
+// Proportion is weight ÷ total. While nothing weighs anything it is count ÷ all,
+// those of buckets: a rollout to everybody has proportion 1 before anybody is there.
+func Proportion(weight, total, count, all int64) float64 {
+	if total == 0 {
+		weight, total = count, all
+	}
 	return float64(weight) / float64(max(total, 1))
 }
 

@@ -17,20 +17,20 @@ func (db *DB) Totals(ctx context.Context) (t Totals, err error) {
 }
 
 // Share is the part of the weight that a rollout, or a group of a live test, asks
-// for, and what its buckets weigh.
+// for, and what its buckets weigh and how many they are.
 type Share struct {
 	Feature, Variant string // of a rollout
 	Test             string `db:"abtest"` // with Group, of a test
 	Group            string `db:"abtest_group"`
 	Proportion       float64
-	Weight           int64
+	Weight, Buckets  int64
 }
 
 // Shares reads those of all rollouts and live tests.
 func (db *DB) Shares(ctx context.Context) (shares []Share, err error) {
-	const weightOf = `(SELECT coalesce(sum(weight), 0)::bigint FROM bucket WHERE id = ANY(buckets))`
+	const weightOf = `(SELECT coalesce(sum(weight), 0)::bigint FROM bucket WHERE id = ANY(buckets)) AS weight, cardinality(buckets) AS buckets`
 	err = db.single().selectAll(ctx, "read the shares", &shares, `
-		SELECT feature, variant, '' AS abtest, '' AS abtest_group, proportion, `+weightOf+` AS weight FROM rollout
+		SELECT feature, variant, '' AS abtest, '' AS abtest_group, proportion, `+weightOf+` FROM rollout
 		UNION ALL
 		SELECT '', '', abtest, g.name, proportion, `+weightOf+` FROM abtest_group g JOIN abtest t ON t.name = g.abtest
 		WHERE t.starts <= clock_timestamp() AND t.ends > clock_timestamp()`)

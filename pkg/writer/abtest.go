@@ -274,10 +274,10 @@ func testForm(t *model.ABTest, buckets []model.Bucket, now time.Time) api.ABTest
 		Design: t.Design.Number, Aside: append([]model.BucketID{}, t.Design.Aside...), Warnings: testWarnings(t),
 	}
 	for i, g := range t.Groups {
-		weight, total := bucketing.Effective(buckets, g.Buckets)
+		weight, _, proportion := bucketing.Effective(buckets, g.Buckets)
 		form.Groups[i] = api.TestGroup{
 			Name: g.Name, Proportion: g.Proportion, Variants: g.Variants,
-			EffectiveProportion: bucketing.Proportion(weight, total), EffectiveWeight: weight,
+			EffectiveProportion: proportion, EffectiveWeight: weight,
 			Buckets: append([]model.BucketID{}, g.Buckets...),
 		}
 		if t.Design.Chance != nil {

@@ -273,7 +273,7 @@ func (r reverter) restoreBuckets(ctx context.Context, f *model.Feature, proporti
 	if err != nil {
 		return err
 	}
-	from := bucketing.Proportion(bucketing.Effective(buckets, had.Buckets))
+	_, _, from := bucketing.Effective(buckets, had.Buckets)
 	f.Rollout.Buckets = bucketing.Assign(f.Rollout.Salt, buckets, had.Buckets, from, proportion)
 	f.Rollout.Proportion = proportion
 	if err := r.tx.UpdateRollout(ctx, f.Name, f.Rollout); err != nil {

@@ -156,10 +156,10 @@ func rollout(ctx context.Context, tx *postgres.Tx, f *model.Feature) (api.Rollou
 }
 
 func rolloutForm(f *model.Feature, buckets []model.Bucket) api.Rollout {
-	weight, total := bucketing.Effective(buckets, f.Rollout.Buckets)
+	weight, total, proportion := bucketing.Effective(buckets, f.Rollout.Buckets)
 	return api.Rollout{
 		Feature: f.Name, Variant: f.Rollout.Variant, Proportion: f.Rollout.Proportion,
-		EffectiveProportion: bucketing.Proportion(weight, total), EffectiveWeight: weight, TotalWeight: total,
+		EffectiveProportion: proportion, EffectiveWeight: weight, TotalWeight: total,
 		Buckets: append([]model.BucketID{}, f.Rollout.Buckets...),
 	}
 }
