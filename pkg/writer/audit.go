@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -20,16 +21,32 @@ type AuditFilter struct {
 	Until    time.Time // excluded
 }
 
-func (f AuditFilter) stored() postgres.AuditFilter {
-	return postgres.AuditFilter{Actor: clean(f.Actor), Resource: clean(f.Resource), Since: f.Since, Until: f.Until}
+// stored is the filter as the database takes it: in UTC, as PostgreSQL knows no
+// offset of 16 hours or more.
+func (f AuditFilter) stored() (postgres.AuditFilter, error) {
+	var faults model.Faults
+	checkYear(&faults, "query.since", f.Since)
+	checkYear(&faults, "query.until", f.Until)
+	return postgres.AuditFilter{Actor: clean(f.Actor), Resource: clean(f.Resource), Since: f.Since.UTC(), Until: f.Until.UTC()}, faults.Err()
+}
+
+// checkYear refuses a moment that an offset moves out of the years that RFC 3339 can
+// write.
+func checkYear(faults *model.Faults, location string, at time.Time) {
+	if year := at.UTC().Year(); year < 1 || year > 9999 {
+		faults.Addf(location, "must be between the years 1 and 9999 in UTC")
+	}
 }
 
 // Audit lists who changed what, newest first.
 func (w *Writer) Audit(ctx context.Context, filter AuditFilter, page Page) (Result[api.Page[api.AuditEntry]], error) {
-	f := filter.stored()
+	f, err := filter.stored()
+	if err != nil {
+		return Result[api.Page[api.AuditEntry]]{}, err
+	}
 	if page.After != "" {
 		n, err := fmt.Sscanf(page.After, "%d-%d", &f.Before.Revision, &f.Before.Position)
-		if n != 2 || err != nil || page.After != placeOf(f.Before) || f.Before.Revision < 1 {
+		if n != 2 || err != nil || page.After != placeOf(f.Before) || f.Before.Revision < 1 || f.Before.Position > math.MaxInt32 {
 			return Result[api.Page[api.AuditEntry]]{}, model.Faults{{
 				Location: "query.after", Message: "must be the 'next' of the page before",
 			}}.Err()
@@ -48,8 +65,12 @@ func (w *Writer) Audit(ctx context.Context, filter AuditFilter, page Page) (Resu
 // one revision, which begin, unless nil, gets before the first. An error is the
 // last. Memory does not grow with the length of the audit.
 func (w *Writer) ExportAudit(ctx context.Context, filter AuditFilter, begin func(revision int64)) iter.Seq2[api.AuditEntry, error] {
+	f, err := filter.stored()
+	if err != nil { // before begin: nothing of an answer may have been sent
+		return func(yield func(api.AuditEntry, error) bool) { yield(api.AuditEntry{}, err) }
+	}
 	return export(ctx, w, begin, func(tx *postgres.Tx, yield func(api.AuditEntry) bool) error {
-		for f := filter.stored(); ; {
+		for f := f; ; {
 			entries, err := tx.Audit(ctx, f, maxLimit)
 			if err != nil {
 				return err

@@ -36,6 +36,11 @@ func (w *Writer) Explain(ctx context.Context, id string, at time.Time) (Result[a
 	if err := checkPath("id", model.CheckSubjectID(id)); err != nil {
 		return Result[api.Explanation]{}, err
 	}
+	var faults model.Faults
+	checkYear(&faults, "query.at", at)
+	if err := faults.Err(); err != nil {
+		return Result[api.Explanation]{}, err
+	}
 	return read(ctx, w, func(tx *postgres.Tx) (e api.Explanation, _ int64, err error) {
 		s, err := tx.Subject(ctx, id)
 		if err != nil {
