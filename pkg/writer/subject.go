@@ -17,6 +17,9 @@ func (w *Writer) AddSubject(ctx context.Context, create api.CreateSubject, opts 
 	}
 	var f model.Faults
 	f.Check("body.id", model.CheckSubjectID(create.ID))
+	if create.ID == "." || create.ID == ".." {
+		f.Addf("body.id", "must not be %q: clients take it for a step in a path, so the subject would have no address", create.ID)
+	}
 	f.Check("body.weight", model.CheckWeight(weight))
 	if err := f.Err(); err != nil {
 		return Result[api.Subject]{}, err

@@ -109,6 +109,20 @@ func TestSubjectIDs(t *testing.T) {
 	}
 }
 
+// Clients take these for steps in a path. Subjects of earlier releases may have them.
+func TestDotsAreNoNewIDs(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 1))
+	for _, id := range []string{".", ".."} {
+		_, err := w.AddSubject(ctx, api.CreateSubject{ID: id})
+		wantError(t, err, model.ValidationFailed, "body.id")
+		must[api.Imported](t)(w.ImportSubjects(ctx, linesOf(api.ImportLine{ID: id})))
+		must[api.Subject](t)(w.Subject(ctx, id))
+	}
+	must[api.Subject](t)(w.AddSubject(ctx, api.CreateSubject{ID: "..."}))
+}
+
 func TestTotalWeightIsBounded(t *testing.T) {
 	w := newFixture(t)
 	ctx := t.Context()
