@@ -22,13 +22,13 @@ import (
 const ByteOrderMark = "\xef\xbb\xbf"
 
 // Decode reads into v, a pointer, the one JSON value that a client sent. Two readers
-// of the same text never see different values: what [model.CheckJSON] refuses is
+// of the same text never see different values: what [model.CheckBody] refuses is
 // refused, names of members are compared exactly, an integer may be written as 1.0
 // and is never rounded, and -0 is 0. A value of type any is kept as it was sent, as a
 // json.RawMessage. Members that v has no field for are skipped.
 //
 // The error is a *MismatchError if the text is JSON that does not fit v, or one of
-// [model.CheckJSON].
+// [model.CheckBody].
 func Decode(text []byte, v any) error { return decode(text, v) }
 
 // DecodeExact is Decode, but members that v has no field for are a *MismatchError.
@@ -44,7 +44,7 @@ func (e *MismatchError) Error() string { return strings.TrimSpace(e.Location + "
 
 func decode(text []byte, v any, options ...json.Options) error {
 	text = bytes.TrimPrefix(text, []byte(ByteOrderMark))
-	if err := model.CheckJSON(text); err != nil {
+	if err := model.CheckBody(text); err != nil {
 		return err
 	}
 	err := json.Unmarshal(text, v, append(options, json.WithUnmarshalers(unmarshalers))...)

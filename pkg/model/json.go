@@ -14,6 +14,9 @@ import (
 // MaxJSONDepth is how deep arrays and objects of a payload may nest.
 const MaxJSONDepth = 64
 
+// bodyDepth is how deep a request may nest around a payload.
+const bodyDepth = 8
+
 // What is wrong with text that begins with a JSON value all the same.
 var (
 	ErrJSONDepth    = fmt.Errorf("must nest at most %d deep", MaxJSONDepth)
@@ -26,7 +29,12 @@ var (
 // with two members of one name, no number beyond the range of a float64, at most
 // MaxJSONDepth deep. The error is one of those above, or says where the text stops
 // being JSON.
-func CheckJSON(text []byte) error {
+func CheckJSON(text []byte) error { return checkJSON(text, MaxJSONDepth) }
+
+// CheckBody is CheckJSON for the text of a request, which may have payloads in it.
+func CheckBody(text []byte) error { return checkJSON(text, MaxJSONDepth+bodyDepth) }
+
+func checkJSON(text []byte, maxDepth int) error {
 	var number error // the text is to be JSON to its end before this counts
 	d := jsontext.NewDecoder(bytes.NewReader(text))
 	for first := true; first || d.StackDepth() > 0; first = false {
@@ -36,7 +44,7 @@ func CheckJSON(text []byte) error {
 			return errors.New("must not be empty")
 		case err != nil:
 			return JSONError(err)
-		case d.StackDepth() > MaxJSONDepth:
+		case d.StackDepth() > maxDepth:
 			return ErrJSONDepth
 		case token.Kind() == jsontext.KindNumber:
 			if _, err := strconv.ParseFloat(token.String(), 64); err != nil {

@@ -136,7 +136,7 @@ var jsonFormat = huma.Format{
 			return api.Decode(data, v)
 		}
 		data = bytes.TrimPrefix(data, []byte(api.ByteOrderMark))
-		if err := model.CheckJSON(data); err != nil {
+		if err := model.CheckBody(data); err != nil {
 			return err
 		}
 		return json.Unmarshal(data, v)
