@@ -430,12 +430,12 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 		if len(u.RawQuery) > maxQuery {
 			return newProblem(http.StatusRequestURITooLong, model.ValidationFailed, "the query has more than 8 KiB", nil)
 		}
+		if pattern := c.Path(); strings.Count(u.EscapedPath(), "/") != strings.Count(pattern, "/") && !strings.HasSuffix(pattern, "*") {
+			return echo.ErrNotFound // the last parameter has taken more segments than one
+		}
 		var faults model.Faults
 		values := c.ParamValues()
 		for i, value := range values {
-			if strings.Contains(value, "/") && c.ParamNames()[i] != "*" {
-				return echo.ErrNotFound // more segments than the route has
-			}
 			if u.RawPath != "" { // else the router has matched the decoded path
 				value, _ = url.PathUnescape(value) // net/http has refused what does not decode
 			}
