@@ -30,7 +30,7 @@ type service struct {
 	routes  http.Handler // for what is not in the plain form
 	// authenticator knows the callers; nil where everybody is answered.
 	authenticator web.Authenticator
-	origins       originFields
+	fixed         fixedFields
 	// Where requests in the plain form are counted.
 	answered, unchanged prometheus.Observer
 }
@@ -96,7 +96,7 @@ func newService(config Config, source replica.Source) *service {
 	if config.Auth == AuthToken {
 		e.authenticator = e.authenticate
 	}
-	e.origins = newOriginFields(&config.Origins)
+	e.fixed = newFixedFields(&config.Origins)
 	e.web = web.New(web.Options{
 		Title:          "Flaggery edge",
 		Version:        config.Version,

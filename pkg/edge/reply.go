@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/snapshot"
 	"github.com/flaggery/flaggery/pkg/web"
@@ -19,18 +21,20 @@ type reply struct {
 	status   int // 200, or 304 for a client that has the body
 	body     *snapshot.Body
 	snapshot snapshotFields
-	origins  *originFields
+	fixed    *fixedFields
 }
 
-// originFields are what replies say to caches and browsers of the origins whose pages
-// may read them. Requests that name an origin themselves go to the routes.
-type originFields struct {
+// fixedFields are the same in all replies, as in the answers of the routes: those for
+// browsers, and for caches those of the origins whose pages may read replies. Requests
+// that name an origin themselves go to the routes.
+type fixedFields struct {
 	header http.Header
 	text   string // the same as lines
 }
 
-func newOriginFields(origins *web.Origins) originFields {
-	f := originFields{header: http.Header{}}
+func newFixedFields(origins *web.Origins) fixedFields {
+	f := fixedFields{header: http.Header{}}
+	f.header.Set(echo.HeaderXContentTypeOptions, "nosniff")
 	origins.SetFields(f.header)
 	for _, name := range slices.Sorted(maps.Keys(f.header)) {
 		f.text += name + ": " + f.header.Get(name) + "\r\n"
@@ -52,7 +56,7 @@ func (e *service) reply(s *snapshot.Snapshot, id string, features []string, ifNo
 	if class == 0 {
 		return reply{}, false
 	}
-	r := reply{http.StatusOK, s.Body(class, e.replica.DatabaseTime(now)), e.fieldsOf(s, now), &e.origins}
+	r := reply{http.StatusOK, s.Body(class, e.replica.DatabaseTime(now)), e.fieldsOf(s, now), &e.fixed}
 	if features == nil {
 		r.body.CountServed()
 	} else {
@@ -103,7 +107,7 @@ const (
 func (r *reply) write(w http.ResponseWriter) {
 	header := w.Header()
 	r.snapshot.set(header)
-	maps.Copy(header, r.origins.header)
+	maps.Copy(header, r.fixed.header)
 	header[fieldETag] = r.body.ETag
 	if r.status == http.StatusNotModified {
 		w.WriteHeader(r.status)
@@ -128,7 +132,7 @@ func (r *reply) append(dst []byte) (head, body []byte) {
 	dst = append(dst, fieldETag+": "...)
 	dst = append(dst, r.body.ETag[0]...)
 	dst = append(dst, "\r\n"...)
-	return append(r.snapshot.append(dst), r.origins.text...), body
+	return append(r.snapshot.append(dst), r.fixed.text...), body
 }
 
 func (f *snapshotFields) set(header http.Header) {
