@@ -185,7 +185,11 @@ func export[I, T any](description string, h exporter[I, T]) form {
 		op := r.operation()
 		a.describeRead(&op, description, map[string]reflect.Type{api.MediaNDJSON: reflect.TypeFor[T]()})
 		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
-			return stream(ctx, a, in, h), nil
+			if !web.IsHead(ctx) {
+				return stream(ctx, a, in, h), nil
+			}
+			revision, err := a.writer.Revision(ctx)
+			return headOfExport(revision), err
 		})
 	}
 }
@@ -198,12 +202,16 @@ func readOrExport[I interface{ exports() bool }, T any](description string, page
 			api.MediaJSON: reflect.TypeFor[api.Page[T]](), api.MediaNDJSON: reflect.TypeFor[T](),
 		})
 		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
-			if (*in).exports() {
+			exports := (*in).exports()
+			if exports && !web.IsHead(ctx) {
 				return stream(ctx, a, in, h), nil
 			}
 			result, err := page(ctx, in)
 			if err != nil {
 				return nil, err
+			}
+			if exports {
+				return headOfExport(result.Revision), nil
 			}
 			return &huma.StreamResponse{Body: func(hc huma.Context) {
 				setRevision(hc, result.Revision)
@@ -211,6 +219,15 @@ func readOrExport[I interface{ exports() bool }, T any](description string, page
 			}}, nil
 		})
 	}
+}
+
+// headOfExport answers HEAD without an export under way.
+func headOfExport(revision int64) *huma.StreamResponse {
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		hc.SetHeader("Content-Type", api.MediaNDJSON)
+		setRevision(hc, revision)
+		hc.SetStatus(http.StatusOK)
+	}}
 }
 
 // handler carries out one write.

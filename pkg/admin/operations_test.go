@@ -79,7 +79,7 @@ func TestSubjectIDsOfAllKinds(t *testing.T) {
 	c.must("POST", "/v1/buckets", `{"amount": 2}`)
 	c.must("POST", "/v1/groups", `{"name": "friends"}`)
 	ids := []string{
-		"0", "-1", "18446744073709551616", "3f9c2c4e-7a0b-4f6e-9d3b-5e8a1c2d3e4f", "user+tag@example.com", "a b", " ", "a/b", "/", "//", "..", "a/../b", "%", "%2F", "%25", "%zz",
+		"0", "-1", "18446744073709551616", "3f9c2c4e-7a0b-4f6e-9d3b-5e8a1c2d3e4f", "user+tag@example.com", "a b", " ", "a/b", "/", "//", "...", "a/../b", "%", "%2F", "%25", "%zz",
 		`"`, `'; DROP TABLE subject; --`, `\`, "a?b=c&d#e", "a;b", "a,b", "null", "🦊", "e\u0301", "\u00e9", "\u202eabc", "explain", "*", "{id}", ":id", strings.Repeat("x", 256), strings.Repeat("🦊", 64),
 	}
 	for _, id := range ids {
@@ -102,6 +102,15 @@ func TestSubjectIDsOfAllKinds(t *testing.T) {
 		if c.must("PUT", "/v1/groups/friends/subjects/"+url.PathEscape(id), nil).into(&s); s.ID != id || len(s.Groups) != 1 {
 			t.Errorf("%q: %v", id, s)
 		}
+	}
+	// Those that POST refuses come with an import.
+	for _, id := range []string{".", ".."} {
+		c.load(api.MediaNDJSON, api.ImportLine{ID: id}, "").is(200, `{"created": 1, "updated": 0, "unchanged": 0}`)
+		var s api.Subject
+		if c.must("GET", "/v1/subjects/"+id, nil).into(&s); s.ID != id {
+			t.Errorf("%q became %q", id, s.ID)
+		}
+		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	if got := all(c, "/v1/subjects?limit=5"); !slices.Equal(got, ids) {
@@ -300,6 +309,7 @@ func TestAudit(t *testing.T) {
 	for query, want := range map[string]int{
 		"resource=features/foobar": 2, "resource=features/foo": 0, "actor=FLAGGERY_ADMIN_TOKEN": 3, "actor=nobody": 0,
 		"since=2100-01-01T00:00:00Z": 0, "since=2000-01-01T00:00:00Z": 3, "limit=2": 2,
+		"since=2000-01-01T00:00:00-23:59": 3, "after=9223372036854775807-2147483647": 3,
 	} {
 		if got := len(list(query)); got != want {
 			t.Errorf("%s: %d entries, not %d", query, got, want)
@@ -319,6 +329,28 @@ func TestEveryAnswerTellsItsRevision(t *testing.T) {
 	} {
 		if got := c.must("GET", path, nil).Header.Get(api.HeaderRevision); got != at {
 			t.Errorf("%s: revision %q, not %q", path, got, at)
+		}
+	}
+}
+
+// Before anybody is there, shares are those of the buckets.
+func TestProportionsWithoutWeight(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	c.must("POST", "/v1/buckets", `{"amount": 4}`)
+	c.must("POST", "/v1/features", `{"name": "foobar"}`)
+	c.must("POST", "/v1/features/foobar/variants", `{"name": "A"}`)
+	c.must("POST", "/v1/features/foobar/rollout", `{"variant": "A"}`)
+	for asked, want := range map[string]string{"1": "1", "0.5": "0.5", "-0.0": "0"} {
+		a := c.must("PATCH", "/v1/features/foobar/rollout", `{"proportion": `+asked+`}`)
+		if !strings.Contains(string(a.Body), `"proportion":`+want+`,"effective_proportion":`+want+`,`) {
+			t.Errorf("asked for %s: %s", asked, a.Body)
+		}
+		a = c.must("GET", "/metrics", nil)
+		for _, name := range []string{"proportion", "effective_proportion"} {
+			if series := "\nflaggery_admin_rollout_" + name + `{feature="foobar",variant="A"} ` + want + "\n"; !strings.Contains(string(a.Body), series) {
+				t.Errorf("asked for %s: no %s", asked, series)
+			}
 		}
 	}
 }

@@ -24,6 +24,12 @@ func (w *Writer) ExportSubjects(ctx context.Context, begin func(revision int64))
 	})
 }
 
+// Revision is the last one that was committed.
+func (w *Writer) Revision(ctx context.Context) (int64, error) {
+	result, err := read(ctx, w, func(*postgres.Tx) (struct{}, int64, error) { return struct{}{}, 0, nil })
+	return result.Revision, err
+}
+
 // export yields what read does. The transaction and the slot that it takes live as
 // long as the iteration.
 func export[T any](ctx context.Context, w *Writer, begin func(revision int64), read func(tx *postgres.Tx, yield func(T) bool) error) iter.Seq2[T, error] {
