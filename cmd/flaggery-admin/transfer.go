@@ -35,9 +35,10 @@ func withWriter(ctx context.Context, env command.Environment, url command.Databa
 
 func importCommand() command.Command {
 	var (
-		url    command.DatabaseURL
-		format string
-		dryRun bool
+		url     command.DatabaseURL
+		format  string
+		columns string
+		dryRun  bool
 	)
 	return command.Command{
 		Name:      "import",
@@ -46,6 +47,7 @@ func importCommand() command.Command {
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
 			fs.StringVar(&format, "format", "", "`format` of the file: ndjson, csv; told by its name when left out")
+			fs.StringVar(&columns, "columns", "refuse", "what to `do` about columns of a CSV other than id, weight and groups: refuse, ignore")
 			fs.BoolVar(&dryRun, "dry-run", false, "check everything, store nothing")
 		},
 		Run: func(ctx context.Context, env command.Environment) error {
@@ -56,6 +58,9 @@ func importCommand() command.Command {
 			if err != nil {
 				return err
 			}
+			if columns != "refuse" && columns != "ignore" {
+				return fmt.Errorf("--columns must be refuse or ignore, is %q", columns)
+			}
 			file := io.NopCloser(env.Stdin)
 			if env.Args[0] != "-" {
 				if file, err = os.Open(env.Args[0]); err != nil {
@@ -63,7 +68,7 @@ func importCommand() command.Command {
 				}
 			}
 			defer file.Close()
-			lines, err := transfer.Read(file, mediaType)
+			lines, err := transfer.Read(file, transfer.Format{MediaType: mediaType, IgnoreColumns: columns == "ignore"})
 			if err != nil {
 				return err
 			}

@@ -136,7 +136,7 @@ func (c client) do(method, path string, body any, header ...string) answer {
 
 // general are the codes that are in no row of the table of calls.
 var general = []model.Code{
-	"", model.ValidationFailed, model.NotReady, model.Unauthenticated, model.Forbidden, model.RateLimited, model.BodyTooLarge, model.PreconditionFailed,
+	"", model.ValidationFailed, model.NotReady, model.Unauthenticated, model.Forbidden, model.RateLimited, model.BodyTooLarge, model.UnsupportedMediaType, model.PreconditionFailed,
 }
 
 // isPromised checks that the code of a problem is one that the call may have.

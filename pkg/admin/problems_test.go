@@ -236,7 +236,7 @@ func TestProblems(t *testing.T) {
 		{"POST /v1/subjects?dry_run", `{"id": ".."}`, 422, model.ValidationFailed, "body.id", ""},
 		{"GET /v1/audit?actor=%00", "", 422, model.ValidationFailed, "query.actor", ""},
 		{"GET /v1/subjects/42/explain?at=noon", "", 422, model.ValidationFailed, "query.at", ""},
-		{"POST /v1/import/subjects", `{"id": "7"}`, 422, model.ValidationFailed, "header.Content-Type", "text/csv"},
+		{"POST /v1/import/subjects", `{"id": "7"}`, 415, model.UnsupportedMediaType, "", "text/csv"},
 
 		{"DELETE /v1/tokens/7", "", 404, model.TokenNotFound, "", "7"},
 		{"POST /v1/audit/999/revert", "", 404, model.RevisionNotFound, "", "999"},

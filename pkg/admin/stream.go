@@ -1,12 +1,15 @@
 package admin
 
 import (
+	"compress/flate"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
 	"iter"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -25,14 +28,19 @@ const stalled = 30 * time.Second
 // importSubjectsInput is the one write whose body is not JSON: it is read as it comes.
 type importSubjectsInput struct {
 	Writing
-	ContentType string `header:"Content-Type" hidden:"true"`
-	body        io.Reader
+	Columns         string `query:"columns" enum:"refuse,ignore" default:"refuse" doc:"What to do about columns of a CSV other than id, weight and groups"`
+	ContentType     string `header:"Content-Type" hidden:"true"`
+	ContentEncoding string `header:"Content-Encoding" doc:"gzip, if the body is compressed"`
+	body            io.Reader
 }
 
 // Resolve implements [huma.Resolver]: nothing else gives a handler the body as a
 // stream.
 func (in *importSubjectsInput) Resolve(hc huma.Context) []error {
 	in.body = &importBody{hc.Context(), hc.BodyReader()}
+	if strings.EqualFold(in.ContentEncoding, web.Gzip) {
+		in.body = &gunzip{compressed: in.body}
+	}
 	return nil
 }
 
@@ -60,11 +68,32 @@ func (b *importBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// gunzip reads what is compressed. It begins with the first read, because the import
+// may be refused before that.
+type gunzip struct {
+	compressed io.Reader
+	text       *gzip.Reader
+}
+
+func (g *gunzip) Read(p []byte) (n int, err error) {
+	if g.text == nil {
+		g.text, err = gzip.NewReader(g.compressed)
+	}
+	if err == nil {
+		n, err = g.text.Read(p)
+	}
+	var corrupt flate.CorruptInputError
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &corrupt) {
+		err = model.Errorf(model.ValidationFailed, "the body is no valid gzip: %s", err)
+	}
+	return n, err
+}
+
 // describeImport documents the body, which huma does not see.
 func (a *service) describeImport() {
 	schema := &huma.Schema{Type: huma.TypeString}
 	operation := a.web.API.OpenAPI().Paths["/v1/import/subjects"].Post
-	operation.Description = "All or nothing, of any length. New subjects are created, known ones updated: groups named are joined, none are left."
+	operation.Description = "All or nothing, of any length. New subjects are created, known ones updated: groups named are joined, none are left. Texts are UTF-8. A CSV has its columns in any order, separated by commas, semicolons or tabs as its header is."
 	operation.RequestBody = &huma.RequestBody{
 		Required: true,
 		Content: map[string]*huma.MediaType{
@@ -75,7 +104,7 @@ func (a *service) describeImport() {
 }
 
 func (a *service) importSubjects(ctx context.Context, in *importSubjectsInput, o ...writer.Option) (writer.Result[api.Imported], error) {
-	lines, err := transfer.Read(in.body, in.ContentType)
+	lines, err := transfer.Read(in.body, transfer.Format{MediaType: in.ContentType, IgnoreColumns: in.Columns == "ignore"})
 	if err != nil {
 		return writer.Result[api.Imported]{}, err
 	}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +34,16 @@ func TestImportAndExport(t *testing.T) {
 		is(200, `{"created": 2, "updated": 0, "unchanged": 0}`)
 	c.load("text/csv; charset=utf-8", "id,weight,groups\na,6,friends\nb/ü,,\nc,0,\n", "").
 		is(200, `{"created": 1, "updated": 1, "unchanged": 1}`)
-	c.load(api.MediaCSV, "", "").is(200, `{"created": 0, "updated": 0, "unchanged": 0}`)
+	c.load("application/jsonl", "\xef\xbb\xbf{\"weight\":6.0,\"id\":\"a\"}\n", "").is(200, `{"created": 0, "updated": 0, "unchanged": 1}`)
+	c.load(api.MediaCSV, "id;name;groups\na;Anna;\"friends;friends\"\n;;\n", "?columns=ignore").is(200, `{"created": 0, "updated": 0, "unchanged": 1}`)
+	for _, encoding := range []string{"gzip", "GZIP", "identity"} {
+		text := "{\"id\":\"a\"}\n"
+		if encoding != "identity" {
+			text = compressed(t, text)
+		}
+		c.do("POST", "/v1/import/subjects", text, "Content-Type", api.MediaNDJSON, "Content-Encoding", encoding).
+			is(200, `{"created": 0, "updated": 0, "unchanged": 1}`)
+	}
 
 	a := c.must("GET", "/v1/export/subjects", nil)
 	const want = "{\"id\":\"a\",\"weight\":6,\"groups\":[\"friends\"]}\n{\"id\":\"b/ü\",\"weight\":1,\"groups\":[\"friends\"]}\n{\"id\":\"c\",\"weight\":0}\n"
@@ -42,6 +52,61 @@ func TestImportAndExport(t *testing.T) {
 	}
 	// What was exported is imported without a change.
 	c.load(api.MediaNDJSON, string(a.Body), "").is(200, `{"created": 0, "updated": 0, "unchanged": 3}`)
+}
+
+func compressed(t *testing.T, text string) string {
+	t.Helper()
+	var out strings.Builder
+	w := gzip.NewWriter(&out)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestImportReadsWhatItSays(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	c.must("POST", "/v1/buckets", `{"amount": 1}`)
+	whole := compressed(t, "{\"id\":\"a\"}\n")
+	damaged := whole[:len(whole)-8] + "\x00" + whole[len(whole)-7:] // its checksum
+	for _, row := range []struct {
+		mediaType, encoding, text string
+		status                    int
+		code                      model.Code
+		at, says                  string
+	}{
+		{"text/plain", "", "{}", 415, model.UnsupportedMediaType, "", `Content-Type must be application/x-ndjson, application/ndjson, application/jsonl or text/csv, is "text/plain"`},
+		{"", "", "{}", 415, model.UnsupportedMediaType, "", `or text/csv, is ""`},
+		{api.MediaNDJSON, "br", whole, 415, model.UnsupportedMediaType, "", `Content-Encoding must be gzip, is "br"`},
+		{api.MediaNDJSON, "gzip, gzip", whole, 415, model.UnsupportedMediaType, "", `Content-Encoding must be gzip, is "gzip, gzip"`},
+		{api.MediaNDJSON, "gzip", "{}", 422, model.ValidationFailed, "line 1", "the body is no valid gzip: unexpected EOF"},
+		{api.MediaNDJSON, "gzip", "{\"id\":\"abcdefgh\"}", 422, model.ValidationFailed, "line 1", "the body is no valid gzip: gzip: invalid header"},
+		{api.MediaNDJSON, "gzip", whole[:len(whole)-1], 422, model.ValidationFailed, "line 2", "the body is no valid gzip: unexpected EOF"},
+		{api.MediaNDJSON, "gzip", damaged, 422, model.ValidationFailed, "line 2", "the body is no valid gzip: gzip: invalid checksum"},
+		{api.MediaNDJSON, "gzip", compressed(t, ""), 422, model.ValidationFailed, "line 1", "the import has no line"},
+		{api.MediaNDJSON, "gzip", "", 422, model.ValidationFailed, "line 1", "the import has no line"},
+		{api.MediaNDJSON, "", "", 422, model.ValidationFailed, "line 1", "the import has no line"},
+		{api.MediaCSV, "", "\xef\xbb\xbfid\n", 422, model.ValidationFailed, "line 2", "the import has no line"},
+	} {
+		header := []string{"Content-Type", row.mediaType}
+		if row.encoding != "" {
+			header = append(header, "Content-Encoding", row.encoding)
+		}
+		p := c.do("POST", "/v1/import/subjects", row.text, header...).isProblem(row.status, row.code, row.at)
+		if text := fmt.Sprint(p.Detail, p.Errors); !strings.Contains(text, row.says) {
+			t.Errorf("%s %s %q: does not say %q: %s", row.mediaType, row.encoding, row.text, row.says, text)
+		}
+	}
+	c.load(api.MediaCSV, "id\na\n", "?columns=all").isProblem(422, model.ValidationFailed, "query.columns")
+	p := c.do("POST", "/v1/subjects", compressed(t, `{"id": "a"}`), "Content-Encoding", "gzip").isProblem(415, model.UnsupportedMediaType, "")
+	if !strings.Contains(p.Detail, `this call reads no Content-Encoding, is "gzip"`) {
+		t.Error(p.Detail)
+	}
+	c.do("GET", "/v1/subjects", nil).is(200, `{"items": []}`)
 }
 
 func TestImportIsAllOrNothing(t *testing.T) {
@@ -55,6 +120,12 @@ func TestImportIsAllOrNothing(t *testing.T) {
 		says                  string
 	}{
 		{"no JSON", api.MediaNDJSON, "{\"id\":\"a\"}\nb\n", "line 2", ""},
+		{"an id that is there twice", api.MediaNDJSON, "{\"id\":\"a\",\"id\":\"b\"}\n", "line 1", "two members \"id\""},
+		{"an unpaired surrogate", api.MediaNDJSON, "{\"id\":\"a\"}\n{\"id\":\"\\ud800\"}\n", "line 2", "surrogate"},
+		{"another letter case", api.MediaNDJSON, "{\"Id\":\"a\"}\n", "line 1", "Id is not known here"},
+		{"UTF-16", api.MediaCSV, "\xff\xfei\x00d\x00\n\x00", "line 1", "is UTF-16: save it as UTF-8"},
+		{"no header", api.MediaCSV, "a,3\nb,4\n", "line 1", "must be a header with a column id, such as id,weight,groups, is \"a,3\""},
+		{"another column", api.MediaCSV, "id,name\na,Anna\n", "line 1", "\"name\""},
 		{"no id", api.MediaNDJSON, "{\"id\":\"a\"}\n\n{\"weight\":1}\n", "line 3", "id"},
 		{"a long id", api.MediaNDJSON, "{\"id\":\"" + long[:257] + "\"}\n", "line 1", "256"},
 		{"a negative weight", api.MediaNDJSON, "{\"id\":\"a\",\"weight\":-1}\n", "line 1", "weight"},

@@ -66,6 +66,8 @@ const (
 	ABTestLive         = model.ABTestLive
 	NotRevertible      = model.NotRevertible
 
+	UnsupportedMediaType = model.UnsupportedMediaType
+
 	PreconditionFailed = model.PreconditionFailed
 	BodyTooLarge       = model.BodyTooLarge
 	ValidationFailed   = model.ValidationFailed

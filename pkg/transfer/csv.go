@@ -1,9 +1,10 @@
 package transfer
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"slices"
@@ -14,60 +15,108 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-const byteOrderMark = "\xef\xbb\xbf"
+const (
+	columnID     = "id"
+	columnWeight = "weight"
+	columnGroups = "groups"
+)
 
-func readCSV(r io.Reader) iter.Seq2[api.ImportLine, error] {
+var knownColumns = []string{columnID, columnWeight, columnGroups}
+
+// readCSV reads records under a header. Its line is read on its own, as it also says
+// which separator the records have.
+func readCSV(r io.Reader, ignoreColumns bool) iter.Seq2[api.ImportLine, error] {
 	return func(yield func(api.ImportLine, error) bool) {
-		text := bufio.NewReader(r)
-		if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
-			_, _ = text.Discard(len(mark)) // spreadsheets write it
+		text, err := newText(r)
+		if err != nil {
+			yield(failed(1, err))
+			return
+		}
+		lines := lineReader{text: text}
+		header, err := lines.next()
+		switch {
+		case err != nil:
+			yield(failed(lines.number, err))
+			return
+		case header == nil:
+			yield(badLine(lines.number, "%s", errNoLine))
+			return
+		}
+		columns, separator, err := parseHeader(header, ignoreColumns)
+		if err != nil {
+			yield(badLine(lines.number, "%s", err))
+			return
 		}
 		bounded := &recordLimit{r: text}
 		records := csv.NewReader(bounded)
 		records.ReuseRecord = true
-		var columns []string
+		records.Comma = separator
+		records.FieldsPerRecord = len(columns)
+		empty := true
 		for last := 0; ; {
 			bounded.left = maxLine
 			record, err := records.Read()
 			if err == io.EOF {
+				if empty {
+					yield(badLine(lines.number+int64(last)+1, "%s", errNoLine))
+				}
 				return
 			}
 			if fault := (*csv.ParseError)(nil); errors.As(err, &fault) {
-				last = fault.Line
-				if !yield(badLine(int64(fault.StartLine), "%s", fault.Err)) {
+				empty, last = false, fault.Line
+				if !yield(badLine(lines.number+int64(fault.StartLine), "%s", fault.Err)) {
 					return
 				}
 				continue
 			}
-			if errors.Is(err, errTooLong) { // its end is unknown, so nothing can be read after it
-				yield(badLine(int64(last)+1, "%s", err))
-				return
-			}
-			if err != nil {
-				yield(api.ImportLine{}, readError(err))
+			if err != nil { // if it is too long, its end is unknown, so nothing can be read after it
+				yield(failed(lines.number+int64(last)+1, err))
 				return
 			}
 			number, _ := records.FieldPos(0)
 			last, _ = records.FieldPos(len(record) - 1)
-			switch {
-			case columns != nil:
-				if !yield(parseRecord(int64(number), columns, record)) {
-					return
-				}
-			case isHeader(record):
-				columns = slices.Clone(record)
-			default:
-				yield(badLine(int64(number), "must be a header of the columns id, weight and groups, each at most once and id always"))
+			if isBlank(record) { // spreadsheets write such rows below the last one
+				continue
+			}
+			empty = false
+			if !yield(parseRecord(lines.number+int64(number), columns, record)) {
 				return
 			}
 		}
 	}
 }
 
-func isHeader(columns []string) bool {
-	sorted := slices.Sorted(slices.Values(columns))
-	unknown := slices.ContainsFunc(columns, func(c string) bool { return c != "id" && c != "weight" && c != "groups" })
-	return !unknown && slices.Contains(columns, "id") && len(slices.Compact(sorted)) == len(columns)
+// parseHeader is the columns of a header and the separator of its file.
+func parseHeader(line []byte, ignoreColumns bool) (columns []string, separator rune, err error) {
+	for _, separator = range ",;\t" {
+		r := csv.NewReader(bytes.NewReader(line))
+		r.Comma = separator
+		columns, err = r.Read()
+		if err == nil && slices.Contains(columns, columnID) {
+			return columns, separator, checkColumns(columns, ignoreColumns)
+		}
+	}
+	return nil, 0, fmt.Errorf("must be a header with a column id, such as id,weight,groups, is %.100q", bytes.TrimRight(line, "\r\n"))
+}
+
+func checkColumns(columns []string, ignoreOthers bool) error {
+	var others []string
+	for i, column := range columns {
+		switch known := slices.Contains(knownColumns, column); {
+		case known && slices.Contains(columns[:i], column):
+			return fmt.Errorf("has two columns %s", column)
+		case !known && !ignoreOthers:
+			others = append(others, fmt.Sprintf("%.100q", column))
+		}
+	}
+	if len(others) > 0 {
+		return fmt.Errorf("has columns other than id, weight and groups, which columns=ignore would skip: %s", strings.Join(others, ", "))
+	}
+	return nil
+}
+
+func isBlank(record []string) bool {
+	return !slices.ContainsFunc(record, func(field string) bool { return field != "" })
 }
 
 func parseRecord(number int64, columns, record []string) (api.ImportLine, error) {
@@ -75,16 +124,16 @@ func parseRecord(number int64, columns, record []string) (api.ImportLine, error)
 	for i, column := range columns {
 		value := strings.Clone(record[i]) // the reader uses one string for the whole record
 		switch {
-		case column == "id":
+		case column == columnID:
 			line.ID = value
 		case value == "": // as if the column were not there
-		case column == "weight":
+		case column == columnWeight:
 			weight, err := strconv.ParseInt(value, 10, 64)
 			if err != nil {
 				return badLine(number, "weight must be an integer between 0 and %d, is %.30q", int64(model.MaxWeight), value)
 			}
 			line.Weight = &weight
-		case column == "groups":
+		case column == columnGroups:
 			line.Groups = strings.Split(value, ";")
 		}
 	}

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/flaggery/flaggery/pkg/api"
 )
@@ -19,7 +17,7 @@ import (
 // would not be those of an import that is made of them.
 func ReadExport(r io.Reader) iter.Seq2[api.ImportLine, error] {
 	return func(yield func(api.ImportLine, error) bool) {
-		lines := newLineReader(r)
+		lines := lineReader{text: bufio.NewReaderSize(r, maxLine)}
 		for {
 			text, err := lines.next()
 			if text == nil && err == nil {
@@ -51,22 +49,25 @@ func parseExported(text []byte) (line api.ImportLine, err error) {
 
 func readNDJSON(r io.Reader) iter.Seq2[api.ImportLine, error] {
 	return func(yield func(api.ImportLine, error) bool) {
-		lines := newLineReader(r)
-		for {
+		text, err := newText(r)
+		if err != nil {
+			yield(failed(1, err))
+			return
+		}
+		lines := lineReader{text: text}
+		for empty := true; ; empty = false {
 			text, err := lines.next()
-			var line api.ImportLine
 			switch {
-			case errors.Is(err, errTooLong):
-				line, err = badLine(lines.number, "%s", err)
-			case err != nil:
-				yield(line, readError(err))
+			case err == nil && text == nil:
+				if empty {
+					yield(badLine(lines.number, "%s", errNoLine))
+				}
 				return
-			case text == nil:
-				return
-			default:
-				line, err = parseJSON(lines.number, text)
-			}
-			if !yield(line, err) {
+			case err == nil:
+				if !yield(parseJSON(lines.number, text)) {
+					return
+				}
+			case !yield(failed(lines.number, err)) || !errors.Is(err, errTooLong):
 				return
 			}
 		}
@@ -77,10 +78,6 @@ func readNDJSON(r io.Reader) iter.Seq2[api.ImportLine, error] {
 type lineReader struct {
 	text   *bufio.Reader
 	number int64 // of the line last read, from 1
-}
-
-func newLineReader(r io.Reader) lineReader {
-	return lineReader{text: bufio.NewReaderSize(r, maxLine)}
 }
 
 // next is the next line that is not blank, valid until the call after, or nil at
@@ -114,20 +111,10 @@ func parseJSON(number int64, text []byte) (api.ImportLine, error) {
 }
 
 func decodeJSON(number int64, text []byte) (api.ImportLine, error) {
-	line := api.ImportLine{Number: number}
-	if !utf8.Valid(text) {
-		return badLine(number, "must be UTF-8")
+	var line api.ImportLine
+	if err := api.DecodeExact(text, &line); err != nil {
+		return badLine(number, "%s", err)
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	err := d.Decode(&line)
-	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		return badLine(number, "%s does not take this %s", wrong.Field, wrong.Value)
-	} else if err != nil {
-		return badLine(number, "%s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return badLine(number, "must be a single JSON object")
-	}
+	line.Number = number
 	return line, nil
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // parsePlain reads a line as exports and most programs write it, at a tenth of the
-// cost of encoding/json: id, weight and groups in this order and without escapes.
+// cost of [api.DecodeExact]: id, weight and groups in this order and without escapes.
 // ok is false for any other line, valid or not.
 func parsePlain(number int64, text []byte) (line api.ImportLine, ok bool) {
 	line.Number = number

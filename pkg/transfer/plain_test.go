@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// FuzzPlainLines holds the quick reader of lines against encoding/json: what it
+// FuzzPlainLines holds the quick reader of lines against the exact one: what it
 // takes, it takes for the same.
 func FuzzPlainLines(f *testing.F) {
 	for _, seed := range []string{

@@ -5,6 +5,7 @@ package transfer
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,28 +21,60 @@ import (
 // of groups fit.
 const maxLine = 1 << 20
 
-var errTooLong = errors.New("is longer than 1 MiB")
+// What is wrong with a text itself.
+var (
+	errTooLong = errors.New("is longer than 1 MiB")
+	errUTF16   = errors.New("is UTF-16: save it as UTF-8")
+	errNoLine  = errors.New("is missing: the import has no line")
+)
 
-// Read reads an import of one of its two media types, a line at a time. A bad
-// line is yielded with a validation_failed error, and the lines go on; any other
-// error is the last.
-func Read(r io.Reader, mediaType string) (iter.Seq2[api.ImportLine, error], error) {
-	switch base, _, _ := mime.ParseMediaType(mediaType); base {
-	case api.MediaNDJSON:
+// Format is how an import is written.
+type Format struct {
+	MediaType     string
+	IgnoreColumns bool // of a CSV, if imports do not know them; else they are refused
+}
+
+// Read reads an import, a line at a time. A bad line is yielded with a
+// validation_failed error, and the lines go on unless nothing can be read after it;
+// any other error is the last. An import without any line has a bad one.
+func Read(r io.Reader, f Format) (iter.Seq2[api.ImportLine, error], error) {
+	switch base, _, _ := mime.ParseMediaType(f.MediaType); base {
+	case api.MediaNDJSON, "application/ndjson", "application/jsonl":
 		return readNDJSON(r), nil
 	case api.MediaCSV:
-		return readCSV(r), nil
+		return readCSV(r, f.IgnoreColumns), nil
 	}
-	var faults model.Faults
-	faults.Addf("header.Content-Type", "must be %s or %s", api.MediaNDJSON, api.MediaCSV)
-	return nil, faults.Err()
+	return nil, model.Errorf(model.UnsupportedMediaType,
+		"Content-Type must be %s, application/ndjson, application/jsonl or %s, is %q", api.MediaNDJSON, api.MediaCSV, f.MediaType)
+}
+
+// newText is the text of an import after its byte order mark.
+func newText(r io.Reader) (*bufio.Reader, error) {
+	text := bufio.NewReaderSize(r, maxLine)
+	start, err := text.Peek(len(api.ByteOrderMark))
+	switch {
+	case err != nil && err != io.EOF:
+		return nil, err
+	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")), bytes.IndexByte(start, 0) >= 0:
+		return nil, errUTF16
+	case string(start) == api.ByteOrderMark:
+		_, _ = text.Discard(len(start))
+	}
+	return text, nil
 }
 
 func badLine(number int64, format string, args ...any) (api.ImportLine, error) {
 	return api.ImportLine{Number: number}, model.Errorf(model.ValidationFailed, format, args...)
 }
 
-func readError(err error) error { return fmt.Errorf("read the import: %w", err) }
+// failed is what to yield if the text cannot be read: a bad line if it is the text's
+// fault.
+func failed(number int64, err error) (api.ImportLine, error) {
+	if errors.Is(err, errTooLong) || errors.Is(err, errUTF16) {
+		return badLine(number, "%s", err)
+	}
+	return api.ImportLine{}, fmt.Errorf("read the import: %w", err)
+}
 
 // Write writes items as NDJSON. It ends at the first error that items yields,
 // and what was written until then is no whole.

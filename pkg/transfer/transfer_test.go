@@ -15,9 +15,9 @@ import (
 )
 
 // read makes text of each line: "3:id=weight[groups]", or "3!message" of a bad one.
-func read(t *testing.T, mediaType string, text io.Reader) (lines []string, failure error) {
+func read(t *testing.T, f Format, text io.Reader) (lines []string, failure error) {
 	t.Helper()
-	all, err := Read(text, mediaType)
+	all, err := Read(text, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,28 +47,44 @@ func TestRead(t *testing.T) {
 		name, mediaType, text string
 		want                  []string // each line begins so
 	}{
-		{"nothing", api.MediaNDJSON, "", nil},
-		{"blank", api.MediaNDJSON, "\n \n\r\n", nil},
+		{"nothing", api.MediaNDJSON, "", []string{"1!is missing: the import has no line"}},
+		{"a byte order mark alone", api.MediaNDJSON, "\xef\xbb\xbf", []string{"1!is missing"}},
+		{"blank", api.MediaNDJSON, "\n \n\r\n", []string{"4!is missing"}},
+		{"a byte order mark", api.MediaNDJSON, "\xef\xbb\xbf{\"id\":\"a\"}\n", []string{"1:a[]"}},
+		{"integers", api.MediaNDJSON, "{\"id\":\"a\",\"weight\":1.0}\n{\"id\":\"b\",\"weight\":-0}\n{\"id\":\"c\",\"weight\":1e3}", []string{"1:a=1[]", "2:b=0[]", "3:c=1000[]"}},
+		{"UTF-16, little endian", api.MediaNDJSON, "\xff\xfe{\x00", []string{"1!is UTF-16: save it as UTF-8"}},
+		{"UTF-16, big endian", api.MediaCSV, "\xfe\xff\x00i", []string{"1!is UTF-16: save it as UTF-8"}},
+		{"UTF-16 without a mark", api.MediaCSV, "i\x00d\x00\n\x00", []string{"1!is UTF-16: save it as UTF-8"}},
 		{"lines", api.MediaNDJSON, "{\"id\":\"a\"}\n\n{\"id\":\"b\",\"weight\":3,\"groups\":[\"x\",\"y\"]}\r\n{\"id\":\"\u2028\"}", []string{"1:a[]", "3:b=3[x y]", "4:\u2028[]"}},
-		{"faults", api.MediaNDJSON, "{\n{\"id\":1}\n{\"di\":\"a\"}\n{\"id\":\"a\"}{}\n{\"id\":\"\xff\"}\n{\"id\":\"a\",\"weight\":1.5}\n[]\nnull\n{\"id\":\"ok\"}", []string{
-			"1!unexpected EOF", "2!id does not take this number", "3!unknown field", "4!must be a single JSON object", "5!must be UTF-8", "6!weight does not take this number 1.5", "7! does not take this array", "8:[]", "9:ok[]"}},
+		{"faults", api.MediaNDJSON, "{\n{\"id\":1}\n{\"di\":\"a\"}\n{\"id\":\"a\"}{}\n{\"id\":\"\xff\"}\n{\"id\":\"a\",\"weight\":1.5}\n[]\nnull\n{\"id\":\"ok\"}\n" +
+			"{\"id\":\"a\",\"id\":\"b\"}\n{\"id\":\"\\ud800\"}\n{\"ID\":\"a\"}", []string{
+			"1!must be valid JSON: unexpected EOF", "2!id must be a string, is a number", "3!di is not known here", "4!must be a single JSON value", "5!must be valid JSON: invalid UTF-8",
+			"6!weight must be an integer, is 1.5", "7!must be an object, is an array", "8:[]", "9:ok[]", "10!has two members \"id\"", "11!must be valid JSON: invalid surrogate", "12!ID is not known here"}},
 		{"a long line", api.MediaNDJSON, "{\"id\":\"a\"}\n{\"id\":\"" + long + "\"}\n{\"id\":\"b\"}\n", []string{"1:a[]", "2!is longer than 1 MiB", "3:b[]"}},
 		{"a long last line", api.MediaNDJSON, long, []string{"1!is longer than 1 MiB"}},
 
-		{"nothing", api.MediaCSV, "", nil},
-		{"header alone", api.MediaCSV, "id,weight,groups\n", nil},
+		{"nothing", api.MediaCSV, "", []string{"1!is missing: the import has no line"}},
+		{"blank", api.MediaCSV, "\xef\xbb\xbf\n\r\n", []string{"3!is missing"}},
+		{"header alone", api.MediaCSV, "id,weight,groups\n", []string{"2!is missing"}},
+		{"header above empty fields", api.MediaCSV, "\nid,weight\n,\n,\n", []string{"5!is missing"}},
+		{"empty fields", api.MediaCSV, "id,weight\n,\na,1\n,\n", []string{"3:a=1[]"}},
+		{"semicolons", api.MediaCSV, "id;weight;groups\na;3;\"x;y\"\nb;;x\n", []string{"2:a=3[x y]", "3:b[x]"}},
+		{"quoted semicolons", api.MediaCSV, "\"groups\";\"id\"\n\"x\";\"a,b\"\n", []string{"2:a,b[x]"}},
+		{"tabs", api.MediaCSV, "weight\tid\tgroups\n3\ta\tx;y\n", []string{"2:a=3[x y]"}},
 		{"lines", api.MediaCSV, "\xef\xbb\xbfid,weight,groups\r\na,3,x;y\r\n\r\n\"b,\n\"\"c\",,\r\nd,0,x", []string{"2:a=3[x y]", "4:b,\n\"c[]", "6:d=0[x]"}},
-		{"other columns", api.MediaCSV, "weight,id\n3,a\n", []string{"2:a=3[]"}},
+		{"another order", api.MediaCSV, "weight,id\n3,a\n", []string{"2:a=3[]"}},
+		{"other columns", api.MediaCSV, "ID,id,e-mail\na,b,c\n", []string{"1!has columns other than id, weight and groups, which columns=ignore would skip: \"ID\", \"e-mail\""}},
 		{"ids alone", api.MediaCSV, "id\na\nb", []string{"2:a[]", "3:b[]"}},
-		{"no header", api.MediaCSV, "a,3,x\nb,3,x\n", []string{"1!must be a header"}},
+		{"no header", api.MediaCSV, "a,3,x\nb,3,x\n", []string{"1!must be a header with a column id, such as id,weight,groups, is \"a,3,x\""}},
 		{"no id", api.MediaCSV, "weight\n3\n", []string{"1!must be a header"}},
-		{"a column twice", api.MediaCSV, "id,id\na,b\n", []string{"1!must be a header"}},
-		{"faults", api.MediaCSV, "id,weight\na,x\nb,1.5\nc\nd,1,2\n\"e\"f,1\ng,1\n", []string{"2!weight must be an integer", "3!weight must be an integer", "4!wrong number of fields", "5!wrong number of fields", "6!", "7:g=1[]"}},
+		{"a column twice", api.MediaCSV, "id,id\na,b\n", []string{"1!has two columns id"}},
+		{"a long header", api.MediaCSV, long, []string{"1!is longer than 1 MiB"}},
+		{"faults", api.MediaCSV, "id,weight\na,x\nb,1.5\nc\nd,1,2\n\"e\"f,1\ng,1\n", []string{"2!weight must be an integer between 0 and 9007199254740991, is \"x\"", "3!weight must be an integer between 0 and 9007199254740991, is \"1.5\"", "4!wrong number of fields", "5!wrong number of fields", "6!", "7:g=1[]"}},
 		{"an open quote", api.MediaCSV, "id\na\n\"b\nc\n", []string{"2:a[]", "3!"}},
 		{"a long line", api.MediaCSV, "id\na\n" + long + "\nb", []string{"2:a[]", "3!is longer than 1 MiB"}},
 		{"an open quote before much", api.MediaCSV, "id\na\n\"" + strings.Repeat("x\n", 5<<20), []string{"2:a[]", "3!is longer than 1 MiB"}},
 	} {
-		got, err := read(t, row.mediaType, strings.NewReader(row.text))
+		got, err := read(t, Format{MediaType: row.mediaType}, strings.NewReader(row.text))
 		if err != nil || len(got) != len(row.want) {
 			t.Errorf("%s, %s: %.300q, %v", row.name, row.mediaType, got, err)
 			continue
@@ -81,11 +97,24 @@ func TestRead(t *testing.T) {
 	}
 }
 
+func TestOtherColumnsAreIgnored(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"name;id;name;weight\nA;a;;3\n;;;\n": "[2:a=3[]]",
+		"name,id,\nA,a,\nB,,\n":              "[2:a[] 3:[]]",
+		"id,name,id\na,A,a\n":                "[1!has two columns id]",
+	} {
+		if got, err := read(t, Format{MediaType: api.MediaCSV, IgnoreColumns: true}, strings.NewReader(text)); err != nil || fmt.Sprint(got) != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+}
+
 func TestReadFailsWithItsReader(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	for mediaType, text := range map[string]string{api.MediaNDJSON: "{\"id\":\"a\"}\n{\"id\"", api.MediaCSV: "id\na\nb"} {
-		got, err := read(t, mediaType, io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken)))
+		got, err := read(t, Format{MediaType: mediaType}, io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken)))
 		if !errors.Is(err, broken) || len(got) != 1 {
 			t.Errorf("%s: %q, %v", mediaType, got, err)
 		}
@@ -95,12 +124,12 @@ func TestReadFailsWithItsReader(t *testing.T) {
 func TestReadOtherMediaTypes(t *testing.T) {
 	t.Parallel()
 	for _, mediaType := range []string{"", "application/json", "text/plain", "text/csv/x", ";"} {
-		if _, err := Read(strings.NewReader(""), mediaType); model.CodeOf(err) != model.ValidationFailed {
+		if _, err := Read(strings.NewReader(""), Format{MediaType: mediaType}); model.CodeOf(err) != model.UnsupportedMediaType || !strings.Contains(err.Error(), "application/jsonl or text/csv, is ") {
 			t.Errorf("%q: %v", mediaType, err)
 		}
 	}
-	for _, mediaType := range []string{"text/csv; charset=utf-8", "Application/X-NDJSON"} {
-		if _, err := Read(strings.NewReader(""), mediaType); err != nil {
+	for _, mediaType := range []string{"text/csv; charset=utf-8", "Application/X-NDJSON", "application/ndjson", "application/jsonl"} {
+		if _, err := Read(strings.NewReader(""), Format{MediaType: mediaType}); err != nil {
 			t.Errorf("%q: %v", mediaType, err)
 		}
 	}
@@ -172,7 +201,7 @@ func BenchmarkRead(b *testing.B) {
 			b.ReportAllocs()
 			n := 0
 			for b.Loop() {
-				all, err := Read(bytes.NewReader(text.Bytes()), file.mediaType)
+				all, err := Read(bytes.NewReader(text.Bytes()), Format{MediaType: file.mediaType})
 				if err != nil {
 					b.Fatal(err)
 				}

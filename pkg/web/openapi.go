@@ -90,7 +90,7 @@ func (s *Server) codes(p auth.Permission, op huma.Operation, input reflect.Type)
 		codes = append(codes, model.Unauthenticated, model.Forbidden, model.RateLimited)
 	}
 	if _, decoded := input.FieldByName("Body"); decoded {
-		codes = append(codes, model.BodyTooLarge)
+		codes = append(codes, model.BodyTooLarge, model.UnsupportedMediaType)
 	}
 	if _, conditional := input.FieldByName("IfMatch"); conditional {
 		codes = append(codes, model.PreconditionFailed)

@@ -22,7 +22,12 @@ type parameters struct {
 	all map[string]form
 	// strict routes refuse parameters that they do not declare.
 	strict bool
+	// gzip routes read bodies that are compressed, which they declare as a header.
+	gzip bool
 }
+
+// Gzip is the one Content-Encoding of bodies, of the routes that declare this header.
+const Gzip = "gzip"
 
 // form is how the values of a parameter are read.
 type form int
@@ -41,6 +46,7 @@ var freeTexts = []string{"comment", "prefix", "query", "q"}
 func parametersOf(op *huma.Operation, strict bool) parameters {
 	p := parameters{all: map[string]form{}, strict: strict}
 	for _, declared := range op.Parameters {
+		p.gzip = p.gzip || declared.In == "header" && declared.Name == echo.HeaderContentEncoding
 		if declared.In != "query" {
 			continue
 		}
@@ -90,10 +96,24 @@ func (p *parameters) read(query url.Values, faults *model.Faults) url.Values {
 	return one
 }
 
+// checkEncoding refuses a body that would be read as what it is not.
+func (p *parameters) checkEncoding(r *http.Request) error {
+	encoding := r.Header.Get(echo.HeaderContentEncoding)
+	switch {
+	case encoding == "" || r.ContentLength == 0 || strings.EqualFold(encoding, "identity"):
+		return nil
+	case !p.gzip:
+		return model.Errorf(model.UnsupportedMediaType, "this call reads no Content-Encoding, is %q: send the body as it is", encoding)
+	case !strings.EqualFold(encoding, Gzip):
+		return model.Errorf(model.UnsupportedMediaType, "Content-Encoding must be gzip, is %q", encoding)
+	}
+	return nil
+}
+
 // Headers that may be there once, and headers that are lists.
 var (
 	singleHeaders = []string{echo.HeaderAuthorization, echo.HeaderContentType, "Last-Event-Id"}
-	listHeaders   = []string{"If-Match", "If-None-Match"}
+	listHeaders   = []string{"If-Match", "If-None-Match", echo.HeaderContentEncoding}
 )
 
 // oneHeader is readHeaders as a middleware. It comes before authorization, which reads

@@ -452,6 +452,9 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}
 		declared, known := s.parameters[route{r.Method, c.Path()}]
+		if err := declared.checkEncoding(r); err != nil {
+			return err
+		}
 		if known {
 			query = declared.read(query, &faults)
 		}
