@@ -71,6 +71,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{good, "import", "one file"},
 		{good, "import nothing.csv", "no such file"},
 		{good, "import subjects.txt", "--format must be"},
+		{good, "import --columns all subjects.csv", "--columns must be"},
 		{good, "import --format csv -", "no bucket"},
 		{good, "migrate up --create-edge-role edges", "a password is needed"},
 		{good, "migrate sideways", "there is no command"},
@@ -161,6 +162,15 @@ func TestImportAndExport(t *testing.T) {
 	}
 	if stdout, _ := must(t, dbURL, exported, "import", "-", "--format", "ndjson"); stdout != `{"created":0,"updated":0,"unchanged":2}`+"\n" {
 		t.Error(stdout)
+	}
+	const spreadsheet = "\xef\xbb\xbfname;id\nAnna;a\n;\n"
+	if stdout, _ := must(t, dbURL, spreadsheet, "import", "-", "--format", "csv", "--columns", "ignore"); stdout != `{"created":0,"updated":0,"unchanged":1}`+"\n" {
+		t.Error(stdout)
+	}
+	for text, says := range map[string]string{spreadsheet: `line 1 has columns other than id, weight and groups`, "": "line 1 is missing: the import has no line", "id\n": "line 2 is missing: the import has no line"} {
+		if status, _, stderr := run(t, dbURL, text, "import", "-", "--format", "csv"); status != 1 || !strings.Contains(stderr, says) {
+			t.Errorf("%q: status %d: %s", text, status, stderr)
+		}
 	}
 	status, _, stderr := run(t, dbURL, "{\"id\":\"\"}\nx\n", "import", "-", "--format", "ndjson")
 	if status != 1 || !strings.Contains(stderr, "\n  line 1: ") || !strings.Contains(stderr, "\n  line 2: ") {

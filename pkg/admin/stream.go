@@ -93,7 +93,7 @@ func (g *gunzip) Read(p []byte) (n int, err error) {
 func (a *service) describeImport() {
 	schema := &huma.Schema{Type: huma.TypeString}
 	operation := a.web.API.OpenAPI().Paths["/v1/import/subjects"].Post
-	operation.Description = "All or nothing, of any length. New subjects are created, known ones updated: groups named are joined, none are left. Texts are UTF-8. A CSV has its columns in any order, separated by commas, semicolons or tabs as its header is."
+	operation.Description = "All or nothing, of any length. New subjects are created, known ones updated: groups named are joined, none are left. The text is UTF-8. The header of a CSV decides the order of its columns and their separator: a comma, a semicolon or a tab."
 	operation.RequestBody = &huma.RequestBody{
 		Required: true,
 		Content: map[string]*huma.MediaType{

@@ -199,6 +199,15 @@ func TestProblems(t *testing.T) {
 			t.Error(answer.Status, text)
 		}
 	})
+	t.Run("encodings", func(t *testing.T) {
+		answer, text := do(t, "POST", url+"/v1/things/a", `{"name":"a"}`, "Content-Encoding", "gzip")
+		if answer.StatusCode != 415 || !strings.Contains(text, `"unsupported_media_type"`) || !strings.Contains(text, "reads no Content-Encoding") {
+			t.Error(answer.Status, text)
+		}
+		if answer, text := do(t, "POST", url+"/v1/things/a", `{"name":"a"}`, "Content-Encoding", "identity"); answer.StatusCode != 200 {
+			t.Error(answer.Status, text)
+		}
+	})
 	t.Run("allowed methods", func(t *testing.T) {
 		answer, _ := do(t, "PUT", url+"/v1/things/a", `{}`)
 		if got := answer.Header.Get("Allow"); !strings.Contains(got, "POST") {
