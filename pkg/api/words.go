@@ -79,5 +79,4 @@ const (
 
 	NotFound             = model.NotFound
 	MethodNotAllowed     = model.MethodNotAllowed
-	UnsupportedMediaType = model.UnsupportedMediaType
 )

@@ -61,6 +61,7 @@ func (l *Limits) Validate() error {
 type busy struct {
 	limits      Limits
 	connections atomic.Int64 // open ones
+	visited     atomic.Bool  // there has been a connection
 	requests    atomic.Int64
 	// What was refused.
 	shedConnections, shedRequests prometheus.Counter
@@ -106,6 +107,7 @@ func (l *boundListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		release := sync.OnceFunc(func() { l.busy.connections.Add(-1) })
+		l.busy.visited.Store(true)
 		if n := l.busy.connections.Add(1); l.busy.limits.Connections == 0 || n <= int64(l.busy.limits.Connections) {
 			return &boundConn{c, release}, nil
 		}

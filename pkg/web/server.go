@@ -269,8 +269,8 @@ func (s *Server) announceDrain() {
 	defer look.Stop()
 	began := time.Now()
 	last, changed := s.busy.connections.Load(), began
-	if last == 0 {
-		return // nobody is there
+	if !s.busy.visited.Load() {
+		return // nobody knows this server. That none is connected just now says little
 	}
 	for now := began; now.Sub(began) < maxQuietWait && now.Sub(changed) < quietTime; now = <-look.C {
 		if n := s.busy.connections.Load(); n != last {
