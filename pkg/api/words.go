@@ -77,6 +77,6 @@ const (
 	Unauthenticated    = model.Unauthenticated
 	Forbidden          = model.Forbidden
 
-	NotFound             = model.NotFound
-	MethodNotAllowed     = model.MethodNotAllowed
+	NotFound         = model.NotFound
+	MethodNotAllowed = model.MethodNotAllowed
 )

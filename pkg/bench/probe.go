@@ -180,14 +180,12 @@ func (p *probe) update() *model.Update {
 		Full:          true,
 		Configuration: c,
 		Count:         int64(p.Subjects),
-		Subjects: func(each func(*model.SubjectUpdate) error) error {
+		Subjects: func(yield func(*model.SubjectUpdate, error) bool) {
 			for i := range p.Subjects {
-				err := each(&model.SubjectUpdate{ID: []byte(p.id(i)), Bucket: model.BucketID(1 + i%buckets)})
-				if err != nil {
-					return err
+				if !yield(&model.SubjectUpdate{ID: []byte(p.id(i)), Bucket: model.BucketID(1 + i%buckets)}, nil) {
+					return
 				}
 			}
-			return nil
 		},
 	}
 }

@@ -34,13 +34,12 @@ func (s *source) Update(_ context.Context, since model.Position, apply func(*mod
 			u.Configuration.Features = append(u.Configuration.Features, model.Feature{
 				Name: fmt.Sprintf("feature-number-%02d", i), Default: "treatment", Variants: []model.Variant{{Name: "treatment"}}})
 		}
-		u.Subjects = func(each func(*model.SubjectUpdate) error) error {
+		u.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
 			for i := range s.subjects {
-				if err := each(&model.SubjectUpdate{ID: fmt.Append(nil, i), Bucket: model.BucketID(1 + i%100)}); err != nil {
-					return err
+				if !yield(&model.SubjectUpdate{ID: fmt.Append(nil, i), Bucket: model.BucketID(1 + i%100)}, nil) {
+					return
 				}
 			}
-			return nil
 		}
 	}
 	return apply(u)

@@ -23,16 +23,15 @@ func (r *reloading) Update(_ context.Context, since model.Position, apply func(*
 	return apply(&model.Update{
 		Position: model.Position{Epoch: "e", Revision: since.Revision + 1}, Now: time.Now(), Received: time.Now(),
 		Full: true, Count: int64(r.subjects), Configuration: &model.Configuration{Buckets: 100},
-		Subjects: func(each func(*model.SubjectUpdate) error) error {
+		Subjects: func(yield func(*model.SubjectUpdate, error) bool) {
 			for i := range r.subjects {
 				if i%(1<<12) == 0 {
 					r.during(since.Revision + 1)
 				}
-				if err := each(&model.SubjectUpdate{ID: fmt.Append(nil, i), Bucket: model.BucketID(1 + i%100)}); err != nil {
-					return err
+				if !yield(&model.SubjectUpdate{ID: fmt.Append(nil, i), Bucket: model.BucketID(1 + i%100)}, nil) {
+					return
 				}
 			}
-			return nil
 		},
 	})
 }

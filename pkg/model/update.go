@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"iter"
+	"time"
+)
 
 // Position is a point in one history of revisions.
 type Position struct {
@@ -10,18 +13,17 @@ type Position struct {
 }
 
 // Update is what brings a reader from the position that it asked from to a later
-// one: either what changed between them or, where Full, everything.
+// one: either what changed between them or, if Full, everything.
 type Update struct {
 	Position
 	Now           time.Time      // on the database's clock, as the update began to be read
 	Received      time.Time      // the reader's own clock when Now came in
 	Full          bool           // replaces all that the reader had
-	Configuration *Configuration // nil where it did not change
-	Count         int64          // how many subjects there are; only where Full
-	// Subjects calls each once for every subject concerned, deletions first, and
-	// stops at its error. It may be called once, and only while the reader has not
-	// returned. nil where no subject changed.
-	Subjects func(each func(*SubjectUpdate) error) error
+	Configuration *Configuration // nil if it did not change
+	Count         int64          // how many subjects there are; only if Full
+	// Subjects are those concerned, deletions first; an error ends them. They can be
+	// read once, and only while the reader works on the update. nil if no subject changed.
+	Subjects iter.Seq2[*SubjectUpdate, error]
 }
 
 // SubjectUpdate is one subject as it is now.
@@ -29,6 +31,6 @@ type SubjectUpdate struct {
 	ID     []byte // valid until the next one comes, like Groups
 	Bucket BucketID
 	Groups []GroupID // ascending
-	New    bool      // created after the position that was asked from; not set where Full
+	New    bool      // created after the position that was asked from; not set if Full
 	Gone   bool      // deleted, and it existed at the position that was asked from
 }

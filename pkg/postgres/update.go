@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"iter"
 	"slices"
 	"time"
 
@@ -58,13 +60,12 @@ func (f *Feed) readSmall(ctx context.Context, q querier, since model.Position) (
 		if err != nil || p.state != c.state || len(p.subjects) > maxSmall {
 			return nil, err
 		}
-		u.Subjects = func(each func(*model.SubjectUpdate) error) error {
+		u.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
 			for i := range p.subjects {
-				if err := each(&p.subjects[i]); err != nil {
-					return err
+				if !yield(&p.subjects[i], nil) {
+					return
 				}
 			}
-			return nil
 		}
 	}
 	return u, nil
@@ -110,12 +111,29 @@ func (f *Feed) stream(ctx context.Context, since model.Position, apply func(*mod
 			if err := q.withoutTimeLimit(ctx); err != nil {
 				return err
 			}
-			u.Subjects = func(each func(*model.SubjectUpdate) error) error { return streamSubjects(ctx, q, c, each) }
+			u.Subjects = sequence(func(each func(*model.SubjectUpdate) error) error { return streamSubjects(ctx, q, c, each) })
 		}
 		f.dialer.setReadTimeout(loadTimeout)
 		defer f.dialer.setReadTimeout(answerTimeout) // the end of the transaction takes no time
 		return apply(u)
 	})
+}
+
+var errStopped = errors.New("the reader stopped")
+
+// sequence yields what read passes to each. If read fails, its error is the last.
+func sequence(read func(each func(*model.SubjectUpdate) error) error) iter.Seq2[*model.SubjectUpdate, error] {
+	return func(yield func(*model.SubjectUpdate, error) bool) {
+		err := read(func(s *model.SubjectUpdate) error {
+			if !yield(s, nil) {
+				return errStopped
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(nil, err)
+		}
+	}
 }
 
 // state is where in which history a statement read.

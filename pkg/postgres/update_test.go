@@ -100,7 +100,10 @@ func readBy(t testing.TB, by func(context.Context, model.Position, func(*model.U
 		if u.Subjects == nil {
 			return nil
 		}
-		return u.Subjects(func(s *model.SubjectUpdate) error {
+		for s, err := range u.Subjects {
+			if err != nil {
+				return err
+			}
 			text := fmt.Sprintf("%s %d %v", s.ID, s.Bucket, s.Groups)
 			if s.New {
 				text = "new " + text
@@ -109,8 +112,8 @@ func readBy(t testing.TB, by func(context.Context, model.Position, func(*model.U
 				text = "gone " + string(s.ID)
 			}
 			r.subjects = append(r.subjects, text)
-			return nil
-		})
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +293,11 @@ func TestUpdateStopsAtTheReadersError(t *testing.T) {
 	for _, since := range []model.Position{{}, {Epoch: update(t, db, model.Position{}).Epoch}} {
 		n := 0
 		err := db.feed.Update(t.Context(), since, func(u *model.Update) error {
-			return u.Subjects(func(*model.SubjectUpdate) error { n++; return refused })
+			for range u.Subjects {
+				n++
+				break
+			}
+			return refused
 		})
 		if !errors.Is(err, refused) || n != 1 {
 			t.Errorf("%v after %d subjects", err, n)
@@ -378,7 +385,13 @@ func BenchmarkLoad(b *testing.B) {
 			for b.Loop() {
 				rows := 0
 				err := db.feed.Update(b.Context(), since, func(u *model.Update) error {
-					return u.Subjects(func(*model.SubjectUpdate) error { rows++; return nil })
+					for _, err := range u.Subjects {
+						if err != nil {
+							return err
+						}
+						rows++
+					}
+					return nil
 				})
 				if err != nil || rows != n {
 					b.Fatal(rows, err)

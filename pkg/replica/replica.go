@@ -332,10 +332,10 @@ func (r *Replica) showProgress(ctx context.Context, u *model.Update) {
 		return
 	}
 	all := u.Subjects
-	u.Subjects = func(each func(*model.SubjectUpdate) error) error {
+	u.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
 		n, logged := int64(0), time.Now()
 		defer r.observer.LoadProgressed(0)
-		return all(func(s *model.SubjectUpdate) error {
+		for s, err := range all {
 			if n++; n%(1<<16) == 0 {
 				r.observer.LoadProgressed(n)
 				if time.Since(logged) > progressInterval {
@@ -343,7 +343,9 @@ func (r *Replica) showProgress(ctx context.Context, u *model.Update) {
 					r.log.InfoContext(ctx, "loading", "subjects", n, "of", u.Count)
 				}
 			}
-			return each(s)
-		})
+			if !yield(s, err) {
+				return
+			}
+		}
 	}
 }

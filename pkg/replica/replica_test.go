@@ -43,8 +43,8 @@ func (f *fake) Update(_ context.Context, since model.Position, apply func(*model
 	variant := fmt.Sprintf("v%d", at.Revision)
 	if since.Epoch != at.Epoch {
 		u.Full, u.Count = true, 1
-		u.Subjects = func(each func(*model.SubjectUpdate) error) error {
-			return each(&model.SubjectUpdate{ID: []byte("s"), Bucket: 1})
+		u.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
+			yield(&model.SubjectUpdate{ID: []byte("s"), Bucket: 1}, nil)
 		}
 	}
 	if since != at {
@@ -328,8 +328,8 @@ func TestChangeThatDoesNotFit(t *testing.T) {
 			f.position.Revision = 2
 			f.spoil = func(u *model.Update) {
 				if !u.Full {
-					u.Subjects = func(each func(*model.SubjectUpdate) error) error {
-						return each(&model.SubjectUpdate{ID: []byte("nobody"), Bucket: 1})
+					u.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
+						yield(&model.SubjectUpdate{ID: []byte("nobody"), Bucket: 1}, nil)
 					}
 				}
 			}

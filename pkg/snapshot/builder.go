@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/flaggery/flaggery/pkg/evaluation"
@@ -107,22 +106,20 @@ func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 func (b *Builder) subjects(base *index, u *model.Update, buckets int) (*index, error) {
 	d := newDraft(base, u.Full, int(u.Count))
 	if u.Subjects != nil {
-		err := u.Subjects(func(s *model.SubjectUpdate) error {
-			var err error
+		for s, err := range u.Subjects {
+			if err != nil {
+				return nil, err
+			}
 			if s.Gone {
 				err = d.remove(s.ID)
 			} else if s.Bucket < 1 || int(s.Bucket) > buckets {
-				return refuse(Dangling, "a subject is in bucket %d of %d", s.Bucket, buckets)
+				return nil, refuse(Dangling, "a subject is in bucket %d of %d", s.Bucket, buckets)
 			} else {
 				err = d.put(s.ID, b.classes.intern(s.Bucket, s.Groups), !s.New)
 			}
-			if errors.Is(err, errNotKnown) || errors.Is(err, errNotNew) {
-				return &Refused{Unrecognised, err}
+			if err != nil {
+				return nil, &Refused{Unrecognised, err}
 			}
-			return err
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
 	if u.Full && int64(d.count) != u.Count {

@@ -187,7 +187,7 @@ func (d *draft) reshape(shards []shard) {
 	d.shards = shards
 	d.owned = slices.Repeat([]bool{true}, len(shards))
 	if d.full && d.count == 0 {
-		return // a full load that begins anew
+		return // a full load that takes nothing over
 	}
 	for _, s := range old {
 		for _, e := range s.entries {

@@ -133,9 +133,9 @@ func (s *Snapshot) encode(to io.Writer) error {
 }
 
 // ReadFile is the snapshot that WriteFile wrote, and when. It must be the first
-// one of the Builder, which goes on from it. Where the file is damaged or of a
-// newer version, the previous one is tried; the error then says what was wrong
-// with either. A file that does not exist is [fs.ErrNotExist].
+// one of the Builder, which goes on from it. If the file is damaged or of a newer
+// version, the previous one is tried; the error then says what is wrong with
+// either. A file that does not exist is [fs.ErrNotExist].
 func (b *Builder) ReadFile(path string, now time.Time) (*Snapshot, time.Time, error) {
 	s, saved, err := b.readFile(path, now)
 	if err == nil {

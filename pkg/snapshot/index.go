@@ -66,7 +66,7 @@ func (ix *index) hash(id []byte) (low, high uint32) {
 	return uint32(h), uint32(h >> 32)
 }
 
-// lookup is the class of a subject, or 0 where there is no such subject.
+// lookup is the class of a subject, or 0 if there is no such subject.
 func (ix *index) lookup(id []byte) ClassID {
 	if len(ix.collided) > 0 {
 		if class, ok := ix.collided[string(id)]; ok {

@@ -19,8 +19,8 @@ type OFREP struct {
 	flags [][]byte // the items of JSON
 }
 
-// Flag is the evaluation of a single flag; false where the subject has none of
-// that name.
+// Flag is the evaluation of a single flag; false if the subject has none of that
+// name.
 func (o *OFREP) Flag(key string) ([]byte, bool) {
 	i, found := slices.BinarySearch(o.keys, key)
 	if !found {

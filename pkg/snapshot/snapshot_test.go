@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -31,13 +32,12 @@ type world struct {
 func (w *world) load(now time.Time) *model.Update {
 	return &model.Update{
 		Position: w.position, Now: now, Full: true, Configuration: w.config, Count: int64(len(w.subjects)),
-		Subjects: func(each func(*model.SubjectUpdate) error) error {
+		Subjects: func(yield func(*model.SubjectUpdate, error) bool) {
 			for id, class := range w.subjects {
-				if err := each(&model.SubjectUpdate{ID: []byte(id), Bucket: class.Bucket, Groups: class.Groups}); err != nil {
-					return err
+				if !yield(&model.SubjectUpdate{ID: []byte(id), Bucket: class.Bucket, Groups: class.Groups}, nil) {
+					return
 				}
 			}
-			return nil
 		},
 	}
 }
@@ -67,13 +67,12 @@ func (w *world) change(t *rapid.T, now time.Time) *model.Update {
 		updates = append(updates, model.SubjectUpdate{ID: []byte(id), Bucket: class.Bucket, Groups: class.Groups, New: !known})
 	}
 	if len(updates) > 0 {
-		u.Subjects = func(each func(*model.SubjectUpdate) error) error {
+		u.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
 			for i := range updates {
-				if err := each(&updates[i]); err != nil {
-					return err
+				if !yield(&updates[i], nil) {
+					return
 				}
 			}
-			return nil
 		}
 	}
 	return u
@@ -286,8 +285,8 @@ func TestTestsBeginAndEndOnTime(t *testing.T) {
 }
 
 func TestRefusedUpdates(t *testing.T) {
-	subject := func(s model.SubjectUpdate) func(func(*model.SubjectUpdate) error) error {
-		return func(each func(*model.SubjectUpdate) error) error { return each(&s) }
+	subject := func(s model.SubjectUpdate) iter.Seq2[*model.SubjectUpdate, error] {
+		return func(yield func(*model.SubjectUpdate, error) bool) { yield(&s, nil) }
 	}
 	for name, c := range map[string]struct {
 		want   Reason
@@ -323,6 +322,15 @@ func TestRefusedUpdates(t *testing.T) {
 	b := NewBuilder(Reject)
 	if _, err := b.Apply(nil, &model.Update{}); err == nil {
 		t.Error("changes were applied to nothing")
+	}
+	broken := plainWorld(5, "A", 3).load(noon)
+	all, lost := broken.Subjects, errors.New("the connection is lost")
+	broken.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
+		all(yield)
+		yield(nil, lost)
+	}
+	if _, err := b.Apply(nil, broken); !errors.Is(err, lost) {
+		t.Errorf("subjects that end with an error were applied: %v", err)
 	}
 	restored := plainWorld(2, "A", 1)
 	base := mustApply(t, b, nil, plainWorld(5, "A", 3).load(noon))
@@ -440,7 +448,7 @@ func TestTotalsOfRemovedVariants(t *testing.T) {
 	expect(152, map[Flag]uint64{oneA: 1, twoA: 1, oneB: 2})
 }
 
-// TestMoreClassesThanPlaces holds the cache to its bounds where classes compete.
+// TestMoreClassesThanPlaces holds the cache to its bounds while classes compete.
 func TestMoreClassesThanPlaces(t *testing.T) {
 	w := plainWorld(1, "A", 0)
 	w.config.Buckets = 1000
@@ -474,8 +482,8 @@ func TestMoreClassesGetMorePlaces(t *testing.T) {
 	b := NewBuilder(Reject)
 	s := mustApply(t, b, nil, w.load(noon))
 	for group := range model.GroupID(4 * minBodies) {
-		u := &model.Update{Position: w.position, Now: noon, Subjects: func(each func(*model.SubjectUpdate) error) error {
-			return each(&model.SubjectUpdate{ID: []byte("0"), Bucket: 1, Groups: []model.GroupID{group + 1}})
+		u := &model.Update{Position: w.position, Now: noon, Subjects: func(yield func(*model.SubjectUpdate, error) bool) {
+			yield(&model.SubjectUpdate{ID: []byte("0"), Bucket: 1, Groups: []model.GroupID{group + 1}}, nil)
 		}}
 		next := mustApply(t, b, s, u)
 		s.Replaced(next)
@@ -522,15 +530,14 @@ func largeWorld(n int) *world {
 func largeUpdate(n int) *model.Update {
 	u := largeWorld(n).load(noon)
 	u.Count = int64(n)
-	u.Subjects = func(each func(*model.SubjectUpdate) error) error {
+	u.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
 		var s model.SubjectUpdate
 		for i := range n {
 			s.ID, s.Bucket = fmt.Appendf(s.ID[:0], "%d", i), model.BucketID(1+i%100)
-			if err := each(&s); err != nil {
-				return err
+			if !yield(&s, nil) {
+				return
 			}
 		}
-		return nil
 	}
 	return u
 }
@@ -591,8 +598,8 @@ func BenchmarkBuild(b *testing.B) {
 	all := largeUpdate(subjects)
 	builder := NewBuilder(Reject)
 	base := mustApply(b, builder, nil, all)
-	one := &model.Update{Position: all.Position, Now: noon, Subjects: func(each func(*model.SubjectUpdate) error) error {
-		return each(&model.SubjectUpdate{ID: []byte("77"), Bucket: 7})
+	one := &model.Update{Position: all.Position, Now: noon, Subjects: func(yield func(*model.SubjectUpdate, error) bool) {
+		yield(&model.SubjectUpdate{ID: []byte("77"), Bucket: 7}, nil)
 	}}
 	for _, kind := range []struct {
 		name string
