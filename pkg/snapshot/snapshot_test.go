@@ -409,6 +409,22 @@ func TestReadersDuringChanges(t *testing.T) {
 	}
 }
 
+// TestCountsOfDroppedBodies counts with a body of a snapshot that was replaced
+// meanwhile.
+func TestCountsOfDroppedBodies(t *testing.T) {
+	b := NewBuilder(Reject)
+	w := plainWorld(1, "A", 1)
+	s := mustApply(t, b, nil, w.load(noon))
+	class := s.Class("0")
+	before := s.Body(class, noon)
+	s.Replaced(mustApply(t, b, s, w.load(noon)))
+	before.CountServed()
+	s.Body(class, noon).CountServed() // a request that still holds the snapshot
+	if n := b.Answers().Totals(noon)[Flag{"one", "A"}]; n != 2 {
+		t.Errorf("%d answers were counted, want 2", n)
+	}
+}
+
 // TestTotalsOfRemovedVariants removes a feature of two, and a variant of the other.
 // Each total is read an hour longer, and goes on if its variant comes back by then.
 func TestTotalsOfRemovedVariants(t *testing.T) {
