@@ -18,7 +18,7 @@ type Answers struct {
 	totals map[Flag]uint64     // collected from bodies
 
 	configured *evaluation.Resolver // the latest configuration
-	removed    map[Flag]time.Time   // flags with a total, since when the configuration is without them
+	removed    map[Flag]time.Time   // since when flags with a total are not in it
 }
 
 // table has the bodies of one period, each in the slot that its class number falls
