@@ -13,7 +13,7 @@ type AuditEntry struct {
 	AuditRow
 }
 
-// Place is where the entry is in the audit.
+// Place is the entry's place in the audit.
 func (e *AuditEntry) Place() AuditPlace { return AuditPlace{e.Revision, e.Position} }
 
 // AuditFilter narrows what Audit reads. What is zero takes everything.
@@ -25,7 +25,7 @@ type AuditFilter struct {
 	Before   AuditPlace // only what comes after this in the list, which is older
 }
 
-// AuditPlace tells the rows of the audit apart.
+// AuditPlace identifies a row of the audit.
 type AuditPlace struct {
 	Revision int64
 	Position int

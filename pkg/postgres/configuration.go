@@ -80,7 +80,7 @@ func readParts(ctx context.Context, q querier, what, text string, args ...any) (
 	return p, nil
 }
 
-// Tokens are in the configuration for those edges alone that ask who calls.
+// Tokens are only for edges that authenticate their callers.
 const (
 	selectConfiguration           = `SELECT part, row FROM (` + configurationParts + `) AS parts ORDER BY place, a, b, n`
 	selectConfigurationWithTokens = `SELECT part, row FROM (` + configurationParts + `

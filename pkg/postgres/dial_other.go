@@ -4,6 +4,6 @@ package postgres
 
 import "syscall"
 
-// limitUnanswered does nothing where the system has no such option; keep-alive
-// probes are all there is.
+// limitUnanswered does nothing: the system has no such option, only keep-alive
+// probes.
 func limitUnanswered(string, string, syscall.RawConn) error { return nil }

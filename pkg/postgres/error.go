@@ -12,8 +12,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// translate says of a driver's error what its reader can do about it, by its
-// code. Errors of the model pass through.
+// translate adds to a driver's error, by its code, what its reader can do about it.
+// Errors of the model pass through.
 func translate(err error) error {
 	switch {
 	case err == nil:
@@ -39,8 +39,8 @@ func translate(err error) error {
 	return err
 }
 
-// unavailable is a database that cannot do anything for anybody at the moment. To
-// callers it is a [net.Error], as a connection is that was refused.
+// unavailable is a database that cannot serve anybody at the moment. To callers it is a
+// [net.Error], like a refused connection.
 type unavailable struct{ error }
 
 func (u unavailable) Unwrap() error { return u.error }
@@ -49,7 +49,7 @@ func (unavailable) Temporary() bool { return true }
 
 func isUnavailable(err error) bool {
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) {
-		return true // the connection broke off; the second one comes out of COPY
+		return true // the connection broke off; COPY returns the second one
 	}
 	var e *pq.Error
 	if !errors.As(err, &e) {
@@ -64,7 +64,7 @@ func isUnavailable(err error) bool {
 	return e.Code == pqerror.ReadOnlySQLTransaction // a standby, until the failover is complete
 }
 
-// existsCodes tell what a unique constraint found to be there already.
+// existsCodes say what already exists if a unique constraint is violated.
 var existsCodes = map[string]model.Code{
 	"subject_pkey":           model.SubjectExists,
 	"feature_pkey":           model.FeatureExists,

@@ -154,8 +154,8 @@ const insertBatchOf = `
 	SELECT f.id, f.weight, ($2::integer[])[(f.n - $1)::integer], $3, $3
 	FROM fresh f WHERE f.n > $1 AND f.n <= $1 + $4 ORDER BY f.id`
 
-// insertPlaced inserts a batch, none of which another write may have made
-// meanwhile: to tell which, and what is left then, takes twice as long.
+// insertPlaced inserts a batch, none of which another write may have made meanwhile:
+// to find out which, and what is left, takes twice as long.
 func (i *Import) insertPlaced(ctx context.Context, tx *Tx, from int64, buckets bucketIDs, changes []BucketChange) ([]BucketChange, error) {
 	err := tx.exec(ctx, "insert subjects", insertBatchOf, from, buckets, tx.Label, insertBatch)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
@@ -164,8 +164,8 @@ func (i *Import) insertPlaced(ctx context.Context, tx *Tx, from int64, buckets b
 	return changes, err
 }
 
-// insertUncontested inserts those of a batch that are not there, and tells what
-// they add.
+// insertUncontested inserts those of a batch that do not exist, and returns what they
+// add to buckets.
 func (i *Import) insertUncontested(ctx context.Context, tx *Tx, from int64, buckets bucketIDs, _ []BucketChange) ([]BucketChange, error) {
 	return bucketChanges(ctx, tx, "insert subjects that nobody else made", `
 		WITH placed AS (`+insertBatchOf+` ON CONFLICT (id) DO NOTHING RETURNING bucket_id, weight)
@@ -186,8 +186,8 @@ func (i *Import) checkTotal(ctx context.Context, tx *Tx) error {
 	return checkTotalWeight(total)
 }
 
-// placeBatch gives the rows of fresh behind from their buckets, and tells what
-// each bucket gains.
+// placeBatch returns the buckets of the rows of fresh behind from, and what each bucket
+// gains.
 func placeBatch(ctx context.Context, tx *Tx, from int64, place func(weight int64) model.BucketID) (bucketIDs, []BucketChange, error) {
 	buckets, gains := make(bucketIDs, 0, insertBatch), map[model.BucketID]BucketChange{}
 	var weight, n int64

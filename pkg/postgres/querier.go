@@ -49,7 +49,7 @@ func (q querier) selectAll(ctx context.Context, what string, into any, text stri
 }
 
 // scan reads every row into the same places and calls each after it, whose errors it
-// returns as they are. It is for rows that are many, or read often: a struct for each costs time.
+// returns as they are. It is for rows that are streamed, or read often.
 func (q querier) scan(ctx context.Context, what, text string, args []any, each func() error, into ...any) error {
 	rows, err := q.prepared(ctx, text).QueryContext(ctx, text, args...)
 	if err != nil {

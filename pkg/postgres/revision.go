@@ -53,7 +53,7 @@ func orNull(text string) any {
 const keepExpired = 30 * 24 * time.Hour
 
 // Prune forgets the changes made longer ago than given, and the tombstones with
-// them. The last change of all stays, so that a reader who has it knows so. Tokens
+// them. The last change stays, so that a reader at it is known to be up to date. Tokens
 // that expired long ago go too.
 func (db *DB) Prune(ctx context.Context, olderThan time.Duration) error {
 	err := db.transact(ctx, db.pool, nil, readState, func(tx *Tx) error {

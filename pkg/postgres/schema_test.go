@@ -133,7 +133,7 @@ func TestTranslate(t *testing.T) {
 	err := db.Write(ctx, func(tx *Tx) error {
 		return tx.exec(ctx, "read a column", `SELECT missing FROM state`)
 	})
-	if err == nil || !strings.Contains(err.Error(), "migrate up") {
-		t.Errorf("a column that is not there: %v", err)
+	if err == nil || !strings.Contains(err.Error(), "migrate up") || !strings.Contains(err.Error(), ": read a column: ") {
+		t.Errorf("a column that does not exist: %v", err)
 	}
 }

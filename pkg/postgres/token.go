@@ -73,8 +73,8 @@ func (db *DB) FindToken(ctx context.Context, hash auth.TokenHash) (*auth.Token, 
 const usedEvery = time.Minute
 
 // MarkTokenUsed notes that a token, as FindToken read it, was used now. That is no
-// change: it makes no revision. It does not wait where another request, or the
-// token's revocation, is at it already.
+// change: it makes no revision. It does not wait for another request, or for the
+// token's revocation, that is at it already.
 func (db *DB) MarkTokenUsed(ctx context.Context, t *auth.Token, now time.Time) error {
 	if t.Used != nil && now.Sub(*t.Used) < usedEvery {
 		return nil
@@ -86,8 +86,7 @@ func (db *DB) MarkTokenUsed(ctx context.Context, t *auth.Token, now time.Time) e
 	return ended(ctx, err)
 }
 
-// HasAdminToken reports whether a token is stored that lets its bearer make
-// others.
+// HasAdminToken reports whether a token is stored whose bearer can make others.
 func (db *DB) HasAdminToken(ctx context.Context) (has bool, err error) {
 	err = db.single().get(ctx, "look for an admin's token", &has, `
 		SELECT EXISTS (SELECT FROM token WHERE role = $1 AND (expires_at IS NULL OR expires_at > clock_timestamp()))`,

@@ -79,7 +79,7 @@ type read struct {
 	subjects []string
 }
 
-// update reads an update both ways, which must tell the same.
+// update reads an update both ways, which must agree.
 func update(t testing.TB, db *database, since model.Position) read {
 	t.Helper()
 	r, again := readBy(t, db.feed.Update, since), readBy(t, db.feed.stream, since)
@@ -183,7 +183,7 @@ type moving struct {
 
 func (m moving) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
 	defer m.move()
-	return m.runner.QueryContext(ctx, text, args...)
+	return m.runner.QueryContext(ctx, text, args...) //nolint:sqlclosecheck // the reader closes it
 }
 
 func (m moving) QueryRowxContext(ctx context.Context, text string, args ...any) *sqlx.Row {
