@@ -70,6 +70,14 @@ func WriteFile(path string, s *Snapshot) (err error) {
 	if err := temporary.Sync(); err != nil {
 		return err
 	}
+	// What cannot be read must not take the place of what can.
+	info, err := temporary.Stat()
+	if err != nil {
+		return err
+	}
+	if _, _, err := readHeader(temporary, info.Size()); err != nil {
+		return fmt.Errorf("read it back: %w", err)
+	}
 	if err := temporary.Close(); err != nil {
 		return err
 	}
@@ -225,31 +233,41 @@ func (r *fileReader) number() int {
 }
 
 func (b *Builder) decode(file io.ReaderAt, size int64, now time.Time) (*Snapshot, time.Time, error) {
-	if err := verify(file, size); err != nil {
+	r, header, err := readHeader(file, size)
+	if err != nil {
 		return nil, time.Time{}, err
+	}
+	ix, err := r.index(header)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	s, err := b.restore(header, ix, now)
+	return s, header.Saved, err
+}
+
+// readHeader checks a whole file by its sum, and reads all of it but the subjects,
+// which the reader is left in front of.
+func readHeader(file io.ReaderAt, size int64) (*fileReader, *fileHeader, error) {
+	if err := verify(file, size); err != nil {
+		return nil, nil, err
 	}
 	body := io.NewSectionReader(file, 0, size-sha256.Size)
 	r := &fileReader{Reader: bufio.NewReaderSize(body, 1<<20), left: body.Size()}
 	if magic := r.bytes(int64(len(fileMagic))); string(magic) != fileMagic {
-		return nil, time.Time{}, errors.New("it is no snapshot file")
+		return nil, nil, errors.New("it is no snapshot file")
 	}
 	if version := r.number(); r.err == nil && version != fileVersion {
-		return nil, time.Time{}, fmt.Errorf("it has version %d of the format, this program reads %d", version, fileVersion)
+		return nil, nil, fmt.Errorf("it has version %d of the format, this program reads %d", version, fileVersion)
 	}
-	var header fileHeader
+	header := &fileHeader{}
 	text := r.bytes(int64(r.number()))
 	if r.err != nil {
-		return nil, time.Time{}, r.err
+		return nil, nil, r.err
 	}
-	if err := json.Unmarshal(text, &header); err != nil {
-		return nil, time.Time{}, fmt.Errorf("its header is damaged: %w", err)
+	if err := json.Unmarshal(text, header); err != nil {
+		return nil, nil, fmt.Errorf("its header is damaged: %w", err)
 	}
-	ix, err := r.index(&header)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	s, err := b.restore(&header, ix, now)
-	return s, header.Saved, err
+	return r, header, nil
 }
 
 func (r *fileReader) index(header *fileHeader) (*index, error) {

@@ -236,3 +236,33 @@ func BenchmarkFile(b *testing.B) {
 		b.ReportMetric(subjects*float64(b.N)/b.Elapsed().Seconds(), "subjects/s")
 	})
 }
+
+// A payload that an earlier version took and that no decoder reads keeps the last
+// good file in its place.
+func TestUnreadableFileIsNotPutInPlace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	deep := strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)
+	write := func(revision int64, payload string) error {
+		u := &model.Update{Position: model.Position{Epoch: "e", Revision: revision}, Now: noon, Full: true, Configuration: &model.Configuration{
+			Buckets: 1, Features: []model.Feature{{Name: "f", Default: "v", Variants: []model.Variant{{Name: "v", Payload: []byte(payload)}}}},
+		}}
+		s, err := NewBuilder(Reject).Apply(nil, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return WriteFile(path, s)
+	}
+	if err := write(1, `{"b": 1}`); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(2, deep); err == nil {
+		t.Error("a file that cannot be read counts as written")
+	}
+	s, _, err := NewBuilder(Reject).ReadFile(path, noon)
+	if err != nil || s.Revision != 1 {
+		t.Errorf("revision %+v, error %v", s, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); err != nil || len(left) != 1 {
+		t.Errorf("files %v, error %v", left, err)
+	}
+}

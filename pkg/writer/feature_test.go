@@ -183,3 +183,26 @@ func TestRollout(t *testing.T) {
 	_, err = w.DeleteRollout(ctx, "foobar")
 	wantError(t, err, model.RolloutNotFound)
 }
+
+// A payload of the largest size is taken in each form, and its members, numbers and
+// escapes stay as they were given.
+func TestPayloadIsKept(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "f"}))
+	largest := strings.Repeat("x", model.MaxPayloadSize-2)
+	for name, payload := range map[string]any{"raw": json.RawMessage(`"` + largest + `"`), "value": largest} {
+		must[api.Variant](t)(w.AddVariant(ctx, "f", api.CreateVariant{Name: name, Payload: payload}))
+	}
+	_, err := w.AddVariant(ctx, "f", api.CreateVariant{Name: "larger", Payload: largest + "x"})
+	wantError(t, err, model.ValidationFailed, "body.payload", "65537")
+	const kept = `{"b":1.0,"a":[12345678901234567890,"<\u00e9>"]}`
+	must[api.Variant](t)(w.AddVariant(ctx, "f", api.CreateVariant{Name: "kept", Payload: json.RawMessage(kept)}))
+	for _, v := range must[api.Feature](t)(w.Feature(ctx, "f")).Value.Variants {
+		if text, _ := v.Payload.(json.RawMessage); v.Name == "kept" && string(text) != kept {
+			t.Errorf("kept as %s", text)
+		}
+	}
+	_, err = w.AddVariant(ctx, "f", api.CreateVariant{Name: "twice", Payload: json.RawMessage(`{"a":1,"a":2}`)})
+	wantError(t, err, model.ValidationFailed, "body.payload")
+}

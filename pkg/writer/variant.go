@@ -239,7 +239,7 @@ func payloadOf(value any) (json.RawMessage, error) {
 		if err := encoder.Encode(value); err != nil {
 			return nil, fmt.Errorf("must be valid JSON: %w", err)
 		}
-		raw = b.Bytes()
+		raw = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	}
 	if err := model.CheckPayload(raw); err != nil {
 		return nil, err
