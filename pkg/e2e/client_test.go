@@ -221,7 +221,13 @@ func TestClientReachesEveryID(t *testing.T) {
 	}
 	var last flaggery.Result[api.Subject]
 	for _, id := range ids {
-		must[flaggery.Result[api.Subject]](t)(admin.AddSubject(ctx, api.CreateSubject{ID: id}))
+		if id == "." || id == ".." { // not taken any more, but there may be some of old
+			must[flaggery.Result[api.Imported]](t)(admin.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
+				yield(api.ImportLine{ID: id}, nil)
+			}))
+		} else {
+			must[flaggery.Result[api.Subject]](t)(admin.AddSubject(ctx, api.CreateSubject{ID: id}))
+		}
 		last = must[flaggery.Result[api.Subject]](t)(admin.AddSubjectToGroup(ctx, "friends", id))
 		expect(t, "subject", must[flaggery.Result[api.Subject]](t)(admin.Subject(ctx, id)).Value, last.Value)
 		expect(t, "explained", must[flaggery.Result[api.Explanation]](t)(admin.Explain(ctx, id, time.Time{})).Value.Subject.ID, id)
