@@ -3,9 +3,8 @@ package api
 // Calls are the calls of one service by method and path, each with the codes that
 // it fails with. All calls can fail with validation_failed and not_ready; those
 // that take a token with unauthenticated, forbidden and rate_limited; those with a
-// JSON body with body_too_large and unsupported_media_type; and those with If-Match
-// with precondition_failed.
-// These codes are in no row unless a call has a reason of its own for one.
+// JSON body with body_too_large; those with any body with unsupported_media_type;
+// and those with If-Match with precondition_failed. These codes are in no row unless a call has a reason of its own for one.
 type Calls map[string][]Code
 
 // AdminCalls are those of the admin.
@@ -20,7 +19,7 @@ var AdminCalls = Calls{
 	"DELETE /v1/subjects/{id}":      {SubjectNotFound},
 	"GET /v1/subjects/{id}/explain": {SubjectNotFound},
 	"GET /v1/subject/flags":         {SubjectNotFound},
-	"POST /v1/import/subjects":      {NoBuckets, GroupNotFound, UnsupportedMediaType}, // a group that goes while the import runs
+	"POST /v1/import/subjects":      {NoBuckets, GroupNotFound}, // a group that goes while the import runs
 	"GET /v1/export/subjects":       {},
 
 	"POST /v1/features":                                {FeatureExists},

@@ -122,8 +122,8 @@ var unmarshalers = json.JoinUnmarshalers(
 		*v = stdjson.RawMessage(bytes.Clone(raw))
 		return err
 	}),
-	json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *int64) error { return decodeInteger(d, v) }),
-	json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *int) error { return decodeInteger(d, v) }),
+	json.UnmarshalFromFunc(decodeInteger[int64]),
+	json.UnmarshalFromFunc(decodeInteger[int]),
 	json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *float64) error {
 		if d.PeekKind() != jsontext.KindNumber {
 			return errors.ErrUnsupported

@@ -40,7 +40,7 @@ func checkJSON(text []byte, maxDepth int) error {
 	for first := true; first || d.StackDepth() > 0; first = false {
 		token, err := d.ReadToken()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return errors.New("must not be empty")
 		case err != nil:
 			return JSONError(err)
@@ -52,7 +52,7 @@ func checkJSON(text []byte, maxDepth int) error {
 			}
 		}
 	}
-	if _, err := d.ReadToken(); err != io.EOF {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return ErrJSONTrailing
 	}
 	return number

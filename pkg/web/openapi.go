@@ -91,6 +91,8 @@ func (s *Server) codes(p auth.Permission, op huma.Operation, input reflect.Type)
 	}
 	if _, decoded := input.FieldByName("Body"); decoded {
 		codes = append(codes, model.BodyTooLarge, model.UnsupportedMediaType)
+	} else if _, read := input.FieldByName("ContentType"); read {
+		codes = append(codes, model.UnsupportedMediaType)
 	}
 	if _, conditional := input.FieldByName("IfMatch"); conditional {
 		codes = append(codes, model.PreconditionFailed)
