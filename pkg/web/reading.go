@@ -2,14 +2,17 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/labstack/echo/v4"
 
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -37,6 +40,7 @@ const (
 	formText        // may be empty
 	formFlag        // true if empty
 	formList        // several values are one, separated by commas
+	formTime        // as in bodies
 )
 
 // freeTexts are the parameters that may be empty: as a filter that lets all through,
@@ -59,6 +63,8 @@ func parametersOf(op *huma.Operation, strict bool) parameters {
 			p.all[declared.Name] = formFlag
 		case declared.Schema.Type == huma.TypeArray:
 			p.all[declared.Name] = formList
+		case declared.Schema.Format == "date-time":
+			p.all[declared.Name] = formTime
 		default:
 			p.all[declared.Name] = formSingle
 		}
@@ -90,6 +96,10 @@ func (p *parameters) read(query url.Values, faults *model.Faults) url.Values {
 			value = "true"
 		case value == "" && form != formText:
 			faults.Addf(location, "must not be empty: leave it out, or give a value")
+		case form == formTime:
+			// Go's own parser takes a comma for the point, and offsets of 24 hours.
+			quoted, _ := json.Marshal(value) // text always has a JSON form
+			faults.Check(location, api.Decode(quoted, new(time.Time)))
 		}
 		one.Set(name, value)
 	}

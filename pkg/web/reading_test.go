@@ -10,24 +10,28 @@ import (
 )
 
 func TestParametersHaveOneReading(t *testing.T) {
-	declared := parameters{strict: true, all: map[string]form{"limit": formSingle, "comment": formText, "dry_run": formFlag, "features": formList}}
+	declared := parameters{strict: true, all: map[string]form{"limit": formSingle, "comment": formText, "dry_run": formFlag, "features": formList, "at": formTime}}
 	for query, want := range map[string]string{
-		"limit=5":                 "limit=5",
-		"comment=":                "comment=",
-		"comment":                 "comment=",
-		"dry_run":                 "dry_run=true",
-		"dry_run=":                "dry_run=true",
-		"dry_run=false":           "dry_run=false",
-		"features=a&features=b,c": "features=a%2Cb%2Cc",
-		"limit=1&dry_run&comment": "comment=&dry_run=true&limit=1",
+		"limit=5":                        "limit=5",
+		"comment=":                       "comment=",
+		"comment":                        "comment=",
+		"dry_run":                        "dry_run=true",
+		"dry_run=":                       "dry_run=true",
+		"dry_run=false":                  "dry_run=false",
+		"features=a&features=b,c":        "features=a%2Cb%2Cc",
+		"limit=1&dry_run&comment":        "comment=&dry_run=true&limit=1",
+		"at=2027-01-01T00:00:00%2B02:00": "at=2027-01-01T00%3A00%3A00%2B02%3A00",
 		// Refused:
-		"limit=":                    "query.limit must not be empty",
-		"limit=1&limit=1":           "query.limit must be given once, is given 2 times",
-		"dry_run=true&dry_run=true": "query.dry_run must be given once",
-		"comment=a&comment=b":       "query.comment must be given once",
-		"features=":                 "query.features must not be empty",
-		"dryrun=true":               "query.dryrun is no parameter of this call",
-		"Limit=5":                   "query.Limit is no parameter of this call",
+		"at=2027-01-01T00:00:00,5Z":      "query.at must be a time such as",
+		"at=2027-01-01T00:00:00%2B24:00": "query.at must be a time such as",
+		"at=2027-01-01":                  "query.at must be a time such as",
+		"limit=":                         "query.limit must not be empty",
+		"limit=1&limit=1":                "query.limit must be given once, is given 2 times",
+		"dry_run=true&dry_run=true":      "query.dry_run must be given once",
+		"comment=a&comment=b":            "query.comment must be given once",
+		"features=":                      "query.features must not be empty",
+		"dryrun=true":                    "query.dryrun is no parameter of this call",
+		"Limit=5":                        "query.Limit is no parameter of this call",
 	} {
 		values, err := url.ParseQuery(query)
 		if err != nil {
