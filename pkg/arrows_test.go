@@ -63,7 +63,7 @@ var confined = []struct {
 	{"github.com/jmoiron/sqlx", "pkg/postgres", "all SQL is there"},
 	{"github.com/lib/pq", "pkg/postgres pkg/pgserver pkg/pgtest", "all SQL is in postgres; the others ask a server whether it answers, and make test databases"},
 	{"github.com/golang-migrate/migrate", "migrations", "nothing else knows the tool"},
-	{"github.com/prometheus", "pkg/web pkg/admin pkg/edge", "servers are measured; what they are made of tells an observer, or nobody"},
+	{"github.com/prometheus", "pkg/web pkg/admin pkg/edge", "services are measured; the packages below report to an observer"},
 }
 
 func TestArrows(t *testing.T) {

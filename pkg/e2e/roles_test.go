@@ -191,7 +191,7 @@ const edgesDocument = `
 ## Edge
 
 An edge lets everybody in everywhere, unless it runs with ` + "`FLAGGERY_EDGE_AUTH=token`" + `. This is what it answers then.
-A call that only the admin has gets 423 ` + "`read_only`" + `, whoever asks.
+A call that only the admin has gets 423 ` + "`read_only`" + ` for every caller.
 `
 
 // caller is somebody who calls every route.

@@ -58,11 +58,11 @@ func revisionHeader(p model.Position) []string { return []string{strconv.FormatI
 // Class is the class of a subject, or what Unknown makes of an unknown id: 0 if it is
 // rejected, as is whatever cannot be an id.
 func (s *Snapshot) Class(id string) ClassID {
-	return s.ClassOf(unsafe.Slice(unsafe.StringData(id), len(id)))
+	return s.classOf(unsafe.Slice(unsafe.StringData(id), len(id)))
 }
 
-// ClassOf is Class of an id in a buffer, which it neither keeps nor changes.
-func (s *Snapshot) ClassOf(id []byte) ClassID {
+// classOf is Class of an id in a buffer, which it neither keeps nor changes.
+func (s *Snapshot) classOf(id []byte) ClassID {
 	if class := s.index.lookup(id); class != 0 {
 		return class
 	}

@@ -518,7 +518,7 @@ func TestUnknownIDsTakeNoMemory(t *testing.T) {
 		ask := func(n int) {
 			for i := range n {
 				id = strconv.AppendInt(append(id[:0], "visitor-"...), int64(i), 10)
-				if class := s.ClassOf(id); class != 0 {
+				if class := s.classOf(id); class != 0 {
 					s.Body(class, noon).CountServed()
 				}
 			}

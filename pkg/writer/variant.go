@@ -229,13 +229,14 @@ func checkVariantPath(f *model.Faults, feature, variant string) {
 	f.Check("path.variant", model.CheckVariantReference(variant))
 }
 
-// payloadOf is the JSON of a payload, without spaces; nil for none.
+// payloadOf is the JSON of a payload: members, numbers and escapes as they were given,
+// without white space around them. It is nil for none.
 func payloadOf(value any) (json.RawMessage, error) {
 	raw, isRaw := value.(json.RawMessage)
 	if !isRaw && value != nil {
 		var b bytes.Buffer
 		encoder := json.NewEncoder(&b)
-		encoder.SetEscapeHTML(false) // kept as it was sent
+		encoder.SetEscapeHTML(false)
 		if err := encoder.Encode(value); err != nil {
 			return nil, fmt.Errorf("must be valid JSON: %w", err)
 		}
