@@ -29,10 +29,15 @@ func Example_quickstart() {
 	must(admin.IncreaseBuckets(ctx, 10))
 	weights := map[string]int64{}
 	for i := range 100 {
-		id, weight := strconv.Itoa(i+1), int64(i%10+1)
-		must(admin.AddSubject(ctx, api.CreateSubject{ID: id, Weight: &weight}))
-		weights[id] = weight
+		weights[strconv.Itoa(i+1)] = int64(i%10 + 1)
 	}
+	must(admin.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
+		for id, weight := range weights {
+			if !yield(api.ImportLine{ID: id, Weight: &weight}, nil) {
+				return
+			}
+		}
+	}))
 
 	// A feature with two variants, switched off for everyone.
 	must(admin.AddFeature(ctx, api.CreateFeature{Name: "foobar"}))

@@ -33,10 +33,15 @@ func Example_quickstart() {
 	must(w.IncreaseBuckets(ctx, 10))
 	weights := map[string]int64{}
 	for i := range 100 {
-		id, weight := strconv.Itoa(i+1), int64(i%10+1)
-		must(w.AddSubject(ctx, api.CreateSubject{ID: id, Weight: &weight}))
-		weights[id] = weight
+		weights[strconv.Itoa(i+1)] = int64(i%10 + 1)
 	}
+	must(w.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
+		for id, weight := range weights {
+			if !yield(api.ImportLine{ID: id, Weight: &weight}, nil) {
+				return
+			}
+		}
+	}))
 
 	// A feature with two variants, switched off for everyone.
 	must(w.AddFeature(ctx, api.CreateFeature{Name: "foobar"}))
