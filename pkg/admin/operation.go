@@ -1,9 +1,7 @@
 package admin
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"iter"
 	"net/http"
 	"reflect"
@@ -322,10 +320,10 @@ func (a *service) waitForEdges(ctx context.Context, revision int64, wait time.Du
 // body writes value as JSON, with the propagation as one more of its fields.
 func body(status int, value any, propagation *api.Propagation) func(huma.Context) {
 	return func(hc huma.Context) {
-		text, err := marshal(value)
+		text, err := model.EncodeJSON(value)
 		if err == nil && propagation != nil {
 			var receipt []byte
-			receipt, err = marshal(map[string]any{"propagation": propagation})
+			receipt, err = model.EncodeJSON(map[string]any{"propagation": propagation})
 			text = merge(text, receipt)
 		}
 		if err != nil {
@@ -343,14 +341,6 @@ func merge(a, b []byte) []byte {
 		return b
 	}
 	return append(append(a[:len(a)-1:len(a)-1], ','), b[1:]...)
-}
-
-func marshal(value any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(value)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // describeWrite documents the forms of a write's answer: the resource, with the

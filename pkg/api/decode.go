@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -25,7 +26,7 @@ const ByteOrderMark = "\xef\xbb\xbf"
 // of the same text never see different values: what [model.CheckBody] refuses is
 // refused, names of members are compared exactly, an integer may be written as 1.0
 // and is never rounded, and -0 is 0. A value of type any is kept as it was sent, as a
-// json.RawMessage. Members that v has no field for are skipped.
+// json.RawMessage, and nil if it is null. Members that v has no field for are skipped.
 //
 // The error is a *MismatchError if the text is JSON that does not fit v, or one of
 // [model.CheckBody].
@@ -33,6 +34,15 @@ func Decode(text []byte, v any) error { return decode(text, v) }
 
 // DecodeExact is Decode, but members that v has no field for are a *MismatchError.
 func DecodeExact(text []byte, v any) error { return decode(text, v, json.RejectUnknownMembers(true)) }
+
+// Encode writes a value so that every json.RawMessage in it stays as it is.
+func Encode(v any) ([]byte, error) { return model.EncodeJSON(v) }
+
+// DecodeAnswer is Decode for what a service answered, which may be of a later version
+// and hold what was stored before it was checked: it takes all that encoding/json does.
+func DecodeAnswer(text []byte, v any) error {
+	return json.Unmarshal(text, v, jsonv1.DefaultOptionsV1(), json.WithUnmarshalers(keepAny))
+}
 
 // MismatchError is a part of a JSON value that does not fit.
 type MismatchError struct {
@@ -116,12 +126,16 @@ var kinds = map[jsontext.Kind]string{
 	jsontext.KindNumber: "a number", jsontext.KindBeginObject: "an object", jsontext.KindBeginArray: "an array",
 }
 
-var unmarshalers = json.JoinUnmarshalers(
-	json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
-		raw, err := d.ReadValue()
+var keepAny = json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
+	raw, err := d.ReadValue()
+	if *v = nil; raw.Kind() != jsontext.KindNull {
 		*v = stdjson.RawMessage(bytes.Clone(raw))
-		return err
-	}),
+	}
+	return err
+})
+
+var unmarshalers = json.JoinUnmarshalers(
+	keepAny,
 	json.UnmarshalFromFunc(decodeInteger[int64]),
 	json.UnmarshalFromFunc(decodeInteger[int]),
 	json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *float64) error {

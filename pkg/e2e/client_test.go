@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -109,7 +110,7 @@ func TestClient(t *testing.T) {
 	expect(t, "default", *got.DefaultVariant, "B")
 	expect(t, "variants", len(got.Variants), 3)
 	payload := got.Variants[slices.IndexFunc(got.Variants, func(v api.Variant) bool { return v.Name == "A" })].Payload
-	expect(t, "payload", payload, "map[limit:9007199254740993]")
+	expect(t, "payload", string(payload.(json.RawMessage)), `{"limit":9007199254740993}`)
 	expect(t, "the payload, sent back", variant(admin.PatchVariant(ctx, "foobar", "A", api.PatchVariant{Payload: payload})).Value.Payload, payload)
 
 	// Rollouts.

@@ -2,6 +2,7 @@ package flaggery_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -337,13 +338,22 @@ func TestWriteAnswers(t *testing.T) {
 	}
 }
 
-func TestNumbersInPayloadsAreExact(t *testing.T) {
-	admin := newAdmin(t, func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"name": "A", "payload": {"limit": 9007199254740993}}`)
+func TestPayloadsStayAsTheyAre(t *testing.T) {
+	const payload = `{"limit": 9007199254740993,` + "\n\t" + `"ratio": 1.0, "html": "<a>&\u003c"}`
+	admin := newAdmin(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if want := `{"name":"A","payload":` + payload + `}`; err != nil || string(body) != want {
+			t.Errorf("sent %s, %v, want %s", body, err, want)
+		}
+		w.Write(body)
 	})
-	variant, err := admin.AddVariant(t.Context(), "foobar", api.CreateVariant{Name: "A"})
-	if got := fmt.Sprint(variant.Value.Payload); err != nil || got != "map[limit:9007199254740993]" {
+	variant, err := admin.AddVariant(t.Context(), "foobar", api.CreateVariant{Name: "A", Payload: json.RawMessage(payload)})
+	if got, _ := variant.Value.Payload.(json.RawMessage); err != nil || string(got) != payload {
 		t.Errorf("payload %s, error %v", got, err)
+	}
+	_, err = admin.AddVariant(t.Context(), "foobar", api.CreateVariant{Name: "A", Payload: json.RawMessage("{")})
+	if err == nil || !strings.Contains(err.Error(), `must be valid JSON, is "{"`) {
+		t.Errorf("no JSON: %v", err)
 	}
 }
 

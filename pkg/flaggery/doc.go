@@ -70,6 +70,7 @@
 //
 // # Payloads
 //
-// Numbers in payloads are decoded as [json.Number], so that they go back exactly
-// as they came.
+// A payload that is sent as a json.RawMessage is stored byte for byte, white space
+// and escapes included. Payloads in answers are a json.RawMessage, or nil for none:
+// decode them into a type of your own.
 package flaggery

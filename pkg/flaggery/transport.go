@@ -187,11 +187,9 @@ func problem(response *http.Response) *api.Problem {
 	}
 }
 
-// decode keeps the numbers of payloads exact.
+// decode keeps payloads as they were sent.
 func decode(body []byte, value any) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	if err := d.Decode(value); err != nil {
+	if err := api.DecodeAnswer(body, value); err != nil {
 		return fmt.Errorf("decode the answer: %w", err)
 	}
 	return nil
@@ -238,7 +236,7 @@ func list[T any](ctx context.Context, c *client, path string, query url.Values, 
 func write[T any](ctx context.Context, c *client, method, path string, value any, opts []WriteOption) (result Result[T], err error) {
 	r := newWrite(method, path, opts)
 	if value != nil {
-		if r.body, err = json.Marshal(value); err != nil {
+		if r.body, err = api.Encode(value); err != nil {
 			return result, fmt.Errorf("%s %s: encode the request: %w", method, path, err)
 		}
 	}

@@ -2,13 +2,16 @@ package model
 
 import (
 	"bytes"
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // MaxJSONDepth is how deep arrays and objects of a payload may nest.
@@ -75,4 +78,36 @@ func JSONError(err error) error {
 		place = fmt.Sprintf(" in %.*s", maxPointer, syntax.JSONPointer)
 	}
 	return fmt.Errorf("must be valid JSON: %s%s at byte %d", strings.TrimPrefix(syntax.Err.Error(), "jsontext: "), place, syntax.ByteOffset)
+}
+
+// EncodeJSON writes v as encoding/json does, but every json.RawMessage in it byte for
+// byte. Encoders drop white space of what they pass on, or escape some of it.
+func EncodeJSON(v any) ([]byte, error) {
+	type passed struct {
+		end int // of the null that stands for raw
+		raw stdjson.RawMessage
+	}
+	var all []passed
+	size := 0
+	pass := json.MarshalToFunc(func(e *jsontext.Encoder, raw stdjson.RawMessage) error {
+		if raw != nil && !stdjson.Valid(raw) {
+			return fmt.Errorf("must be valid JSON, is %.100q", raw)
+		}
+		err := e.WriteToken(jsontext.Null)
+		if raw != nil {
+			all = append(all, passed{int(e.OutputOffset()), raw})
+			size += len(raw)
+		}
+		return err
+	})
+	text, err := json.Marshal(v, jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false), json.WithMarshalers(pass))
+	if len(all) == 0 {
+		return text, err
+	}
+	whole, start := make([]byte, 0, len(text)+size), 0
+	for _, p := range all {
+		whole = append(append(whole, text[start:p.end-len("null")]...), p.raw...)
+		start = p.end
+	}
+	return append(whole, text[start:]...), err
 }

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -45,6 +46,35 @@ func TestCheckJSON(t *testing.T) {
 		err := model.CheckJSON([]byte(row.text))
 		if err == nil || row.is != nil && !errors.Is(err, row.is) || !strings.Contains(err.Error(), row.says) || len(err.Error()) > 300 {
 			t.Errorf("%.60s: %v", row.text, err)
+		}
+	}
+}
+
+func TestEncodeJSON(t *testing.T) {
+	t.Parallel()
+	raw := json.RawMessage("{ \"a\":\t1.0, \"<\": \"\\u00e9\"\n}")
+	for _, row := range []struct {
+		value any
+		want  string
+	}{
+		{map[string]any{"z": raw, "a": []any{raw, nil, "<&>"}}, `{"a":[` + string(raw) + `,null,"<&>"],"z":` + string(raw) + `}`},
+		{struct {
+			None json.RawMessage
+			Left json.RawMessage `json:",omitempty"`
+			Zero int             `json:",omitempty"`
+			List []int
+			Raw  *json.RawMessage
+		}{Raw: &raw}, `{"None":null,"List":null,"Raw":` + string(raw) + `}`},
+		{raw, string(raw)},
+		{nil, `null`},
+	} {
+		if got, err := model.EncodeJSON(row.value); err != nil || string(got) != row.want {
+			t.Errorf("%s, %v, want %s", got, err, row.want)
+		}
+	}
+	for _, bad := range []any{json.RawMessage(`{"a":}`), json.RawMessage{}, func() {}} {
+		if got, err := model.EncodeJSON([]any{bad}); err == nil {
+			t.Errorf("%T %v is encoded as %s", bad, bad, got)
 		}
 	}
 }

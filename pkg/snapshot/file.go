@@ -99,14 +99,12 @@ func WriteFile(path string, s *Snapshot) (err error) {
 func (s *Snapshot) encode(to io.Writer) error {
 	sum := sha256.New()
 	w := bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<20)
-	var header bytes.Buffer
-	encoder := json.NewEncoder(&header)
-	encoder.SetEscapeHTML(false) // payloads stay as they were sent
-	if err := encoder.Encode(fileHeader{
+	header, err := model.EncodeJSON(fileHeader{
 		Position: s.Position, Saved: time.Now().UTC(), Key: [2]uint64{s.index.k0, s.index.k1},
 		Subjects: s.index.count, Collided: len(s.index.collided), Shards: len(s.index.shards),
 		Classes: s.classes, Plain: s.plain, Configuration: s.generation.configuration,
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	var scratch []byte
@@ -114,8 +112,8 @@ func (s *Snapshot) encode(to io.Writer) error {
 	number := func(n int) { scratch = binary.LittleEndian.AppendUint32(scratch[:0], uint32(n)); put(scratch) }
 	put([]byte(fileMagic))
 	number(fileVersion)
-	number(header.Len())
-	put(header.Bytes())
+	number(len(header))
+	put(header)
 	for id, class := range s.index.collided {
 		number(len(id))
 		put([]byte(id))
@@ -136,7 +134,7 @@ func (s *Snapshot) encode(to io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := to.Write(sum.Sum(nil))
+	_, err = to.Write(sum.Sum(nil))
 	return err
 }
 

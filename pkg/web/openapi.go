@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -132,7 +133,13 @@ func echoPath(path string) string {
 // jsonFormat reads bodies strictly. huma validates a value of any type against the
 // schema first, then fills the handler's type.
 var jsonFormat = huma.Format{
-	Marshal: huma.DefaultJSONFormat.Marshal,
+	Marshal: func(w io.Writer, v any) error {
+		text, err := model.EncodeJSON(v)
+		if err == nil {
+			_, err = w.Write(append(text, '\n'))
+		}
+		return err
+	},
 	Unmarshal: func(data []byte, v any) error {
 		if _, anything := v.(*any); !anything {
 			return api.Decode(data, v)

@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -180,19 +181,17 @@ func (r reverter) revertFeature(ctx context.Context, name string) error {
 }
 
 func (r reverter) revertVariant(ctx context.Context, feature, name string) error {
-	type content struct{ Payload json.RawMessage }
 	f, err := r.tx.Feature(ctx, feature)
 	if err != nil {
 		return err
 	}
-	var now content
+	var now notedVariant
 	if r.entry.Action != deleted {
 		v, err := variantOf(f, name)
 		if err != nil {
 			return err
 		}
-		// As note writes it: null for none, and with <, > and & escaped.
-		if now.Payload, err = json.Marshal(v.Payload); err != nil {
+		if now, err = notedPayload(v, r.entry.After); err != nil {
 			return err
 		}
 	}
@@ -213,6 +212,23 @@ func (r reverter) revertVariant(ctx context.Context, feature, name string) error
 		_, err = r.addVariant(ctx, f, model.Variant{Name: name, Payload: payload})
 	}
 	return err
+}
+
+// notedVariant is what the audit has of a variant that can be reverted.
+type notedVariant struct{ Payload json.RawMessage }
+
+// notedPayload is the payload of a variant as noted has it, if that is the same:
+// earlier versions noted <, > and & as escapes.
+func notedPayload(v model.Variant, noted string) (now notedVariant, err error) {
+	if now.Payload = v.Payload; len(now.Payload) == 0 {
+		now.Payload = json.RawMessage("null")
+	}
+	after, err := decode[notedVariant](noted)
+	var escaped bytes.Buffer
+	if json.HTMLEscape(&escaped, now.Payload); bytes.Equal(escaped.Bytes(), after.Payload) {
+		now = after
+	}
+	return now, err
 }
 
 func (r reverter) revertDefaultVariant(ctx context.Context, feature string) error {

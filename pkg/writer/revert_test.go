@@ -241,7 +241,6 @@ func TestRevertThatCannotBe(t *testing.T) {
 	wantError(t, err, model.NotRevertible)
 }
 
-// The audit has <, > and & of a payload in another spelling of the same JSON.
 func TestRevertOfPayloadWithMarkup(t *testing.T) {
 	w := newFixture(t)
 	ctx := t.Context()
@@ -256,6 +255,26 @@ func TestRevertOfPayloadWithMarkup(t *testing.T) {
 	text := must[api.Feature](t)(w.Feature(ctx, "foobar")).Value.Variants[0].Payload.(json.RawMessage)
 	if err := json.Unmarshal(text, &payload); err != nil || payload != "<b>&" {
 		t.Errorf("the payload is %s, error %v", text, err)
+	}
+}
+
+func TestPayloadIsWhatTheAuditHas(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		payload, noted string
+		same           bool
+	}{
+		{`"<b>"`, `"<b>"`, true},
+		{`"<b>"`, `"\u003cb\u003e"`, true}, // as earlier versions wrote it
+		{`[ ]`, `[]`, false},
+		{``, `null`, true},
+		{`{}`, `null`, false},
+	} {
+		noted := `{"payload":` + row.noted + `}`
+		now, err := notedPayload(model.Variant{Payload: json.RawMessage(row.payload)}, noted)
+		if same := string(now.Payload) == row.noted; err != nil || same != row.same {
+			t.Errorf("%s is %s: %t, %v", row.payload, row.noted, same, err)
+		}
 	}
 }
 

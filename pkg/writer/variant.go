@@ -229,32 +229,24 @@ func checkVariantPath(f *model.Faults, feature, variant string) {
 	f.Check("path.variant", model.CheckVariantReference(variant))
 }
 
-// payloadOf is the JSON of a payload: members, numbers and escapes as they were given,
-// without white space around them. It is nil for none.
+// payloadOf is the JSON of a payload, byte for byte if it is a json.RawMessage. It is
+// nil for none.
 func payloadOf(value any) (json.RawMessage, error) {
 	raw, isRaw := value.(json.RawMessage)
 	if !isRaw && value != nil {
-		var b bytes.Buffer
-		encoder := json.NewEncoder(&b)
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(value); err != nil {
+		var err error
+		if raw, err = model.EncodeJSON(value); err != nil {
 			return nil, fmt.Errorf("must be valid JSON: %w", err)
 		}
-		raw = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	}
+	raw = bytes.Trim(raw, " \t\r\n") // around it, which is none of it
 	if err := model.CheckPayload(raw); err != nil {
 		return nil, err
 	}
-	var compact bytes.Buffer
-	if len(raw) > 0 {
-		if err := json.Compact(&compact, raw); err != nil {
-			return nil, err
-		}
-	}
-	if compact.Len() == 0 || compact.String() == "null" {
+	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
-	return compact.Bytes(), nil
+	return raw, nil
 }
 
 func variantForm(v model.Variant) api.Variant {

@@ -2,7 +2,6 @@ package writer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -141,7 +140,7 @@ func (c *change) note(action string, r resource, before, after any) error {
 		if side.value == nil {
 			continue
 		}
-		text, err := json.Marshal(side.value)
+		text, err := model.EncodeJSON(side.value)
 		if err != nil {
 			return fmt.Errorf("note %s in the audit: %w", r, err)
 		}
