@@ -3,8 +3,9 @@ package admin
 import (
 	"context"
 	"iter"
-	"strings"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/writer"
@@ -23,7 +24,17 @@ func (in *listAuditInput) filter() writer.AuditFilter {
 	return writer.AuditFilter{Actor: in.Actor, Resource: in.Resource, Since: in.Since, Until: in.Until}
 }
 
-func (in listAuditInput) exports() bool { return strings.Contains(in.Accept, api.MediaNDJSON) }
+func (in listAuditInput) exports() bool { return in.Accept == api.MediaNDJSON }
+
+// Resolve implements [huma.Resolver].
+func (in *listAuditInput) Resolve(hc huma.Context) (faults []error) {
+	for _, name := range []string{"limit", "after"} {
+		if in.exports() && hc.Query(name) != "" {
+			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is for pages, and " + api.MediaNDJSON + " has all in one: leave it out"})
+		}
+	}
+	return faults
+}
 
 func (a *service) listAudit(ctx context.Context, in *listAuditInput) (writer.Result[api.Page[api.AuditEntry]], error) {
 	return a.writer.Audit(ctx, in.filter(), in.page())

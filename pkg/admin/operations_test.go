@@ -123,7 +123,7 @@ func TestSubjectIDsOfAllKinds(t *testing.T) {
 
 func mustMarshal(t *testing.T, value any) []byte {
 	t.Helper()
-	text, err := marshal(value)
+	text, err := api.Encode(value)
 	if err != nil {
 		t.Fatal(err)
 	}

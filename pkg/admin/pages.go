@@ -32,11 +32,11 @@ func (a *service) pages(config Config) {
 	})
 	a.web.Route(auth.Open, http.MethodGet, signin.HomePath, c.Home)
 	a.web.Route(auth.Open, http.MethodGet, signin.StylePath, c.Style)
-	a.web.Route(auth.Open, http.MethodGet, signin.SignInPath, c.SignInPage)
+	a.web.Route(auth.Open, http.MethodGet, signin.SignInPath, c.SignInPage, "next")
 	a.web.Route(auth.Open, http.MethodPost, signin.SignInPath, fromHere(c.SignIn))
 	a.web.Route(auth.Open, http.MethodPost, signin.SignOutPath, fromHere(c.SignOut))
-	a.web.Route(auth.Open, http.MethodGet, signin.LoginPath, c.Login)
-	a.web.Route(auth.Open, http.MethodGet, signin.CallbackPath, c.Callback)
+	a.web.Route(auth.Open, http.MethodGet, signin.LoginPath, c.Login, "next")
+	a.web.Route(auth.Open, http.MethodGet, signin.CallbackPath, c.Callback, web.AnyQuery)
 }
 
 // fromHere refuses forms that other sites sent: one could sign somebody in as

@@ -97,8 +97,10 @@ func (a *service) describeImport() {
 	operation.RequestBody = &huma.RequestBody{
 		Required: true,
 		Content: map[string]*huma.MediaType{
-			api.MediaNDJSON: {Schema: schema, Example: "{\"id\": \"42\", \"weight\": 3, \"groups\": [\"friends\"]}\n"},
-			api.MediaCSV:    {Schema: schema, Example: "id,weight,groups\n42,3,friends;beta\n"},
+			"application/jsonl":  {Schema: schema},
+			"application/ndjson": {Schema: schema},
+			api.MediaNDJSON:      {Schema: schema, Example: "{\"id\": \"42\", \"weight\": 3, \"groups\": [\"friends\"]}\n"},
+			api.MediaCSV:         {Schema: schema, Example: "id,weight,groups\n42,3,friends;beta\n"},
 		},
 	}
 }

@@ -79,7 +79,7 @@ func TestImportReadsWhatItSays(t *testing.T) {
 		code                      model.Code
 		at, says                  string
 	}{
-		{"text/plain", "", "{}", 415, model.UnsupportedMediaType, "", `Content-Type must be application/x-ndjson, application/ndjson, application/jsonl or text/csv, is "text/plain"`},
+		{"text/plain", "", "{}", 415, model.UnsupportedMediaType, "", `Content-Type must be application/jsonl or application/ndjson or application/x-ndjson or text/csv, is "text/plain"`},
 		{"", "", "{}", 415, model.UnsupportedMediaType, "", `or text/csv, is ""`},
 		{api.MediaNDJSON, "br", whole, 415, model.UnsupportedMediaType, "", `Content-Encoding must be gzip, is "br"`},
 		{api.MediaNDJSON, "gzip, gzip", whole, 415, model.UnsupportedMediaType, "", `Content-Encoding must be gzip, is "gzip, gzip"`},

@@ -74,6 +74,6 @@ var EdgeCalls = Calls{
 	"GET /v1/subjects/{id}/flags": {SubjectNotFound, NotReady},
 	"POST /v1/subjects/flags":     {NotReady},
 
-	"POST /ofrep/v1/evaluate/flags":       {BodyTooLarge},
-	"POST /ofrep/v1/evaluate/flags/{key}": {BodyTooLarge},
+	"POST /ofrep/v1/evaluate/flags":       {BodyTooLarge, UnsupportedMediaType},
+	"POST /ofrep/v1/evaluate/flags/{key}": {BodyTooLarge, UnsupportedMediaType},
 }

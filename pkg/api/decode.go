@@ -32,8 +32,11 @@ const ByteOrderMark = "\xef\xbb\xbf"
 // [model.CheckBody].
 func Decode(text []byte, v any) error { return decode(text, v) }
 
-// DecodeExact is Decode, but members that v has no field for are a *MismatchError.
-func DecodeExact(text []byte, v any) error { return decode(text, v, json.RejectUnknownMembers(true)) }
+// DecodeExact is Decode, but members that v has no field for are a *MismatchError, and
+// null is, unless it is for a value of type any.
+func DecodeExact(text []byte, v any) error {
+	return decode(text, v, json.RejectUnknownMembers(true), json.WithUnmarshalers(exactUnmarshalers))
+}
 
 // Encode writes a value so that every json.RawMessage in it stays as it is.
 func Encode(v any) ([]byte, error) { return model.EncodeJSON(v) }
@@ -57,7 +60,7 @@ func decode(text []byte, v any, options ...json.Options) error {
 	if err := model.CheckBody(text); err != nil {
 		return err
 	}
-	err := json.Unmarshal(text, v, append(options, json.WithUnmarshalers(unmarshalers))...)
+	err := json.Unmarshal(text, v, append([]json.Options{json.WithUnmarshalers(unmarshalers)}, options...)...)
 	var mismatch *json.SemanticError
 	if !errors.As(err, &mismatch) {
 		return err
@@ -150,6 +153,26 @@ var unmarshalers = json.JoinUnmarshalers(
 		return err
 	}),
 )
+
+// ParseInteger reads a text as Decode reads a number that is to be whole: 1.0 is 1, and
+// what is no JSON, as +1 and 01, is refused.
+func ParseInteger(text string) (int64, error) {
+	if strings.Trim(text, " \t\r\n") != text || jsontext.Value(text).Kind() != jsontext.KindNumber || !jsontext.Value(text).IsValid() {
+		return 0, errNotAnInteger
+	}
+	return parseInteger(text)
+}
+
+var exactUnmarshalers = json.JoinUnmarshalers(unmarshalers, json.UnmarshalFromFunc(func(d *jsontext.Decoder, v any) error {
+	if d.PeekKind() != jsontext.KindNull {
+		return errors.ErrUnsupported
+	}
+	_, err := d.ReadToken()
+	if err == nil {
+		err = &json.SemanticError{GoType: reflect.TypeOf(v).Elem(), JSONPointer: d.StackPointer(), JSONKind: jsontext.KindNull}
+	}
+	return err
+}))
 
 // decodeInteger reads a number that is whole, however it is written.
 func decodeInteger[T int | int64](d *jsontext.Decoder, v *T) error {

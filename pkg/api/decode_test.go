@@ -93,3 +93,44 @@ func TestDecodeRefuses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestDecodeExactRefusesNull(t *testing.T) {
+	for text, says := range map[string]string{
+		`null`:                                    "must be an object, is null",
+		`{"id": null}`:                            "id must be a string, is null",
+		`{"weight": null}`:                        "weight must be an integer, is null",
+		`{"groups": null}`:                        "groups must be an array, is null",
+		`{"groups": [{"variants": {"f": null}}]}`: "groups[0].variants.f must be a string, is null",
+		`{"at": null}`:                            "at must be a time, is null",
+		`{"flag": null}`:                          "flag must be true or false, is null",
+	} {
+		if err := DecodeExact([]byte(text), new(sent)); err == nil || err.Error() != says {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	v := sent{Payload: 1}
+	if err := DecodeExact([]byte(`{"payload": null}`), &v); err != nil || v.Payload != nil {
+		t.Errorf("%v, %v", v.Payload, err)
+	}
+}
+
+func TestParseInteger(t *testing.T) {
+	for text, want := range map[string]int64{"0": 0, "-0": 0, "7": 7, "1.0": 1, "1e2": 100, "-9223372036854775808": math.MinInt64} {
+		if got, err := ParseInteger(text); err != nil || got != want {
+			t.Errorf("%s is read as %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "+1", "01", "-01", " 1", "1 ", "\n1", "1.", ".5", "1.5", "0x1", "1_0", "1,0", "\u0661", "null", "9223372036854775808"} {
+		if got, err := ParseInteger(text); err == nil {
+			t.Errorf("%q is read as %d", text, got)
+		}
+	}
+}
+
+func TestDecodeAnswer(t *testing.T) {
+	var v sent
+	err := DecodeAnswer([]byte(`{"id": "a", "id": "b", "later": 1, "weight": null, "payload": {"x": 1,  "x": 1e999}}`), &v)
+	if raw, _ := v.Payload.(json.RawMessage); err != nil || v.ID != "b" || v.Weight != nil || string(raw) != `{"x": 1,  "x": 1e999}` {
+		t.Errorf("%+v, %s, %v", v, raw, err)
+	}
+}

@@ -8,10 +8,12 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/edge"
 )
@@ -99,7 +101,7 @@ type services struct {
 func startServices(t *testing.T) *services {
 	t.Helper()
 	s := &services{World: newWorld(t)}
-	s.admin = &documented{url: must[string](t)(s.StartAdmin()), token: Token, strict: true}
+	s.admin = &documented{url: must[string](t)(s.StartAdmin(func(c *admin.Config) { c.Prometheus = true })), token: Token, strict: true}
 	edgeURL := must[string](t)(s.StartEdge("edge", "reject", sharing))
 	send := func(method, path, body string) answer {
 		t.Helper()
@@ -393,6 +395,29 @@ func TestParametersHaveOneReading(t *testing.T) {
 				}
 			}
 		}
+		for _, p := range o.parameters("query") {
+			var refused []string
+			switch p.Schema.Type {
+			case "integer":
+				refused = []string{"01", "%2B1", "1.5", "x"}
+				o.do(t, setQuery(p.Name, p.Name+"=1.0")).is(t, p.Name+"=1.0", 200, "", "")
+			case "boolean":
+				refused = []string{"1", "0", "TRUE", "t", "yes"}
+			}
+			for _, value := range refused {
+				o.do(t, setQuery(p.Name, p.Name+"="+value)).is(t, p.Name+"="+value, 422, api.ValidationFailed, "query."+p.Name)
+			}
+		}
+		for _, p := range o.parameters("path") {
+			if p.Schema.Type != "integer" {
+				continue
+			}
+			for _, prefix := range []string{"0", "+"} {
+				another := *o
+				another.path = lastInteger.ReplaceAllString(o.path, "/"+prefix+"$1")
+				another.do(t, nil).is(t, another.path, 422, api.ValidationFailed, "path."+p.Name)
+			}
+		}
 		a := o.do(t, addQuery("undeclared=1"))
 		if o.strict {
 			a.is(t, "another parameter", 422, api.ValidationFailed, "query.undeclared")
@@ -412,6 +437,9 @@ func TestParametersHaveOneReading(t *testing.T) {
 		}
 	})
 }
+
+// lastInteger is a number that is all of a segment.
+var lastInteger = regexp.MustCompile(`/(\d+)`)
 
 func (s *services) currentRevision(t *testing.T) string {
 	t.Helper()
@@ -560,6 +588,139 @@ func TestBodiesHaveOneReading(t *testing.T) {
 				refuse(member+" 65 deep", with(member, strings.Repeat("[", 65)+strings.Repeat("]", 65)), 422)
 			}
 		}
+	})
+}
+
+// What the documents do not show.
+func (s *services) pages() (all []*operation) {
+	for path, services := range map[string][]*documented{
+		"/healthz": {s.admin, s.edge}, "/readyz": {s.admin, s.edge}, "/openapi.json": {s.admin, s.edge}, "/docs": {s.admin, s.edge},
+		"/metrics": {s.admin}, "/": {s.admin}, "/signin": {s.admin}, "/console.css": {s.admin}, "/auth/login": {s.admin}, "/auth/callback": {s.admin},
+	} {
+		for _, d := range services {
+			all = append(all, &operation{documented: d, call: "GET " + path, method: "GET", path: path})
+		}
+	}
+	return all
+}
+
+func TestPagesHaveOneReading(t *testing.T) {
+	t.Parallel()
+	s := startServices(t)
+	for _, o := range s.pages() {
+		plain, another := o.do(t, nil), o.do(t, addQuery("undeclared=1"))
+		if o.strict && o.path != "/auth/callback" { // providers add parameters of their own
+			another.is(t, o.path, 422, api.ValidationFailed, "query.undeclared")
+		} else if another.status != plain.status {
+			t.Errorf("%s with another parameter is answered %d, else %d", o.path, another.status, plain.status)
+		}
+		if o.path != "/auth/callback" {
+			o.do(t, func(r *http.Request) { setBody(r, "[]") }).is(t, o.path+" with a body", 422, api.ValidationFailed, "body")
+		}
+	}
+	for path, status := range map[string]int{"/signin?next=/docs": 200, "/signin?next=": 200, "/signin?next=/&next=/docs": 422, "/metrics?name[]=up&name[]=go_info": 200} {
+		if a := (&operation{documented: s.admin, method: "GET", path: path}).do(t, nil); a.status != status {
+			t.Errorf("%s is answered %d %s", path, a.status, a.body)
+		}
+	}
+}
+
+// The form of an answer is the one that Accept prefers.
+func TestAcceptHasOneReading(t *testing.T) {
+	t.Parallel()
+	eachOperation(t, func(t *testing.T, _ *services, o *operation) {
+		plain := o.do(t, nil).header.Get("Content-Type")
+		for accept, want := range map[string]string{
+			"*/*": plain, "text/html": plain, "json": plain, "application/problem+json": plain, "application/x-ndjson;q=0": plain, ",;": plain,
+			"APPLICATION/X-NDJSON": api.MediaNDJSON, "application/json;q=0.5, application/x-ndjson": api.MediaNDJSON, "application/json;Q=0, application/*": api.MediaNDJSON,
+		} {
+			if want == api.MediaNDJSON && !o.streams() {
+				want = plain
+			}
+			if a := o.do(t, setHeader("Accept", accept)); a.status >= 300 || a.header.Get("Content-Type") != want {
+				t.Errorf("Accept: %s is answered %d %s, want %s", accept, a.status, a.header.Get("Content-Type"), want)
+			}
+		}
+		if a := o.do(t, setHeader("Accept", "application/json;q=0", "application/x-ndjson")); o.streams() && a.header.Get("Content-Type") != api.MediaNDJSON {
+			t.Errorf("two lines of Accept are answered %d %s", a.status, a.header.Get("Content-Type"))
+		}
+		if o.streams() && o.declares("query", "after") {
+			for _, name := range []string{"limit", "after"} {
+				a := o.do(t, func(r *http.Request) { setHeader("Accept", api.MediaNDJSON)(r); setQuery(name, name+"=1")(r) })
+				a.is(t, name+" of an export", 422, api.ValidationFailed, "query."+name)
+			}
+		}
+	})
+}
+
+// A body is what its Content-Type says, for every call alike; one that nobody would
+// read is refused.
+func TestBodiesAreWhatTheySay(t *testing.T) {
+	t.Parallel()
+	eachOperation(t, func(t *testing.T, _ *services, o *operation) {
+		success := o.do(t, nil).status
+		if o.media == "" {
+			for _, nothing := range []string{"", " ", "{}", " {}\r\n"} {
+				o.do(t, func(r *http.Request) { setBody(r, nothing) }).is(t, fmt.Sprintf("the body %q", nothing), success, "", "")
+				o.do(t, func(r *http.Request) { setBody(r, nothing); r.ContentLength = -1 }).is(t, fmt.Sprintf("the body %q in chunks", nothing), success, "", "")
+			}
+			for _, something := range []string{`{"dry_run": true}`, `null`, `[]`, `{`, "{}" + strings.Repeat(" ", 1<<10) + "1"} {
+				o.do(t, func(r *http.Request) { setBody(r, something) }).is(t, "a body", 422, api.ValidationFailed, "body")
+				o.do(t, func(r *http.Request) { setBody(r, something); r.ContentLength = -1 }).is(t, "a body in chunks", 422, api.ValidationFailed, "body")
+			}
+			return
+		}
+		named := func(values ...string) answer {
+			t.Helper()
+			return o.do(t, func(r *http.Request) {
+				if r.Header["Content-Type"] = values; values == nil {
+					delete(r.Header, "Content-Type")
+				}
+			})
+		}
+		for _, as := range []string{"", "; charset=utf-8", ";charset=\"UTF-8\"", " ; version=1", ";"} {
+			named(o.media+as).is(t, o.media+as, success, "", "")
+		}
+		named(strings.ToUpper(o.media)).is(t, "upper case", success, "", "")
+		for _, other := range []string{"", " ", "text/plain", "application/x-www-form-urlencoded", "application/vnd.api+json", "application/jsonx", o.media + "; charset=iso-8859-1", o.media + ", " + o.media} {
+			named(other).is(t, other, 415, api.UnsupportedMediaType, "")
+		}
+		if o.media == api.MediaJSON {
+			named().is(t, "no Content-Type", success, "", "")
+		} else {
+			named().is(t, "no Content-Type", 415, api.UnsupportedMediaType, "")
+		}
+	})
+}
+
+// null is no way to leave a member out: it has a meaning, or it is refused.
+func TestNullsHaveOneReading(t *testing.T) {
+	t.Parallel()
+	meant := []string{"payload"}
+	eachOperation(t, func(t *testing.T, _ *services, o *operation) {
+		_, path, _ := strings.Cut(o.call, " ")
+		if o.media != api.MediaJSON || strings.HasPrefix(path, "/ofrep/") { // which takes what clients send
+			return
+		}
+		body := o.resolve(o.Paths[path][strings.ToLower(o.method)].RequestBody.Content[o.media].Schema)
+		for name := range body.Properties {
+			var members map[string]any
+			if err := json.Unmarshal([]byte(o.body), &members); err != nil {
+				t.Fatal(err)
+			}
+			members[name] = nil
+			text, err := json.Marshal(members)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := o.do(t, func(r *http.Request) { setBody(r, string(text)) })
+			if slices.Contains(meant, name) {
+				a.is(t, string(text), 200, "", "")
+			} else {
+				a.is(t, string(text), 422, api.ValidationFailed, "body."+name)
+			}
+		}
+		o.do(t, func(r *http.Request) { setBody(r, "null") }).is(t, "null", 422, api.ValidationFailed, "body")
 	})
 }
 

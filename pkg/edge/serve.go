@@ -48,7 +48,7 @@ func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // plainID is the subject of a request in the plain form.
 func plainID(r *http.Request) (id string, ok bool) {
-	if r.Method != http.MethodGet || r.URL.Path != flagsPath || r.URL.RawPath != "" || r.Header["Origin"] != nil || !web.HeadersAreSingle(r.Header) {
+	if r.Method != http.MethodGet || r.URL.Path != flagsPath || r.URL.RawPath != "" || r.ContentLength != 0 || r.Header["Origin"] != nil || !web.HeadersAreSingle(r.Header) {
 		return "", false
 	}
 	id, ok = strings.CutPrefix(r.URL.RawQuery, subjectParameter+"=")

@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -128,7 +127,7 @@ func parseRecord(number int64, columns, record []string) (api.ImportLine, error)
 			line.ID = value
 		case value == "": // as if the column were not there
 		case column == columnWeight:
-			weight, err := strconv.ParseInt(value, 10, 64)
+			weight, err := api.ParseInteger(value)
 			if err != nil {
 				return badLine(number, "weight must be an integer between 0 and %d, is %.30q", int64(model.MaxWeight), value)
 			}

@@ -59,7 +59,7 @@ func TestRead(t *testing.T) {
 		{"faults", api.MediaNDJSON, "{\n{\"id\":1}\n{\"di\":\"a\"}\n{\"id\":\"a\"}{}\n{\"id\":\"\xff\"}\n{\"id\":\"a\",\"weight\":1.5}\n[]\nnull\n{\"id\":\"ok\"}\n" +
 			"{\"id\":\"a\",\"id\":\"b\"}\n{\"id\":\"\\ud800\"}\n{\"ID\":\"a\"}", []string{
 			"1!must be valid JSON: unexpected EOF", "2!id must be a string, is a number", "3!di is not known here", "4!must be a single JSON value", "5!must be valid JSON: invalid UTF-8",
-			"6!weight must be an integer, is 1.5", "7!must be an object, is an array", "8:[]", "9:ok[]", "10!has two members \"id\"", "11!must be valid JSON: invalid surrogate", "12!ID is not known here"}},
+			"6!weight must be an integer, is 1.5", "7!must be an object, is an array", "8!must be an object, is null", "9:ok[]", "10!has two members \"id\"", "11!must be valid JSON: invalid surrogate", "12!ID is not known here"}},
 		{"a long line", api.MediaNDJSON, "{\"id\":\"a\"}\n{\"id\":\"" + long + "\"}\n{\"id\":\"b\"}\n", []string{"1:a[]", "2!is longer than 1 MiB", "3:b[]"}},
 		{"a long last line", api.MediaNDJSON, long, []string{"1!is longer than 1 MiB"}},
 
@@ -80,6 +80,10 @@ func TestRead(t *testing.T) {
 		{"a column twice", api.MediaCSV, "id,id\na,b\n", []string{"1!has two columns id"}},
 		{"a long header", api.MediaCSV, long, []string{"1!is longer than 1 MiB"}},
 		{"faults", api.MediaCSV, "id,weight\na,x\nb,1.5\nc\nd,1,2\n\"e\"f,1\ng,1\n", []string{"2!weight must be an integer between 0 and 9007199254740991, is \"x\"", "3!weight must be an integer between 0 and 9007199254740991, is \"1.5\"", "4!wrong number of fields", "5!wrong number of fields", "6!", "7:g=1[]"}},
+		{"whole numbers", api.MediaNDJSON, "{\"id\":\"a\",\"weight\":1.0}\n{\"id\":\"b\",\"weight\":+1}\n{\"id\":\"c\",\"weight\":01}\n{\"id\":\"d\",\"weight\":1e2}\n", []string{"1:a=1[]", "2!must be valid JSON", "3!must be valid JSON", "4:d=100[]"}},
+		{"whole numbers", api.MediaCSV, "id,weight\na,1.0\nb,+1\nc,01\nd,1e2\ne, 1\n", []string{"2:a=1[]", "3!weight must be an integer", "4!weight must be an integer", "5:d=100[]", "6!weight must be an integer"}},
+		{"nulls", api.MediaNDJSON, "{\"id\":null}\n{\"id\":\"a\",\"weight\":null}\n{\"id\":\"a\",\"groups\":null}\n{\"id\":\"a\",\"groups\":[null]}\n", []string{
+			"1!id must be a string, is null", "2!weight must be an integer, is null", "3!groups must be an array, is null", "4!groups[0] must be a string, is null"}},
 		{"an open quote", api.MediaCSV, "id\na\n\"b\nc\n", []string{"2:a[]", "3!"}},
 		{"a long line", api.MediaCSV, "id\na\n" + long + "\nb", []string{"2:a[]", "3!is longer than 1 MiB"}},
 		{"an open quote before much", api.MediaCSV, "id\na\n\"" + strings.Repeat("x\n", 5<<20), []string{"2:a[]", "3!is longer than 1 MiB"}},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -113,7 +114,7 @@ func (s *Server) Authenticate(ctx context.Context, address, token string) (auth.
 
 // byPerson tells the request of somebody who opened a page and has nothing to show.
 func byPerson(r *http.Request) bool {
-	return r.Header.Get(echo.HeaderAuthorization) == "" && strings.Contains(r.Header.Get(echo.HeaderAccept), echo.MIMETextHTML)
+	return r.Header.Get(echo.HeaderAuthorization) == "" && preferred(r.Header.Get(echo.HeaderAccept), api.MediaProblem, echo.MIMETextHTML) == echo.MIMETextHTML
 }
 
 // sameOrigin refuses what other sites make a browser send.

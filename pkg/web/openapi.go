@@ -73,7 +73,7 @@ func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(co
 	registered := s.API.OpenAPI().Paths[op.Path]
 	for _, r := range []*huma.Operation{registered.Get, registered.Post, registered.Put, registered.Patch, registered.Delete} {
 		if r != nil && r.Method == op.Method {
-			s.parameters[route{op.Method, echoPath(op.Path)}] = parametersOf(r, s.strict)
+			s.readings[route{op.Method, echoPath(op.Path)}] = readingOf(r, s.strict)
 		}
 	}
 }
@@ -141,15 +141,38 @@ var jsonFormat = huma.Format{
 		return err
 	},
 	Unmarshal: func(data []byte, v any) error {
-		if _, anything := v.(*any); !anything {
+		anything, isAny := v.(*any)
+		if !isAny {
 			return api.Decode(data, v)
 		}
 		data = bytes.TrimPrefix(data, []byte(api.ByteOrderMark))
 		if err := model.CheckBody(data); err != nil {
 			return err
 		}
-		return json.Unmarshal(data, v)
+		err := json.Unmarshal(data, anything)
+		*anything = nameNulls(*anything)
+		return err
 	},
+}
+
+// null is what JSON's null is validated as. huma takes nil for a property that was left
+// out; this fits a payload only.
+type null struct{}
+
+func nameNulls(v any) any {
+	switch v := v.(type) {
+	case nil:
+		return null{}
+	case map[string]any:
+		for name, value := range v {
+			v[name] = nameNulls(value)
+		}
+	case []any:
+		for i, value := range v {
+			v[i] = nameNulls(value)
+		}
+	}
+	return v
 }
 
 // documentation adds /openapi.json and the page that renders it, whose parts are

@@ -173,8 +173,6 @@ func humaProblem(status int, detail string, errs ...error) huma.StatusError {
 		return newProblem(http.StatusBadRequest, model.ValidationFailed, "the request body ended early", nil)
 	case http.StatusRequestEntityTooLarge:
 		return newProblem(status, model.BodyTooLarge, detail, nil)
-	case http.StatusUnsupportedMediaType:
-		return newProblem(status, model.UnsupportedMediaType, "Content-Type must be "+api.MediaJSON, nil)
 	}
 	fields := make([]model.FieldError, 0, len(errs))
 	for _, err := range errs {

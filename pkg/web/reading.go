@@ -1,11 +1,16 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
+	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,13 +25,16 @@ import (
 // for the last of two values (a parameter that is there but empty, or there twice) is
 // refused here, for all routes; what has several spellings gets one.
 
-// parameters are those that a route declares in its query.
-type parameters struct {
-	all map[string]form
+// reading is how the requests of a route are read.
+type reading struct {
+	query, path map[string]form
 	// strict routes refuse parameters that they do not declare.
 	strict bool
 	// gzip routes read bodies that are compressed, which they declare as a header.
 	gzip bool
+	// operation is nil for routes that the OpenAPI document does not show.
+	operation *huma.Operation
+	answers   []string // media types, the first one unless another is asked for
 }
 
 // Gzip is the one Content-Encoding of bodies, of the routes that declare this header.
@@ -39,50 +47,81 @@ const (
 	formSingle form = iota
 	formText        // may be empty
 	formFlag        // true if empty
+	formInteger     // as in bodies
 	formList        // several values are one, separated by commas
 	formTime        // as in bodies
+	formMany        // several values stay several
 )
 
 // freeTexts are the parameters that may be empty: as a filter that lets all through,
 // or as a comment that says nothing.
 var freeTexts = []string{"comment", "prefix", "query", "q"}
 
-func parametersOf(op *huma.Operation, strict bool) parameters {
-	p := parameters{all: map[string]form{}, strict: strict}
+// readingOf is how an operation that is registered is read.
+func readingOf(op *huma.Operation, strict bool) reading {
+	r := reading{query: map[string]form{}, path: map[string]form{}, strict: strict, operation: op, answers: []string{api.MediaJSON}}
+	if success := op.Responses["200"]; success != nil && len(success.Content) > 0 {
+		r.answers = slices.Sorted(maps.Keys(success.Content))
+	}
 	for _, declared := range op.Parameters {
-		p.gzip = p.gzip || declared.In == "header" && declared.Name == echo.HeaderContentEncoding
-		if declared.In != "query" {
-			continue
-		}
-		switch {
-		case slices.Contains(freeTexts, declared.Name):
-			declared.AllowEmptyValue = true
-			p.all[declared.Name] = formText
-		case declared.Schema.Type == huma.TypeBoolean:
-			declared.AllowEmptyValue = true
-			p.all[declared.Name] = formFlag
-		case declared.Schema.Type == huma.TypeArray:
-			p.all[declared.Name] = formList
-		case declared.Schema.Format == "date-time":
-			p.all[declared.Name] = formTime
-		default:
-			p.all[declared.Name] = formSingle
+		switch declared.In {
+		case "header":
+			r.gzip = r.gzip || declared.Name == echo.HeaderContentEncoding
+		case "path":
+			r.path[declared.Name] = formOf(declared)
+		case "query":
+			form := formOf(declared)
+			declared.AllowEmptyValue = form == formText || form == formFlag
+			r.query[declared.Name] = form
 		}
 	}
-	return p
+	return r
 }
 
-// read notes what is wrong with a query and returns it in its one spelling.
-func (p *parameters) read(query url.Values, faults *model.Faults) url.Values {
+// AnyQuery lets all parameters of a route through as they are: others decide on them.
+const AnyQuery = "*"
+
+// pageReading is how a route outside of the OpenAPI document is read.
+func pageReading(query []string, strict bool) reading {
+	r := reading{query: map[string]form{}, strict: strict}
+	for _, name := range query {
+		if r.query[name] = formText; strings.HasSuffix(name, "[]") {
+			r.query[name] = formMany
+		}
+	}
+	return r
+}
+
+func formOf(declared *huma.Param) form {
+	switch {
+	case slices.Contains(freeTexts, declared.Name):
+		return formText
+	case declared.Schema.Type == huma.TypeBoolean:
+		return formFlag
+	case declared.Schema.Type == huma.TypeInteger:
+		return formInteger
+	case declared.Schema.Type == huma.TypeArray:
+		return formList
+	case declared.Schema.Format == "date-time":
+		return formTime
+	}
+	return formSingle
+}
+
+// readQuery notes what is wrong with a query and returns it in its one spelling.
+func (r *reading) readQuery(query url.Values, faults *model.Faults) url.Values {
 	one := url.Values{}
 	for name, values := range query {
 		location := "query." + name
-		form, declared := p.all[name]
+		form, declared := r.query[name]
 		switch {
-		case !declared && p.strict:
+		case !declared && r.strict:
 			faults.Addf(location, "is no parameter of this call")
 			continue
 		case !declared:
+			continue
+		case form == formMany:
+			one[name] = values
 			continue
 		case form == formList:
 			values = []string{strings.Join(values, ",")}
@@ -90,40 +129,127 @@ func (p *parameters) read(query url.Values, faults *model.Faults) url.Values {
 			faults.Addf(location, "must be given once, is given %d times", len(values))
 			continue
 		}
-		value := values[0]
-		switch {
-		case form == formFlag && value == "":
-			value = "true"
-		case value == "" && form != formText:
-			faults.Addf(location, "must not be empty: leave it out, or give a value")
-		case form == formTime:
-			// Go's own parser takes a comma for the point, and offsets of 24 hours.
-			quoted, _ := json.Marshal(value) // text always has a JSON form
-			faults.Check(location, api.Decode(quoted, new(time.Time)))
-		}
-		one.Set(name, value)
+		one.Set(name, form.read(location, values[0], faults))
 	}
 	return one
 }
 
-// checkEncoding refuses a body that would be read as what it is not.
-func (p *parameters) checkEncoding(r *http.Request) error {
-	encoding := r.Header.Get(echo.HeaderContentEncoding)
+// read notes what is wrong with a value and returns it in its one spelling.
+func (f form) read(location, value string, faults *model.Faults) string {
 	switch {
-	case encoding == "" || r.ContentLength == 0 || strings.EqualFold(encoding, "identity"):
+	case f == formText:
+	case f == formFlag && value == "":
+		return "true"
+	case value == "":
+		faults.Addf(location, "must not be empty: leave it out, or give a value")
+	case f == formFlag && value != "true" && value != "false":
+		faults.Addf(location, "must be true or false, is %q", value)
+	case f == formInteger:
+		n, err := api.ParseInteger(value)
+		if err != nil {
+			faults.Addf(location, "%s, is %q", err, value)
+		}
+		return strconv.FormatInt(n, 10)
+	case f == formTime:
+		// Go's own parser takes a comma for the point, and offsets of 24 hours.
+		quoted, _ := json.Marshal(value) // text always has a JSON form
+		faults.Check(location, api.Decode(quoted, new(time.Time)))
+	}
+	return value
+}
+
+// readBody refuses a body that nobody would read, or that would be read as what it is
+// not.
+func (r *reading) readBody(q *http.Request) error {
+	encoding := q.Header.Get(echo.HeaderContentEncoding)
+	switch {
+	case q.ContentLength == 0:
 		return nil
-	case !p.gzip:
+	case encoding == "" || strings.EqualFold(encoding, "identity"):
+	case !r.gzip:
 		return model.Errorf(model.UnsupportedMediaType, "this call reads no Content-Encoding, is %q: send the body as it is", encoding)
 	case !strings.EqualFold(encoding, Gzip):
 		return model.Errorf(model.UnsupportedMediaType, "Content-Encoding must be gzip, is %q", encoding)
 	}
+	switch {
+	case r.operation == nil && q.Method != http.MethodGet: // what a page sends is its own
+		return nil
+	case r.operation == nil || r.operation.RequestBody == nil:
+		return readNothing(q.Body)
+	}
+	return readMediaType(q.Header, r.operation.RequestBody.Content)
+}
+
+// readNothing refuses a body, but for what clients send that cannot send none.
+func readNothing(body io.Reader) error {
+	const most = 16 // bytes: room for white space
+	text, err := io.ReadAll(io.LimitReader(body, most))
+	if err != nil {
+		return newProblem(http.StatusBadRequest, model.ValidationFailed, "the request body ended early", nil)
+	}
+	if said := string(bytes.TrimSpace(text)); len(text) == most || said != "" && said != "{}" {
+		return model.Faults{{Location: "body", Message: "must be empty or {}: this call reads no body"}}.Err()
+	}
 	return nil
+}
+
+// readMediaType refuses a body of a media type that a call does not read. One that
+// does not say what it is is JSON, if the call reads that.
+func readMediaType(header http.Header, content map[string]*huma.MediaType) error {
+	given, is := header[echo.HeaderContentType]
+	if !is && content[api.MediaJSON] != nil {
+		return nil
+	}
+	media, parameters, err := mime.ParseMediaType(strings.Join(given, ""))
+	if err != nil || content[media] == nil {
+		return model.Errorf(model.UnsupportedMediaType, "Content-Type must be %s, is %q",
+			strings.Join(slices.Sorted(maps.Keys(content)), " or "), strings.Join(given, ""))
+	}
+	if charset := parameters["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return model.Errorf(model.UnsupportedMediaType, "the charset in Content-Type must be utf-8, is %q", charset)
+	}
+	header.Set(echo.HeaderContentType, media)
+	return nil
+}
+
+// preferred is the media type among some that a client accepts most (RFC 9110, section
+// 12.5.1), the first of equals. It is the first too if the client accepts none.
+func preferred(accept string, offers ...string) string {
+	best, most := offers[0], 0.0
+	if len(offers) == 1 {
+		return best
+	}
+	for _, offer := range offers {
+		if q := quality(accept, offer); q > most {
+			best, most = offer, q
+		}
+	}
+	return best
+}
+
+// quality is how much a client accepts a media type, from 0 to 1: what the most
+// specific range says that holds it.
+func quality(accept, offer string) (q float64) {
+	kind, _, _ := strings.Cut(offer, "/")
+	ranges, last := []string{"*/*", kind + "/*", offer}, -1
+	for text := range strings.SplitSeq(accept, ",") {
+		media, parameters, err := mime.ParseMediaType(text)
+		specific := slices.Index(ranges, media)
+		if err != nil || specific <= last {
+			continue
+		}
+		q, last = 1, specific
+		if weight, given := parameters["q"]; given {
+			q, _ = strconv.ParseFloat(weight, 64) // 0 if it is none
+		}
+	}
+	return q
 }
 
 // Headers that may be there once, and headers that are lists.
 var (
 	singleHeaders = []string{echo.HeaderAuthorization, echo.HeaderContentType, "Last-Event-Id"}
-	listHeaders   = []string{"If-Match", "If-None-Match", echo.HeaderContentEncoding}
+	listHeaders   = []string{echo.HeaderAccept, "If-Match", "If-None-Match", echo.HeaderContentEncoding}
 )
 
 // oneHeader is readHeaders as a middleware. It comes before authorization, which reads

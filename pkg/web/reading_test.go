@@ -10,7 +10,7 @@ import (
 )
 
 func TestParametersHaveOneReading(t *testing.T) {
-	declared := parameters{strict: true, all: map[string]form{"limit": formSingle, "comment": formText, "dry_run": formFlag, "features": formList, "at": formTime}}
+	declared := reading{strict: true, query: map[string]form{"limit": formInteger, "wait": formSingle, "name[]": formMany, "comment": formText, "dry_run": formFlag, "features": formList, "at": formTime}}
 	for query, want := range map[string]string{
 		"limit=5":                        "limit=5",
 		"comment=":                       "comment=",
@@ -21,7 +21,16 @@ func TestParametersHaveOneReading(t *testing.T) {
 		"features=a&features=b,c":        "features=a%2Cb%2Cc",
 		"limit=1&dry_run&comment":        "comment=&dry_run=true&limit=1",
 		"at=2027-01-01T00:00:00%2B02:00": "at=2027-01-01T00%3A00%3A00%2B02%3A00",
+		"limit=5.0":                      "limit=5",
+		"name[]=a&name[]=b":              "name%5B%5D=a&name%5B%5D=b",
 		// Refused:
+		"limit=05":                       `query.limit must be an integer, is "05"`,
+		"limit=%2B5":                     `query.limit must be an integer, is "+5"`,
+		"limit=5.5":                      `query.limit must be an integer, is "5.5"`,
+		"limit=9223372036854775808":      "query.limit must be an integer between",
+		"dry_run=1":                      `query.dry_run must be true or false, is "1"`,
+		"dry_run=TRUE":                   `query.dry_run must be true or false, is "TRUE"`,
+		"wait=":                          "query.wait must not be empty",
 		"at=2027-01-01T00:00:00,5Z":      "query.at must be a time such as",
 		"at=2027-01-01T00:00:00%2B24:00": "query.at must be a time such as",
 		"at=2027-01-01":                  "query.at must be a time such as",
@@ -38,7 +47,7 @@ func TestParametersHaveOneReading(t *testing.T) {
 			t.Fatal(err)
 		}
 		var faults model.Faults
-		got := declared.read(values, &faults).Encode()
+		got := declared.readQuery(values, &faults).Encode()
 		if err := faults.Err(); err != nil {
 			got = err.Error()
 		}
@@ -46,9 +55,9 @@ func TestParametersHaveOneReading(t *testing.T) {
 			t.Errorf("%s is read as %s, want %s", query, got, want)
 		}
 	}
-	lenient := parameters{all: declared.all}
+	lenient := reading{query: declared.query}
 	var faults model.Faults
-	if got := lenient.read(url.Values{"limit": {"5"}, "utm_source": {"", ""}}, &faults); faults.Err() != nil || got.Encode() != "limit=5" {
+	if got := lenient.readQuery(url.Values{"limit": {"5"}, "utm_source": {"", ""}}, &faults); faults.Err() != nil || got.Encode() != "limit=5" {
 		t.Errorf("%v %v", got, faults)
 	}
 }
@@ -73,6 +82,30 @@ func TestHeadersHaveOneReading(t *testing.T) {
 		}
 		if got != row.want && (err == nil || !strings.Contains(got, row.want)) {
 			t.Errorf("%v: %s, want %s", row.header, got, row.want)
+		}
+	}
+}
+
+func TestPreferred(t *testing.T) {
+	for accept, want := range map[string]string{
+		"":                                   "a/json",
+		"*/*":                                "a/json",
+		"a/ndjson":                           "a/ndjson",
+		"A/NDJSON":                           "a/ndjson",
+		"a/ndjson;q=0":                       "a/json",
+		"a/ndjson; Q=0.000":                  "a/json",
+		"a/json;q=0, a/*":                    "a/ndjson",
+		"a/json;q=0, a/ndjson":               "a/ndjson",
+		"a/ndjson;q=0.5, a/*;q=0.4":          "a/ndjson",
+		"a/ndjson;q=0.5, */*":                "a/json",
+		"a/ndjson, a/json":                   "a/json",
+		"a/*;q=0, */*":                       "a/json",
+		"a/ndjson;q=x":                       "a/json",
+		"b/html, ;, a/ndjson ;charset=\"x\"": "a/ndjson",
+		"a/ndjsonx, xa/ndjson":               "a/json",
+	} {
+		if got := preferred(accept, "a/json", "a/ndjson"); got != want {
+			t.Errorf("%s prefers %s, want %s", accept, got, want)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -101,7 +102,7 @@ type Server struct {
 	certificate  *certificate // once it listens with TLS
 	registry     *prometheus.Registry
 	permissions  map[route]auth.Permission
-	parameters   map[route]parameters // of the operations
+	readings     map[route]reading
 	strict       bool
 	authenticate Authenticator
 	session      func(*http.Request) string
@@ -129,7 +130,7 @@ func New(o Options) *Server {
 		tls:          o.TLS,
 		registry:     o.Registry,
 		permissions:  map[route]auth.Permission{},
-		parameters:   map[route]parameters{},
+		readings:     map[route]reading{},
 		strict:       o.StrictParameters,
 		authenticate: o.Authenticate,
 		session:      o.Session,
@@ -155,16 +156,21 @@ func New(o Options) *Server {
 	case o.MetricsAddress != "":
 		s.operations = s.newOperations(o)
 	case o.ServeMetrics:
-		s.Route(auth.Read, http.MethodGet, "/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{})))
+		s.Route(auth.Read, http.MethodGet, "/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{})), "name[]")
 	}
 	s.documentation(o.Title)
 	return s
 }
 
-// Route adds a route that the OpenAPI document does not show: /v1/things/{id}.
-func (s *Server) Route(p auth.Permission, method, path string, h echo.HandlerFunc) {
+// Route adds a route that the OpenAPI document does not show: /v1/things/{id}. query
+// are the parameters that it takes, which may be empty, or [AnyQuery]; there may be
+// several of one whose name ends in [].
+func (s *Server) Route(p auth.Permission, method, path string, h echo.HandlerFunc, query ...string) {
 	path = echoPath(path)
 	s.declare(p, method, path)
+	if !slices.Contains(query, AnyQuery) {
+		s.readings[route{method, path}] = pageReading(query, s.strict)
+	}
 	s.echo.Add(method, path, h)
 }
 
@@ -433,13 +439,19 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 		if pattern := c.Path(); strings.Count(u.EscapedPath(), "/") != strings.Count(pattern, "/") && !strings.HasSuffix(pattern, "*") {
 			return echo.ErrNotFound // the last parameter has taken more segments than one
 		}
+		reading, known := s.readings[route{r.Method, c.Path()}]
 		var faults model.Faults
 		values := c.ParamValues()
 		for i, value := range values {
 			if u.RawPath != "" { // else the router has matched the decoded path
 				value, _ = url.PathUnescape(value) // net/http has refused what does not decode
 			}
-			checkText(&faults, "path."+c.ParamNames()[i], value)
+			name := c.ParamNames()[i]
+			location := "path." + name
+			checkText(&faults, location, value)
+			if form, declared := reading.path[name]; declared {
+				value = form.read(location, value, &faults)
+			}
 			values[i] = value
 		}
 		query, err := url.ParseQuery(u.RawQuery)
@@ -451,19 +463,22 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 				checkText(&faults, "query."+name, text)
 			}
 		}
-		declared, known := s.parameters[route{r.Method, c.Path()}]
-		if err := declared.checkEncoding(r); err != nil {
-			return err
-		}
 		if known {
-			query = declared.read(query, &faults)
+			query = reading.readQuery(query, &faults)
 		}
 		if err := faults.Err(); err != nil {
 			return err
 		}
-		if known {
-			u.RawQuery = query.Encode()
+		if !known { // the answer is 404 or 405
+			return next(c)
 		}
+		if err := reading.readBody(r); err != nil {
+			return err
+		}
+		if reading.operation != nil {
+			r.Header.Set(echo.HeaderAccept, preferred(r.Header.Get(echo.HeaderAccept), reading.answers...))
+		}
+		u.RawQuery = query.Encode()
 		return next(c)
 	}
 }

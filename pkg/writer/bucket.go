@@ -92,7 +92,7 @@ func (w *Writer) Buckets(ctx context.Context, page Page) (Result[api.Page[api.Bu
 	after := 0
 	if page.After != "" {
 		var err error
-		if after, err = strconv.Atoi(page.After); err != nil || after < 1 || after > model.MaxBuckets {
+		if after, err = strconv.Atoi(page.After); err != nil || strconv.Itoa(after) != page.After || after < 1 || after > model.MaxBuckets {
 			return Result[api.Page[api.Bucket]]{}, model.Faults{{Location: "query.after", Message: "must be the id of a bucket"}}.Err()
 		}
 	}

@@ -84,7 +84,7 @@ func (w *Writer) Tokens(ctx context.Context, page Page) (Result[api.Page[api.Tok
 	var after int64
 	if page.After != "" {
 		var err error
-		if after, err = strconv.ParseInt(page.After, 10, 64); err != nil || after < 1 {
+		if after, err = strconv.ParseInt(page.After, 10, 64); err != nil || strconv.FormatInt(after, 10) != page.After || after < 1 {
 			return Result[api.Page[api.Token]]{}, model.Faults{{Location: "query.after", Message: "must be the id of a token"}}.Err()
 		}
 	}
