@@ -55,11 +55,19 @@ type Environment struct {
 }
 
 // Main runs the program and exits: with status 1 and one line on stderr where it
-// failed. The first SIGINT or SIGTERM ends the command's context, the second one
-// the process.
+// failed. The first SIGINT, SIGTERM or SIGHUP ends the command's context, the second
+// one the process. A service goes on if nobody reads its log any more; other commands
+// end then, as Unix programs do.
 func (p Program) Main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // which nohup asks for
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop)
+	if command, _ := p.find(os.Args[1:]); command != nil && command.Service {
+		signal.Ignore(syscall.SIGPIPE) // a write to the log fails instead, and that line is lost
+	}
 	env := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	os.Exit(p.Execute(ctx, os.Args[1:], os.Environ(), env))
 }

@@ -89,8 +89,8 @@ func Run(ctx context.Context, c Config) (err error) {
 		if !awaitReady(ctx, s.Edge+"/readyz") {
 			return nil
 		}
-		if err := s.print(c.Out); err != nil {
-			return err
+		if err := s.print(c.Out); err != nil { // nobody reads it any more
+			c.Logger.Warn("start screen not printed", "error", err)
 		}
 		if c.Ready != nil {
 			c.Ready(s.Admin, s.Edge)

@@ -28,7 +28,9 @@ type service struct {
 	addr    string // where it listens, for clients
 	env     []string
 	wrap    []string // command before the program: to run it in another network
+	command string
 	log     *logBuffer
+	out     *os.File // takes the log instead, if it is not nil
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -41,7 +43,7 @@ func newService(t *testing.T, name, host string, env ...string) *service {
 	t.Helper()
 	addr := freeAddr(t, host)
 	_, port, _ := net.SplitHostPort(addr)
-	s := &service{t: t, program: program(t, name), addr: addr, log: &logBuffer{}}
+	s := &service{t: t, program: program(t, name), addr: addr, command: "serve", log: &logBuffer{}}
 	s.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(),
 		"FLAGGERY_HOST=" + host, "FLAGGERY_PORT=" + port, "FLAGGERY_ENABLE_PROMETHEUS=true",
@@ -58,9 +60,12 @@ func newService(t *testing.T, name, host string, env ...string) *service {
 // start starts the program and does not wait for it to be ready.
 func (s *service) start() {
 	s.t.Helper()
-	args := append(append([]string{}, s.wrap...), s.program, "serve")
+	args := append(append([]string{}, s.wrap...), s.program, s.command)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = s.env, s.log, s.log
+	if s.out != nil {
+		cmd.Stdout, cmd.Stderr = s.out, s.out
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	dieWithParent(cmd.SysProcAttr)
 	done, started := make(chan struct{}), make(chan error)
@@ -147,16 +152,21 @@ func (s *service) kill() {
 // status but 0 fails the test.
 func (s *service) terminate() time.Duration {
 	s.t.Helper()
+	return s.endBy(syscall.SIGTERM)
+}
+
+func (s *service) endBy(sig syscall.Signal) time.Duration {
+	s.t.Helper()
 	began := time.Now()
-	s.signal(syscall.SIGTERM)
+	s.signal(sig)
 	select {
 	case <-s.done:
 	case <-time.After(patience + 5*time.Second):
-		s.t.Errorf("%s did not end within %v of SIGTERM", s.program, patience)
+		s.t.Errorf("%s did not end within %v of %v", s.program, patience, sig)
 		s.kill()
 	}
 	if !s.cmd.ProcessState.Success() {
-		s.t.Errorf("%s ended with %v after SIGTERM: %s", s.program, s.cmd.ProcessState, s.log.tail())
+		s.t.Errorf("%s ended with %v after %v: %s", s.program, s.cmd.ProcessState, sig, s.log.tail())
 	}
 	return time.Since(began)
 }
