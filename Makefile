@@ -15,13 +15,13 @@ run: ## start Flaggery with a database and sample data (ARGS=--empty: without); 
 
 .PHONY: test
 test: ## run all tests with the race detector, against a PostgreSQL that they start themselves
-	@.ci/prerequisites postgresql compiler
+	@.ci/prerequisites postgresql pgbouncer compiler
 	go test -race -timeout 30m ./...
 	go -C pkg/bench test -race .
 
 .PHONY: test-faults
 test-faults: ## make every fault of docs/reliability.md for real and at full length: 45 minutes, as root on Linux
-	@.ci/prerequisites postgresql
+	@.ci/prerequisites postgresql pgbouncer
 	go test ./pkg/faults -full -parallel 1 -timeout 3h -v $(ARGS)
 
 .PHONY: test-deploy

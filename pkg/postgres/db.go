@@ -21,6 +21,7 @@ import (
 // DB is Flaggery's database as its writer sees it.
 type DB struct {
 	pool       *sqlx.DB
+	settings   string // of a connection, as a statement
 	log        *slog.Logger
 	now        func() time.Time // nil: the database's clock
 	statements statements
@@ -34,28 +35,32 @@ type Options struct {
 
 // New makes a DB without connecting.
 func New(rawURL string, o Options) (*DB, error) {
-	u, err := completeURL(rawURL)
+	t, err := newTarget(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := newPool(u, newDialer(0))
+	pool, err := newPool(t, newDialer(0))
 	if err != nil {
 		return nil, err
 	}
-	return &DB{pool: pool, log: orDiscard(o.Logger), now: o.Now}, nil
+	return &DB{pool: pool, settings: t.settings, log: orDiscard(o.Logger), now: o.Now}, nil
 }
 
-// Open connects and pings once, so that a wrong URL or password fails here.
+// Open connects, so that a wrong URL or password fails here.
 func Open(ctx context.Context, rawURL string, o Options) (*DB, error) {
 	db, err := New(rawURL, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := db.pool.PingContext(ctx); err != nil {
-		return nil, errors.Join(translate(err), db.Close())
+	if err := db.Connect(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
 }
+
+// Connect is an error if the database does not answer, or in a way that a writer
+// cannot use.
+func (db *DB) Connect(ctx context.Context) error { return translate(checkSessions(ctx, db.pool)) }
 
 func orDiscard(log *slog.Logger) *slog.Logger {
 	if log == nil {

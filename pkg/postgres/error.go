@@ -28,6 +28,10 @@ func translate(err error) error {
 		return fmt.Errorf("the database role may not do this: %w", err)
 	case pq.As(err, pqerror.LockNotAvailable) != nil:
 		return model.Errorf(model.NotReady, "an import holds what this write changes: try again when it is done")
+	case pq.As(err, pqerror.InvalidSQLStatementName) != nil:
+		return fmt.Errorf("%w: %w", errShared, err)
+	case tooManyConnections(err):
+		return unavailable{fmt.Errorf("PostgreSQL is at its connection limit: %w", err)}
 	case isUnavailable(err):
 		return unavailable{err}
 	}
@@ -38,6 +42,9 @@ func translate(err error) error {
 	}
 	return err
 }
+
+// tooManyConnections recognises that PostgreSQL has no connection left for a role.
+func tooManyConnections(err error) bool { return pq.As(err, pqerror.TooManyConnections) != nil }
 
 // unavailable is a database that cannot serve anybody at the moment. To callers it is a
 // [net.Error], like a refused connection.

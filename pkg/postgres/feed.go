@@ -12,9 +12,11 @@ import (
 type Feed struct {
 	pool       *sqlx.DB
 	dialer     *dialer
+	settings   string // of a connection, as a statement
 	tokens     bool
 	log        *slog.Logger
 	statements statements
+	checked    bool // for the goroutine of Update: connections have sessions of their own
 
 	// Of the connection that listens.
 	name      string
@@ -32,21 +34,21 @@ type FeedOptions struct {
 
 // NewFeed makes a Feed without connecting.
 func NewFeed(rawURL string, o FeedOptions) (*Feed, error) {
-	u, err := completeURL(rawURL)
+	t, err := newTarget(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	f := &Feed{dialer: newDialer(answerTimeout), tokens: o.Tokens, log: orDiscard(o.Logger), name: o.Name, reported: make(chan struct{}, 1)}
-	if f.pool, err = newPool(u, f.dialer); err != nil {
+	f := &Feed{settings: t.settings, dialer: newDialer(answerTimeout), tokens: o.Tokens, log: orDiscard(o.Logger), name: o.Name, reported: make(chan struct{}, 1)}
+	if f.pool, err = newPool(t, f.dialer); err != nil {
 		return nil, err
 	}
 	f.report.Store(&report{name: o.Name, state: edgeLoading})
 	// The listening connection begins under the name of the report, so that the edge is
 	// never seen without.
-	query := u.Query()
+	query := t.url.Query()
 	query.Set("application_name", f.report.Load().String())
-	u.RawQuery = query.Encode()
-	f.listenURL = u.String()
+	t.url.RawQuery = query.Encode()
+	f.listenURL = t.url.String()
 	return f, nil
 }
 

@@ -90,8 +90,10 @@ func (f *Feed) listenOnce(ctx context.Context, notified func(bool)) (connected b
 		<-lost
 	}()
 
-	if err := execListening(conn, "listen", "LISTEN "+pq.QuoteIdentifier(channel)); err != nil {
-		return false, err
+	for _, statement := range []string{f.settings, "LISTEN " + pq.QuoteIdentifier(channel)} { // one at a time, or lib/pq loses track
+		if err := execListening(conn, "listen", statement); err != nil {
+			return false, err
+		}
 	}
 	f.log.InfoContext(ctx, "listening to the database")
 	notified(false)

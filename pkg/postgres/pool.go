@@ -1,10 +1,14 @@
 package postgres
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,10 +16,10 @@ import (
 	"github.com/lib/pq"
 )
 
-// sessionSettings hold for every connection, unless its URL says otherwise. With
+// connectionSettings hold for every connection, unless its URL says otherwise. With
 // them, the server forgets a client that vanished without a word within about a
 // minute instead of two hours, and no statement waits forever.
-var sessionSettings = map[string]string{
+var connectionSettings = map[string]string{
 	"tcp_keepalives_idle":     "30",
 	"tcp_keepalives_interval": "10",
 	"tcp_keepalives_count":    "3",
@@ -37,7 +41,7 @@ func CheckURL(rawURL string) error {
 	return err
 }
 
-// completeURL adds the session settings to a URL.
+// completeURL adds the connection settings to a URL.
 func completeURL(rawURL string) (*url.URL, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
@@ -47,7 +51,7 @@ func completeURL(rawURL string) (*url.URL, error) {
 	if !query.Has("sslmode") {
 		query.Set("sslmode", defaultSSLMode(u.Hostname()))
 	}
-	for name, value := range sessionSettings {
+	for name, value := range connectionSettings {
 		if !query.Has(name) {
 			query.Set(name, value)
 		}
@@ -64,16 +68,106 @@ func defaultSSLMode(host string) string {
 	return "require"
 }
 
+// target is where connections lead to, and what is set on each of them. lib/pq sends
+// parameters of the server with its start-up message, where PgBouncer accepts hardly
+// any.
+type target struct {
+	url      *url.URL // without parameters of the server
+	settings string   // the statement that sets them on a new connection
+}
+
+func newTarget(rawURL string) (target, error) {
+	u, err := completeURL(rawURL)
+	if err != nil {
+		return target{}, err
+	}
+	config, err := pq.NewConfig(u.String())
+	if err != nil {
+		return target{}, fmt.Errorf("open the database: %w", err)
+	}
+	var settings []string
+	query := u.Query()
+	for _, name := range slices.Sorted(maps.Keys(config.Runtime)) {
+		settings = append(settings, fmt.Sprintf("set_config(%s, %s, false)", pq.QuoteLiteral(name), pq.QuoteLiteral(config.Runtime[name])))
+		query.Del(name)
+	}
+	u.RawQuery = query.Encode()
+	return target{u, "SELECT " + strings.Join(settings, ", ")}, nil
+}
+
+// connector is lib/pq's with the target's settings.
+type connector struct {
+	*pq.Connector
+	settings string
+}
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.(driver.ExecerContext).ExecContext(ctx, c.settings, nil); err != nil {
+		return nil, errors.Join(named("set the connection up", err), conn.Close())
+	}
+	return conn, nil
+}
+
 // newPool makes a pool of connections without connecting.
-func newPool(u *url.URL, d *dialer) (*sqlx.DB, error) {
-	connector, err := pq.NewConnector(u.String())
+func newPool(t target, d *dialer) (*sqlx.DB, error) {
+	plain, err := pq.NewConnector(t.url.String())
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	connector.Dialer(d)
-	pool := sqlx.NewDb(sql.OpenDB(connector), "postgres")
+	plain.Dialer(d)
+	pool := sqlx.NewDb(sql.OpenDB(connector{plain, t.settings}), "postgres")
 	pool.SetMaxOpenConns(16)
 	pool.SetMaxIdleConns(8)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	return pool, nil
+}
+
+// errShared is a pool between us and PostgreSQL that gives each transaction another
+// session. Prepared statements, temporary tables, advisory locks and notifications
+// belong to a session.
+var errShared = errors.New("FLAGGERY_DB_URL leads through a pool that shares sessions, such as PgBouncer with pool_mode=transaction: " +
+	"set pool_mode=session, or connect to PostgreSQL directly")
+
+// checkSessions connects, and fails with errShared if connections share sessions. One
+// connection notes its session; while a transaction on another one goes on, the two
+// must have sessions of their own, and the first one that which it had.
+func checkSessions(ctx context.Context, pool *sqlx.DB) error {
+	one, err := pool.Connx(ctx)
+	if err != nil {
+		return err
+	}
+	defer one.Close()
+	const session = `SELECT pg_backend_pid()`
+	var first, second, again int
+	if err := one.GetContext(ctx, &first, session); err != nil {
+		return err
+	}
+	two, err := pool.Connx(ctx)
+	if tooManyConnections(err) {
+		return nil // one is enough for what is urgent then
+	}
+	if err != nil {
+		return err
+	}
+	defer discard(two)
+	err = transact(ctx, two, nil, func(q querier) error {
+		if err := q.get(ctx, "check the session", &second, session); err != nil || second == first {
+			return err
+		}
+		return one.GetContext(ctx, &again, session)
+	})
+	if err == nil && (second == first || again != first) {
+		err = errShared
+	}
+	return err
+}
+
+// discard closes a connection, which its pool would keep.
+func discard(conn *sqlx.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = conn.Close()
 }

@@ -79,9 +79,11 @@ func (i *Import) Close() {
 	defer cancel()
 	// Not DISCARD ALL: the pool believes in the statements prepared here. The
 	// rollback is for a COPY that was cut off.
-	err := i.single().exec(ctx, "reset the connection", `ROLLBACK; DISCARD TEMP; RESET ALL; SELECT pg_advisory_unlock_all()`)
+	err := i.single().exec(ctx, "reset the connection",
+		`ROLLBACK; DISCARD TEMP; RESET ALL; SELECT pg_advisory_unlock_all(); `+i.db.settings)
 	if err != nil {
-		_ = i.conn.Raw(func(any) error { return driver.ErrBadConn }) // makes the pool throw it away
+		discard(i.conn)
+		return
 	}
 	_ = i.conn.Close()
 }

@@ -22,6 +22,12 @@ import (
 // one edge took 0.15 ms instead of 0.06 to learn that nothing changed, and 50 edges at
 // once 19 ms instead of 9 to learn of a changed subject (BenchmarkUpdate).
 func (f *Feed) Update(ctx context.Context, since model.Position, apply func(*model.Update) error) error {
+	if !f.checked {
+		if err := checkSessions(ctx, f.pool); err != nil {
+			return ended(ctx, err)
+		}
+		f.checked = true
+	}
 	f.statements.prepare(ctx, f.pool)
 	u, err := f.readSmall(ctx, querier{f.pool, &f.statements}, since)
 	if err == nil && u != nil {
