@@ -60,7 +60,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{good, "token revoke flaggery_abc", "the id of one token"},
 		{good, "token revoke 7", "there is no token 7"},
 		{"", "serve --port x --admin-token t", "-port"},
-		{away, "serve --admin-token t", "connection refused"},
+		{away, "serve --db-wait=false --admin-token t", "connection refused"},
 		{away, "migrate status", "connection refused"},
 		{away, "export", "postgres://me:***@127.0.0.1:1/flaggery"},
 		{empty, "serve --log-level error --admin-token t", "schema is at version 0, behind the program's version"},

@@ -7,13 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flaggery/flaggery/migrations"
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/backoff"
 	"github.com/flaggery/flaggery/pkg/command"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/signin"
 	"github.com/flaggery/flaggery/pkg/web"
@@ -33,34 +36,25 @@ type service struct {
 	web     *web.Server
 	log     *slog.Logger
 	metrics *metrics
+	waiting atomic.Bool // for the database, at the start
 	// maxLines of an import, 0 for any number.
 	maxLines int
 }
 
 // Run is the admin from start to end: it returns nil after ctx has ended and the
-// requests under way are answered, and an error at once where it cannot work.
+// requests under way are answered, and an error at once where it cannot work. It
+// waits for a database that is away, see Config.DBWait.
 func Run(ctx context.Context, config Config) (err error) {
 	if err := config.Validate(); err != nil {
 		return err
 	}
-	db, err := OpenDB(ctx, config.DBURL, config.Logger)
+	db, err := postgres.New(string(config.DBURL), postgres.Options{Logger: config.Logger})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if config.DBAutoUpgrade {
-		err = migrations.Up(ctx, db.SQL())
-	} else {
-		err = migrations.Check(ctx, db.SQL())
-	}
-	if err != nil {
-		return err
-	}
-
 	a := newService(config, db)
-	if err := a.checkReachable(ctx, config.Token); err != nil {
-		return err
-	}
+	a.waiting.Store(true)
 	if config.Routes != nil {
 		config.Routes(a.web.Routes())
 	}
@@ -69,14 +63,68 @@ func Run(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	a.log.Info("admin is listening", "address", listener.Addr().String(), "version", config.Version)
-	if config.Ready != nil {
-		config.Ready(listener.Addr())
-	}
 	// Either part ends the other.
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.web.Serve(ctx, listener) })
-	group.Go(func() error { a.prune(ctx, time.Tick(pruneEvery)); return nil })
+	group.Go(func() error {
+		err := a.awaitDatabase(ctx, config, db)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		a.waiting.Store(false)
+		if config.Ready != nil {
+			config.Ready(listener.Addr())
+		}
+		a.prune(ctx, time.Tick(pruneEvery))
+		return nil
+	})
 	return group.Wait()
+}
+
+// Delays between attempts to reach the database at the start, as edges have them.
+const (
+	firstDelay = 500 * time.Millisecond
+	maxDelay   = 30 * time.Second
+)
+
+// errWaiting answers calls that come before the database.
+var errWaiting = model.Errorf(model.NotReady, "waiting for the database")
+
+// awaitDatabase returns once the database can be used. If it is away it is asked
+// again, unless the settings say otherwise; what does not mend itself, such as a wrong
+// password, is an error at once.
+func (a *service) awaitDatabase(ctx context.Context, config Config, db *postgres.DB) error {
+	delays := backoff.Backoff{First: firstDelay, Max: maxDelay}
+	for {
+		err := a.prepare(ctx, config, db)
+		if err == nil || !config.DBWait || !postgres.IsUnavailable(err) {
+			return err
+		}
+		delay := delays.Next()
+		a.log.WarnContext(ctx, "waiting for the database", "error", err, "next_try_in", delay)
+		if err := backoff.Sleep(ctx, delay); err != nil {
+			return err
+		}
+	}
+}
+
+// prepare brings or holds the schema to the program's, and finds out whether anybody
+// can call the admin.
+func (a *service) prepare(ctx context.Context, config Config, db *postgres.DB) error {
+	if err := connect(ctx, db, config.DBURL); err != nil {
+		return err
+	}
+	arrange := migrations.Check
+	if config.DBAutoUpgrade {
+		arrange = migrations.Up
+	}
+	if err := arrange(ctx, db.SQL()); err != nil {
+		return err
+	}
+	return a.checkReachable(ctx, config.Token)
 }
 
 // OpenDB connects. Its error names the database, without the password.
@@ -84,11 +132,21 @@ func OpenDB(ctx context.Context, url command.DatabaseURL, log *slog.Logger) (*po
 	if err := validateDBURL(url); err != nil {
 		return nil, err
 	}
-	db, err := postgres.Open(ctx, string(url), postgres.Options{Logger: log})
+	db, err := postgres.New(string(url), postgres.Options{Logger: log})
 	if err != nil {
-		return nil, fmt.Errorf("connect to the database %s: %w", url, err)
+		return nil, err
+	}
+	if err := connect(ctx, db, url); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+func connect(ctx context.Context, db *postgres.DB, url command.DatabaseURL) error {
+	if err := db.Connect(ctx); err != nil {
+		return fmt.Errorf("connect to the database %s: %w", url, err)
+	}
+	return nil
 }
 
 func newService(config Config, db *postgres.DB) *service {
@@ -115,7 +173,12 @@ func newService(config Config, db *postgres.DB) *service {
 		Authenticate:     a.authenticator(config.Token),
 		Session:          session,
 		SignInPath:       signin.SignInPath,
-		Ready:            db.SQL().PingContext,
+		Ready: func(ctx context.Context) error {
+			if a.waiting.Load() {
+				return errWaiting
+			}
+			return db.SQL().PingContext(ctx)
+		},
 	})
 	a.addRoutes()
 	a.pages(config)

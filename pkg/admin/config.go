@@ -18,6 +18,7 @@ import (
 type Config struct {
 	DBURL          command.DatabaseURL
 	DBAutoUpgrade  bool // migrate at start instead of refusing a schema that is behind
+	DBWait         bool // for a database that is away at start, instead of ending with an error
 	Host           string
 	Port           int // 0 for any that is free
 	Prometheus     bool
@@ -33,7 +34,8 @@ type Config struct {
 
 	Version string
 	Logger  *slog.Logger
-	// Ready is told where the admin listens, once it does. It may be nil.
+	// Ready is told where the admin listens, once it does and has its database. It may
+	// be nil.
 	Ready func(net.Addr)
 	// Routes is told what the admin answers, and to whom, before it listens. It may
 	// be nil.
@@ -44,6 +46,7 @@ type Config struct {
 func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.Var(&c.DBURL, "db-url", "the database: `postgres://`user:password@host:5432/database?sslmode=verify-full")
 	fs.BoolVar(&c.DBAutoUpgrade, "db-auto-upgrade", false, "bring the schema up to date at start")
+	fs.BoolVar(&c.DBWait, "db-wait", true, "wait for a database that is away at start, not ready meanwhile; false ends the admin with an error instead")
 	fs.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	fs.IntVar(&c.Port, "port", 8080, "`port` to listen on, 0 for any that is free")
 	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")

@@ -58,6 +58,9 @@ func session(r *http.Request) string {
 // beginSession makes a token like any other, so that it is listed, and can be
 // revoked, and the audit knows who it was.
 func (a *service) beginSession(ctx context.Context, p signin.Person, expires time.Time) (string, error) {
+	if a.waiting.Load() {
+		return "", errWaiting
+	}
 	created, err := a.writer.CreateToken(ctx, api.NewToken{Name: p.Name, Role: p.Role, ExpiresAt: &expires},
 		writer.By(p.Name), writer.Request(web.RequestID(ctx)), writer.Comment("signed in"))
 	return created.Value.Token, err

@@ -47,9 +47,9 @@ func TestRunFailsClearly(t *testing.T) {
 		want   []string
 	}{
 		{"no PostgreSQL", Config{DBURL: "postgres://user:hunter2@127.0.0.1:1/flaggery"}, []string{"connect to the database postgres://user:***@127.0.0.1:1/flaggery", "connection refused"}},
-		{"no such database", Config{DBURL: withDatabase(t, good, "nowhere")}, []string{"the database does not exist", "nowhere"}},
-		{"no such user", Config{DBURL: withUser(t, good, "nobody", "hunter2")}, []string{"connect to the database", "nobody:***"}},
-		{"no schema", Config{DBURL: command.DatabaseURL(pgtest.Empty(t))}, []string{"schema is at version 0", "migrate up"}},
+		{"no such database", Config{DBWait: true, DBURL: withDatabase(t, good, "nowhere")}, []string{"the database does not exist", "nowhere"}},
+		{"no such user", Config{DBWait: true, DBURL: withUser(t, good, "nobody", "hunter2")}, []string{"connect to the database", "nobody:***"}},
+		{"no schema", Config{DBWait: true, DBURL: command.DatabaseURL(pgtest.Empty(t))}, []string{"schema is at version 0", "migrate up"}},
 		{"port in use", Config{DBURL: command.DatabaseURL(good), Port: busy.Addr().(*net.TCPAddr).Port}, []string{"listen", strconv.Itoa(busy.Addr().(*net.TCPAddr).Port), "in use"}},
 	} {
 		row.config.Host, row.config.Token, row.config.Logger = "127.0.0.1", testToken, slog.New(slog.DiscardHandler)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -292,4 +293,53 @@ func (w *world) load(n int) {
 			return nil
 		})
 	}
+}
+
+// An admin that starts while PostgreSQL is away waits for it, too, unless it is told
+// to end.
+func TestDatabaseAwayAtAdminStart(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t, "", nil)
+	w := newWorld(t, db.url())
+	db.kill()
+	admin := w.newAdmin(db.url())
+	c := client{addr: admin.addr, token: token, timeout: 5 * time.Second}
+	defer c.close()
+	for _, away := range []time.Duration{0, fullOr(time.Minute, 2*time.Second)} {
+		admin.start()
+		eventually(t, patience, "the admin waits", func() error {
+			if admin.ended() {
+				t.Fatalf("the admin gave up: %s", admin.log.tail())
+			}
+			for target, status := range map[string]int{"/healthz": 200, "/readyz": 503, "/v1/features": 503} {
+				a, err := c.get(target)
+				if err != nil {
+					return err
+				}
+				if a.status != status || status == 503 && !strings.Contains(string(a.body), "waiting for the database") {
+					t.Errorf("%s: status %d, %s", target, a.status, a.body)
+				}
+			}
+			return nil
+		})
+		elapse(away)
+		if away == 0 {
+			admin.terminate()
+		}
+	}
+	if lines := admin.log.grep("waiting for the database", "connection refused", "next_try_in"); len(lines) < 2 {
+		t.Errorf("the admin does not log what it waits for: %s", admin.log.tail())
+	}
+	db.start()
+	took := admin.awaitReady(35 * time.Second)
+	w.call("GET", "/v1/features", nil)
+
+	db.kill()
+	hasty := w.newAdmin(db.url(), "FLAGGERY_DB_WAIT=false")
+	hasty.start()
+	<-hasty.done
+	if lines := hasty.log.grep("flaggery-admin: connect to the database", "connection refused"); hasty.cmd.ProcessState.ExitCode() != 1 || len(lines) != 1 {
+		t.Errorf("%v: %s", hasty.cmd.ProcessState, hasty.log.tail())
+	}
+	measured(t, "PostgreSQL away at an admin's start", figures{"ready_after_s": took})
 }

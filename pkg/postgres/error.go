@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
@@ -53,6 +54,13 @@ type unavailable struct{ error }
 func (u unavailable) Unwrap() error { return u.error }
 func (unavailable) Timeout() bool   { return false }
 func (unavailable) Temporary() bool { return true }
+
+// IsUnavailable recognises a database that is away or cannot serve anybody at the
+// moment, which mends itself, unlike a wrong password.
+func IsUnavailable(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || isUnavailable(err)
+}
 
 func isUnavailable(err error) bool {
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) {

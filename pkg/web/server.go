@@ -306,6 +306,9 @@ func (s *Server) readyz(c echo.Context) error {
 		defer cancel()
 		if err := s.ready(ctx); err != nil {
 			s.log.DebugContext(ctx, "not ready", "error", err) // probes ask often, and metrics tell as well
+			if model.CodeOf(err) != "" {
+				return err
+			}
 			return model.Errorf(model.NotReady, "not ready, the log tells why")
 		}
 	}
