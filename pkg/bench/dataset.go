@@ -176,10 +176,10 @@ func (d dataset) addSubjects(ctx context.Context, db *sql.DB) error {
 		{`UPDATE bucket b SET weight = s.weight, subjects = s.subjects
 		  FROM (SELECT bucket_id, sum(weight) AS weight, count(*) AS subjects FROM subject GROUP BY bucket_id) s
 		  WHERE b.id = s.bucket_id`, nil},
-		{`INSERT INTO member (group_id, subject_id)
-		  SELECT g.id, $1 || lpad(i::text, $2, '0')
+		{`INSERT INTO member (group_id, subject_id, since)
+		  SELECT g.id, $1 || lpad(i::text, $2, '0'), $5
 		  FROM subject_group g, generate_series(0, $3 - 1, 1000) i WHERE g.name = $4`,
-			[]any{idPrefix, idDigits, d.subjects, friends}},
+			[]any{idPrefix, idDigits, d.subjects, friends, label}},
 		{`UPDATE subject_group g SET members = (SELECT count(*) FROM member m WHERE m.group_id = g.id)`, nil},
 		{`WITH next AS (UPDATE state SET revision = revision + 1 RETURNING revision)
 		  INSERT INTO change (revision, label, config, at) SELECT revision, $1, true, now() FROM next`, []any{label}},

@@ -24,7 +24,7 @@ func TestCheckerFindsLies(t *testing.T) {
 		`UPDATE feature SET default_variant = 'X' WHERE name = 'f'`,
 		`INSERT INTO subject_group (name, priority, revision) VALUES ('low', 0, 3), ('a', 1, 3), ('b', 1, 3);
 		 INSERT INTO override SELECT id, 'f', CASE name WHEN 'a' THEN 'Y' ELSE 'X' END FROM subject_group;
-		 INSERT INTO member SELECT id, '` + who + `' FROM subject_group`,
+		 INSERT INTO member SELECT id, '` + who + `', 0 FROM subject_group`,
 		`DELETE FROM rollout`,
 	} {
 		mustExec(t, db, `BEGIN; `+statement+`; UPDATE state SET revision = revision + 1;

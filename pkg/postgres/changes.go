@@ -95,7 +95,7 @@ const (
 
 	selectChangedSubjects = `
 		SELECT s.id, s.bucket_id AS bucket, s.born = ANY($1) AS new, false AS gone,
-		       (SELECT array_agg(m.group_id ORDER BY m.group_id) FROM member m WHERE m.subject_id = s.id) AS groups
+		       ` + groupsOfSubject + ` AS groups
 		FROM subject s ` + whereChanged
 
 	selectManyChangedSubjects = `
@@ -110,10 +110,14 @@ const (
 	// once: of an array that it does not know it expects far too many rows.
 	whereChanged = ` WHERE label = ANY($1) AND label BETWEEN $2 AND $3`
 
-	joinGroups = `
-		LEFT JOIN (
-			SELECT subject_id, array_agg(group_id ORDER BY group_id) AS groups FROM member GROUP BY subject_id
-		) m ON m.subject_id = s.id`
+	joinGroups = ` LEFT JOIN (` + groupsOfSubjects + `) m ON m.subject_id = s.id`
+
+	// Members of deleted groups are still there, as history.
+	groupsOfSubjects = `
+		SELECT subject_id, array_agg(group_id ORDER BY group_id) AS groups
+		FROM member WHERE group_id IN (SELECT id FROM subject_group) GROUP BY subject_id`
+	groupsOfSubject = `ARRAY(
+		SELECT m.group_id FROM member m JOIN subject_group g ON g.id = m.group_id WHERE m.subject_id = s.id ORDER BY m.group_id)`
 
 	// countFew counts up to a bound.
 	countFew = `SELECT count(*) FROM (SELECT FROM subject` + whereChanged + ` LIMIT $4) AS counted`

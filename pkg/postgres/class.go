@@ -19,9 +19,7 @@ func (tx *Tx) Classes(ctx context.Context, each func(ClassCount) error) error {
 	return tx.scan(ctx, "count the subjects of classes", `
 		WITH grouped AS (
 			SELECT s.bucket_id, m.groups, count(*) AS subjects, sum(s.weight) AS weight
-			FROM subject s JOIN (
-				SELECT subject_id, array_agg(group_id ORDER BY group_id) AS groups FROM member GROUP BY subject_id
-			) m ON m.subject_id = s.id
+			FROM subject s JOIN (`+groupsOfSubjects+`) m ON m.subject_id = s.id
 			GROUP BY s.bucket_id, m.groups
 		)
 		SELECT bucket_id, groups, subjects, weight::bigint FROM grouped

@@ -83,7 +83,7 @@ func (i *Import) Update(ctx context.Context, tx *Tx, lines Lines, withGroups boo
 	err = tx.exec(ctx, "find the subjects that an import changes", `
 		INSERT INTO changed (id, bucket_id, old, weight, groups)
 		SELECT s.id, s.bucket_id, s.weight, coalesce(i.weight, s.weight),
-		       CASE WHEN $2 THEN ARRAY(SELECT m.group_id FROM member m WHERE m.subject_id = s.id ORDER BY m.group_id) END
+		       CASE WHEN $2 THEN `+groupsOfSubject+` END
 		FROM `+string(lines)+` i JOIN subject s ON s.id = i.id
 		WHERE s.label <> $1 AND (
 			i.weight <> s.weight OR EXISTS (
@@ -291,7 +291,6 @@ func (i *Import) Settle(ctx context.Context, tx *Tx, buckets []BucketChange, mem
 // Moved counts the subjects whose class this import changes, for a dry run.
 // before is nil for those that it creates.
 func (i *Import) Moved(ctx context.Context, tx *Tx, each func(before, after *model.Class, subjects, weight int64)) error {
-	const groups = `ARRAY(SELECT m.group_id FROM member m WHERE m.subject_id = s.id ORDER BY m.group_id)`
 	var moved []struct {
 		New              bool
 		Bucket           model.BucketID
@@ -300,11 +299,11 @@ func (i *Import) Moved(ctx context.Context, tx *Tx, each func(before, after *mod
 	}
 	err := tx.selectAll(ctx, "count the subjects that an import moves", &moved, `
 		SELECT true AS new, bucket_id AS bucket, '{}' AS before, groups AS after, count(*) AS subjects, least(sum(weight), $2)::bigint AS weight
-		FROM (SELECT s.bucket_id, s.weight, `+groups+` AS groups FROM subject s WHERE s.label = $1 AND s.born = $1) created
+		FROM (SELECT s.bucket_id, s.weight, `+groupsOfSubject+` AS groups FROM subject s WHERE s.label = $1 AND s.born = $1) created
 		GROUP BY bucket_id, groups
 		UNION ALL
 		SELECT false, bucket_id, before, groups, count(*), least(sum(weight), $2)::bigint
-		FROM (SELECT s.bucket_id, s.weight, s.groups AS before, `+groups+` AS groups FROM changed s) changed
+		FROM (SELECT s.bucket_id, s.weight, s.groups AS before, `+groupsOfSubject+` AS groups FROM changed s) changed
 		GROUP BY bucket_id, before, groups`, tx.Label, int64(model.MaxTotalWeight))
 	if err != nil {
 		return err

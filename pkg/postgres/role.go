@@ -32,6 +32,7 @@ var AdminRights = Rights{temporary: true, grants: []string{
 	"SELECT, INSERT, UPDATE, DELETE ON subject, subject_group, override, feature, rollout, abtest, token",
 	"UPDATE ON variant, abtest_group",
 	"SELECT, INSERT ON audit, abtest_baseline",
+	"SELECT, DELETE ON revision, version, past_subject, past_member", // triggers write them
 	"SELECT ON schema_migrations",
 	"USAGE ON SEQUENCE change_label",
 }}

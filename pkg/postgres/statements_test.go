@@ -63,8 +63,8 @@ func TestStatementsOutliveOtherTypes(t *testing.T) {
 	ctx := t.Context()
 	write := func() error {
 		return db.Write(ctx, func(tx *Tx) error {
-			var priority int64
-			err := tx.get(ctx, "read a priority", &priority, `SELECT priority FROM subject_group WHERE name = $1`, "friends")
+			var members int64
+			err := tx.get(ctx, "read a count", &members, `SELECT members FROM subject_group WHERE name = $1`, "friends")
 			if errors.Is(err, sql.ErrNoRows) {
 				return nil
 			}
@@ -75,7 +75,7 @@ func TestStatementsOutliveOtherTypes(t *testing.T) {
 		return db.feed.Update(ctx, model.Position{}, func(*model.Update) error { return nil })
 	}
 	for _, kind := range []string{"integer", "bigint", "integer"} {
-		if _, err := db.pool.ExecContext(ctx, `ALTER TABLE subject_group ALTER priority TYPE `+kind); err != nil {
+		if _, err := db.pool.ExecContext(ctx, `ALTER TABLE subject_group ALTER members TYPE `+kind); err != nil {
 			t.Fatal(err)
 		}
 		for range 3 { // used, prepared, planned once for all

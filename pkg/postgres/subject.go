@@ -48,7 +48,7 @@ func (tx *Tx) subjects(ctx context.Context, what, which string, args ...any) (su
 		SELECT s.id, s.weight, s.bucket_id, s.born, s.label,
 		       ARRAY(SELECT g.name::text FROM member m JOIN subject_group g ON g.id = m.group_id
 		             WHERE m.subject_id = s.id ORDER BY g.name),
-		       ARRAY(SELECT m.group_id FROM member m WHERE m.subject_id = s.id ORDER BY m.group_id)
+		       `+groupsOfSubject+`
 		FROM subject s `+which, args, func() error {
 		found := s
 		s.Groups = nil // no subject shares them with the next one

@@ -151,7 +151,7 @@ func TestUpdate(t *testing.T) {
 	at = update(t, db, at).expect(t, 1, false, true, "new a 1 []", "new b 1 []", "new q'é\\ u 1 []")
 
 	change(t, db, true, `INSERT INTO subject_group (name, revision) VALUES ('g1', 2), ('g2', 2)`)
-	change(t, db, false, `INSERT INTO member (subject_id, group_id) VALUES ('b', 2), ('b', 1)`, `UPDATE subject SET label = $label WHERE id = 'b'`)
+	change(t, db, false, `INSERT INTO member (subject_id, group_id, since) VALUES ('b', 2, 0), ('b', 1, 0)`, `UPDATE subject SET label = $label WHERE id = 'b'`)
 	change(t, db, false, deleteSubject("a"))
 	last := update(t, db, at).expect(t, 4, false, true, "gone a", "b 1 [1 2]")
 
@@ -225,7 +225,7 @@ func TestUpdateOfEverythingWithGroups(t *testing.T) {
 	db := open(t)
 	change(t, db, true, `INSERT INTO bucket (id, subjects) VALUES (1, 2)`, insertSubject("a"), insertSubject("b"),
 		`INSERT INTO subject_group (name, revision) SELECT 'g' || i, 2 FROM generate_series(1, 12) i`,
-		`INSERT INTO member (subject_id, group_id) VALUES ('b', 12), ('b', 1)`)
+		`INSERT INTO member (subject_id, group_id, since) VALUES ('b', 12, 0), ('b', 1, 0)`)
 	update(t, db, model.Position{}).expect(t, 1, true, true, "a 1 []", "b 1 [1 12]")
 	// A load may wait long for its rows, and nothing after it: a database that falls
 	// silent right then would keep its edge from asking again.
@@ -244,7 +244,7 @@ func TestUpdateOfMany(t *testing.T) {
 	change(t, db, false,
 		fmt.Sprintf(`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT i, 1, 1, $label, $label FROM generate_series(2, %d) i`, few+1),
 		`UPDATE subject SET label = $label WHERE id = '1'`,
-		`INSERT INTO member (subject_id, group_id) VALUES ('1', 2), ('7', 2), ('7', 1)`)
+		`INSERT INTO member (subject_id, group_id, since) VALUES ('1', 2, 0), ('7', 2, 0), ('7', 1, 0)`)
 	r := update(t, db, since)
 	if len(r.subjects) != few+1 {
 		t.Fatalf("%d subjects changed, want %d", len(r.subjects), few+1)
