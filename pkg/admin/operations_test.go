@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 )
@@ -280,9 +281,20 @@ func TestExplain(t *testing.T) {
 	if reason := e.Features["tested"].Reason; *reason != "abtest" {
 		t.Errorf("now: %s", *reason)
 	}
-	c.must("GET", "/v1/subjects/42/explain?at=2019-06-01T00:00:00%2B02:00", nil).into(&e)
-	if e.Features["tested"].Reason != nil || e.At.Format("2006-01-02T15:04Z07:00") != "2019-05-31T22:00Z" {
-		t.Errorf("before the test: %+v", e)
+	now := e.Configuration
+	if now.Revision != e.Revision || e.Subject.Weight == nil {
+		t.Errorf("now: %s", a.Body)
+	}
+	c.must("DELETE", "/v1/features/foobar/rollout", nil)
+	e = api.Explanation{}
+	c.must("GET", "/v1/subjects/42/explain?at="+now.At.Format(time.RFC3339Nano), nil).into(&e)
+	if e.Features["foobar"].Steps[1] != f.Steps[1] || e.Configuration != now || e.Revision == now.Revision || e.Subject.Weight != nil || !slices.Equal(e.Subject.Groups, []string{"friends"}) {
+		t.Errorf("before the last change: %+v", e)
+	}
+	e = api.Explanation{}
+	c.must("GET", "/v1/subjects/42/explain?at=2219-06-01T00:00:00%2B02:00", nil).into(&e)
+	if e.Features["tested"].Reason != nil || e.At.Format("2006-01-02T15:04Z07:00") != "2219-05-31T22:00Z" || e.Configuration.Revision != e.Revision {
+		t.Errorf("after the test: %+v", e)
 	}
 }
 

@@ -232,6 +232,7 @@ func TestProblems(t *testing.T) {
 		{"GET /v1/audit?after=9223372036854775807-2147483648", "", 422, model.ValidationFailed, "query.after", ""},
 		{"GET /v1/audit?after=9223372036854775808-0", "", 422, model.ValidationFailed, "query.after", ""},
 		{"GET /v1/subjects/42/explain?at=9999-12-31T23:59:59-23:59", "", 422, model.ValidationFailed, "query.at", ""},
+		{"GET /v1/subjects/42/explain?at=2019-06-01T00:00:00Z", "", 422, model.HistoryUnavailable, "", "the earliest moment is 20"},
 		{"POST /v1/subjects", `{"id": "."}`, 422, model.ValidationFailed, "body.id", ""},
 		{"POST /v1/subjects?dry_run", `{"id": ".."}`, 422, model.ValidationFailed, "body.id", ""},
 		{"GET /v1/audit?actor=%00", "", 422, model.ValidationFailed, "query.actor", ""},

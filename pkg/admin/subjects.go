@@ -76,7 +76,7 @@ func (a *service) getFlags(ctx context.Context, in *getFlagsInput) (writer.Resul
 
 type explainInput struct {
 	SubjectPath
-	At time.Time `query:"at" doc:"The moment to explain, with the configuration as it is; now when left out"`
+	At time.Time `query:"at" doc:"The moment to explain: of the past with what held then, to come with what holds now; now when left out"`
 }
 
 func (a *service) explain(ctx context.Context, in *explainInput) (writer.Result[api.Explanation], error) {

@@ -276,10 +276,25 @@ type BatchFlags struct {
 
 // Explanation says of one subject why it gets what it gets.
 type Explanation struct {
-	Subject  Subject                      `json:"subject"`
-	Revision int64                        `json:"revision"`
-	At       time.Time                    `json:"at"`
-	Features map[string]ExplainedDecision `json:"features"`
+	Subject       ExplainedSubject             `json:"subject"`
+	Revision      int64                        `json:"revision"`
+	At            time.Time                    `json:"at"`
+	Configuration ConfigurationMoment          `json:"configuration"`
+	Features      map[string]ExplainedDecision `json:"features"`
+}
+
+// ExplainedSubject is a subject as it was at the revision of the configuration.
+type ExplainedSubject struct {
+	ID       string         `json:"id"`
+	Weight   *int64         `json:"weight,omitempty" doc:"Left out of the past: nothing depends on it, so it is not recorded"`
+	BucketID model.BucketID `json:"bucket_id"`
+	Groups   []string       `json:"groups"`
+}
+
+// ConfigurationMoment says which configuration an explanation is of.
+type ConfigurationMoment struct {
+	Revision int64     `json:"revision" doc:"The last one made until the moment; of a moment to come the current one"`
+	At       time.Time `json:"at" doc:"When that revision was made"`
 }
 
 // ExplainedDecision is the winning step of one feature and all steps.

@@ -17,7 +17,7 @@ var AdminCalls = Calls{
 	"GET /v1/subjects/{id}":         {SubjectNotFound},
 	"PUT /v1/subjects/{id}":         {SubjectNotFound},
 	"DELETE /v1/subjects/{id}":      {SubjectNotFound},
-	"GET /v1/subjects/{id}/explain": {SubjectNotFound},
+	"GET /v1/subjects/{id}/explain": {SubjectNotFound, HistoryUnavailable},
 	"GET /v1/subject/flags":         {SubjectNotFound},
 	"POST /v1/import/subjects":      {NoBuckets, GroupNotFound}, // a group that goes while the import runs
 	"GET /v1/export/subjects":       {},

@@ -65,6 +65,7 @@ const (
 	ABTestOverlap      = model.ABTestOverlap
 	ABTestLive         = model.ABTestLive
 	NotRevertible      = model.NotRevertible
+	HistoryUnavailable = model.HistoryUnavailable
 
 	UnsupportedMediaType = model.UnsupportedMediaType
 

@@ -72,8 +72,9 @@ func (a *Admin) SubjectVariants(ctx context.Context, id string) (Result[map[stri
 	return Result[map[string]string]{flags.Receipt, flags.Value.Flags}, err
 }
 
-// Explain says why a subject gets what it gets, at a moment of the present
-// configuration; the zero time is now. Fails with subject_not_found.
+// Explain says why a subject gets what it gets, or got at a moment of the past, or
+// will get at one to come if nothing changes; the zero time is now. Fails with
+// subject_not_found or history_unavailable.
 func (a *Admin) Explain(ctx context.Context, id string, moment time.Time) (Result[api.Explanation], error) {
 	query := url.Values{}
 	if !moment.IsZero() {

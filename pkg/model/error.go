@@ -35,6 +35,7 @@ const (
 	ABTestOverlap      Code = "abtest_overlap"
 	ABTestLive         Code = "abtest_live"
 	NotRevertible      Code = "not_revertible"
+	HistoryUnavailable Code = "history_unavailable"
 
 	NotFound             Code = "not_found" // a path that does not exist
 	MethodNotAllowed     Code = "method_not_allowed"

@@ -46,6 +46,7 @@ var statusOf = map[model.Code]int{
 	model.ABTestOverlap:      http.StatusConflict,
 	model.ABTestLive:         http.StatusConflict,
 	model.NotRevertible:      http.StatusConflict,
+	model.HistoryUnavailable: http.StatusUnprocessableEntity,
 
 	model.NotFound:             http.StatusNotFound,
 	model.MethodNotAllowed:     http.StatusMethodNotAllowed,

@@ -30,8 +30,9 @@ func (w *Writer) SubjectVariants(ctx context.Context, id string) (Result[map[str
 	})
 }
 
-// Explain says why a subject gets what it gets, or would get at another moment
-// of the same configuration; the zero time is now. Fails with subject_not_found.
+// Explain says why a subject gets what it gets, or got at a moment of the past, or
+// will get at one to come if nothing changes; the zero time is now. Fails with
+// subject_not_found or history_unavailable.
 func (w *Writer) Explain(ctx context.Context, id string, at time.Time) (Result[api.Explanation], error) {
 	if err := checkPath("id", model.CheckSubjectID(id)); err != nil {
 		return Result[api.Explanation]{}, err
@@ -42,23 +43,55 @@ func (w *Writer) Explain(ctx context.Context, id string, at time.Time) (Result[a
 		return Result[api.Explanation]{}, err
 	}
 	return read(ctx, w, func(tx *postgres.Tx) (e api.Explanation, _ int64, err error) {
-		s, err := tx.Subject(ctx, id)
-		if err != nil {
-			return e, 0, err
-		}
-		resolver, err := w.resolver(ctx, tx)
-		if err != nil {
-			return e, 0, err
-		}
-		e = api.Explanation{Subject: subjectForm(s), Revision: tx.Revision, At: at.UTC(), Features: map[string]api.ExplainedDecision{}}
+		e = api.Explanation{Revision: tx.Revision, At: at.UTC(), Features: map[string]api.ExplainedDecision{}}
 		if at.IsZero() {
 			e.At = tx.Now
+		}
+		held, err := momentOf(ctx, tx, e.At)
+		if err != nil {
+			return e, 0, err
+		}
+		s, resolver, err := w.heldAt(ctx, tx, id, held)
+		if err != nil {
+			return e, 0, err
+		}
+		e.Configuration = api.ConfigurationMoment(held)
+		form := subjectForm(s)
+		e.Subject = api.ExplainedSubject{ID: form.ID, BucketID: form.BucketID, Groups: form.Groups}
+		if held.Revision == tx.Revision {
+			e.Subject.Weight = &form.Weight
 		}
 		for _, x := range resolver.Explain(s.Class(), e.At) {
 			e.Features[x.Feature] = decisionForm(x)
 		}
 		return e, 0, nil
 	})
+}
+
+// momentOf is the revision that holds at a time, which may be to come.
+func momentOf(ctx context.Context, tx *postgres.Tx, at time.Time) (postgres.Moment, error) {
+	if at.Before(tx.Now) {
+		return tx.MomentOf(ctx, at)
+	}
+	return tx.LastMoment(ctx)
+}
+
+// heldAt is a subject, and the configuration that it is resolved by, at a revision.
+func (w *Writer) heldAt(ctx context.Context, tx *postgres.Tx, id string, m postgres.Moment) (s *postgres.Subject, r *evaluation.Resolver, err error) {
+	if m.Revision == tx.Revision {
+		if s, err = tx.Subject(ctx, id); err == nil {
+			r, err = w.resolver(ctx, tx)
+		}
+		return s, r, err
+	}
+	if s, err = tx.SubjectAt(ctx, id, m); err != nil {
+		return nil, nil, err
+	}
+	configuration, err := tx.ConfigurationAt(ctx, m.Revision)
+	if err == nil {
+		r, err = evaluation.Compile(configuration)
+	}
+	return s, r, err
 }
 
 // resolved is a configuration that was compiled at one revision.

@@ -1,0 +1,114 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// Moment is a revision and when it was made.
+type Moment struct {
+	Revision int64
+	At       time.Time
+}
+
+// MomentOf is the last revision that was made until a time: the highest such one, if
+// the clock was set back meanwhile. Fails with history_unavailable.
+func (tx *Tx) MomentOf(ctx context.Context, at time.Time) (m Moment, err error) {
+	// From the last step back before the time on, later revisions have later times.
+	err = tx.get(ctx, "find the revision of a moment", &m, `
+		SELECT revision, at FROM revision
+		WHERE at <= $1 AND revision >= coalesce((SELECT max(revision) FROM revision WHERE stepped_back AND at <= $1), 0)
+		ORDER BY at DESC, revision DESC LIMIT 1`, at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, tx.historyUnavailable(ctx, at)
+	}
+	m.At = m.At.UTC()
+	return m, err
+}
+
+func (tx *Tx) historyUnavailable(ctx context.Context, at time.Time) error {
+	var earliest time.Time
+	if err := tx.get(ctx, "find the earliest moment", &earliest, `SELECT min(at) FROM revision`); err != nil {
+		return err
+	}
+	return model.Errorf(model.HistoryUnavailable, "what held at %s is not recorded: the earliest moment is %s",
+		at.UTC().Format(time.RFC3339Nano), earliest.UTC().Format(time.RFC3339Nano))
+}
+
+// LastMoment is the last revision.
+func (tx *Tx) LastMoment(ctx context.Context) (m Moment, err error) {
+	err = tx.get(ctx, "find the last revision", &m, `SELECT revision, at FROM revision ORDER BY revision DESC LIMIT 1`)
+	m.At = m.At.UTC()
+	return m, err
+}
+
+// ConfigurationAt is Configuration as it was at a revision, without salts, payloads,
+// counts and versions.
+func (tx *Tx) ConfigurationAt(ctx context.Context, revision int64) (*model.Configuration, error) {
+	p, err := readParts(ctx, tx.querier, "read a configuration of the past", selectPastConfiguration, revision)
+	if err != nil {
+		return nil, err
+	}
+	return &p.configuration, nil
+}
+
+// selectPastConfiguration is selectConfiguration of other tables: what held of them at
+// a revision.
+var selectPastConfiguration = `
+	WITH held AS MATERIALIZED (SELECT kind, key, content FROM version WHERE int8range(since, until) @> $1::bigint),
+	state AS (SELECT epoch, $1::bigint AS revision FROM state),
+	bucket AS (SELECT buckets AS id FROM revision WHERE revision = $1),
+	variant AS (SELECT key[1] AS feature, key[2] AS name, NULL AS payload FROM held WHERE kind = 'variant'),
+	` + heldRows("feature") + `,
+	` + heldRows("rollout") + `,
+	` + heldRows("abtest") + `,
+	` + heldRows("abtest_group") + `,
+	` + heldRows("abtest_variant") + `,
+	` + heldRows("subject_group") + `,
+	` + heldRows("override") + selectConfiguration
+
+func heldRows(table string) string {
+	return fmt.Sprintf("%[1]s AS (SELECT r.* FROM held, json_populate_record(NULL::%[1]s, content) r WHERE kind = '%[1]s')", table)
+}
+
+// SubjectAt reads a subject as it was at a revision, without its weight and version.
+// Fails with subject_not_found.
+func (tx *Tx) SubjectAt(ctx context.Context, id string, m Moment) (*Subject, error) {
+	s := &Subject{Subject: model.Subject{ID: id}}
+	// Rows that carry a label from before history began have been there since.
+	found := false
+	err := tx.scan(ctx, "read a subject of the past", `
+		WITH joined AS (
+			SELECT m.group_id FROM member m LEFT JOIN revision r ON r.label = m.since
+			WHERE m.subject_id = $1 AND coalesce(r.revision, 0) <= $2
+			UNION
+			SELECT group_id FROM past_member WHERE subject_id = $1 AND since <= $2 AND until > $2
+		),
+		held AS (
+			SELECT j.group_id, v.content ->> 'name' AS name
+			FROM joined j JOIN version v ON v.kind = 'subject_group' AND v.key = ARRAY[j.group_id::text]
+			WHERE v.since <= $2 AND (v.until IS NULL OR v.until > $2)
+		)
+		SELECT s.bucket_id, ARRAY(SELECT name FROM held ORDER BY name COLLATE "C"), ARRAY(SELECT group_id FROM held ORDER BY group_id)
+		FROM (
+			SELECT s.bucket_id FROM subject s LEFT JOIN revision r ON r.label = s.born
+			WHERE s.id = $1 AND coalesce(r.revision, 0) <= $2
+			UNION ALL
+			SELECT bucket_id FROM past_subject WHERE subject_id = $1 AND since <= $2 AND until > $2
+		) s`, []any{id, m.Revision}, func() error {
+		found = true
+		return nil
+	}, &s.BucketID, (*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs))
+	if err == nil && !found {
+		err = model.Errorf(model.SubjectNotFound, "there was no subject %q at revision %d, which was made at %s and held then",
+			id, m.Revision, m.At.Format(time.RFC3339Nano))
+	}
+	return s, err
+}
