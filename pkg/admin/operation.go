@@ -32,7 +32,7 @@ type Writing struct {
 // Changing is what every write to a resource that may exist takes.
 type Changing struct {
 	Writing
-	IfMatch []string `header:"If-Match" doc:"ETags, as a GET answered them: the write is refused when the resource has changed since" example:"\"17\""`
+	IfMatch []string `header:"If-Match" maxItems:"16" doc:"ETags, as a GET answered them: the write is refused when the resource has changed since" example:"\"17\""`
 }
 
 // Listing is what every list takes.
@@ -54,13 +54,13 @@ func (w Writing) writing() Writing { return w }
 func (Writing) versions() ([]int64, error)    { return nil, nil }
 func (c Changing) versions() ([]int64, error) { return parseIfMatch(c.IfMatch) }
 
-// noVersion matches no version of anything.
-const noVersion = -1
-
 // parseIfMatch turns the header into the versions that it allows: nil for any. A
 // weak tag and one that Flaggery cannot have made match nothing (RFC 9110).
 func parseIfMatch(tags []string) ([]int64, error) {
-	var versions []int64
+	if tags == nil {
+		return nil, nil
+	}
+	versions := []int64{}
 	for _, tag := range tags {
 		tag = strings.TrimSpace(tag)
 		if tag == "*" && len(tags) == 1 {
@@ -75,9 +75,6 @@ func parseIfMatch(tags []string) ([]int64, error) {
 		if version, err := strconv.ParseInt(tag[1:len(tag)-1], 10, 64); err == nil && etag(version) == tag {
 			versions = append(versions, version)
 		}
-	}
-	if len(tags) > 0 && len(versions) == 0 {
-		versions = []int64{noVersion}
 	}
 	return versions, nil
 }
@@ -102,28 +99,16 @@ func (w Writing) wait() (time.Duration, error) {
 	return wait, nil
 }
 
-// options are the writer's, but for If-Match.
-func (w Writing) options(ctx context.Context) []writer.Option {
+// options are the writer's. Of versions, nil allows any.
+func (w Writing) options(ctx context.Context, versions []int64) []writer.Option {
 	options := []writer.Option{writer.By(web.Caller(ctx).Name), writer.Request(web.RequestID(ctx)), writer.Comment(w.Comment)}
 	if w.DryRun {
 		options = append(options, writer.DryRun())
 	}
+	if versions != nil {
+		options = append(options, writer.IfMatch(versions...))
+	}
 	return options
-}
-
-// attempt runs the write once for each version that If-Match allows, until one
-// is the resource's. Those that are not change nothing.
-func attempt[T any](versions []int64, options []writer.Option, do func([]writer.Option) (writer.Result[T], error)) (result writer.Result[T], err error) {
-	if versions == nil {
-		return do(options)
-	}
-	for _, version := range versions {
-		result, err = do(append(options[:len(options):len(options)], writer.IfMatch(version)))
-		if model.CodeOf(err) != model.PreconditionFailed {
-			return result, err
-		}
-	}
-	return result, model.Errorf(model.PreconditionFailed, "no ETag in If-Match is that of the resource as it is now: read it again and decide anew")
 }
 
 // route is one call of the admin: its row in [api.AdminCalls], what it does, who may
@@ -267,9 +252,7 @@ func write[I writeInput, T any](status int, h handler[I, T], location func(*I, T
 			if err != nil {
 				return nil, err
 			}
-			result, err := attempt(versions, w.options(ctx), func(options []writer.Option) (writer.Result[T], error) {
-				return h(ctx, in, options...)
-			})
+			result, err := h(ctx, in, w.options(ctx, versions)...)
 			a.metrics.wrote(op.OperationID, w.DryRun, err)
 			if err != nil {
 				return nil, err

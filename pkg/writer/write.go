@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -103,14 +104,13 @@ const (
 	unversioned = -1 // never has one
 )
 
-// match refuses the write if IfMatch names another version of the resource than it
+// match refuses the write if IfMatch does not name the version that the resource
 // has. Each write calls it once, before it changes anything.
 func (c *change) match(version int64) error {
 	c.version = version
 	version = max(version, absent)
-	if c.ifMatch != nil && *c.ifMatch != version {
-		return model.Errorf(model.PreconditionFailed,
-			"the resource changed: it is at version %d, the condition names %d. Read it again and decide anew", version, *c.ifMatch)
+	if c.ifMatch != nil && !slices.Contains(c.ifMatch, version) {
+		return model.Errorf(model.PreconditionFailed, "the resource changed, it is at version %d: read it again", version)
 	}
 	return nil
 }

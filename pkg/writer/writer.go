@@ -103,7 +103,7 @@ type Option func(*settings)
 // settings of one write.
 type settings struct {
 	dryRun    bool
-	ifMatch   *int64
+	ifMatch   []int64 // versions of the resource; nil for any
 	actor     string
 	requestID string
 	comment   string
@@ -114,8 +114,10 @@ type settings struct {
 func DryRun() Option { return func(s *settings) { s.dryRun = true } }
 
 // IfMatch refuses the write with precondition_failed unless the resource has
-// this version.
-func IfMatch(version int64) Option { return func(s *settings) { s.ifMatch = &version } }
+// one of these versions.
+func IfMatch(versions ...int64) Option {
+	return func(s *settings) { s.ifMatch = append([]int64{}, versions...) }
+}
 
 // By names who writes, for the audit. Without it, it is "library".
 func By(actor string) Option { return func(s *settings) { s.actor = clean(actor) } }
