@@ -2,8 +2,10 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // makeToken creates a token and returns a client that shows it.
@@ -105,4 +108,35 @@ func TestStartWithoutAFirstToken(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// Whoever guesses tokens through a proxy, or over any number of addresses of one
+// network, is limited, and nobody else is.
+func TestGuessingLocksNobodyOut(t *testing.T) {
+	t.Parallel()
+	c := startOn(t, pgtest.Open(t), func(config *Config) {
+		config.Callers = web.Callers{Failures: 60, Proxies: "127.0.0.1/32"}
+	})
+	limited := 0
+	for i := range 100 {
+		guess := client{t, c.url, auth.NewToken()}
+		if i%2 == 0 {
+			guess.token = "guess " + strconv.Itoa(i)
+		}
+		switch a := guess.do("GET", "/v1/features", nil, "X-Forwarded-For", fmt.Sprintf("2001:db8::%x", i)); a.Status {
+		case 429:
+			limited++
+		case 401:
+		default:
+			t.Fatalf("a guess: %d %s", a.Status, a.Body)
+		}
+	}
+	if limited == 0 {
+		t.Error("no guess was limited")
+	}
+	const neighbour = "2001:db8::ffff"
+	_, token := c.makeToken(auth.ViewerRole) // not seen before
+	client{t, c.url, token.Token}.must("GET", "/v1/features", nil, "X-Forwarded-For", neighbour)
+	c.must("GET", "/v1/features", nil, "X-Forwarded-For", neighbour)
+	newBrowser(t, c.url).expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 200, "/", "Signed in", "Content-Type", asForm, "X-Forwarded-For", neighbour)
 }

@@ -94,20 +94,17 @@ func (s *Server) Admit(ctx context.Context, r *http.Request, permission auth.Per
 }
 
 // Authenticate finds out whose token it is. It rejects a token that is used too
-// often, and one from an address that failed too often.
+// often, and failures of an address that failed too often.
 func (s *Server) Authenticate(ctx context.Context, address, token string) (auth.Identity, error) {
 	if token == "" { // which is no attempt
 		return auth.Identity{}, model.Errorf(model.Unauthenticated, "a token is needed: Authorization: Bearer <token>")
 	}
-	key := keyOf(token)
-	if err := s.rates.mayTry(address, key); err != nil {
-		return auth.Identity{}, err
-	}
 	identity, err := s.authenticate(ctx, token)
+	if model.CodeOf(err) == model.Unauthenticated {
+		return auth.Identity{}, cmp.Or(s.rates.failed(address), err)
+	}
 	if err == nil {
-		err = s.rates.within(key)
-	} else if model.CodeOf(err) == model.Unauthenticated {
-		s.rates.failed(address, key)
+		err = s.rates.within(token)
 	}
 	return identity, err
 }

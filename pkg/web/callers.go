@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -19,14 +20,14 @@ import (
 
 // Callers bounds how often somebody may call. 0 is no limit.
 type Callers struct {
-	Failures int    // a minute and address: attempts with a token that is not good
+	Failures int    // a minute and address, for IPv6 a /64: failed authentications
 	Requests int    // a second and token
 	Proxies  string // networks whose X-Forwarded-For says who is calling, separated by commas
 }
 
 // Flags adds the settings to fs, with their defaults.
 func (c *Callers) Flags(fs *flag.FlagSet) {
-	fs.IntVar(&c.Failures, "max-failures", 60, "`number` of attempts a minute that one address has with tokens that are not good, 0 for no limit; more are answered 429")
+	fs.IntVar(&c.Failures, "max-failures", 60, "`number` of failed authentications a minute and address (IPv6: /64) that are answered 401, 0 for no limit; more are answered 429")
 	fs.IntVar(&c.Requests, "max-token-requests", 0, "`number` of requests a second that one token may make, 0 for no limit; more are answered 429")
 	fs.StringVar(&c.Proxies, "trusted-proxies", "", "`networks` of proxies, separated by commas (10.0.0.0/8), whose X-Forwarded-For says who is calling")
 }
@@ -67,14 +68,12 @@ type rates struct {
 	limits    Callers
 	now       func() time.Time
 	addresses *lru.Cache[string, *rate.Limiter]   // of failures
-	tokens    *lru.Cache[tokenKey, *rate.Limiter] // that were good
+	tokens    *lru.Cache[tokenKey, *rate.Limiter] // of requests
 	limited   map[string]prometheus.Counter       // by what was too much
 }
 
 // tokenKey stands for a token, so that it is not kept.
 type tokenKey [sha256.Size]byte
-
-func keyOf(token string) tokenKey { return sha256.Sum256([]byte(token)) }
 
 const rememberedCallers = 10_000
 
@@ -92,26 +91,14 @@ func newRates(limits Callers, r prometheus.Registerer) *rates {
 	}
 }
 
-// mayTry is an error where an address has failed too often. A token that was good
-// before is tried all the same: many may call through one address, of whom only
-// one has lost its token.
-func (r *rates) mayTry(address string, token tokenKey) error {
-	if r.limits.Failures == 0 || r.tokens.Contains(token) {
+// failed notes a failed authentication. It is an error if its address has failed too
+// often. A valid token is never asked for its address: many may call through one
+// proxy, of whom only one guesses.
+func (r *rates) failed(address string) error {
+	if r.limits.Failures == 0 {
 		return nil
 	}
-	if l, known := r.addresses.Get(address); known && l.TokensAt(r.now()) < 1 {
-		r.limited["failure"].Inc()
-		return model.Errorf(model.RateLimited, "too many attempts with tokens that are not good, try again in a minute")
-	}
-	return nil
-}
-
-// failed notes that a token was not good.
-func (r *rates) failed(address string, token tokenKey) {
-	if r.limits.Failures == 0 {
-		return
-	}
-	r.tokens.Remove(token)
+	address = site(address)
 	l, known := r.addresses.Get(address)
 	if !known {
 		l = rate.NewLimiter(rate.Every(time.Minute/time.Duration(r.limits.Failures)), r.limits.Failures)
@@ -119,22 +106,37 @@ func (r *rates) failed(address string, token tokenKey) {
 			l = other
 		}
 	}
-	l.AllowN(r.now(), 1)
-}
-
-// within is an error where a good token is used too often.
-func (r *rates) within(token tokenKey) error {
-	if r.limits.Failures == 0 && r.limits.Requests == 0 {
+	if l.AllowN(r.now(), 1) {
 		return nil
 	}
-	l, known := r.tokens.Get(token)
+	r.limited["failure"].Inc()
+	return model.Errorf(model.RateLimited, "too many failed authentications from this address, try again in a minute")
+}
+
+// site is what one caller has of addresses: one of IPv4, but 2^64 of IPv6.
+func site(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Unmap().Is4() {
+		return address
+	}
+	network, _ := ip.WithZone("").Prefix(64) // fails for other lengths alone
+	return network.String()
+}
+
+// within is an error where a valid token is used too often.
+func (r *rates) within(token string) error {
+	if r.limits.Requests == 0 {
+		return nil
+	}
+	key := tokenKey(sha256.Sum256([]byte(token)))
+	l, known := r.tokens.Get(key)
 	if !known {
 		l = rate.NewLimiter(rate.Limit(r.limits.Requests), r.limits.Requests)
-		if other, found, _ := r.tokens.PeekOrAdd(token, l); found {
+		if other, found, _ := r.tokens.PeekOrAdd(key, l); found {
 			l = other
 		}
 	}
-	if r.limits.Requests > 0 && !l.AllowN(r.now(), 1) {
+	if !l.AllowN(r.now(), 1) {
 		r.limited["token"].Inc()
 		return model.Errorf(model.RateLimited, "this token has made more than %d requests a second, try again in one", r.limits.Requests)
 	}

@@ -68,8 +68,9 @@ func TestFailuresAreLimitedByAddress(t *testing.T) {
 		expect("no token, which costs nothing", "10.0.0.1", "", 401)
 	}
 	expect("one too many", "10.0.0.1", "bad", 429)
-	expect("another token, not seen before", "10.0.0.1", "good 2", 429)
-	expect("a token that was good", "10.0.0.1", "good 1", 200)
+	expect("another one too many", "10.0.0.1", "bad", 429)
+	expect("a valid token, not seen before", "10.0.0.1", "good 2", 200)
+	expect("a valid token that was seen", "10.0.0.1", "good 1", 200)
 	expect("another address", "10.0.0.2", "bad", 401)
 	if n := testutil.ToFloat64(s.rates.limited["failure"]); n != 2 {
 		t.Errorf("%v were counted", n)
@@ -105,6 +106,31 @@ func TestTrustedProxiesSayWhoCalls(t *testing.T) {
 	}
 }
 
+// Who has a network of IPv6 has all its addresses.
+func TestFailuresAreLimitedByNetwork(t *testing.T) {
+	t.Parallel()
+	s, _ := doorman(t, Callers{Failures: 2})
+	for _, row := range []struct {
+		address string
+		want    int
+	}{
+		{"[2001:db8:1:1::1]", 401},
+		{"[2001:db8:1:1:ffff::2]", 401},
+		{"[2001:db8:1:1:1:2:3:4]", 429},
+		{"[2001:db8:1:2::1]", 401}, // another network
+		{"[fe80::1%eth0]", 401},
+		{"[fe80::2%eth1]", 401},
+		{"[fe80::3]", 429},
+		{"[::ffff:10.0.0.1]", 401}, // IPv4 in the form of IPv6 is one address
+		{"[::ffff:10.0.0.2]", 401},
+		{"[::ffff:10.0.0.3]", 401},
+	} {
+		if got, _ := call(s, row.address, "bad", ""); got != row.want {
+			t.Errorf("%s: status %d, want %d", row.address, got, row.want)
+		}
+	}
+}
+
 func TestRequestsAreLimitedByToken(t *testing.T) {
 	t.Parallel()
 	s, now := doorman(t, Callers{Requests: 2})
@@ -133,8 +159,8 @@ func TestCallersAreForgotten(t *testing.T) {
 	r := newRates(Callers{Failures: 1, Requests: 1}, NewRegistry("test"))
 	for i := range 3 * rememberedCallers {
 		name := strings.Repeat("x", i%50) + time.Duration(i).String()
-		r.failed(name, keyOf(name))
-		_ = r.within(keyOf(name))
+		_ = r.failed(name)
+		_ = r.within(name)
 	}
 	if r.addresses.Len() > rememberedCallers || r.tokens.Len() > rememberedCallers {
 		t.Errorf("%d addresses and %d tokens are remembered", r.addresses.Len(), r.tokens.Len())
