@@ -62,6 +62,7 @@ func (b *importBody) Read(p []byte) (int, error) {
 		if err := web.Extend(b.ctx, 0); err != nil {
 			return n, err
 		}
+	case model.CodeOf(err) != "": // too many requests are under way
 	case err != nil: // the client's doing, and no fault of ours to look into
 		err = model.Errorf(model.ValidationFailed, "the body broke off, or stood still for %s", stalled)
 	}

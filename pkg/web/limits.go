@@ -10,10 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/flaggery/flaggery/pkg/model"
 )
 
 // Limits bound what a service holds in memory at once for its clients. What is
@@ -21,13 +18,13 @@ import (
 // 0 is no limit.
 type Limits struct {
 	Connections int
-	Requests    int // that are read or answered
+	Requests    int // that work at once; those that wait are bounded by half the memory of these
 }
 
 // Flags adds the settings to fs, with their defaults.
 func (l *Limits) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&l.Connections, "max-connections", 10_000, "`number` of connections open at once, fewer where memory is short, 0 for no limit; more are answered 503 and closed")
-	fs.IntVar(&l.Requests, "max-requests", 500, "`number` of requests answered at once, fewer where memory is short, 0 for no limit; more are answered 503")
+	fs.IntVar(&l.Requests, "max-requests", 500, "`number` of requests worked on at once, fewer if memory is short, 0 for no limit; more are answered 503")
 }
 
 // What a connection and a request can cost in bytes: buffers and stacks, and a
@@ -37,7 +34,8 @@ const (
 	requestCost    = 4 << 20
 )
 
-// within lowers the limits to what fits in half of so much memory.
+// within lowers the limits to what fits in five eighths of so much memory: a quarter
+// each for connections and requests that work, an eighth for requests that wait.
 func (l Limits) within(memory int64) Limits {
 	return Limits{
 		Connections: int(min(int64(l.Connections), max(memory/4/connectionCost, 1))),
@@ -59,38 +57,33 @@ func (l *Limits) Validate() error {
 
 // busy keeps to the limits.
 type busy struct {
-	limits      Limits
-	connections atomic.Int64 // open ones
-	visited     atomic.Bool  // there has been a connection
-	requests    atomic.Int64
-	// What was refused.
-	shedConnections, shedRequests prometheus.Counter
+	limits          Limits
+	connections     atomic.Int64 // open ones
+	visited         atomic.Bool  // there has been a connection
+	letIn, open     room
+	shedConnections prometheus.Counter
 }
 
-func newBusy(limits Limits, r prometheus.Registerer) *busy {
+// openShare is the part of the requests that callers may have whom nobody let in.
+const openShare = 4
+
+// newBusy makes the rooms. If nobody has to be let in, the open one is all there is.
+func newBusy(limits Limits, authenticates bool, r prometheus.Registerer) *busy {
 	shed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "flaggery_http_shed_total",
 		Help: "What was refused with 503 because the service is busy: connections beyond FLAGGERY_MAX_CONNECTIONS, requests beyond FLAGGERY_MAX_REQUESTS.",
 	}, []string{"what"})
 	r.MustRegister(shed)
 	limits = limits.within(debug.SetMemoryLimit(-1)) // which asks, and sets nothing
-	return &busy{limits: limits, shedConnections: shed.WithLabelValues("connection"), shedRequests: shed.WithLabelValues("request")}
-}
-
-// shed refuses requests while too many are under way. Probes and scrapes go
-// through: a service that is busy is alive.
-func (b *busy) shed(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if operational(c.Path()) || b.limits.Requests == 0 {
-			return next(c)
-		}
-		defer b.requests.Add(-1)
-		if b.requests.Add(1) > int64(b.limits.Requests) {
-			b.shedRequests.Inc()
-			return model.Errorf(model.NotReady, "too many requests are under way, try again in a second")
-		}
-		return next(c)
+	b := &busy{limits: limits, shedConnections: shed.WithLabelValues("connection")}
+	b.letIn.refused = shed.WithLabelValues("request")
+	b.open.refused = b.letIn.refused
+	b.letIn.resize(limits.Requests)
+	b.open.resize(limits.Requests)
+	if authenticates && limits.Requests > 0 {
+		b.open.resize(max(limits.Requests/openShare, 1))
 	}
+	return b
 }
 
 // boundListener counts open connections and refuses those beyond the limit.

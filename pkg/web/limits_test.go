@@ -114,7 +114,7 @@ func TestRequestsBeyondTheLimitAreRefused(t *testing.T) {
 	if answer, _ := do(t, "GET", "http://"+address+"/healthz", ""); answer.StatusCode != http.StatusOK {
 		t.Errorf("a busy service is not alive: %d", answer.StatusCode)
 	}
-	if n := testutil.ToFloat64(s.busy.shedRequests); n != 1 {
+	if n := testutil.ToFloat64(s.busy.open.refused); n != 1 {
 		t.Errorf("%v requests were counted as shed", n)
 	}
 

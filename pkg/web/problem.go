@@ -171,6 +171,9 @@ const isRequired = "is required: "
 func humaProblem(status int, detail string, errs ...error) huma.StatusError {
 	switch status {
 	case http.StatusInternalServerError: // the body could not be read: handlers fail with problems
+		if refused := (*model.Error)(nil); errors.As(errors.Join(errs...), &refused) {
+			return newProblem(statusOf[refused.Code], refused.Code, refused.Detail, nil)
+		}
 		return newProblem(http.StatusBadRequest, model.ValidationFailed, "the request body ended early", nil)
 	case http.StatusRequestEntityTooLarge:
 		return newProblem(status, model.BodyTooLarge, detail, nil)

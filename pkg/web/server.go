@@ -125,7 +125,7 @@ func New(o Options) *Server {
 		calls:        o.Calls,
 		accessLevel:  o.AccessLevel,
 		metrics:      newMetrics(o.Registry),
-		busy:         newBusy(o.Limits, o.Registry),
+		busy:         newBusy(o.Limits, o.Authenticate != nil, o.Registry),
 		rates:        newRates(o.Callers, o.Registry),
 		tls:          o.TLS,
 		registry:     o.Registry,
@@ -147,7 +147,7 @@ func New(o Options) *Server {
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // broken clients, mostly
 	}
 	e.HTTPErrorHandler = s.answerProblem
-	e.Use(s.observe, o.Origins.share, s.busy.shed, oneHeader, s.authorize, s.limit)
+	e.Use(s.observe, o.Origins.share, oneHeader, s.authorize, s.admit, s.limit)
 	s.API = newAPI(e, o.Title, o.Version)
 
 	s.Route(auth.Open, http.MethodGet, "/healthz", s.healthz)

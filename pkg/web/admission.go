@@ -1,0 +1,199 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// A request either works or waits: for its body, for an event, for a client that
+// reads what was prepared. Those that work are bounded in number, those that wait in
+// the bytes they hold, so that what waits does not take the place of what works. A
+// request with a body begins to work when the body has been read; [Work] and [Wait]
+// change places in all other cases.
+
+// waitCost is what a waiting request holds beside its body: goroutine, header and
+// context.
+const waitCost = 32 << 10
+
+// pool bounds what requests take of something at once.
+type pool struct {
+	limit int64
+	taken atomic.Int64
+}
+
+func (p *pool) take(n int64) bool {
+	if p.taken.Add(n) <= p.limit {
+		return true
+	}
+	p.give(n)
+	return false
+}
+
+func (p *pool) give(n int64) { p.taken.Add(-n) }
+
+// room is what callers of one kind have to themselves.
+type room struct {
+	working, waiting pool // in requests, in bytes
+	refused          prometheus.Counter
+}
+
+// resize sets how many requests may work; 0 is no limit. Those that wait may hold half
+// as much memory.
+func (r *room) resize(requests int) {
+	r.working.limit, r.waiting.limit = int64(requests), int64(requests)*requestCost/2
+	if requests == 0 {
+		r.working.limit, r.waiting.limit = math.MaxInt64, math.MaxInt64
+	}
+}
+
+// place is what one request takes of its room.
+type place struct {
+	room *room
+
+	mu      sync.Mutex
+	working bool
+	body    int64 // bytes read, MaxBody at most: larger bodies are streams
+}
+
+type placeKey struct{}
+
+// Work has the request in ctx work from now on, though its body has not been read.
+// It fails with not_ready if too many do. A request that no server limits may always.
+func Work(ctx context.Context) error { return change(ctx, (*place).work) }
+
+// Wait has the request in ctx hold only its body from now on: call it before waiting,
+// and before writing what costs nothing more. It fails with not_ready if too many
+// wait, and the request works on.
+func Wait(ctx context.Context) error { return change(ctx, (*place).wait) }
+
+func change(ctx context.Context, to func(*place) error) error {
+	if p, ok := ctx.Value(placeKey{}).(*place); ok {
+		return to(p)
+	}
+	return nil
+}
+
+func (p *place) refuse() error {
+	p.room.refused.Inc()
+	return model.Errorf(model.NotReady, "too many requests are under way, try again in a second")
+}
+
+func (p *place) work() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.working {
+		return nil
+	}
+	if !p.room.working.take(1) {
+		return p.refuse()
+	}
+	p.room.waiting.give(waitCost + p.body)
+	p.working = true
+	return nil
+}
+
+func (p *place) wait() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.working {
+		return nil
+	}
+	if !p.room.waiting.take(waitCost + p.body) {
+		return p.refuse()
+	}
+	p.room.working.give(1)
+	p.working = false
+	return nil
+}
+
+// read notes that n more bytes of the body are held.
+func (p *place) read(n int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n = min(n, MaxBody-p.body)
+	if !p.working && !p.room.waiting.take(n) {
+		return p.refuse()
+	}
+	p.body += n
+	return nil
+}
+
+// enter takes the first place of a request: to wait for a body, or to work.
+func (p *place) enter(hasBody bool) error {
+	if !hasBody {
+		p.working = p.room.working.take(1)
+	} else if p.room.waiting.take(waitCost) {
+		return nil
+	}
+	if !p.working {
+		return p.refuse()
+	}
+	return nil
+}
+
+func (p *place) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.working {
+		p.room.working.give(1)
+	} else {
+		p.room.waiting.give(waitCost + p.body)
+	}
+}
+
+// admit gives each request its place, or refuses it. Probes and scrapes go through: a
+// service that is busy is alive. It comes after authorization: callers who were let in
+// have a room of their own, which strangers cannot fill.
+func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if operational(c.Path()) {
+			return next(c)
+		}
+		r := c.Request()
+		p := &place{room: &s.busy.open}
+		if permission, matched := s.permissions[route{r.Method, c.Path()}]; matched && permission != auth.Open {
+			p.room = &s.busy.letIn
+		}
+		hasBody := r.ContentLength != 0
+		if err := p.enter(hasBody); err != nil {
+			return err
+		}
+		defer p.leave()
+		r = r.WithContext(context.WithValue(r.Context(), placeKey{}, p))
+		if hasBody {
+			r.Body = &admittedBody{r.Body, p}
+		}
+		c.SetRequest(r)
+		return next(c)
+	}
+}
+
+// admittedBody is a body whose bytes count while its request waits for the rest.
+type admittedBody struct {
+	io.ReadCloser
+	place *place
+}
+
+func (b *admittedBody) Read(to []byte) (int, error) {
+	n, err := b.ReadCloser.Read(to)
+	if refused := b.place.read(int64(n)); refused != nil {
+		return n, refused
+	}
+	if errors.Is(err, io.EOF) {
+		if refused := b.place.work(); refused != nil {
+			return n, refused
+		}
+	}
+	return n, err
+}
+
