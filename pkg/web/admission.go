@@ -196,4 +196,3 @@ func (b *admittedBody) Read(to []byte) (int, error) {
 	}
 	return n, err
 }
-
