@@ -29,8 +29,13 @@ func (a *service) addFeature(ctx context.Context, in *addFeatureInput, o ...writ
 
 func featureAt(_ *addFeatureInput, f api.Feature) string { return "/v1/features/" + f.Name }
 
-func (a *service) listFeatures(ctx context.Context, in *struct{ Listing }) (writer.Result[api.Page[api.Feature]], error) {
-	return a.writer.Features(ctx, in.page())
+type listFeaturesInput struct {
+	Listing
+	Archived bool `query:"archived" doc:"Only those that are archived; else only those that are not"`
+}
+
+func (a *service) listFeatures(ctx context.Context, in *listFeaturesInput) (writer.Result[api.Page[api.Feature]], error) {
+	return a.writer.Features(ctx, in.Archived, in.page())
 }
 
 func (a *service) getFeature(ctx context.Context, in *FeaturePath) (writer.Result[api.Feature], error) {
@@ -55,6 +60,14 @@ type changeFeatureInput struct {
 
 func (a *service) deleteFeature(ctx context.Context, in *changeFeatureInput, o ...writer.Option) (writer.Result[api.Feature], error) {
 	return a.writer.DeleteFeature(ctx, in.Feature, o...)
+}
+
+func (a *service) archiveFeature(ctx context.Context, in *changeFeatureInput, o ...writer.Option) (writer.Result[api.Feature], error) {
+	return a.writer.ArchiveFeature(ctx, in.Feature, o...)
+}
+
+func (a *service) restoreFeature(ctx context.Context, in *changeFeatureInput, o ...writer.Option) (writer.Result[api.Feature], error) {
+	return a.writer.RestoreFeature(ctx, in.Feature, o...)
 }
 
 type addVariantInput struct {

@@ -65,6 +65,12 @@ func TestProblems(t *testing.T) {
 	problem(c.load(api.MediaNDJSON, `{"id": "1"}`, ""), 409, model.NoBuckets, "")
 	populate(c)
 	c.must("POST", "/v1/features/tested/disabling_variant", `{}`)
+	c.must("POST", "/v1/features", `{"name": "archived"}`)
+	c.must("POST", "/v1/features/archived/variants", `{"name": "A", "make_default": true}`)
+	c.must("POST", "/v1/features/archived/variants", `{"name": "B"}`)
+	c.must("POST", "/v1/features/archived/rollout", `{"variant": "A"}`)
+	c.must("PUT", "/v1/groups/friends/overrides/archived", `{"variant": "A"}`)
+	c.must("POST", "/v1/features/archived/archive", nil)
 	c.must("POST", "/v1/groups", `{"name": "doomed"}`)
 	// The body is read when the import knows the groups; then one of them goes.
 	line := io.MultiReader(onRead(func() { c.do("DELETE", "/v1/groups/doomed", nil).is(204, "") }), strings.NewReader(`{"id": "42", "groups": ["doomed"]}`))
@@ -87,6 +93,8 @@ func TestProblems(t *testing.T) {
 		{"GET /v1/features/none", "", 404, model.FeatureNotFound, "", "none"},
 		{"PATCH /v1/features/none", `{"description": ""}`, 404, model.FeatureNotFound, "", ""},
 		{"DELETE /v1/features/none", "", 404, model.FeatureNotFound, "", ""},
+		{"POST /v1/features/none/archive", "", 404, model.FeatureNotFound, "", ""},
+		{"POST /v1/features/none/restore", "", 404, model.FeatureNotFound, "", ""},
 		{"POST /v1/features/none/variants", `{"name": "A"}`, 404, model.FeatureNotFound, "", ""},
 		{"PATCH /v1/features/none/variants/A", `{"payload": 1}`, 404, model.FeatureNotFound, "", ""},
 		{"DELETE /v1/features/none/variants/A", "", 404, model.FeatureNotFound, "", ""},
@@ -138,11 +146,26 @@ func TestProblems(t *testing.T) {
 		{"POST /v1/abtests", abTest("second", "2030", "2031", "tested"), 409, model.ABTestOverlap, "", "live"},
 		{"POST /v1/abtests", abTest("second", "2099", "2200", "tested"), 409, model.ABTestOverlap, "", "tested"},
 		{"DELETE /v1/abtests/live", "", 409, model.ABTestLive, "", ""},
+		{"POST /v1/features/tested/archive", "", 409, model.ABTestLive, "", "live"},
 		{"DELETE /v1/features/foobar", "", 409, model.FeatureHasVariants, "", ""},
 		{"DELETE /v1/features/foobar/variants/A", "", 409, model.VariantInUse, "", "default"},
 		{"DELETE /v1/features/foobar/variants/B", "", 409, model.VariantInUse, "", "rollout"},
 		{"DELETE /v1/features/foobar/variants/B", "", 409, model.VariantInUse, "", "friends"},
 		{"DELETE /v1/features/tested/variants/B", "", 409, model.VariantInUse, "", "live"},
+
+		// What belongs to an archived feature.
+		{"POST /v1/features/archived/variants", `{"name": "C"}`, 409, model.FeatureArchived, "", "archived"},
+		{"PATCH /v1/features/archived/variants/A", `{"payload": 1}`, 409, model.FeatureArchived, "", ""},
+		{"DELETE /v1/features/archived/variants/B", "", 409, model.FeatureArchived, "", ""},
+		{"POST /v1/features/archived/disabling_variant", `{}`, 409, model.FeatureArchived, "", ""},
+		{"PUT /v1/features/archived/default_variant", `{"variant": "B"}`, 409, model.FeatureArchived, "", ""},
+		{"DELETE /v1/features/archived/default_variant", "", 409, model.FeatureArchived, "", ""},
+		{"POST /v1/features/archived/rollout", `{"variant": "A"}`, 409, model.FeatureArchived, "", ""},
+		{"PATCH /v1/features/archived/rollout", `{"proportion": 1}`, 409, model.FeatureArchived, "", ""},
+		{"DELETE /v1/features/archived/rollout", "", 409, model.FeatureArchived, "", ""},
+		{"PUT /v1/groups/friends/overrides/archived", `{"variant": "B"}`, 409, model.FeatureArchived, "", ""},
+		{"DELETE /v1/groups/friends/overrides/archived", "", 409, model.FeatureArchived, "", ""},
+		{"POST /v1/abtests", abTest("t", "2030", "2031", "archived"), 409, model.FeatureArchived, "", "archived"},
 
 		// Names.
 		{"POST /v1/features", `{"name": ""}`, 422, model.ValidationFailed, "body.name", ""},

@@ -22,6 +22,8 @@ func (a *service) routes() []route {
 		{"GET /v1/features/{feature}", "Get feature", auth.Read, read(a.getFeature)},
 		{"PATCH /v1/features/{feature}", "Change feature", auth.Write, change(a.patchFeature)},
 		{"DELETE /v1/features/{feature}", "Delete feature", auth.Write, remove(a.deleteFeature)},
+		{"POST /v1/features/{feature}/archive", "Archive feature", auth.Write, change(a.archiveFeature)},
+		{"POST /v1/features/{feature}/restore", "Restore feature", auth.Write, change(a.restoreFeature)},
 		{"POST /v1/features/{feature}/variants", "Add variant", auth.Write, create(a.addVariant, variantAt)},
 		{"PATCH /v1/features/{feature}/variants/{variant}", "Change variant", auth.Write, change(a.patchVariant)},
 		{"DELETE /v1/features/{feature}/variants/{variant}", "Delete variant", auth.Write, remove(a.deleteVariant)},

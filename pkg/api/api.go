@@ -134,6 +134,7 @@ type CreateFeature struct {
 type PatchFeature struct {
 	Description *string   `json:"description,omitempty" maxLength:"4096"`
 	Tags        *[]string `json:"tags,omitempty" maxItems:"64"`
+	Off         *bool     `json:"off,omitempty" doc:"true: every subject gets __DISABLE__, whatever else holds. false: what holds applies again"`
 }
 
 // Feature is what is switched.
@@ -144,6 +145,8 @@ type Feature struct {
 	Variants       []Variant `json:"variants"`
 	DefaultVariant *string   `json:"default_variant"`
 	Rollout        *Rollout  `json:"rollout"`
+	Off            bool      `json:"off" doc:"Every subject gets __DISABLE__, whatever else holds"`
+	Archived       bool      `json:"archived" doc:"Kept, but not served"`
 	Revision       int64     `json:"revision" doc:"The revision that last changed it"`
 }
 

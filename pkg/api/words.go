@@ -64,6 +64,7 @@ const (
 	VariantInUse       = model.VariantInUse
 	ABTestOverlap      = model.ABTestOverlap
 	ABTestLive         = model.ABTestLive
+	FeatureArchived    = model.FeatureArchived
 	NotRevertible      = model.NotRevertible
 	HistoryUnavailable = model.HistoryUnavailable
 

@@ -48,7 +48,7 @@ func (k *compiler) compileFeatures() {
 		k.features[source.Name] = i
 		k.resolver.names[i] = source.Name
 		f := &k.resolver.features[i]
-		*f = feature{name: source.Name, revision: source.Revision, variants: source.Variants, defaultVariant: source.Default}
+		*f = feature{name: source.Name, revision: source.Revision, off: source.Off, archived: source.Archived, variants: source.Variants, defaultVariant: source.Default}
 
 		variants := make([]string, len(source.Variants))
 		for j, v := range source.Variants {

@@ -9,9 +9,11 @@
 //  2. the rollout's variant, where the subject's bucket is assigned to it;
 //  3. the variant of the subject's test group, while a test of the feature is live;
 //  4. the override of a group that the subject is in: of several the one of
-//     higher priority, then the one whose name sorts first.
+//     higher priority, then the one whose name sorts first;
+//  5. __DISABLE__, while the feature is off;
+//  6. nothing, while it is archived.
 //
-// Where none applies, the feature resolves to nothing and is left out.
+// A feature that resolves to nothing is left out.
 //
 // It is pure: a Configuration is compiled when it arrives, and time is an
 // argument.

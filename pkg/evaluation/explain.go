@@ -12,7 +12,7 @@ import (
 type Explanation struct {
 	Feature string
 	Variant string // "" for nothing
-	Reason  Reason // "" for nothing
+	Reason  Reason // "" if no step applies
 	Steps   []Step
 }
 
@@ -31,7 +31,7 @@ type Step struct {
 // Explain tells of every feature, in name order and also where it resolves to
 // nothing, how each step went: default, rollout, abtest, override. A step is
 // listed even where the feature has none such; of several overrides each is,
-// the winner last.
+// the winner last. Of a feature that is off or archived, the last steps say so.
 func (r *Resolver) Explain(class model.Class, at time.Time) []Explanation {
 	explanations := make([]Explanation, len(r.features))
 	for i := range r.features {
@@ -45,6 +45,12 @@ func (f *feature) explain(class model.Class, at time.Time) Explanation {
 	d := f.decide(class, at)
 	steps := []Step{f.explainDefault(), f.explainRollout(class.Bucket), f.explainTest(class.Bucket, at)}
 	steps = append(steps, f.explainOverrides(class.Groups)...)
+	if f.off {
+		steps = append(steps, Step{Step: Off, Variant: model.DisablingVariant, Applies: true, Detail: "the feature is switched off for every subject"})
+	}
+	if f.archived {
+		steps = append(steps, Step{Step: Archived, Applies: true, Detail: "the feature is archived and not served"})
+	}
 	return Explanation{Feature: f.name, Variant: d.Variant, Reason: d.Reason, Steps: steps}
 }
 

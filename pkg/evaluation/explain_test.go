@@ -27,6 +27,7 @@ func example() *model.Configuration {
 				Rollout: &model.Rollout{Variant: "A", Buckets: []model.BucketID{3, 9}},
 			},
 			{Name: "plain", Variants: []model.Variant{{Name: "on"}}, Default: "on"},
+			{Name: "stopped", Variants: []model.Variant{{Name: "on"}}, Default: "on", Off: true},
 		},
 		Tests: []model.ABTest{{
 			Name: "trial", Start: hour(0), End: hour(2),
@@ -93,6 +94,16 @@ func TestExplainSteps(t *testing.T) {
 			}},
 		},
 		{
+			"off keeps what lies below", model.Class{Bucket: 9, Groups: []model.GroupID{1}}, 2,
+			evaluation.Explanation{Feature: "stopped", Variant: model.DisablingVariant, Reason: evaluation.Off, Steps: []evaluation.Step{
+				{Step: evaluation.Default, Variant: "on", Applies: true, Detail: "applies to every subject"},
+				{Step: evaluation.Rollout, Detail: "feature has no rollout"},
+				{Step: evaluation.ABTest, Detail: "no test of this feature is live at 2025-01-01T02:00:00Z"},
+				{Step: evaluation.Override, Detail: "no group overrides this feature"},
+				{Step: evaluation.Off, Variant: model.DisablingVariant, Applies: true, Detail: "the feature is switched off for every subject"},
+			}},
+		},
+		{
 			"nothing at all", model.Class{Bucket: 1}, 1,
 			evaluation.Explanation{Feature: "bare", Steps: []evaluation.Step{
 				{Step: evaluation.Default, Detail: "feature has no default variant"},
@@ -116,7 +127,7 @@ func TestExplainSteps(t *testing.T) {
 }
 
 func TestExplainAgreesWithDecide(t *testing.T) {
-	order := []evaluation.Reason{evaluation.Default, evaluation.Rollout, evaluation.ABTest, evaluation.Override}
+	always := []evaluation.Reason{evaluation.Default, evaluation.Rollout, evaluation.ABTest, evaluation.Override}
 	rapid.Check(t, func(t *rapid.T) {
 		c := configuration(t)
 		r := compile(t, c)
@@ -135,6 +146,13 @@ func TestExplainAgreesWithDecide(t *testing.T) {
 			}
 			if last != d || e.Feature != d.Feature || e.Variant != d.Variant || e.Reason != d.Reason {
 				t.Fatalf("explained as %+v, decided as %+v", e, d)
+			}
+			order := slices.Clone(always)
+			if c.Features[i].Off {
+				order = append(order, evaluation.Off)
+			}
+			if c.Features[i].Archived {
+				order = append(order, evaluation.Archived)
 			}
 			if !slices.Equal(slices.Compact(reasons), order) {
 				t.Fatalf("steps of %q are %v", e.Feature, reasons)

@@ -42,7 +42,7 @@ func configuration(t *rapid.T) *model.Configuration {
 }
 
 func drawFeature(t *rapid.T, name string, buckets int) model.Feature {
-	f := model.Feature{Name: name}
+	f := model.Feature{Name: name, Off: rapid.IntRange(0, 5).Draw(t, "off") == 5, Archived: rapid.IntRange(0, 5).Draw(t, "archived") == 5}
 	for _, v := range []string{"A", "B", model.DisablingVariant} {
 		if rapid.Bool().Draw(t, "has "+v) {
 			f.Variants = append(f.Variants, model.Variant{Name: v})

@@ -18,13 +18,15 @@ const (
 	Rollout  Reason = "rollout"
 	ABTest   Reason = "abtest"
 	Override Reason = "override"
+	Off      Reason = "off"
+	Archived Reason = "archived" // decides for nothing
 )
 
 // Decision is what one feature resolves to, and by which step.
 type Decision struct {
 	Feature   string
 	Variant   string // "" for nothing
-	Reason    Reason // "" for nothing
+	Reason    Reason // "" if no step applies
 	Test      string // with TestGroup where Reason is ABTest
 	TestGroup string
 	Group     string // where Reason is Override
@@ -42,6 +44,7 @@ type Resolver struct {
 type feature struct {
 	name           string
 	revision       int64
+	off, archived  bool
 	variants       []model.Variant
 	defaultVariant string // "" for none
 	rollout        *rollout
@@ -125,8 +128,9 @@ func (r *Resolver) NextBoundary(at time.Time) (time.Time, bool) {
 // the slice.
 func (r *Resolver) Features() []string { return r.names }
 
-// Payload is that of a variant, nil where it has none; false where there is no
-// such variant.
+// Payload is that of a variant, nil for none; false if the feature cannot resolve
+// to the variant. A feature that is off resolves to __DISABLE__, which it need not
+// have.
 func (r *Resolver) Payload(featureName, variant string) (json.RawMessage, bool) {
 	i, found := slices.BinarySearch(r.names, featureName)
 	if !found {
@@ -134,11 +138,17 @@ func (r *Resolver) Payload(featureName, variant string) (json.RawMessage, bool) 
 	}
 	f := model.Feature{Variants: r.features[i].variants}
 	v, found := f.Variant(variant)
-	return v.Payload, found
+	return v.Payload, found || r.features[i].off && variant == model.DisablingVariant
 }
 
 // decide asks the steps from the strongest down.
 func (f *feature) decide(class model.Class, at time.Time) Decision {
+	if f.archived {
+		return Decision{Feature: f.name, Reason: Archived}
+	}
+	if f.off {
+		return Decision{Feature: f.name, Variant: model.DisablingVariant, Reason: Off, Revision: f.revision}
+	}
 	if i := f.nextOverride(0, class.Groups); i < len(f.overrides) {
 		o := &f.overrides[i]
 		return Decision{Feature: f.name, Variant: o.variant, Reason: Override, Group: o.name, Revision: o.revision}

@@ -43,6 +43,12 @@ func obvious(c *model.Configuration, f *model.Feature, class model.Class, at tim
 	if winner != nil {
 		d = evaluation.Decision{Feature: f.Name, Variant: winner.Overrides[f.Name], Reason: evaluation.Override, Group: winner.Name}
 	}
+	if f.Off {
+		d = evaluation.Decision{Feature: f.Name, Variant: model.DisablingVariant, Reason: evaluation.Off}
+	}
+	if f.Archived {
+		d = evaluation.Decision{Feature: f.Name, Reason: evaluation.Archived}
+	}
 	return d
 }
 
@@ -133,7 +139,7 @@ func TestUnknownFeatureAndPayload(t *testing.T) {
 	if d, found := r.DecideFeature("other", model.Class{}, epoch); found || d != (evaluation.Decision{}) {
 		t.Errorf("a feature that does not exist resolves to %+v", d)
 	}
-	if got, want := r.Features(), []string{"bare", "foobar", "plain"}; !slices.Equal(got, want) {
+	if got, want := r.Features(), []string{"bare", "foobar", "plain", "stopped"}; !slices.Equal(got, want) {
 		t.Errorf("features %q, want %q", got, want)
 	}
 	for _, c := range []struct {
@@ -143,6 +149,8 @@ func TestUnknownFeatureAndPayload(t *testing.T) {
 		{"foobar", "A", `{"any":"json"}`, true},
 		{"foobar", "B", "", true},
 		{"foobar", "C", "", false},
+		{"plain", model.DisablingVariant, "", false},
+		{"stopped", model.DisablingVariant, "", true},
 		{"other", "A", "", false},
 	} {
 		if payload, found := r.Payload(c.feature, c.variant); string(payload) != c.payload || found != c.found {

@@ -10,8 +10,8 @@ import (
 )
 
 // AddABTest makes a test, which begins and ends by itself. Fails with
-// abtest_exists, feature_not_found, variant_not_found, or abtest_overlap, whose
-// detail names the other test.
+// abtest_exists, feature_not_found, feature_archived, variant_not_found, or
+// abtest_overlap, whose detail names the other test.
 func (a *Admin) AddABTest(ctx context.Context, create api.CreateABTest, opts ...WriteOption) (Result[api.ABTest], error) {
 	return write[api.ABTest](ctx, &a.client, http.MethodPost, at("abtests"), create, opts)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"net/url"
 
 	"github.com/flaggery/flaggery/pkg/api"
 )
@@ -13,9 +14,14 @@ func (a *Admin) AddFeature(ctx context.Context, create api.CreateFeature, opts .
 	return write[api.Feature](ctx, &a.client, http.MethodPost, at("features"), create, opts)
 }
 
-// Features yields all features by name.
+// Features yields all features by name, but for the archived ones.
 func (a *Admin) Features(ctx context.Context) iter.Seq2[api.Feature, error] {
 	return list[api.Feature](ctx, &a.client, at("features"), nil, largeItems)
+}
+
+// ArchivedFeatures yields the archived features by name.
+func (a *Admin) ArchivedFeatures(ctx context.Context) iter.Seq2[api.Feature, error] {
+	return list[api.Feature](ctx, &a.client, at("features"), url.Values{"archived": {"true"}}, largeItems)
 }
 
 // Feature reads one feature with its variants and its rollout. Fails with
@@ -35,45 +41,58 @@ func (a *Admin) DeleteFeature(ctx context.Context, name string, opts ...WriteOpt
 	return remove(ctx, &a.client, at("features", name), opts)
 }
 
-// AddVariant adds a variant to a feature. Fails with feature_not_found or
-// variant_exists.
+// ArchiveFeature stops serving a feature and keeps all of it until RestoreFeature.
+// Fails with feature_not_found, or with abtest_live while a test that has not ended
+// names the feature.
+func (a *Admin) ArchiveFeature(ctx context.Context, name string, opts ...WriteOption) (Result[api.Feature], error) {
+	return write[api.Feature](ctx, &a.client, http.MethodPost, at("features", name, "archive"), nil, opts)
+}
+
+// RestoreFeature serves an archived feature again, to the same subjects as before.
+// Fails with feature_not_found.
+func (a *Admin) RestoreFeature(ctx context.Context, name string, opts ...WriteOption) (Result[api.Feature], error) {
+	return write[api.Feature](ctx, &a.client, http.MethodPost, at("features", name, "restore"), nil, opts)
+}
+
+// AddVariant adds a variant to a feature. Fails with feature_not_found,
+// feature_archived or variant_exists.
 func (a *Admin) AddVariant(ctx context.Context, feature string, create api.CreateVariant, opts ...WriteOption) (Result[api.Variant], error) {
 	return write[api.Variant](ctx, &a.client, http.MethodPost, at("features", feature, "variants"), create, opts)
 }
 
-// PatchVariant replaces a variant's payload. Fails with feature_not_found or
-// variant_not_found.
+// PatchVariant replaces a variant's payload. Fails with feature_not_found,
+// feature_archived or variant_not_found.
 func (a *Admin) PatchVariant(ctx context.Context, feature, variant string, patch api.PatchVariant, opts ...WriteOption) (Result[api.Variant], error) {
 	return write[api.Variant](ctx, &a.client, http.MethodPatch, at("features", feature, "variants", variant), patch, opts)
 }
 
 // DeleteVariant removes a variant that nothing uses. Fails with
-// feature_not_found, variant_not_found, or variant_in_use, whose detail says
-// where.
+// feature_not_found, feature_archived, variant_not_found, or variant_in_use, whose
+// detail says where.
 func (a *Admin) DeleteVariant(ctx context.Context, feature, variant string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("features", feature, "variants", variant), opts)
 }
 
 // AddDisablingVariant adds the variant [api.DisablingVariant] to a feature. Fails
-// with feature_not_found or variant_exists.
+// with feature_not_found, feature_archived or variant_exists.
 func (a *Admin) AddDisablingVariant(ctx context.Context, feature string, create api.CreateDisablingVariant, opts ...WriteOption) (Result[api.Variant], error) {
 	return write[api.Variant](ctx, &a.client, http.MethodPost, at("features", feature, "disabling_variant"), create, opts)
 }
 
 // SetDefaultVariant decides what everyone gets whom nothing else applies to.
-// Fails with feature_not_found or variant_not_found.
+// Fails with feature_not_found, feature_archived or variant_not_found.
 func (a *Admin) SetDefaultVariant(ctx context.Context, feature, variant string, opts ...WriteOption) (Result[api.VariantReference], error) {
 	return write[api.VariantReference](ctx, &a.client, http.MethodPut, at("features", feature, "default_variant"), api.VariantReference{Variant: variant}, opts)
 }
 
 // DeleteDefaultVariant leaves a feature without a default; it is no error if there
-// is none. Fails with feature_not_found.
+// is none. Fails with feature_not_found or feature_archived.
 func (a *Admin) DeleteDefaultVariant(ctx context.Context, feature string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("features", feature, "default_variant"), opts)
 }
 
 // AddRollout begins the rollout of a variant, at 0. Fails with feature_not_found,
-// variant_not_found or rollout_exists.
+// feature_archived, variant_not_found or rollout_exists.
 func (a *Admin) AddRollout(ctx context.Context, feature, variant string, opts ...WriteOption) (Result[api.Rollout], error) {
 	return write[api.Rollout](ctx, &a.client, http.MethodPost, at("features", feature, "rollout"), api.VariantReference{Variant: variant}, opts)
 }
@@ -85,20 +104,20 @@ func (a *Admin) Rollout(ctx context.Context, feature string) (Result[api.Rollout
 }
 
 // PatchRollout changes a rollout's proportion, its variant or both. Fails with
-// feature_not_found, rollout_not_found or variant_not_found.
+// feature_not_found, feature_archived, rollout_not_found or variant_not_found.
 func (a *Admin) PatchRollout(ctx context.Context, feature string, patch api.PatchRollout, opts ...WriteOption) (Result[api.Rollout], error) {
 	return write[api.Rollout](ctx, &a.client, http.MethodPatch, at("features", feature, "rollout"), patch, opts)
 }
 
 // SetRolloutProportion hands a rollout this share of all weight, 0 to 1. Upward
-// only adds subjects, downward only removes some. Fails with feature_not_found or
-// rollout_not_found.
+// only adds subjects, downward only removes some. Fails with feature_not_found,
+// feature_archived or rollout_not_found.
 func (a *Admin) SetRolloutProportion(ctx context.Context, feature string, proportion float64, opts ...WriteOption) (Result[api.Rollout], error) {
 	return a.PatchRollout(ctx, feature, api.PatchRollout{Proportion: &proportion}, opts...)
 }
 
-// DeleteRollout ends the rollout of a feature. Fails with feature_not_found or
-// rollout_not_found.
+// DeleteRollout ends the rollout of a feature. Fails with feature_not_found,
+// feature_archived or rollout_not_found.
 func (a *Admin) DeleteRollout(ctx context.Context, feature string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("features", feature, "rollout"), opts)
 }

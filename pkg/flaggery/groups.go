@@ -53,13 +53,13 @@ func (a *Admin) RemoveSubjectFromGroup(ctx context.Context, group, id string, op
 
 // AddGroupOverride decides which variant of a feature the members of a group get,
 // whatever else applies; an earlier one is replaced. Fails with group_not_found,
-// feature_not_found or variant_not_found.
+// feature_not_found, feature_archived or variant_not_found.
 func (a *Admin) AddGroupOverride(ctx context.Context, group, feature, variant string, opts ...WriteOption) (Result[api.VariantReference], error) {
 	return write[api.VariantReference](ctx, &a.client, http.MethodPut, at("groups", group, "overrides", feature), api.VariantReference{Variant: variant}, opts)
 }
 
-// DeleteGroupOverride removes an override. Fails with group_not_found or
-// override_not_found.
+// DeleteGroupOverride removes an override. Fails with group_not_found,
+// override_not_found or feature_archived.
 func (a *Admin) DeleteGroupOverride(ctx context.Context, group, feature string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("groups", group, "overrides", feature), opts)
 }

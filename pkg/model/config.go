@@ -38,6 +38,8 @@ type Feature struct {
 	Variants    []Variant // in name order
 	Default     string    // a variant's name, or "" for none
 	Rollout     *Rollout  // nil for none
+	Off         bool      // every subject gets __DISABLE__
+	Archived    bool      // not served, whatever else holds
 	Revision    int64     // of the last change to the feature, its variants, default or rollout
 }
 

@@ -34,6 +34,7 @@ const (
 	VariantInUse       Code = "variant_in_use"
 	ABTestOverlap      Code = "abtest_overlap"
 	ABTestLive         Code = "abtest_live"
+	FeatureArchived    Code = "feature_archived"
 	NotRevertible      Code = "not_revertible"
 	HistoryUnavailable Code = "history_unavailable"
 

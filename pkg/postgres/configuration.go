@@ -98,7 +98,7 @@ const (
 	selectState = `SELECT epoch, revision, (SELECT coalesce(max(id), 0) FROM bucket) AS buckets FROM state`
 
 	selectFeatures = `
-		SELECT f.name, f.description, f.tags, f.default_variant AS default, f.revision,
+		SELECT f.name, f.description, f.tags, f.default_variant AS default, f.off, f.archived, f.revision,
 		       r.variant, r.proportion, encode(r.salt, 'hex') AS salt, r.buckets::text AS buckets
 		FROM feature f LEFT JOIN rollout r ON r.feature = f.name`
 
@@ -156,6 +156,8 @@ func (p *parts) addFeature(object []byte) error {
 		Description string
 		Tags        []string
 		Default     string
+		Off         bool
+		Archived    bool
 		Revision    int64
 		Variant     string // "", and nothing after it, if the feature has no rollout
 		Proportion  float64
@@ -165,7 +167,10 @@ func (p *parts) addFeature(object []byte) error {
 	if err := json.Unmarshal(object, &row); err != nil {
 		return err
 	}
-	f := model.Feature{Name: row.Name, Description: row.Description, Tags: row.Tags, Default: row.Default, Revision: row.Revision}
+	f := model.Feature{
+		Name: row.Name, Description: row.Description, Tags: row.Tags, Default: row.Default,
+		Off: row.Off, Archived: row.Archived, Revision: row.Revision,
+	}
 	if row.Variant != "" {
 		f.Rollout = &model.Rollout{Variant: row.Variant, Proportion: row.Proportion, Salt: model.Salt(row.Salt), Buckets: row.Buckets}
 	}

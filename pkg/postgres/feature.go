@@ -22,9 +22,10 @@ func (tx *Tx) Feature(ctx context.Context, name string) (*model.Feature, error) 
 	return &features[0], nil
 }
 
-// Features reads at most limit features in name order, those after a name.
-func (tx *Tx) Features(ctx context.Context, after string, limit int) ([]model.Feature, error) {
-	return tx.features(ctx, "list features", `WHERE f.name > $1 ORDER BY f.name LIMIT $2`, after, limit)
+// Features reads at most limit features in name order, those after a name that are
+// archived or those that are not.
+func (tx *Tx) Features(ctx context.Context, archived bool, after string, limit int) ([]model.Feature, error) {
+	return tx.features(ctx, "list features", `WHERE f.archived = $1 AND f.name > $2 ORDER BY f.name LIMIT $3`, archived, after, limit)
 }
 
 func (tx *Tx) features(ctx context.Context, what, which string, args ...any) ([]model.Feature, error) {
@@ -45,19 +46,20 @@ func (tx *Tx) features(ctx context.Context, what, which string, args ...any) ([]
 
 // InsertFeature stores a feature without variants, or fails with feature_exists.
 func (tx *Tx) InsertFeature(ctx context.Context, f *model.Feature) error {
-	err := tx.exec(ctx, "insert a feature", `INSERT INTO feature (name, description, tags, revision) VALUES ($1, $2, $3, $4)`,
-		f.Name, f.Description, pq.StringArray(f.Tags), f.Revision)
+	err := tx.exec(ctx, "insert a feature", `INSERT INTO feature (name, description, tags, off, archived, revision) VALUES ($1, $2, $3, $4, $5, $6)`,
+		f.Name, f.Description, pq.StringArray(f.Tags), f.Off, f.Archived, f.Revision)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
 		return model.Errorf(model.FeatureExists, "there is a feature %q already", f.Name)
 	}
 	return err
 }
 
-// UpdateFeature stores what a feature says of itself, its default included.
+// UpdateFeature stores what a feature says of itself: its texts, its default, and
+// whether it is off or archived.
 func (tx *Tx) UpdateFeature(ctx context.Context, f *model.Feature) error {
 	return tx.exec(ctx, "update a feature",
-		`UPDATE feature SET description = $2, tags = $3, default_variant = $4, revision = $5 WHERE name = $1`,
-		f.Name, f.Description, pq.StringArray(f.Tags), orNull(f.Default), f.Revision)
+		`UPDATE feature SET description = $2, tags = $3, default_variant = $4, off = $5, archived = $6, revision = $7 WHERE name = $1`,
+		f.Name, f.Description, pq.StringArray(f.Tags), orNull(f.Default), f.Off, f.Archived, f.Revision)
 }
 
 // DeleteFeature removes a feature that has no variants.

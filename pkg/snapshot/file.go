@@ -31,7 +31,7 @@ import (
 // Ids are not in it, but for collided ones: the key of their hash is.
 const (
 	fileMagic   = "FLAGGERY"
-	fileVersion = 1
+	fileVersion = 2 // 1 knew no feature that is off or archived
 	entrySize   = 12
 	// previousSuffix is added to the name of the file that the last write replaced.
 	previousSuffix = ".previous"
@@ -254,8 +254,8 @@ func readHeader(file io.ReaderAt, size int64) (*fileReader, *fileHeader, error) 
 	if magic := r.bytes(int64(len(fileMagic))); string(magic) != fileMagic {
 		return nil, nil, errors.New("it is no snapshot file")
 	}
-	if version := r.number(); r.err == nil && version != fileVersion {
-		return nil, nil, fmt.Errorf("it has version %d of the format, this program reads %d", version, fileVersion)
+	if version := r.number(); r.err == nil && (version < 1 || version > fileVersion) {
+		return nil, nil, fmt.Errorf("it has version %d of the format, this program reads 1 to %d", version, fileVersion)
 	}
 	header := &fileHeader{}
 	text := r.bytes(int64(r.number()))

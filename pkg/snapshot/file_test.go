@@ -119,8 +119,8 @@ func resum(raw []byte) []byte {
 func TestNewerVersionIsRefused(t *testing.T) {
 	raw := writeWorld(t, filepath.Join(t.TempDir(), "snapshot"), 1, 20)
 	binary.LittleEndian.PutUint32(raw[len(fileMagic):], fileVersion+1)
-	if _, err := read(resum(raw)); err == nil || !strings.Contains(err.Error(), "version 2") {
-		t.Errorf("error %v, want one that names version 2", err)
+	if _, err := read(resum(raw)); err == nil || !strings.Contains(err.Error(), "version 3") {
+		t.Errorf("error %v, want one that names version 3", err)
 	}
 }
 

@@ -45,6 +45,7 @@ var statusOf = map[model.Code]int{
 	model.VariantInUse:       http.StatusConflict,
 	model.ABTestOverlap:      http.StatusConflict,
 	model.ABTestLive:         http.StatusConflict,
+	model.FeatureArchived:    http.StatusConflict,
 	model.NotRevertible:      http.StatusConflict,
 	model.HistoryUnavailable: http.StatusUnprocessableEntity,
 

@@ -18,8 +18,8 @@ import (
 // AddABTest makes a test and draws the group of every bucket. It may start in the
 // past, and is then live at once; one that has ended already is recorded. Times are
 // kept to the microsecond. Fails with
-// abtest_exists, feature_not_found, variant_not_found or, naming the other test,
-// the features and the period, abtest_overlap.
+// abtest_exists, feature_not_found, feature_archived, variant_not_found or, naming
+// the other test, the features and the period, abtest_overlap.
 func (w *Writer) AddABTest(ctx context.Context, create api.CreateABTest, opts ...Option) (Result[api.ABTest], error) {
 	test, err := newTest(create)
 	if err != nil {
@@ -122,6 +122,9 @@ func (c *change) checkTestVariants(ctx context.Context, test *model.ABTest) erro
 			return &model.Error{Code: model.FeatureNotFound, Detail: fmt.Sprintf("there is no feature %q", name), Fields: []model.FieldError{
 				{Location: "body.groups[0].variants." + name, Message: "is no feature"},
 			}}
+		}
+		if err == nil {
+			err = refuseArchived(f)
 		}
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -22,14 +23,12 @@ func (w *Writer) AddFeature(ctx context.Context, create api.CreateFeature, opts 
 		if err := c.match(absent); err != nil {
 			return api.Feature{}, err
 		}
-		return c.addFeature(ctx, create)
+		return c.addFeature(ctx, &model.Feature{Name: create.Name, Description: create.Description, Tags: create.Tags})
 	})
 }
 
-func (c *change) addFeature(ctx context.Context, create api.CreateFeature) (api.Feature, error) {
-	f := &model.Feature{
-		Name: create.Name, Description: create.Description, Tags: append([]string{}, create.Tags...), Revision: c.tx.Revision,
-	}
+func (c *change) addFeature(ctx context.Context, f *model.Feature) (api.Feature, error) {
+	f.Tags, f.Revision = append([]string{}, f.Tags...), c.tx.Revision
 	if err := c.tx.InsertFeature(ctx, f); err != nil {
 		return api.Feature{}, err
 	}
@@ -71,7 +70,10 @@ func (c *change) patchFeature(ctx context.Context, f *model.Feature, patch api.P
 	if patch.Tags != nil {
 		f.Tags = append([]string{}, *patch.Tags...)
 	}
-	if f.Description == before.Description && slices.Equal(f.Tags, before.Tags) {
+	if patch.Off != nil {
+		f.Off = *patch.Off
+	}
+	if f.Description == before.Description && slices.Equal(f.Tags, before.Tags) && f.Off == before.Off {
 		return before, nil
 	}
 	f.Revision = c.tx.Revision
@@ -80,6 +82,82 @@ func (c *change) patchFeature(ctx context.Context, f *model.Feature, patch api.P
 	}
 	after := featureForm(f, buckets)
 	return after, c.note(updated, featureResource.of(f.Name), before, after)
+}
+
+// ArchiveFeature stops serving a feature and keeps all of it until RestoreFeature:
+// its name stays taken, its rollout keeps its buckets, and what belongs to it cannot
+// be changed. Fails with feature_not_found, or with abtest_live while a test that has
+// not ended names the feature.
+func (w *Writer) ArchiveFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
+	return w.archiveFeature(ctx, name, true, opts)
+}
+
+// RestoreFeature serves an archived feature again, to the same subjects as before.
+// Fails with feature_not_found.
+func (w *Writer) RestoreFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
+	return w.archiveFeature(ctx, name, false, opts)
+}
+
+func (w *Writer) archiveFeature(ctx context.Context, name string, archive bool, opts []Option) (Result[api.Feature], error) {
+	if err := checkPath("feature", model.CheckName(name)); err != nil {
+		return Result[api.Feature]{}, err
+	}
+	return write(ctx, w, configuration, opts, func(c *change) (api.Feature, error) {
+		f, err := c.matchFeature(ctx, name)
+		if err != nil {
+			return api.Feature{}, err
+		}
+		return c.archiveFeature(ctx, f, archive)
+	})
+}
+
+func (c *change) archiveFeature(ctx context.Context, f *model.Feature, archive bool) (api.Feature, error) {
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.Feature{}, err
+	}
+	before := featureForm(f, buckets)
+	if f.Archived == archive {
+		return before, nil
+	}
+	action := restored
+	if archive {
+		action = archived
+		if err := c.refuseUnderTest(ctx, f.Name); err != nil {
+			return api.Feature{}, err
+		}
+	}
+	f.Archived, f.Revision = archive, c.tx.Revision
+	if err := c.tx.UpdateFeature(ctx, f); err != nil {
+		return api.Feature{}, err
+	}
+	after := featureForm(f, buckets)
+	return after, c.note(action, featureResource.of(f.Name), before, after)
+}
+
+// refuseUnderTest fails with abtest_live while a test that has not ended names the
+// feature.
+func (c *change) refuseUnderTest(ctx context.Context, feature string) error {
+	tests, err := c.tx.AllABTests(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range tests {
+		if t := &tests[i]; t.State(c.tx.Now) != model.Ended && slices.Contains(t.Features(), feature) {
+			return model.Errorf(model.ABTestLive, "test %q of feature %q is %s until %s: stop or delete it first",
+				t.Name, feature, t.State(c.tx.Now), t.End.Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// refuseArchived fails with feature_archived if the feature is. What belongs to an
+// archived feature stays as it is until the feature is restored.
+func refuseArchived(f *model.Feature) error {
+	if f.Archived {
+		return model.Errorf(model.FeatureArchived, "feature %q is archived: restore it first", f.Name)
+	}
+	return nil
 }
 
 // DeleteFeature removes a feature. Fails with feature_not_found, or with
@@ -136,10 +214,13 @@ func (w *Writer) Feature(ctx context.Context, name string) (Result[api.Feature],
 	})
 }
 
-// Features lists the features in name order.
-func (w *Writer) Features(ctx context.Context, page Page) (Result[api.Page[api.Feature]], error) {
+// Features lists, in name order, the features that are archived or those that are
+// not.
+func (w *Writer) Features(ctx context.Context, archived bool, page Page) (Result[api.Page[api.Feature]], error) {
 	return list(ctx, w, page, func(f api.Feature) string { return f.Name },
-		func(tx *postgres.Tx, limit int) ([]model.Feature, error) { return tx.Features(ctx, page.After, limit) },
+		func(tx *postgres.Tx, limit int) ([]model.Feature, error) {
+			return tx.Features(ctx, archived, page.After, limit)
+		},
 		eachWithBuckets(ctx, featureForm))
 }
 
@@ -160,7 +241,8 @@ func eachWithBuckets[S, T any](ctx context.Context, form func(*S, []model.Bucket
 
 func featureForm(f *model.Feature, buckets []model.Bucket) api.Feature {
 	form := api.Feature{
-		Name: f.Name, Description: f.Description, Tags: f.Tags, Variants: make([]api.Variant, len(f.Variants)), Revision: f.Revision,
+		Name: f.Name, Description: f.Description, Tags: f.Tags, Variants: make([]api.Variant, len(f.Variants)),
+		Off: f.Off, Archived: f.Archived, Revision: f.Revision,
 	}
 	for i, v := range f.Variants {
 		form.Variants[i] = variantForm(v)

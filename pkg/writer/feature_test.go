@@ -94,7 +94,7 @@ func TestFeaturesAndVariants(t *testing.T) {
 		"body.tags":        second(w.AddFeature(ctx, api.CreateFeature{Name: "f", Tags: []string{"a", "a"}})),
 		"path.feature":     second(w.Feature(ctx, "\x00")),
 		"path.variant":     second(w.DeleteVariant(ctx, "f", "a b")),
-		"query.after":      second(w.Features(ctx, Page{After: "\x00"})),
+		"query.after":      second(w.Features(ctx, false, Page{After: "\x00"})),
 	} {
 		wantError(t, err, model.ValidationFailed, name)
 	}

@@ -91,7 +91,8 @@ func (c *change) deleteGroup(ctx context.Context, g *postgres.Group) (api.Group,
 }
 
 // AddGroupOverride sets the variant that a group's members get, whatever else
-// applies. Fails with group_not_found, feature_not_found or variant_not_found.
+// applies. Fails with group_not_found, feature_not_found, feature_archived or
+// variant_not_found.
 func (w *Writer) AddGroupOverride(ctx context.Context, group, feature, variant string, opts ...Option) (Result[api.VariantReference], error) {
 	var f model.Faults
 	f.Check("path.group", model.CheckName(group))
@@ -114,6 +115,9 @@ func (c *change) setOverride(ctx context.Context, g *postgres.Group, feature, va
 	if err != nil {
 		return api.VariantReference{}, err
 	}
+	if err := refuseArchived(f); err != nil {
+		return api.VariantReference{}, err
+	}
 	if _, err := variantOf(f, variant); err != nil {
 		return api.VariantReference{}, err
 	}
@@ -133,7 +137,7 @@ func (c *change) setOverride(ctx context.Context, g *postgres.Group, feature, va
 }
 
 // DeleteGroupOverride removes what AddGroupOverride set. Fails with
-// group_not_found or override_not_found.
+// group_not_found, override_not_found or feature_archived.
 func (w *Writer) DeleteGroupOverride(ctx context.Context, group, feature string, opts ...Option) (Result[api.VariantReference], error) {
 	var f model.Faults
 	f.Check("path.group", model.CheckName(group))
@@ -154,6 +158,13 @@ func (c *change) deleteOverride(ctx context.Context, g *postgres.Group, feature 
 	variant, exists := g.Overrides[feature]
 	if !exists {
 		return api.VariantReference{}, model.Errorf(model.OverrideNotFound, "group %q does not override feature %q", g.Name, feature)
+	}
+	f, err := c.tx.Feature(ctx, feature)
+	if err != nil {
+		return api.VariantReference{}, err
+	}
+	if err := refuseArchived(f); err != nil {
+		return api.VariantReference{}, err
 	}
 	if err := c.tx.DeleteOverride(ctx, g, feature); err != nil {
 		return api.VariantReference{}, err

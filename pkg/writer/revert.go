@@ -152,30 +152,36 @@ func previous[T any](r reverter, now T) (before T, err error) {
 }
 
 func (r reverter) revertFeature(ctx context.Context, name string) error {
-	type texts struct {
-		Description string
-		Tags        []string
+	type own struct {
+		Description   string
+		Tags          []string
+		Off, Archived bool
 	}
 	if r.entry.Action == deleted {
-		before, err := decode[api.CreateFeature](r.entry.Before)
+		before, err := decode[own](r.entry.Before)
 		if err != nil {
 			return err
 		}
-		_, err = r.addFeature(ctx, before)
+		_, err = r.addFeature(ctx, &model.Feature{
+			Name: name, Description: before.Description, Tags: before.Tags, Off: before.Off, Archived: before.Archived,
+		})
 		return err
 	}
 	f, err := r.tx.Feature(ctx, name)
 	if err != nil {
 		return err
 	}
-	before, err := previous(r, texts{f.Description, f.Tags})
+	before, err := previous(r, own{f.Description, f.Tags, f.Off, f.Archived})
 	if err != nil {
 		return err
 	}
-	if r.entry.Action == created {
+	switch r.entry.Action {
+	case created:
 		_, err = r.deleteFeature(ctx, f)
-	} else {
-		_, err = r.patchFeature(ctx, f, api.PatchFeature{Description: &before.Description, Tags: &before.Tags})
+	case archived, restored:
+		_, err = r.archiveFeature(ctx, f, before.Archived)
+	default:
+		_, err = r.patchFeature(ctx, f, api.PatchFeature{Description: &before.Description, Tags: &before.Tags, Off: &before.Off})
 	}
 	return err
 }

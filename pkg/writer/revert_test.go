@@ -18,7 +18,7 @@ import (
 func (w *fixture) requested() []string {
 	w.t.Helper()
 	return w.column(`
-		SELECT concat_ws(' ', 'feature', name, description, tags::text, default_variant) FROM feature UNION ALL
+		SELECT concat_ws(' ', 'feature', name, description, tags::text, default_variant, off, archived) FROM feature UNION ALL
 		SELECT concat_ws(' ', 'variant', feature, name, payload::text) FROM variant UNION ALL
 		SELECT concat_ws(' ', 'rollout', feature, variant, proportion, buckets::text) FROM rollout UNION ALL
 		SELECT concat_ws(' ', 'abtest', name, starts, ends) FROM abtest UNION ALL
@@ -55,6 +55,18 @@ func TestRevert(t *testing.T) {
 		}},
 		{what: "change feature", make: func() (int64, error) {
 			r, err := w.PatchFeature(ctx, "foobar", api.PatchFeature{Description: ptr("text"), Tags: ptr([]string{"a", "b"})})
+			return r.Revision, err
+		}},
+		{what: "switch feature off", make: func() (int64, error) {
+			r, err := w.PatchFeature(ctx, "new", api.PatchFeature{Off: ptr(true)})
+			return r.Revision, err
+		}},
+		{what: "archive feature", make: func() (int64, error) {
+			r, err := w.ArchiveFeature(ctx, "new")
+			return r.Revision, err
+		}},
+		{what: "restore feature", make: func() (int64, error) {
+			r, err := w.RestoreFeature(ctx, "new")
 			return r.Revision, err
 		}},
 		{what: "delete feature", make: func() (int64, error) {

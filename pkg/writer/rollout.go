@@ -10,7 +10,7 @@ import (
 )
 
 // AddRollout begins to hand out a variant, to nobody yet: the proportion is 0.
-// Fails with feature_not_found, variant_not_found or rollout_exists.
+// Fails with feature_not_found, feature_archived, variant_not_found or rollout_exists.
 func (w *Writer) AddRollout(ctx context.Context, feature, variant string, opts ...Option) (Result[api.Rollout], error) {
 	var f model.Faults
 	f.Check("path.feature", model.CheckName(feature))
@@ -28,6 +28,9 @@ func (w *Writer) AddRollout(ctx context.Context, feature, variant string, opts .
 }
 
 func (c *change) addRollout(ctx context.Context, f *model.Feature, variant string) (api.Rollout, error) {
+	if err := refuseArchived(f); err != nil {
+		return api.Rollout{}, err
+	}
 	if _, err := variantOf(f, variant); err != nil {
 		return api.Rollout{}, err
 	}
@@ -52,7 +55,7 @@ func (w *Writer) SetRolloutProportion(ctx context.Context, feature string, propo
 
 // PatchRollout changes a rollout's share, its variant or both. A larger share
 // only adds buckets, a smaller one only removes some. Fails with
-// feature_not_found, rollout_not_found or variant_not_found.
+// feature_not_found, feature_archived, rollout_not_found or variant_not_found.
 func (w *Writer) PatchRollout(ctx context.Context, feature string, patch api.PatchRollout, opts ...Option) (Result[api.Rollout], error) {
 	var f model.Faults
 	f.Check("path.feature", model.CheckName(feature))
@@ -75,6 +78,9 @@ func (w *Writer) PatchRollout(ctx context.Context, feature string, patch api.Pat
 }
 
 func (c *change) patchRollout(ctx context.Context, f *model.Feature, patch api.PatchRollout) (api.Rollout, error) {
+	if err := refuseArchived(f); err != nil {
+		return api.Rollout{}, err
+	}
 	before, buckets, err := rollout(ctx, c.tx, f)
 	if err != nil {
 		return api.Rollout{}, err
@@ -100,8 +106,8 @@ func (c *change) patchRollout(ctx context.Context, f *model.Feature, patch api.P
 	return after, c.note(updated, rolloutResource.of(f.Name), before, after)
 }
 
-// DeleteRollout removes a feature's rollout. Fails with feature_not_found or
-// rollout_not_found.
+// DeleteRollout removes a feature's rollout. Fails with feature_not_found,
+// feature_archived or rollout_not_found.
 func (w *Writer) DeleteRollout(ctx context.Context, feature string, opts ...Option) (Result[api.Rollout], error) {
 	if err := checkPath("feature", model.CheckName(feature)); err != nil {
 		return Result[api.Rollout]{}, err
@@ -116,6 +122,9 @@ func (w *Writer) DeleteRollout(ctx context.Context, feature string, opts ...Opti
 }
 
 func (c *change) deleteRollout(ctx context.Context, f *model.Feature) (api.Rollout, error) {
+	if err := refuseArchived(f); err != nil {
+		return api.Rollout{}, err
+	}
 	before, _, err := rollout(ctx, c.tx, f)
 	if err != nil {
 		return api.Rollout{}, err

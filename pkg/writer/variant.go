@@ -15,7 +15,7 @@ import (
 
 // AddVariant adds a variant to a feature, and makes it the default if asked to. A
 // json.RawMessage as payload is kept as it is, so that large numbers keep all
-// their digits. Fails with feature_not_found or variant_exists.
+// their digits. Fails with feature_not_found, feature_archived or variant_exists.
 func (w *Writer) AddVariant(ctx context.Context, feature string, create api.CreateVariant, opts ...Option) (Result[api.Variant], error) {
 	var f model.Faults
 	f.Check("path.feature", model.CheckName(feature))
@@ -29,7 +29,8 @@ func (w *Writer) AddVariant(ctx context.Context, feature string, create api.Crea
 }
 
 // AddDisablingVariant adds the variant __DISABLE__ to a feature, and makes it
-// the default if asked to. Fails with feature_not_found or variant_exists.
+// the default if asked to. Fails with feature_not_found, feature_archived or
+// variant_exists.
 func (w *Writer) AddDisablingVariant(ctx context.Context, feature string, create api.CreateDisablingVariant, opts ...Option) (Result[api.Variant], error) {
 	if err := checkPath("feature", model.CheckName(feature)); err != nil {
 		return Result[api.Variant]{}, err
@@ -52,6 +53,9 @@ func (w *Writer) addVariant(ctx context.Context, feature string, v model.Variant
 }
 
 func (c *change) addVariant(ctx context.Context, f *model.Feature, v model.Variant) (api.Variant, error) {
+	if err := refuseArchived(f); err != nil {
+		return api.Variant{}, err
+	}
 	if _, exists := f.Variant(v.Name); exists {
 		return api.Variant{}, model.Errorf(model.VariantExists, "feature %q has a variant %q already", f.Name, v.Name)
 	}
@@ -63,7 +67,7 @@ func (c *change) addVariant(ctx context.Context, f *model.Feature, v model.Varia
 }
 
 // PatchVariant replaces a variant's payload; nil removes it. Fails with
-// feature_not_found or variant_not_found.
+// feature_not_found, feature_archived or variant_not_found.
 func (w *Writer) PatchVariant(ctx context.Context, feature, variant string, patch api.PatchVariant, opts ...Option) (Result[api.Variant], error) {
 	var f model.Faults
 	checkVariantPath(&f, feature, variant)
@@ -82,6 +86,9 @@ func (w *Writer) PatchVariant(ctx context.Context, feature, variant string, patc
 }
 
 func (c *change) patchVariant(ctx context.Context, f *model.Feature, name string, payload json.RawMessage) (api.Variant, error) {
+	if err := refuseArchived(f); err != nil {
+		return api.Variant{}, err
+	}
 	v, err := variantOf(f, name)
 	if err != nil {
 		return api.Variant{}, err
@@ -102,7 +109,7 @@ func (c *change) patchVariant(ctx context.Context, f *model.Feature, name string
 }
 
 // DeleteVariant removes a variant. Fails with feature_not_found,
-// variant_not_found or, naming every place, variant_in_use.
+// feature_archived, variant_not_found or, naming every place, variant_in_use.
 func (w *Writer) DeleteVariant(ctx context.Context, feature, variant string, opts ...Option) (Result[api.Variant], error) {
 	var f model.Faults
 	checkVariantPath(&f, feature, variant)
@@ -119,6 +126,9 @@ func (w *Writer) DeleteVariant(ctx context.Context, feature, variant string, opt
 }
 
 func (c *change) deleteVariant(ctx context.Context, f *model.Feature, name string) (api.Variant, error) {
+	if err := refuseArchived(f); err != nil {
+		return api.Variant{}, err
+	}
 	v, err := variantOf(f, name)
 	if err != nil {
 		return api.Variant{}, err
@@ -158,7 +168,7 @@ func places(f *model.Feature, variant string, uses []postgres.VariantUse) []stri
 }
 
 // SetDefaultVariant makes a variant what everyone gets whom nothing else applies
-// to. Fails with feature_not_found or variant_not_found.
+// to. Fails with feature_not_found, feature_archived or variant_not_found.
 func (w *Writer) SetDefaultVariant(ctx context.Context, feature, variant string, opts ...Option) (Result[api.VariantReference], error) {
 	var f model.Faults
 	f.Check("path.feature", model.CheckName(feature))
@@ -179,7 +189,7 @@ func (w *Writer) SetDefaultVariant(ctx context.Context, feature, variant string,
 }
 
 // DeleteDefaultVariant leaves a feature with no default. Its result is the one that
-// there was, "" for none. Fails with feature_not_found.
+// there was, "" for none. Fails with feature_not_found or feature_archived.
 func (w *Writer) DeleteDefaultVariant(ctx context.Context, feature string, opts ...Option) (Result[api.VariantReference], error) {
 	if err := checkPath("feature", model.CheckName(feature)); err != nil {
 		return Result[api.VariantReference]{}, err
@@ -197,6 +207,9 @@ func (w *Writer) DeleteDefaultVariant(ctx context.Context, feature string, opts 
 // setDefault changes the default of a feature to one of its variants, or "" for
 // none.
 func (c *change) setDefault(ctx context.Context, f *model.Feature, variant string) error {
+	if err := refuseArchived(f); err != nil {
+		return err
+	}
 	before := f.Default
 	if before == variant {
 		return nil

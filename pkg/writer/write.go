@@ -40,6 +40,8 @@ const (
 	updated  = "update"
 	deleted  = "delete"
 	stopped  = "stop"
+	archived = "archive"
+	restored = "restore"
 	imported = "import"
 )
 

@@ -1,0 +1,2 @@
+-- Features that are off or archived are served again.
+ALTER TABLE feature DROP COLUMN off, DROP COLUMN archived;
