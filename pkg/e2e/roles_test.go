@@ -75,7 +75,9 @@ editor
 	PATCH  /v1/features/{feature}
 	DELETE /v1/features/{feature}/default_variant
 	PUT    /v1/features/{feature}/default_variant
+	POST   /v1/features/{feature}/archive
 	POST   /v1/features/{feature}/disabling_variant
+	POST   /v1/features/{feature}/restore
 	DELETE /v1/features/{feature}/rollout
 	PATCH  /v1/features/{feature}/rollout
 	POST   /v1/features/{feature}/rollout
