@@ -123,11 +123,27 @@ type Imported struct {
 	Unchanged int64 `json:"unchanged"`
 }
 
-// CreateFeature makes a feature.
+// CreateFeature makes a feature, in one revision with all that is given.
 type CreateFeature struct {
-	Name        string   `json:"name" example:"foobar"`
-	Description string   `json:"description,omitempty" maxLength:"4096"`
-	Tags        []string `json:"tags,omitempty" maxItems:"64"`
+	Name             string         `json:"name" example:"foobar"`
+	Description      string         `json:"description,omitempty" maxLength:"4096"`
+	Tags             []string       `json:"tags,omitempty" maxItems:"64"`
+	Variants         []NewVariant   `json:"variants,omitempty" doc:"But for __DISABLE__, see disabling_variant"`
+	DisablingVariant bool           `json:"disabling_variant,omitempty" doc:"Whether the feature has the variant __DISABLE__"`
+	DefaultVariant   *string        `json:"default_variant,omitempty" example:"A"`
+	Rollout          *CreateRollout `json:"rollout,omitempty"`
+}
+
+// NewVariant is a variant of a feature that is made.
+type NewVariant struct {
+	Name    string `json:"name" example:"A"`
+	Payload any    `json:"payload,omitempty" doc:"Any JSON value of at most 64 KiB"`
+}
+
+// CreateRollout is the rollout of a feature that is made.
+type CreateRollout struct {
+	Variant    string  `json:"variant" example:"A"`
+	Proportion float64 `json:"proportion,omitempty" minimum:"0" maximum:"1" example:"0.1"`
 }
 
 // PatchFeature changes what is given.

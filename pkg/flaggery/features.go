@@ -9,7 +9,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// AddFeature makes a feature. Fails with feature_exists.
+// AddFeature makes a feature with its variants, its default and its rollout, as far
+// as they are given, in one revision. Fails with feature_exists.
 func (a *Admin) AddFeature(ctx context.Context, create api.CreateFeature, opts ...WriteOption) (Result[api.Feature], error) {
 	return write[api.Feature](ctx, &a.client, http.MethodPost, at("features"), create, opts)
 }

@@ -1,7 +1,9 @@
 package writer
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -10,21 +12,86 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddFeature makes a feature without variants. Fails with feature_exists.
+// AddFeature makes a feature with its variants, its default and its rollout, as far
+// as they are given. Fails with feature_exists.
 func (w *Writer) AddFeature(ctx context.Context, create api.CreateFeature, opts ...Option) (Result[api.Feature], error) {
-	var f model.Faults
-	f.Check("body.name", model.CheckName(create.Name))
-	f.Check("body.description", model.CheckDescription(create.Description))
-	f.Check("body.tags", model.CheckTags(create.Tags))
-	if err := f.Err(); err != nil {
+	feature, err := newFeature(create)
+	if err != nil {
 		return Result[api.Feature]{}, err
 	}
 	return write(ctx, w, configuration, opts, func(c *change) (api.Feature, error) {
 		if err := c.match(absent); err != nil {
 			return api.Feature{}, err
 		}
-		return c.addFeature(ctx, &model.Feature{Name: create.Name, Description: create.Description, Tags: create.Tags})
+		return c.addWholeFeature(ctx, feature)
 	})
+}
+
+// newFeature is the feature asked for. Its rollout has no buckets yet.
+func newFeature(create api.CreateFeature) (*model.Feature, error) {
+	var f model.Faults
+	feature := &model.Feature{Name: create.Name, Description: create.Description, Tags: create.Tags}
+	f.Check("body.name", model.CheckName(create.Name))
+	f.Check("body.description", model.CheckDescription(create.Description))
+	f.Check("body.tags", model.CheckTags(create.Tags))
+	for i, v := range create.Variants {
+		location := fmt.Sprintf("body.variants[%d].", i)
+		f.Check(location+"name", model.CheckVariantName(v.Name))
+		payload, err := payloadOf(v.Payload)
+		f.Check(location+"payload", err)
+		if slices.ContainsFunc(feature.Variants, func(other model.Variant) bool { return other.Name == v.Name }) {
+			f.Addf(location+"name", "%q is there twice", v.Name)
+		}
+		feature.Variants = append(feature.Variants, model.Variant{Name: v.Name, Payload: payload})
+	}
+	if create.DisablingVariant {
+		feature.Variants = append(feature.Variants, model.Variant{Name: model.DisablingVariant})
+	}
+	slices.SortFunc(feature.Variants, func(a, b model.Variant) int { return cmp.Compare(a.Name, b.Name) })
+	isVariant := func(location, name string) {
+		if _, ok := feature.Variant(name); !ok {
+			f.Addf(location, "must be one of the feature's variants, is %q", name)
+		}
+	}
+	if create.DefaultVariant != nil {
+		isVariant("body.default_variant", *create.DefaultVariant)
+		feature.Default = *create.DefaultVariant
+	}
+	if r := create.Rollout; r != nil {
+		isVariant("body.rollout.variant", r.Variant)
+		f.Check("body.rollout.proportion", model.CheckProportion(r.Proportion))
+		feature.Rollout = &model.Rollout{Variant: r.Variant, Proportion: r.Proportion}
+	}
+	return feature, f.Err()
+}
+
+// addWholeFeature adds a feature by the same steps as one that is made bit by bit, so
+// that the audit says the same and each row can be reverted.
+func (c *change) addWholeFeature(ctx context.Context, whole *model.Feature) (api.Feature, error) {
+	f := &model.Feature{Name: whole.Name, Description: whole.Description, Tags: whole.Tags}
+	after, err := c.addFeature(ctx, f)
+	if err != nil || len(whole.Variants) == 0 {
+		return after, err
+	}
+	for _, v := range whole.Variants {
+		if _, err := c.addVariant(ctx, f, v); err != nil {
+			return api.Feature{}, err
+		}
+	}
+	f.Variants = whole.Variants
+	if err := c.setDefault(ctx, f, whole.Default); err != nil {
+		return api.Feature{}, err
+	}
+	if r := whole.Rollout; r != nil {
+		if _, err := c.addRollout(ctx, f, r.Variant, r.Proportion); err != nil {
+			return api.Feature{}, err
+		}
+	}
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.Feature{}, err
+	}
+	return featureForm(f, buckets), nil
 }
 
 func (c *change) addFeature(ctx context.Context, f *model.Feature) (api.Feature, error) {

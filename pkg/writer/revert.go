@@ -277,7 +277,7 @@ func (r reverter) revertRollout(ctx context.Context, feature string) error {
 	case updated:
 		_, err = r.patchRollout(ctx, f, api.PatchRollout{Proportion: &before.Proportion, Variant: &before.Variant})
 	default:
-		if _, err = r.addRollout(ctx, f, before.Variant); err == nil {
+		if _, err = r.addRollout(ctx, f, before.Variant, 0); err == nil {
 			err = r.restoreBuckets(ctx, f, before.Proportion)
 		}
 	}

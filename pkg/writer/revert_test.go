@@ -57,6 +57,13 @@ func TestRevert(t *testing.T) {
 			r, err := w.PatchFeature(ctx, "foobar", api.PatchFeature{Description: ptr("text"), Tags: ptr([]string{"a", "b"})})
 			return r.Revision, err
 		}},
+		{what: "add whole feature", make: func() (int64, error) {
+			r, err := w.AddFeature(ctx, api.CreateFeature{
+				Name: "whole", Variants: []api.NewVariant{{Name: "B"}, {Name: "A", Payload: json.RawMessage(`{"n":1}`)}}, DisablingVariant: true,
+				DefaultVariant: ptr(model.DisablingVariant), Rollout: &api.CreateRollout{Variant: "A", Proportion: 0.5},
+			})
+			return r.Revision, err
+		}},
 		{what: "switch feature off", make: func() (int64, error) {
 			r, err := w.PatchFeature(ctx, "new", api.PatchFeature{Off: ptr(true)})
 			return r.Revision, err

@@ -23,11 +23,11 @@ func (w *Writer) AddRollout(ctx context.Context, feature, variant string, opts .
 		if err != nil {
 			return api.Rollout{}, err
 		}
-		return c.addRollout(ctx, f, variant)
+		return c.addRollout(ctx, f, variant, 0)
 	})
 }
 
-func (c *change) addRollout(ctx context.Context, f *model.Feature, variant string) (api.Rollout, error) {
+func (c *change) addRollout(ctx context.Context, f *model.Feature, variant string, proportion float64) (api.Rollout, error) {
 	if err := refuseArchived(f); err != nil {
 		return api.Rollout{}, err
 	}
@@ -37,14 +37,16 @@ func (c *change) addRollout(ctx context.Context, f *model.Feature, variant strin
 	if f.Rollout != nil {
 		return api.Rollout{}, model.Errorf(model.RolloutExists, "feature %q has a rollout of variant %q already", f.Name, f.Rollout.Variant)
 	}
-	f.Rollout = &model.Rollout{Variant: variant, Salt: c.writer.newSalt()}
-	if err := c.tx.InsertRollout(ctx, f.Name, f.Rollout); err != nil {
-		return api.Rollout{}, err
-	}
-	after, _, err := rollout(ctx, c.tx, f)
+	buckets, err := c.tx.Buckets(ctx)
 	if err != nil {
 		return api.Rollout{}, err
 	}
+	f.Rollout = &model.Rollout{Variant: variant, Proportion: proportion, Salt: c.writer.newSalt()}
+	f.Rollout.Buckets = bucketing.Assign(f.Rollout.Salt, buckets, nil, 0, proportion)
+	if err := c.tx.InsertRollout(ctx, f.Name, f.Rollout); err != nil {
+		return api.Rollout{}, err
+	}
+	after := rolloutForm(f, buckets)
 	return after, c.note(created, rolloutResource.of(f.Name), nil, after)
 }
 
