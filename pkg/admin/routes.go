@@ -14,7 +14,7 @@ func (a *service) routes() []route {
 		{"GET /v1/subjects/{id}", "Get subject", auth.Read, read(a.getSubject)},
 		{"PUT /v1/subjects/{id}", "Set weight of subject", auth.Write, change(a.setWeight)},
 		{"DELETE /v1/subjects/{id}", "Delete subject", auth.Write, remove(a.deleteSubject)},
-		{"POST /v1/import/subjects", "Import subjects", auth.Write, change(a.importSubjects)},
+		{"POST /v1/import/subjects", "Import subjects", auth.Import, change(a.importSubjects)},
 		{"GET /v1/export/subjects", "Export subjects", auth.Read, export("One subject a line, in id order", a.exportSubjects)},
 
 		{"POST /v1/features", "Add feature", auth.Write, create(a.addFeature, featureAt)},

@@ -13,6 +13,7 @@ func TestDryRunStoresNothing(t *testing.T) {
 	t.Parallel()
 	c := start(t)
 	populate(c)
+	viewer, _ := c.makeToken(api.ViewerRole)
 	at := c.must("GET", "/v1/features", nil).Header.Get(api.HeaderRevision)
 	for _, call := range []struct{ method, path, body string }{
 		{"POST", "/v1/buckets", `{"amount": 3}`},
@@ -35,11 +36,25 @@ func TestDryRunStoresNothing(t *testing.T) {
 		{"PUT", "/v1/groups/friends/subjects/1", ""},
 		{"DELETE", "/v1/groups/friends/overrides/foobar", ""},
 	} {
-		a := c.must(call.method, call.path+"?dry_run=true", call.body)
+		viewer.do(call.method, call.path+"?dry_run=false", call.body).isProblem(403, model.Forbidden, "")
+		a := viewer.must(call.method, call.path+"?dry_run", call.body)
 		var dry api.DryRun[any]
 		a.into(&dry)
+		if draws := call.path == "/v1/abtests"; dry.Drawn != draws {
+			t.Errorf("%s: drawn is %t", a.call, dry.Drawn)
+		}
 		if a.Status != 200 || !dry.DryRun || dry.Result == nil || a.Header.Get("Location") != "" || a.Header.Get(api.HeaderRevision) != at {
 			t.Errorf("%s: %d %v %s", a.call, a.Status, a.Header, a.Body)
+		}
+	}
+	for _, call := range [][2]string{{"import/subjects", "{\"id\":\"a\"}\n"}, {"tokens", `{"name": "ci", "role": "viewer"}`}} {
+		viewer.do("POST", "/v1/"+call[0]+"?dry_run=true", call[1], "Content-Type", api.MediaNDJSON).isProblem(403, model.Forbidden, "")
+	}
+	// What the handler does not read as a dry run takes the permission to write.
+	for _, query := range []string{"dry_run=0", "dry_run=no", "dry_run=true&dry_run=false", "DRY_RUN=true", "dry%5Frun=", "dry_run=T"} {
+		a := viewer.do("POST", "/v1/groups?"+query, `{"name": "other"}`)
+		if dry := query == "dry%5Frun="; dry != (a.Status == 200) || !dry && a.Status != 403 {
+			t.Errorf("%s: %d %s", query, a.Status, a.Body)
 		}
 	}
 	if got := c.must("GET", "/v1/features", nil).Header.Get(api.HeaderRevision); got != at {

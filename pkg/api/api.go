@@ -53,6 +53,7 @@ type Page[T any] struct {
 // DryRun is the answer to a write that was only tried.
 type DryRun[T any] struct {
 	DryRun   bool     `json:"dry_run" doc:"Always true: nothing was stored"`
+	Drawn    bool     `json:"drawn,omitempty" doc:"The write draws by chance (a new test, the order of a new rollout): stored, it comes out differently"`
 	Affected Affected `json:"affected"`
 	Result   T        `json:"result"`
 }

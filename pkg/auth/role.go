@@ -36,15 +36,16 @@ const (
 	Resolve    Permission = "resolve"    // learn what a subject gets
 	Read       Permission = "read"       // see everything but secrets
 	Document   Permission = "document"   // Read, for pages that a browser opens
-	Write      Permission = "write"      // change everything but who may do what
+	Write      Permission = "write"      // change everything but who may do what; dry runs take Read
+	Import     Permission = "import"     // change subjects by a file, which costs as much in a dry run
 	Administer Permission = "administer" // tokens, and replacing the whole state
 )
 
 var permissions = map[Role][]Permission{
 	ClientRole: {Resolve},
 	ViewerRole: {Resolve, Read, Document},
-	EditorRole: {Resolve, Read, Document, Write},
-	AdminRole:  {Resolve, Read, Document, Write, Administer},
+	EditorRole: {Resolve, Read, Document, Write, Import},
+	AdminRole:  {Resolve, Read, Document, Write, Import, Administer},
 }
 
 // Allows reports whether the role has a permission.

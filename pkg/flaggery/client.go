@@ -121,8 +121,10 @@ type Receipt struct {
 	Revision int64
 	// ETag of the resource, for [IfMatch]; empty if it has none.
 	ETag string
-	// DryRun says that nothing was stored, and Affected what would have changed.
+	// DryRun says that nothing was stored, and Affected what would have changed. Drawn
+	// says that this includes a draw, which would come out differently if it was stored.
 	DryRun   bool
+	Drawn    bool
 	Affected api.Affected
 	// Propagation is nil unless the write was asked to [Wait].
 	Propagation *api.Propagation
@@ -145,7 +147,8 @@ type writeOptions struct {
 	comment string
 }
 
-// DryRun checks everything, stores nothing, and answers what would change.
+// DryRun checks everything, stores nothing, and answers what would change. Role viewer
+// may do it too, but of imports and tokens.
 func DryRun() WriteOption { return func(o *writeOptions) { o.dryRun = true } }
 
 // Wait answers once every connected edge serves the change, or after atMost (up

@@ -90,7 +90,14 @@ const (
 // meanwhile: body is short.
 func (db *DB) Write(ctx context.Context, body func(tx *Tx) error) error {
 	db.statements.prepare(ctx, db.pool)
-	return db.retry(ctx, db.pool, takeState, body)
+	return db.retry(ctx, db.pool, nil, takeState, body)
+}
+
+// DryRun is Write for a body that fails in the end, so that nothing is stored. It sees
+// one consistent state and does not take the state row's lock, so it tries again if
+// others wrote what it writes.
+func (db *DB) DryRun(ctx context.Context, body func(tx *Tx) error) error {
+	return db.retry(ctx, db.pool, &sql.TxOptions{Isolation: sql.LevelRepeatableRead}, peekState, body)
 }
 
 // Advance takes the state row's lock and with it the next revision.
@@ -106,10 +113,10 @@ func (db *DB) Read(ctx context.Context, body func(tx *Tx) error) error {
 }
 
 // retry is transact for writes.
-func (db *DB) retry(ctx context.Context, on beginner, first string, body func(tx *Tx) error) error {
+func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) error {
 	start, pause := time.Now(), backoff.Backoff{First: 10 * time.Millisecond, Max: time.Second}
 	for try := 1; ; try++ {
-		err := db.transact(ctx, on, nil, first, body)
+		err := db.transact(ctx, on, options, first, body)
 		switch {
 		case outdated(err) && try < maxTries:
 			db.statements.forget()
@@ -177,7 +184,7 @@ func ended(ctx context.Context, err error) error {
 type Tx struct {
 	querier
 	Epoch    string    // identity of the history that Revision counts in
-	Revision int64     // in Read the last committed one; in Write the one that is being made
+	Revision int64     // in Read the last committed one; in Write and DryRun the next
 	Now      time.Time // UTC, in whole microseconds
 	Label    int64     // stamp of the subjects that the transaction writes; 0 in Read
 }
@@ -191,11 +198,25 @@ const (
 	// both, the write gives up soon and is tried again.
 	takeState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp() AS now,
 		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS lock_timeout`
+	// Without the lock, for a revision that nobody makes.
+	peekState = `SELECT revision + 1 AS revision, epoch, clock_timestamp() AS now,
+		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS lock_timeout FROM state`
 	// Without the lock: others go on, and their changes may be missed.
 	nearState    = `SELECT revision, epoch, clock_timestamp() AS now, nextval('change_label') AS label, '' AS lock_timeout FROM state`
 	advanceState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp() AS now,
 		$1::bigint AS label, '' AS lock_timeout`
 )
+
+// Undo runs body and takes back what it wrote, and the locks on that.
+func (tx *Tx) Undo(ctx context.Context, body func() error) error {
+	if err := tx.exec(ctx, "set a savepoint", `SAVEPOINT undo`); err != nil {
+		return err
+	}
+	if err := body(); err != nil {
+		return err // ends the transaction
+	}
+	return tx.exec(ctx, "roll back to a savepoint", `ROLLBACK TO undo`)
+}
 
 func (db *DB) begin(ctx context.Context, tx *Tx, first string, args ...any) error {
 	var state struct {

@@ -33,6 +33,8 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %w", errShared, err)
 	case tooManyConnections(err):
 		return unavailable{fmt.Errorf("PostgreSQL is at its connection limit: %w", err)}
+	case pq.As(err, pqerror.TRSerializationFailure) != nil:
+		return model.Errorf(model.NotReady, "other writes change what this one reads: try again")
 	case isUnavailable(err):
 		return unavailable{err}
 	}

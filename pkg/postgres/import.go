@@ -27,10 +27,10 @@ func (i *Import) Write(ctx context.Context, body func(tx *Tx) error) error {
 	if err := i.single().exec(ctx, "wait for other imports", `SELECT pg_advisory_lock($1)`, importLock); err != nil {
 		return translate(err)
 	}
-	err := i.db.retry(ctx, i.conn, nearState, body)
+	err := i.db.retry(ctx, i.conn, nil, nearState, body)
 	if errors.Is(err, errContested) {
 		i.contested = true
-		err = i.db.retry(ctx, i.conn, nearState, body)
+		err = i.db.retry(ctx, i.conn, nil, nearState, body)
 	}
 	return err
 }

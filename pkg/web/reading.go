@@ -134,6 +134,12 @@ func (r *reading) readQuery(query url.Values, faults *model.Faults) url.Values {
 	return one
 }
 
+// isSet reports whether a flag will be true to the handler of a request.
+func (r *reading) isSet(q *http.Request, flag string) bool {
+	values := q.URL.Query()[flag]
+	return r.query[flag] == formFlag && len(values) == 1 && (values[0] == "" || values[0] == "true")
+}
+
 // read notes what is wrong with a value and returns it in its one spelling.
 func (f form) read(location, value string, faults *model.Faults) string {
 	switch {

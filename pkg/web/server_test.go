@@ -324,14 +324,14 @@ func TestAuthorization(t *testing.T) {
 		}
 		return identity, nil
 	}}, func(s *Server) {
-		for _, p := range []auth.Permission{auth.Open, auth.Resolve, auth.Read, auth.Document, auth.Write, auth.Administer} {
+		for _, p := range []auth.Permission{auth.Open, auth.Resolve, auth.Read, auth.Document, auth.Write, auth.Import, auth.Administer} {
 			s.Route(p, http.MethodGet, "/"+string(p), func(c echo.Context) error {
 				return c.String(200, Caller(c.Request().Context()).Name)
 			})
 		}
 	})
 	for path, tokens := range map[string]string{
-		"/open": "-cvea", "/resolve": "cvea", "/read": "vea", "/document": "vea", "/write": "ea", "/administer": "a",
+		"/open": "-cvea", "/resolve": "cvea", "/read": "vea", "/document": "vea", "/write": "ea", "/import": "ea", "/administer": "a",
 		"/healthz": "-cvea", "/readyz": "-cvea", "/openapi.json": "vea", "/docs": "vea", "/docs/swagger-ui.css": "vea",
 	} {
 		for _, token := range []string{"-", "c", "v", "e", "a"} {

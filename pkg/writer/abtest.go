@@ -45,7 +45,7 @@ func (c *change) addTest(ctx context.Context, test *model.ABTest) (api.ABTest, e
 	for i, g := range test.Groups {
 		proportions[i] = g.Proportion
 	}
-	test.Salt, test.Revision = c.writer.newSalt(), c.tx.Revision
+	test.Salt, test.Revision = c.drawSalt(), c.tx.Revision
 	draw := bucketing.Split(test.Salt, buckets, proportions)
 	for i, assigned := range draw.Groups {
 		test.Groups[i].Buckets = assigned

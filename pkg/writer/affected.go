@@ -29,34 +29,32 @@ func (c *change) changesClass(id string, before, after *model.Class, weight int6
 	c.classChanges = append(c.classChanges, classChange{id, before, after, 1, weight})
 }
 
-// dryRun gathers in the transaction what it needs to count whose flags would
-// differ. It counts after the transaction, which other writes wait for.
-type dryRun struct {
-	configurations [2]*model.Configuration // before and after
-}
-
-func (d *dryRun) before(ctx context.Context, c *change) (err error) {
-	d.configurations[0], err = c.tx.Configuration(ctx)
-	return err
-}
-
-func (d *dryRun) after(ctx context.Context, c *change) (err error) {
-	d.configurations[1] = d.configurations[0]
-	if c.kind == configuration && len(c.audit) > 0 {
-		d.configurations[1], err = c.tx.Configuration(ctx)
+// try makes a change, undoes it, and counts whose flags it would make others. It counts
+// last, as others who write the same rows wait until it is undone.
+func (c *change) try(ctx context.Context, do func() error) (api.Affected, error) {
+	before, err := c.tx.Configuration(ctx)
+	if err != nil {
+		return api.Affected{}, err
 	}
-	return err
+	after := before
+	err = c.tx.Undo(ctx, func() (err error) {
+		if err = do(); err == nil && c.kind == configuration && len(c.audit) > 0 {
+			after, err = c.tx.Configuration(ctx)
+		}
+		return err
+	})
+	if err != nil || len(c.audit) == 0 {
+		return api.Affected{}, err
+	}
+	return c.affected(ctx, before, after)
 }
 
 // affected counts by class, as all subjects of a class get the same. A change of
 // the configuration leaves every subject in its class, and a change of subjects
 // leaves the configuration as it is.
-func (d *dryRun) affected(ctx context.Context, c *change) (a api.Affected, err error) {
-	if len(c.audit) == 0 {
-		return a, nil
-	}
+func (c *change) affected(ctx context.Context, before, after *model.Configuration) (a api.Affected, err error) {
 	var resolvers [2]*evaluation.Resolver
-	for i, configuration := range d.configurations {
+	for i, configuration := range []*model.Configuration{before, after} {
 		if resolvers[i], err = evaluation.Compile(configuration); err != nil {
 			return a, fmt.Errorf("compile the configuration: %w", err)
 		}
@@ -78,11 +76,9 @@ func (d *dryRun) affected(ctx context.Context, c *change) (a api.Affected, err e
 		count(k)
 	}
 	if c.kind == configuration {
-		err = c.writer.db.Read(ctx, func(tx *postgres.Tx) error {
-			return tx.Classes(ctx, func(k postgres.ClassCount) error {
-				count(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight})
-				return nil
-			})
+		err = c.tx.Classes(ctx, func(k postgres.ClassCount) error {
+			count(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight})
+			return nil
 		})
 	}
 	return a, err

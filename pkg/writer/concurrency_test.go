@@ -99,6 +99,59 @@ func TestIfMatchLetsOneThrough(t *testing.T) {
 	}
 }
 
+// While a dry run is under way others write, which it does not see.
+func TestDryRunHoldsNobodyUp(t *testing.T) {
+	w := newFixture(t)
+	w.seed()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	var during Result[api.Feature]
+	r, err := write(ctx, w.Writer, configuration, []Option{DryRun()}, func(c *change) (api.Feature, error) {
+		f, err := c.matchFeature(ctx, "foobar")
+		if err != nil {
+			return api.Feature{}, err
+		}
+		if during.Revision == 0 {
+			during = must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "another"}))
+		}
+		features, err := c.tx.Features(ctx, false, "", 10)
+		if len(features) != 1 {
+			t.Errorf("the dry run sees %d features", len(features))
+		}
+		if err != nil {
+			return api.Feature{}, err
+		}
+		return c.patchFeature(ctx, f, api.PatchFeature{Description: ptr("tried")})
+	})
+	if err != nil || r.Value.Description != "tried" || r.Revision != during.Revision-1 {
+		t.Errorf("%+v, error %v; the other write made revision %d", r, err, during.Revision)
+	}
+	if f := must[api.Feature](t)(w.Feature(ctx, "foobar")); f.Value.Description == "tried" || f.Revision != during.Revision {
+		t.Errorf("after the dry run: %+v", f)
+	}
+}
+
+// Of a dry run and a write of the same row, the dry run begins again.
+func TestDryRunGivesWay(t *testing.T) {
+	w := newFixture(t)
+	w.seed()
+	ctx := t.Context()
+	tries := 0
+	_, err := write(ctx, w.Writer, subjects, []Option{DryRun()}, func(c *change) (api.Subject, error) {
+		if tries++; tries == 1 {
+			must[api.Subject](t)(w.SetSubjectWeight(ctx, "42", 1234))
+		}
+		s, err := c.matchSubject(ctx, "42")
+		if err != nil {
+			return api.Subject{}, err
+		}
+		return c.setWeight(ctx, s, 4321)
+	})
+	if err != nil || tries != 2 {
+		t.Errorf("%d tries, error %v", tries, err)
+	}
+}
+
 // A connection that dies before the commit takes the whole write with it.
 func TestKilledWriteLeavesNothing(t *testing.T) {
 	w := newFixture(t)

@@ -41,7 +41,7 @@ func (c *change) addRollout(ctx context.Context, f *model.Feature, variant strin
 	if err != nil {
 		return api.Rollout{}, err
 	}
-	f.Rollout = &model.Rollout{Variant: variant, Proportion: proportion, Salt: c.writer.newSalt()}
+	f.Rollout = &model.Rollout{Variant: variant, Proportion: proportion, Salt: c.drawSalt()}
 	f.Rollout.Buckets = bucketing.Assign(f.Rollout.Salt, buckets, nil, 0, proportion)
 	if err := c.tx.InsertRollout(ctx, f.Name, f.Rollout); err != nil {
 		return api.Rollout{}, err

@@ -23,6 +23,7 @@ type change struct {
 	version      int64 // of the resource before the change, see match
 	audit        []postgres.AuditRow
 	classChanges []classChange
+	drawn        bool // another try would make another choice
 }
 
 // kind says what a use case changes: none changes both. It decides what edges
@@ -56,22 +57,26 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		option(&s)
 	}
 	transaction := w.db.Write
-	if s.rows != nil {
+	switch {
+	case s.rows != nil:
 		transaction = s.rows.Write
+	case s.dryRun:
+		transaction = w.db.DryRun
 	}
-	var (
-		result = Result[T]{DryRun: s.dryRun}
-		c      *change
-		dry    dryRun
-	)
+	result := Result[T]{DryRun: s.dryRun}
 	err := transaction(ctx, func(tx *postgres.Tx) (err error) {
-		c = &change{settings: s, writer: w, tx: tx, kind: kind}
-		if s.dryRun {
-			if err := dry.before(ctx, c); err != nil {
-				return err
-			}
+		c := &change{settings: s, writer: w, tx: tx, kind: kind}
+		do := func() (err error) {
+			result.Value, err = body(c)
+			return err
 		}
-		if result.Value, err = body(c); err != nil {
+		if s.dryRun {
+			result.Affected, err = c.try(ctx, do)
+			result.Drawn = c.drawn
+		} else {
+			err = do()
+		}
+		if err != nil {
 			return err
 		}
 		result.Revision, result.Version = tx.Revision, c.newVersion()
@@ -79,20 +84,12 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 			return tx.Record(ctx, kind == configuration, kind == subjects, c.audit)
 		}
 		if s.rows == nil {
-			result.Revision-- // the next one was taken at the start
-		}
-		if s.dryRun {
-			if err := dry.after(ctx, c); err != nil {
-				return err
-			}
+			result.Revision-- // the transaction began with the next one
 		}
 		return errDiscard
 	})
 	if errors.Is(err, errDiscard) {
 		err = nil
-	}
-	if err == nil && s.dryRun {
-		result.Affected, err = dry.affected(ctx, c)
 	}
 	if err != nil {
 		return Result[T]{}, err
@@ -129,6 +126,12 @@ func (c *change) newVersion() int64 {
 	default:
 		return c.tx.Revision
 	}
+}
+
+// drawSalt draws the order of buckets for a new rollout or test.
+func (c *change) drawSalt() model.Salt {
+	c.drawn = true
+	return c.writer.newSalt()
 }
 
 // note adds a row to the audit. before and after are the forms of the resource in

@@ -92,8 +92,10 @@ type Result[T any] struct {
 	// rollout have that of their feature, an override that of its group. In a dry
 	// run it is what it would be.
 	Version int64
-	// DryRun says that nothing was stored, and Affected what would have changed.
+	// DryRun says that nothing was stored, and Affected what would have changed. Drawn
+	// says that this includes a draw, which would come out differently if it was stored.
 	DryRun   bool
+	Drawn    bool
 	Affected api.Affected
 }
 
@@ -110,7 +112,8 @@ type settings struct {
 	rows      *postgres.Import // nil unless the write is an import
 }
 
-// DryRun checks everything and stores nothing.
+// DryRun checks everything on one consistent state and stores nothing. Other writes do
+// not wait for it.
 func DryRun() Option { return func(s *settings) { s.dryRun = true } }
 
 // IfMatch refuses the write with precondition_failed unless the resource has
