@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
+	"iter"
 	"time"
 
 	"github.com/lib/pq"
@@ -23,17 +25,33 @@ func (tx *Tx) ABTest(ctx context.Context, name string) (*model.ABTest, error) {
 
 // ABTests reads at most limit tests in name order: those after a name and in a
 // state at the transaction's time, or in any if state is "".
-func (tx *Tx) ABTests(ctx context.Context, state model.TestState, after string, limit int) ([]model.ABTest, error) {
+func (tx *Tx) ABTests(ctx context.Context, state model.TestState, after string, limit int) iter.Seq2[*model.ABTest, error] {
 	in := map[model.TestState]string{
 		"":              `true`,
 		model.Scheduled: `$3::timestamptz < starts`,
 		model.Live:      `starts <= $3::timestamptz AND $3::timestamptz < ends`,
 		model.Ended:     `starts <= $3::timestamptz AND ends <= $3::timestamptz`,
 	}[state]
-	return tx.tests(ctx, "list tests", `
-		WHERE t.name IN (
+	return fetchJSON(ctx, tx.querier, "list tests", `
+		SELECT (SELECT json_agg(g ORDER BY g.position) FROM (`+selectDesignedTests+` WHERE t.name = listed.name) g)
+		FROM (
 			SELECT name FROM abtest WHERE name > $1 AND $3::timestamptz IS NOT NULL AND `+in+` ORDER BY name LIMIT $2
-		) ORDER BY t.name, g.position`, after, limit, tx.Now)
+		) listed`, []any{after, limit, tx.Now}, readTest)
+}
+
+// readTest reads the rows of one test.
+func readTest(array []byte) (*model.ABTest, error) {
+	var rows []json.RawMessage
+	if err := json.Unmarshal(array, &rows); err != nil {
+		return nil, err
+	}
+	var p parts
+	for _, row := range rows {
+		if err := p.addTest(row); err != nil {
+			return nil, err
+		}
+	}
+	return &p.configuration.Tests[0], nil
 }
 
 // AllABTests reads all tests in name order.

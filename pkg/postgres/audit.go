@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"context"
+	"iter"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // AuditEntry is a stored AuditRow.
@@ -31,23 +34,25 @@ type AuditPlace struct {
 	Position int
 }
 
-// Audit reads at most limit rows, newest first.
-func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) ([]AuditEntry, error) {
+// Audit reads at most limit rows, all if it is 0, newest first.
+func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) iter.Seq2[AuditEntry, error] {
 	// The ids of what lies below "a/b" are between "a/b/" and "a/b0", as 0 comes
 	// behind the slash.
-	return tx.audit(ctx, "list the audit", `
+	return fetch(ctx, tx.querier, "list the audit", selectAudit+`
 		WHERE ($1 = '' OR actor = $1)
 		  AND ($2 = '' OR resource = $2 OR resource >= $2 || '/' AND resource < $2 || '0')
 		  AND ($3::timestamptz IS NULL OR at >= $3)
 		  AND ($4::timestamptz IS NULL OR at < $4)
 		  AND ($5::bigint = 0 OR (revision, position) < ($5, $6::integer))
-		ORDER BY revision DESC, position DESC LIMIT $7`,
-		f.Actor, f.Resource, orNoTime(f.Since), orNoTime(f.Until), f.Before.Revision, f.Before.Position, limit)
+		ORDER BY revision DESC, position DESC LIMIT nullif($7::bigint, 0)`,
+		[]any{f.Actor, f.Resource, orNoTime(f.Since), orNoTime(f.Until), f.Before.Revision, f.Before.Position, limit},
+		func(row *sqlx.Rows) (e AuditEntry, err error) { return e, row.StructScan(&e) })
 }
 
 // AuditOf reads all rows of one revision, in their order.
-func (tx *Tx) AuditOf(ctx context.Context, revision int64) ([]AuditEntry, error) {
-	return tx.audit(ctx, "read the audit of a revision", `WHERE revision = $1 ORDER BY position`, revision)
+func (tx *Tx) AuditOf(ctx context.Context, revision int64) (entries []AuditEntry, err error) {
+	err = tx.selectAll(ctx, "read the audit of a revision", &entries, selectAudit+` WHERE revision = $1 ORDER BY position`, revision)
+	return entries, err
 }
 
 func orNoTime(t time.Time) any {
@@ -57,10 +62,7 @@ func orNoTime(t time.Time) any {
 	return t
 }
 
-func (tx *Tx) audit(ctx context.Context, what, which string, args ...any) (entries []AuditEntry, err error) {
-	err = tx.selectAll(ctx, what, &entries, `
-		SELECT revision, position, at, actor, action, resource,
-		       coalesce(before::text, '') AS before, coalesce(after::text, '') AS after, comment, request_id
-		FROM audit `+which, args...)
-	return entries, err
-}
+const selectAudit = `
+	SELECT revision, position, at, actor, action, resource,
+	       coalesce(before::text, '') AS before, coalesce(after::text, '') AS after, comment, request_id
+	FROM audit`

@@ -237,12 +237,13 @@ func (p *parts) addGroup(object []byte) error {
 	return err
 }
 
-func readGroup(object []byte) (g Group, err error) {
-	err = json.Unmarshal(object, &g)
+func readGroup(object []byte) (*Group, error) {
+	var g Group
+	err := json.Unmarshal(object, &g)
 	if g.Overrides == nil {
 		g.Overrides = map[string]string{}
 	}
-	return g, err
+	return &g, err
 }
 
 func (p *parts) addCredential(object []byte) error {

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
+	"iter"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
@@ -12,36 +14,43 @@ import (
 // Feature reads one feature with its variants and rollout, or fails with
 // feature_not_found.
 func (tx *Tx) Feature(ctx context.Context, name string) (*model.Feature, error) {
-	features, err := tx.features(ctx, "read a feature", `WHERE f.name = $1`, name)
-	if err != nil {
-		return nil, err
+	var feature *model.Feature
+	err := tx.scanJSON(ctx, "read a feature", selectWholeFeatures+` WHERE f.name = $1`, []any{name}, func(object []byte) (err error) {
+		feature, err = readFeature(object)
+		return err
+	})
+	if err == nil && feature == nil {
+		err = model.Errorf(model.FeatureNotFound, "there is no feature %q", name)
 	}
-	if len(features) == 0 {
-		return nil, model.Errorf(model.FeatureNotFound, "there is no feature %q", name)
-	}
-	return &features[0], nil
+	return feature, err
 }
 
 // Features reads at most limit features in name order, those after a name that are
 // archived or those that are not.
-func (tx *Tx) Features(ctx context.Context, archived bool, after string, limit int) ([]model.Feature, error) {
-	return tx.features(ctx, "list features", `WHERE f.archived = $1 AND f.name > $2 ORDER BY f.name LIMIT $3`, archived, after, limit)
+func (tx *Tx) Features(ctx context.Context, archived bool, after string, limit int) iter.Seq2[*model.Feature, error] {
+	return fetchJSON(ctx, tx.querier, "list features", asJSON(selectWholeFeatures+` WHERE f.archived = $1 AND f.name > $2 ORDER BY f.name LIMIT $3`),
+		[]any{archived, after, limit}, readFeature)
 }
 
-func (tx *Tx) features(ctx context.Context, what, which string, args ...any) ([]model.Feature, error) {
+// selectWholeFeatures is selectFeatures with their variants.
+const selectWholeFeatures = `
+	SELECT f.*, (SELECT json_agg(v ORDER BY v.name) FROM (` + selectVariants + `) v WHERE v.feature = f.name) AS variants
+	FROM (` + selectFeatures + `) f`
+
+func readFeature(object []byte) (*model.Feature, error) {
+	var row struct{ Variants []json.RawMessage }
+	err := json.Unmarshal(object, &row)
 	var p parts
-	err := tx.scanJSON(ctx, what, selectFeatures+` `+which, args, p.addFeature)
-	features := p.configuration.Features
-	if err != nil || len(features) == 0 {
+	if err == nil {
+		err = p.addFeature(object)
+	}
+	for i := 0; i < len(row.Variants) && err == nil; i++ {
+		err = p.addVariant(row.Variants[i])
+	}
+	if err != nil {
 		return nil, err
 	}
-	names := make(pq.StringArray, len(features))
-	for i, f := range features {
-		names[i] = f.Name
-	}
-	err = tx.scanJSON(ctx, "read the variants of features",
-		selectVariants+` WHERE feature = ANY($1::text[]) ORDER BY feature, name`, []any{names}, p.addVariant)
-	return features, err
+	return &p.configuration.Features[0], nil
 }
 
 // InsertFeature stores a feature without variants, or fails with feature_exists.

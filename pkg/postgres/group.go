@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"iter"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
@@ -17,29 +18,21 @@ type Group struct {
 
 // Group reads one group, or fails with group_not_found.
 func (tx *Tx) Group(ctx context.Context, name string) (*Group, error) {
-	groups, err := tx.groups(ctx, "read a group", `WHERE g.name = $1`, name)
-	if err != nil {
-		return nil, err
+	var group *Group
+	err := tx.scanJSON(ctx, "read a group", selectGroups+` WHERE g.name = $1`, []any{name}, func(object []byte) (err error) {
+		group, err = readGroup(object)
+		return err
+	})
+	if err == nil && group == nil {
+		err = model.Errorf(model.GroupNotFound, "there is no group %q", name)
 	}
-	if len(groups) == 0 {
-		return nil, model.Errorf(model.GroupNotFound, "there is no group %q", name)
-	}
-	return &groups[0], nil
+	return group, err
 }
 
 // Groups reads at most limit groups in name order, those after a name.
-func (tx *Tx) Groups(ctx context.Context, after string, limit int) ([]Group, error) {
-	return tx.groups(ctx, "list groups", `WHERE g.name > $1 ORDER BY g.name LIMIT $2`, after, limit)
-}
-
-func (tx *Tx) groups(ctx context.Context, what, which string, args ...any) ([]Group, error) {
-	var groups []Group
-	err := tx.scanJSON(ctx, what, selectGroups+` `+which, args, func(object []byte) error {
-		g, err := readGroup(object)
-		groups = append(groups, g)
-		return err
-	})
-	return groups, err
+func (tx *Tx) Groups(ctx context.Context, after string, limit int) iter.Seq2[*Group, error] {
+	return fetchJSON(ctx, tx.querier, "list groups", asJSON(selectGroups+` WHERE g.name > $1 ORDER BY g.name LIMIT $2`),
+		[]any{after, limit}, readGroup)
 }
 
 // GroupIDs reads the ids of all groups by their names.

@@ -70,10 +70,12 @@ func (q querier) scan(ctx context.Context, what, text string, args []any, each f
 // scanJSON is scan for rows as JSON objects.
 func (q querier) scanJSON(ctx context.Context, what, text string, args []any, each func(object []byte) error) error {
 	var object sql.RawBytes
-	return q.scan(ctx, what, `SELECT to_json(r) FROM (`+text+`) r`, args, func() error {
+	return q.scan(ctx, what, asJSON(text), args, func() error {
 		return named(what, each(object))
 	}, &object)
 }
+
+func asJSON(text string) string { return `SELECT to_json(r) FROM (` + text + `) r` }
 
 // withoutTimeLimit lets the rest of the transaction's statements run for any time.
 func (q querier) withoutTimeLimit(ctx context.Context) error {

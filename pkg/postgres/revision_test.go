@@ -105,7 +105,7 @@ func TestRecordNotifies(t *testing.T) {
 	}
 	var rows []AuditEntry
 	err := db.Read(ctx, func(tx *Tx) (err error) {
-		rows, err = tx.Audit(ctx, AuditFilter{}, 10)
+		rows, err = tx.AuditOf(ctx, 1)
 		return err
 	})
 	want := AuditRow{Actor: "a", Action: "b", Resource: "c", After: `{"a":1}`}

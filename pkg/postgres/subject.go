@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 
@@ -24,38 +25,42 @@ func (s *Subject) Class() model.Class { return model.Class{Bucket: s.BucketID, G
 
 // Subject reads one subject, or fails with subject_not_found.
 func (tx *Tx) Subject(ctx context.Context, id string) (*Subject, error) {
-	subjects, err := tx.subjects(ctx, "read a subject", `WHERE s.id = $1`, id)
+	var s Subject
+	found := false
+	err := tx.scan(ctx, "read a subject", selectSubjects+` WHERE s.id = $1`, []any{id}, func() error {
+		found = true
+		return nil
+	}, s.columns()...)
+	if err == nil && !found {
+		err = model.Errorf(model.SubjectNotFound, "there is no subject %q", id)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if len(subjects) == 0 {
-		return nil, model.Errorf(model.SubjectNotFound, "there is no subject %q", id)
-	}
-	return subjects[0], nil
+	return &s, nil
 }
 
 // Subjects reads at most limit subjects in id order: those that come after an
 // id and begin with a prefix.
-func (tx *Tx) Subjects(ctx context.Context, prefix, after string, limit int) ([]*Subject, error) {
-	return tx.subjects(ctx, "list subjects",
-		`WHERE s.id > $1 AND s.id >= $2 AND ($3::text IS NULL OR s.id < $3) ORDER BY s.id LIMIT $4`,
-		after, prefix, orNull(afterPrefix(prefix)), limit)
+func (tx *Tx) Subjects(ctx context.Context, prefix, after string, limit int) iter.Seq2[*Subject, error] {
+	return fetch(ctx, tx.querier, "list subjects",
+		selectSubjects+` WHERE s.id > $1 AND s.id >= $2 AND ($3::text IS NULL OR s.id < $3) ORDER BY s.id LIMIT $4`,
+		[]any{after, prefix, orNull(afterPrefix(prefix)), limit}, func(row *sqlx.Rows) (*Subject, error) {
+			var s Subject
+			return &s, row.Scan(s.columns()...)
+		})
 }
 
-func (tx *Tx) subjects(ctx context.Context, what, which string, args ...any) (subjects []*Subject, err error) {
-	var s Subject
-	err = tx.scan(ctx, what, `
-		SELECT s.id, s.weight, s.bucket_id, s.born, s.label,
-		       ARRAY(SELECT g.name::text FROM member m JOIN subject_group g ON g.id = m.group_id
-		             WHERE m.subject_id = s.id ORDER BY g.name),
-		       `+groupsOfSubject+`
-		FROM subject s `+which, args, func() error {
-		found := s
-		s.Groups = nil // no subject shares them with the next one
-		subjects = append(subjects, &found)
-		return nil
-	}, &s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version, (*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs))
-	return subjects, err
+const selectSubjects = `
+	SELECT s.id, s.weight, s.bucket_id, s.born, s.label,
+	       ARRAY(SELECT g.name::text FROM member m JOIN subject_group g ON g.id = m.group_id
+	             WHERE m.subject_id = s.id ORDER BY g.name),
+	       ` + groupsOfSubject + `
+	FROM subject s`
+
+// columns are where selectSubjects puts a row.
+func (s *Subject) columns() []any {
+	return []any{&s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version, (*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs)}
 }
 
 // afterPrefix is the least text that sorts behind everything with a prefix, or
@@ -78,48 +83,22 @@ func afterPrefix(prefix string) string {
 	return ""
 }
 
-// EachSubject reads all subjects in id order, with id, weight and groups. It takes as
-// long as its reader does, and ends with its loop.
+// EachSubject reads all subjects in id order, with id, weight and groups.
 func (tx *Tx) EachSubject(ctx context.Context) iter.Seq2[model.Subject, error] {
-	return func(yield func(model.Subject, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		rows, err := tx.queryEachSubject(ctx)
-		if err != nil {
-			yield(model.Subject{}, err)
-			return
-		}
-		defer func() {
-			cancel() // or Close would read the rows that are left
-			rows.Close()
-		}()
-		for rows.Next() {
-			var s model.Subject
-			err := named(readAllSubjects, rows.Scan(&s.ID, &s.Weight, (*pq.StringArray)(&s.Groups)))
-			if !yield(s, err) || err != nil {
-				return
-			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(model.Subject{}, named(readAllSubjects, err))
-		}
+	// The first row may take long. All are read, so the quickest plan is that for all.
+	err := tx.exec(ctx, "lift the time limit", `SET LOCAL statement_timeout = 0; SET LOCAL cursor_tuple_fraction = 1`)
+	if err != nil {
+		return func(yield func(model.Subject, error) bool) { yield(model.Subject{}, err) }
 	}
-}
-
-const readAllSubjects = "read all subjects"
-
-func (tx *Tx) queryEachSubject(ctx context.Context) (*sql.Rows, error) {
-	if err := tx.withoutTimeLimit(ctx); err != nil {
-		return nil, err
-	}
-	rows, err := tx.on.QueryContext(ctx, `
+	return fetch(ctx, tx.querier, "read all subjects", `
 		SELECT s.id, s.weight, m.groups
 		FROM subject s LEFT JOIN (
 			SELECT m.subject_id, array_agg(g.name::text ORDER BY g.name) AS groups
 			FROM member m JOIN subject_group g ON g.id = m.group_id GROUP BY m.subject_id
 		) m ON m.subject_id = s.id
-		ORDER BY s.id`)
-	return rows, named(readAllSubjects, err)
+		ORDER BY s.id`, nil, func(row *sqlx.Rows) (s model.Subject, err error) {
+		return s, row.Scan(&s.ID, &s.Weight, (*pq.StringArray)(&s.Groups))
+	})
 }
 
 // InsertSubject places a new subject into the lightest bucket, of equal ones

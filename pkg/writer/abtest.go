@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -260,15 +261,13 @@ func (w *Writer) ABTests(ctx context.Context, state model.TestState, page Page) 
 			Location: "query.state", Message: fmt.Sprintf("must be %s, %s or %s", model.Scheduled, model.Live, model.Ended),
 		}}.Err()
 	}
-	return list(ctx, w, page, func(t api.ABTest) string { return t.Name },
-		func(tx *postgres.Tx, limit int) ([]model.ABTest, error) {
+	return list(ctx, w, page, func(t *model.ABTest) string { return t.Name },
+		func(tx *postgres.Tx, limit int) iter.Seq2[*model.ABTest, error] {
 			return tx.ABTests(ctx, state, page.After, limit)
 		},
-		func(tx *postgres.Tx, items []model.ABTest) ([]api.ABTest, error) {
-			return eachWithBuckets(ctx, func(t *model.ABTest, buckets []model.Bucket) api.ABTest {
-				return testForm(t, buckets, tx.Now)
-			})(tx, items)
-		})
+		eachWithBuckets(ctx, func(tx *postgres.Tx, t *model.ABTest, buckets []model.Bucket) api.ABTest {
+			return testForm(t, buckets, tx.Now)
+		}))
 }
 
 func testForm(t *model.ABTest, buckets []model.Bucket, now time.Time) api.ABTest {

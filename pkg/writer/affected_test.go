@@ -24,11 +24,13 @@ func (w *fixture) everyone() map[string]seen {
 	w.t.Helper()
 	resolver, all := w.resolver(), map[string]seen{}
 	err := w.db.Read(w.t.Context(), func(tx *postgres.Tx) error {
-		subjects, err := tx.Subjects(w.t.Context(), "", "", 10_000)
-		for _, s := range subjects {
+		for s, err := range tx.Subjects(w.t.Context(), "", "", 10_000) {
+			if err != nil {
+				return err
+			}
 			all[s.ID] = seen{resolver.Flags(s.Class(), tx.Now), s.Weight}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		w.t.Fatal(err)

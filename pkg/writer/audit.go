@@ -52,13 +52,9 @@ func (w *Writer) Audit(ctx context.Context, filter AuditFilter, page Page) (Resu
 			}}.Err()
 		}
 	}
-	var last postgres.AuditPlace
-	return list(ctx, w, page, func(api.AuditEntry) string { return placeOf(last) },
-		func(tx *postgres.Tx, limit int) ([]postgres.AuditEntry, error) { return tx.Audit(ctx, f, limit) },
-		each(func(e postgres.AuditEntry) api.AuditEntry {
-			last = e.Place()
-			return auditForm(e)
-		}))
+	return list(ctx, w, page, func(e postgres.AuditEntry) string { return placeOf(e.Place()) },
+		func(tx *postgres.Tx, limit int) iter.Seq2[postgres.AuditEntry, error] { return tx.Audit(ctx, f, limit) },
+		each(auditForm))
 }
 
 // ExportAudit yields all that the filter takes, newest first. All is as it was at
@@ -70,21 +66,12 @@ func (w *Writer) ExportAudit(ctx context.Context, filter AuditFilter, begin func
 		return func(yield func(api.AuditEntry, error) bool) { yield(api.AuditEntry{}, err) }
 	}
 	return export(ctx, w, begin, func(tx *postgres.Tx, yield func(api.AuditEntry) bool) error {
-		for f := f; ; {
-			entries, err := tx.Audit(ctx, f, maxLimit)
-			if err != nil {
+		for e, err := range tx.Audit(ctx, f, 0) {
+			if err != nil || !yield(auditForm(e)) {
 				return err
 			}
-			for _, e := range entries {
-				if !yield(auditForm(e)) {
-					return nil
-				}
-			}
-			if len(entries) < maxLimit {
-				return nil
-			}
-			f.Before = entries[len(entries)-1].Place()
 		}
+		return nil
 	})
 }
 

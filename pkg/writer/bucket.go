@@ -2,6 +2,7 @@ package writer
 
 import (
 	"context"
+	"iter"
 	"strconv"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -96,19 +97,8 @@ func (w *Writer) Buckets(ctx context.Context, page Page) (Result[api.Page[api.Bu
 			return Result[api.Page[api.Bucket]]{}, model.Faults{{Location: "query.after", Message: "must be the id of a bucket"}}.Err()
 		}
 	}
-	return list(ctx, w, page, func(b api.Bucket) string { return strconv.Itoa(int(b.ID)) },
-		func(tx *postgres.Tx, limit int) ([]model.Bucket, error) {
-			return tx.BucketsAfter(ctx, model.BucketID(after), limit)
+	return list(ctx, w, page, func(b model.Bucket) string { return strconv.Itoa(int(b.ID)) },
+		func(tx *postgres.Tx, limit int) iter.Seq2[model.Bucket, error] {
+			return all(tx.BucketsAfter(ctx, model.BucketID(after), limit))
 		}, each(func(b model.Bucket) api.Bucket { return api.Bucket(b) }))
-}
-
-// each forms items one by one.
-func each[S, T any](form func(S) T) func(*postgres.Tx, []S) ([]T, error) {
-	return func(_ *postgres.Tx, items []S) ([]T, error) {
-		formed := make([]T, len(items))
-		for i, item := range items {
-			formed[i] = form(item)
-		}
-		return formed, nil
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -284,25 +285,20 @@ func (w *Writer) Feature(ctx context.Context, name string) (Result[api.Feature],
 // Features lists, in name order, the features that are archived or those that are
 // not.
 func (w *Writer) Features(ctx context.Context, archived bool, page Page) (Result[api.Page[api.Feature]], error) {
-	return list(ctx, w, page, func(f api.Feature) string { return f.Name },
-		func(tx *postgres.Tx, limit int) ([]model.Feature, error) {
+	return list(ctx, w, page, func(f *model.Feature) string { return f.Name },
+		func(tx *postgres.Tx, limit int) iter.Seq2[*model.Feature, error] {
 			return tx.Features(ctx, archived, page.After, limit)
 		},
-		eachWithBuckets(ctx, featureForm))
+		eachWithBuckets(ctx, func(_ *postgres.Tx, f *model.Feature, buckets []model.Bucket) api.Feature {
+			return featureForm(f, buckets)
+		}))
 }
 
 // eachWithBuckets forms items that say what their buckets amount to.
-func eachWithBuckets[S, T any](ctx context.Context, form func(*S, []model.Bucket) T) func(*postgres.Tx, []S) ([]T, error) {
-	return func(tx *postgres.Tx, items []S) ([]T, error) {
+func eachWithBuckets[S, T any](ctx context.Context, form func(*postgres.Tx, S, []model.Bucket) T) func(*postgres.Tx) (func(S) T, error) {
+	return func(tx *postgres.Tx) (func(S) T, error) {
 		buckets, err := tx.Buckets(ctx)
-		if err != nil {
-			return nil, err
-		}
-		formed := make([]T, len(items))
-		for i := range items {
-			formed[i] = form(&items[i], buckets)
-		}
-		return formed, nil
+		return func(item S) T { return form(tx, item, buckets) }, err
 	}
 }
 

@@ -2,6 +2,7 @@ package writer
 
 import (
 	"context"
+	"iter"
 	"math"
 	"slices"
 
@@ -276,9 +277,11 @@ func (w *Writer) Group(ctx context.Context, name string) (Result[api.Group], err
 
 // Groups lists the groups in name order.
 func (w *Writer) Groups(ctx context.Context, page Page) (Result[api.Page[api.Group]], error) {
-	return list(ctx, w, page, func(g api.Group) string { return g.Name },
-		func(tx *postgres.Tx, limit int) ([]postgres.Group, error) { return tx.Groups(ctx, page.After, limit) },
-		each(func(g postgres.Group) api.Group { return groupForm(&g) }))
+	return list(ctx, w, page, func(g *postgres.Group) string { return g.Name },
+		func(tx *postgres.Tx, limit int) iter.Seq2[*postgres.Group, error] {
+			return tx.Groups(ctx, page.After, limit)
+		},
+		each(groupForm))
 }
 
 // Members lists the ids of a group's members in bytewise order. Fails with
@@ -288,12 +291,12 @@ func (w *Writer) Members(ctx context.Context, group string, page Page) (Result[a
 		return Result[api.Page[string]]{}, err
 	}
 	self := func(id string) string { return id }
-	return list(ctx, w, page, self, func(tx *postgres.Tx, limit int) ([]string, error) {
+	return list(ctx, w, page, self, func(tx *postgres.Tx, limit int) iter.Seq2[string, error] {
 		g, err := tx.Group(ctx, group)
 		if err != nil {
-			return nil, err
+			return all[string](nil, err)
 		}
-		return tx.Members(ctx, g, page.After, limit)
+		return all(tx.Members(ctx, g, page.After, limit))
 	}, each(self))
 }
 

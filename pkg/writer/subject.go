@@ -2,6 +2,7 @@ package writer
 
 import (
 	"context"
+	"iter"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -133,8 +134,8 @@ func (w *Writer) Subjects(ctx context.Context, prefix string, page Page) (Result
 			return Result[api.Page[api.Subject]]{}, err
 		}
 	}
-	return list(ctx, w, page, func(s api.Subject) string { return s.ID },
-		func(tx *postgres.Tx, limit int) ([]*postgres.Subject, error) {
+	return list(ctx, w, page, func(s *postgres.Subject) string { return s.ID },
+		func(tx *postgres.Tx, limit int) iter.Seq2[*postgres.Subject, error] {
 			return tx.Subjects(ctx, prefix, page.After, limit)
 		}, each(subjectForm))
 }

@@ -2,6 +2,7 @@ package writer
 
 import (
 	"context"
+	"iter"
 	"strconv"
 	"time"
 
@@ -88,8 +89,10 @@ func (w *Writer) Tokens(ctx context.Context, page Page) (Result[api.Page[api.Tok
 			return Result[api.Page[api.Token]]{}, model.Faults{{Location: "query.after", Message: "must be the id of a token"}}.Err()
 		}
 	}
-	return list(ctx, w, page, tokenID,
-		func(tx *postgres.Tx, limit int) ([]auth.Token, error) { return tx.Tokens(ctx, after, limit) },
+	return list(ctx, w, page, func(t auth.Token) string { return strconv.FormatInt(t.ID, 10) },
+		func(tx *postgres.Tx, limit int) iter.Seq2[auth.Token, error] {
+			return all(tx.Tokens(ctx, after, limit))
+		},
 		each(tokenForm))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -175,9 +176,12 @@ const (
 	maxLimit     = 1000
 )
 
-// list reads a page, and one item more to know whether there is a next one.
-func list[S, T any](ctx context.Context, w *Writer, page Page, key func(T) string,
-	items func(tx *postgres.Tx, limit int) ([]S, error), form func(tx *postgres.Tx, items []S) ([]T, error),
+// maxPage is how many bytes of JSON the items of a page have, unless it is one item.
+const maxPage = 4 << 20
+
+// list reads a page: items yields one more than fits, if there is a next one.
+func list[S, T any](ctx context.Context, w *Writer, page Page, key func(S) string,
+	items func(tx *postgres.Tx, limit int) iter.Seq2[S, error], form func(tx *postgres.Tx) (func(S) T, error),
 ) (Result[api.Page[T]], error) {
 	var f model.Faults
 	if page.Limit == 0 {
@@ -193,23 +197,52 @@ func list[S, T any](ctx context.Context, w *Writer, page Page, key func(T) strin
 		return Result[api.Page[T]]{}, err
 	}
 	return read(ctx, w, func(tx *postgres.Tx) (p api.Page[T], _ int64, err error) {
-		found, err := items(tx, page.Limit+1)
+		formed, err := form(tx)
 		if err != nil {
 			return p, 0, err
 		}
-		more := len(found) > page.Limit
-		found = found[:min(len(found), page.Limit)]
-		if p.Items, err = form(tx, found); err != nil {
-			return p, 0, err
-		}
-		if p.Items == nil {
-			p.Items = []T{}
-		}
-		if more {
-			p.Next = key(p.Items[len(p.Items)-1])
+		p.Items = []T{}
+		last, bytes := "", 0
+		for found, err := range items(tx, page.Limit+1) {
+			if err != nil {
+				return p, 0, err
+			}
+			item := formed(found)
+			bytes += sizeOf(item)
+			if len(p.Items) == page.Limit || len(p.Items) > 0 && bytes > maxPage {
+				p.Next = last
+				break
+			}
+			p.Items, last = append(p.Items, item), key(found)
 		}
 		return p, 0, nil
 	})
+}
+
+// sizeOf is the length of an item's JSON.
+func sizeOf(item any) int {
+	text, _ := model.EncodeJSON(item) // every form has one
+	return len(text)
+}
+
+// each forms items by themselves.
+func each[S, T any](form func(S) T) func(*postgres.Tx) (func(S) T, error) {
+	return func(*postgres.Tx) (func(S) T, error) { return form, nil }
+}
+
+// all yields items that were read at once, as they are small.
+func all[S any](items []S, err error) iter.Seq2[S, error] {
+	return func(yield func(S, error) bool) {
+		for _, item := range items {
+			if !yield(item, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var none S
+			yield(none, err)
+		}
+	}
 }
 
 // checkPath is an error if a part of the path is invalid.
