@@ -75,6 +75,7 @@ func TestValuesAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ values, reason string }{
 		"no database":            {`{secrets: {existing: s}}`, "set database.host, or cluster.enabled"},
 		"no token":               {`{database: {host: h}, secrets: {edgePassword: e, databasePassword: d}}`, "set secrets.adminToken"},
+		"short token":            {`{secrets: {adminToken: short}}`, "/secrets/adminToken"},
 		"unknown setting":        {`{edges: {replicas: 2}}`, "additional properties 'edges' not allowed"},
 		"unknown choice":         {`{edge: {unknownSubjects: maybe}}`, "/edge/unknownSubjects"},
 		"password breaks URL":    {`{secrets: {edgePassword: "p@ss"}}`, "/secrets/edgePassword"},

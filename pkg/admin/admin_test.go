@@ -18,7 +18,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-const testToken = "a-token-for-tests"
+const testToken = "a-token-for-tests-and-nothing-else"
 
 // client calls one admin, as its only administrator unless told otherwise.
 type client struct {

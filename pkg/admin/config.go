@@ -31,6 +31,7 @@ type Config struct {
 	Provider       signin.Provider // that people sign in with; its secret is below
 	ProviderSecret command.Secret
 	Token          command.Secret // of role admin, beside those that are stored; may be left out where one of these is, too
+	AnyToken       bool           // may be short, as on a developer's own machine
 
 	Version string
 	Logger  *slog.Logger
@@ -56,7 +57,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
 	c.Provider.Flags(fs, &c.ProviderSecret)
-	fs.Var(&c.Token, "admin-token", "a first token of role admin: a `secret` that callers send as Authorization: Bearer, better set by the environment; not needed once one is stored")
+	fs.Var(&c.Token, "admin-token", "a first token of role admin: a `secret` that callers send as Authorization: Bearer, of at least 24 characters, better set by the environment; not needed once one is stored")
 }
 
 // Validate reports every setting at fault.
@@ -70,7 +71,7 @@ func (c *Config) Validate() error {
 		validateLines(c.MaxImportLines),
 		c.TLS.Validate(),
 		web.CheckAddress(c.MetricsAddress),
-		validateToken(c.Token),
+		c.validateToken(),
 	)
 }
 
@@ -91,9 +92,16 @@ func validateLines(limit int) error {
 	return nil
 }
 
-func validateToken(token command.Secret) error {
-	if strings.ContainsFunc(string(token), func(r rune) bool { return r <= ' ' || r > '~' }) {
+// minToken is as long as a token has to be that nobody guesses: anybody may try any
+// number of them.
+const minToken = 24
+
+func (c *Config) validateToken() error {
+	switch {
+	case strings.ContainsFunc(string(c.Token), func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("FLAGGERY_ADMIN_TOKEN (--admin-token) must be printable ASCII without spaces, or no header can carry it")
+	case c.Token != "" && len(c.Token) < minToken && !c.AnyToken:
+		return fmt.Errorf("FLAGGERY_ADMIN_TOKEN (--admin-token) must have at least %d characters, has %d: make one with 'openssl rand -hex 24'", minToken, len(c.Token))
 	}
 	return nil
 }

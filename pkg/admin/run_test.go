@@ -33,6 +33,30 @@ func TestConfigReportsAllFaults(t *testing.T) {
 	}
 }
 
+func TestFirstTokenIsLong(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		config Config
+		valid  bool
+	}{
+		{Config{Token: "a"}, false},
+		{Config{Token: "12345678901234567890123"}, false},
+		{Config{Token: "123456789012345678901234"}, true},
+		{Config{Token: "a", AnyToken: true}, true},
+		{Config{}, true},
+	} {
+		row.config.DBURL = "postgres://db/flaggery"
+		err := row.config.Validate()
+		if (err == nil) != row.valid {
+			t.Errorf("%d characters: %v", len(row.config.Token), err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), "FLAGGERY_ADMIN_TOKEN") || !strings.Contains(err.Error(), "at least 24") ||
+			!strings.Contains(err.Error(), "openssl rand") || strings.Contains(err.Error(), "1234")) {
+			t.Errorf("says %v", err)
+		}
+	}
+}
+
 func TestRunFailsClearly(t *testing.T) {
 	t.Parallel()
 	good := pgtest.Open(t)

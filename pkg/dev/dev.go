@@ -61,6 +61,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		var a admin.Config
 		a.Flags(flag.NewFlagSet("", flag.ContinueOnError)) // sets the defaults
 		a.DBURL, a.Host, a.Port, a.Token, a.Prometheus = command.DatabaseURL(url), c.Host, c.Port, c.AdminToken, true
+		a.AnyToken = true
 		a.Version, a.Logger = c.Version, c.Logger.With("service", "admin")
 		a.Ready = func(addr net.Addr) { adminReady <- addr }
 		return admin.Run(ctx, a)

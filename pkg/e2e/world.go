@@ -26,7 +26,7 @@ import (
 )
 
 // Token is what every admin of a [World] knows.
-const Token = "a-token-for-tests"
+const Token = "a-token-for-tests-and-nothing-else"
 
 // World is Flaggery as it runs: admins and edges on one database, in this
 // process, on free ports of 127.0.0.1.
