@@ -346,6 +346,7 @@ type AuditEntry struct {
 	After     any       `json:"after"`
 	Comment   string    `json:"comment,omitempty"`
 	RequestID string    `json:"request_id,omitempty"`
+	TokenID   int64     `json:"token_id,omitempty" doc:"The stored token that the actor showed"`
 }
 
 // Reverted is what undoing a revision changed.
@@ -364,7 +365,7 @@ type RevertedChange struct {
 
 // NewToken makes a token.
 type NewToken struct {
-	Name      string     `json:"name" doc:"Who or what will show it, for the audit: any text of 1 to 128 bytes. Two may have the same name, as for a rotation" example:"ci"`
+	Name      string     `json:"name" doc:"Who or what will show it, for the audit: any text of 1 to 128 bytes, all of whose characters show. Two may have the same name, as for a rotation" example:"ci"`
 	Role      auth.Role  `json:"role" enum:"viewer,editor,admin,client"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"The first moment at which it is good no longer; never when left out"`
 }
@@ -378,6 +379,9 @@ type Token struct {
 	CreatedAt time.Time  `json:"created_at"`
 	ExpiresAt *time.Time `json:"expires_at" doc:"null for never"`
 	UsedAt    *time.Time `json:"used_at" doc:"The last use, to the minute; null for never"`
+	Session   bool       `json:"session,omitempty" doc:"Whether signing in made it"`
+	Parent    int64      `json:"parent,omitempty" doc:"Of a session: the id of the token that was shown to sign in, whose end is the session's"`
+	Subject   string     `json:"subject,omitempty" doc:"Of a person's session: who that is at the identity provider"`
 	Token     string     `json:"token,omitempty" doc:"The secret: shown once, in the answer that creates it"`
 }
 

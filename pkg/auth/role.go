@@ -53,6 +53,7 @@ func (r Role) Allows(p Permission) bool { return p == Open || slices.Contains(pe
 
 // Identity is who is calling. Its zero value is anybody.
 type Identity struct {
-	Name string // for the audit
-	Role Role
+	Name  string // for the audit
+	Role  Role
+	Token int64 // the stored token that was shown, to sign in or with the request; 0 for none
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -42,8 +43,20 @@ func (h *TokenHash) UnmarshalText(text []byte) error {
 
 // NewToken makes a token that nobody can guess.
 func NewToken() string {
-	secret := make([]byte, tokenRandom, tokenRandom+crc32.Size)
+	secret := make([]byte, tokenRandom)
 	_, _ = rand.Read(secret) // never fails: it ends the program instead
+	return tokenOf(secret)
+}
+
+// DeriveToken makes of a token another one, which takes the key to know. Neither
+// tells anything of the other, nor of the key.
+func DeriveToken(token, key string) string {
+	mac := hmac.New(sha256.New, []byte(token))
+	mac.Write([]byte(key))
+	return tokenOf(mac.Sum(nil))
+}
+
+func tokenOf(secret []byte) string {
 	secret = binary.BigEndian.AppendUint32(secret, crc32.ChecksumIEEE(secret))
 	return tokenMark + base64.RawURLEncoding.EncodeToString(secret)
 }
@@ -73,6 +86,9 @@ type Token struct {
 	Created time.Time
 	Expires *time.Time // exclusive; nil for never
 	Used    *time.Time // the last time, to the minute; nil for never
+	Session bool       // whether signing in made it
+	Parent  *int64     // of a session: the token that was shown to sign in, if that is stored
+	Subject string     // of a person's session: who that is at the identity provider
 }
 
 // Credential is what an edge knows of a token: enough to let its bearer in.

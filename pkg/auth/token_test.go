@@ -20,6 +20,15 @@ func TestTokensDifferAndAreKnownAgain(t *testing.T) {
 	}
 }
 
+func TestDerivedTokens(t *testing.T) {
+	token, other := auth.NewToken(), auth.NewToken()
+	derived := auth.DeriveToken(token, "key")
+	if _, ok := auth.HashToken(derived); !ok || derived != auth.DeriveToken(token, "key") || derived == token ||
+		derived == auth.DeriveToken(token, "another") || derived == auth.DeriveToken(other, "key") {
+		t.Errorf("%q is derived from %q", derived, token)
+	}
+}
+
 // Whatever single character is lost, added or changed, the token is seen to be
 // damaged before anybody is asked about it.
 func TestDamagedTokensAreRecognised(t *testing.T) {

@@ -59,14 +59,29 @@ func CheckVariantReference(name string) error {
 	return CheckName(name)
 }
 
+// PersonName is what the audit calls a person: by a name, which may be of their own
+// choice, and by their subject at the identity provider, which is not.
+func PersonName(name, subject string) string { return name + personMark + subject + ")" }
+
+const personMark = " (sub "
+
 // CheckTokenName says what is wrong with the name of a token. The audit names
-// actors by it: what Flaggery calls itself there is not for tokens.
+// actors by it: what looks like another name, a person or Flaggery itself is not for
+// tokens.
 func CheckTokenName(name string) error {
 	if len(name) > MaxNameLength {
 		return fmt.Errorf("must have at most %d bytes, has %d", MaxNameLength, len(name))
 	}
-	if err := CheckSubjectID(name); err != nil { // the same alphabet
+	if err := CheckSubjectID(name); err != nil {
 		return err
+	}
+	for _, r := range name {
+		if !unicode.IsPrint(r) { // Unicode's format characters and other spaces too
+			return fmt.Errorf("must not hold characters that do not show, holds %U", r)
+		}
+	}
+	if strings.Contains(name, personMark) {
+		return fmt.Errorf("must not hold %q: in the audit this is how people are named", personMark)
 	}
 	if strings.TrimSpace(name) != name {
 		return errors.New("must not begin or end with a space")

@@ -23,6 +23,7 @@ func (e *AuditEntry) Place() AuditPlace { return AuditPlace{e.Revision, e.Positi
 type AuditFilter struct {
 	Actor    string
 	Resource string     // itself and what lies below it
+	Except   string     // likewise what is left out
 	Since    time.Time  // included
 	Until    time.Time  // excluded
 	Before   AuditPlace // only what comes after this in the list, which is older
@@ -41,11 +42,12 @@ func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) iter.Seq2[Aud
 	return fetch(ctx, tx.querier, "list the audit", selectAudit+`
 		WHERE ($1 = '' OR actor = $1)
 		  AND ($2 = '' OR resource = $2 OR resource >= $2 || '/' AND resource < $2 || '0')
+		  AND NOT ($8 <> '' AND (resource = $8 OR resource >= $8 || '/' AND resource < $8 || '0'))
 		  AND ($3::timestamptz IS NULL OR at >= $3)
 		  AND ($4::timestamptz IS NULL OR at < $4)
 		  AND ($5::bigint = 0 OR (revision, position) < ($5, $6::integer))
 		ORDER BY revision DESC, position DESC LIMIT nullif($7::bigint, 0)`,
-		[]any{f.Actor, f.Resource, orNoTime(f.Since), orNoTime(f.Until), f.Before.Revision, f.Before.Position, limit},
+		[]any{f.Actor, f.Resource, orNoTime(f.Since), orNoTime(f.Until), f.Before.Revision, f.Before.Position, limit, f.Except},
 		func(row *sqlx.Rows) (e AuditEntry, err error) { return e, row.StructScan(&e) })
 }
 
@@ -64,5 +66,5 @@ func orNoTime(t time.Time) any {
 
 const selectAudit = `
 	SELECT revision, position, at, actor, action, resource,
-	       coalesce(before::text, '') AS before, coalesce(after::text, '') AS after, comment, request_id
+	       coalesce(before::text, '') AS before, coalesce(after::text, '') AS after, comment, request_id, coalesce(token, 0) AS token
 	FROM audit`

@@ -13,6 +13,7 @@ type AuditRow struct {
 	Before, After           string
 	Comment                 string
 	RequestID               string `db:"request_id"`
+	Token                   int64  // that was shown, 0 for none that is stored
 }
 
 // Record ends a write: it stores the change row and the audit rows of the
@@ -26,16 +27,16 @@ func (tx *Tx) Record(ctx context.Context, config, subjects bool, audit []AuditRo
 	rows := make([]string, len(audit))
 	for i, row := range audit {
 		n := len(args)
-		rows[i] = fmt.Sprintf("($1, %d, $4, $%d, $%d, $%d, $%d::json, $%d::json, $%d, $%d)",
-			i, n+1, n+2, n+3, n+4, n+5, n+6, n+7)
-		args = append(args, row.Actor, row.Action, row.Resource, orNull(row.Before), orNull(row.After), row.Comment, row.RequestID)
+		rows[i] = fmt.Sprintf("($1, %d, $4, $%d, $%d, $%d, $%d::json, $%d::json, $%d, $%d, nullif($%d::bigint, 0))",
+			i, n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8)
+		args = append(args, row.Actor, row.Action, row.Resource, orNull(row.Before), orNull(row.After), row.Comment, row.RequestID, row.Token)
 	}
 	return tx.exec(ctx, "record a change", `
 		WITH change AS (
 			INSERT INTO change (revision, label, config, at)
 			VALUES ($1::bigint, $2::bigint, $3::boolean, $4::timestamptz)
 		), audit AS (
-			INSERT INTO audit (revision, position, at, actor, action, resource, before, after, comment, request_id)
+			INSERT INTO audit (revision, position, at, actor, action, resource, before, after, comment, request_id, token)
 			VALUES `+strings.Join(rows, ", ")+`
 		)
 		SELECT pg_notify('`+channel+`', $1::bigint::text)`, args...)

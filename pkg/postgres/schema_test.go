@@ -137,3 +137,30 @@ func TestTranslate(t *testing.T) {
 		t.Errorf("a column that does not exist: %v", err)
 	}
 }
+
+// What a session calls like a table of the schema is not taken for it by the schema's
+// own functions, whatever rights its role has.
+func TestFunctionsKnowTheirTables(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	ctx := t.Context()
+	var without []string
+	err := db.pool.SelectContext(ctx, &without, `
+		SELECT proname FROM pg_proc
+		WHERE pronamespace = current_schema()::regnamespace AND NOT coalesce('search_path=' || current_schema() || ', pg_temp' = ANY(proconfig), false)`)
+	if err != nil || len(without) > 0 {
+		t.Errorf("functions that look for tables on the caller's search_path: %q, %v", without, err)
+	}
+	conn, err := db.pool.Conn(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, `CREATE TEMP TABLE bucket (id integer); INSERT INTO bucket VALUES (99)`); err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.ExecContext(ctx, `INSERT INTO subject VALUES ('s', 1, 99, 1, 1)`)
+	if pq.As(err, pqerror.ForeignKeyViolation) == nil {
+		t.Errorf("a subject in a bucket that only a temporary table has: %v", err)
+	}
+}

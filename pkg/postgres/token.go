@@ -10,7 +10,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-const tokenColumns = `id, name, role, prefix, created_at AS created, expires_at AS expires, used_at AS used`
+const tokenColumns = `id, name, role, prefix, created_at AS created, expires_at AS expires, used_at AS used, session, parent, subject`
 
 // Token reads one token, or fails with token_not_found.
 func (tx *Tx) Token(ctx context.Context, id int64) (*auth.Token, error) {
@@ -37,11 +37,12 @@ func (tx *Tx) tokens(ctx context.Context, what, which string, args ...any) (toke
 // InsertToken stores a token and gives it its id.
 func (tx *Tx) InsertToken(ctx context.Context, t *auth.Token, hash auth.TokenHash) error {
 	return tx.get(ctx, "insert a token", &t.ID, `
-		INSERT INTO token (name, role, prefix, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
-		t.Name, t.Role, t.Prefix, hash[:], t.Created, t.Expires)
+		INSERT INTO token (name, role, prefix, hash, created_at, expires_at, session, parent, subject)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`,
+		t.Name, t.Role, t.Prefix, hash[:], t.Created, t.Expires, t.Session, t.Parent, t.Subject)
 }
 
-// DeleteToken removes a token: from the commit on, nobody is let in with it.
+// DeleteToken removes a token and the sessions that it began: from the commit on, nobody is let in with it.
 func (tx *Tx) DeleteToken(ctx context.Context, id int64) error {
 	return tx.exec(ctx, "delete a token", `DELETE FROM token WHERE id = $1`, id)
 }
@@ -86,10 +87,11 @@ func (db *DB) MarkTokenUsed(ctx context.Context, t *auth.Token, now time.Time) e
 	return ended(ctx, err)
 }
 
-// HasAdminToken reports whether a token is stored whose bearer can make others.
+// HasAdminToken reports whether a token is stored whose bearer can make others. A
+// session is none: it ends soon.
 func (db *DB) HasAdminToken(ctx context.Context) (has bool, err error) {
 	err = db.single().get(ctx, "look for an admin's token", &has, `
-		SELECT EXISTS (SELECT FROM token WHERE role = $1 AND (expires_at IS NULL OR expires_at > clock_timestamp()))`,
+		SELECT EXISTS (SELECT FROM token WHERE role = $1 AND NOT session AND (expires_at IS NULL OR expires_at > clock_timestamp()))`,
 		auth.AdminRole)
 	return has, ended(ctx, err)
 }

@@ -19,6 +19,8 @@ type AuditFilter struct {
 	Resource string    // a path as in the contract, "features/foobar": itself and what lies below it
 	Since    time.Time // included
 	Until    time.Time // excluded
+	// WithoutTokens leaves out what was changed of tokens.
+	WithoutTokens bool
 }
 
 // stored is the filter as the database takes it: in UTC, as PostgreSQL knows no
@@ -27,7 +29,11 @@ func (f AuditFilter) stored() (postgres.AuditFilter, error) {
 	var faults model.Faults
 	checkYear(&faults, "query.since", f.Since)
 	checkYear(&faults, "query.until", f.Until)
-	return postgres.AuditFilter{Actor: clean(f.Actor), Resource: clean(f.Resource), Since: f.Since.UTC(), Until: f.Until.UTC()}, faults.Err()
+	stored := postgres.AuditFilter{Actor: clean(f.Actor), Resource: clean(f.Resource), Since: f.Since.UTC(), Until: f.Until.UTC()}
+	if f.WithoutTokens {
+		stored.Except = tokensPath
+	}
+	return stored, faults.Err()
 }
 
 // checkYear refuses a moment that an offset moves out of the years that RFC 3339 can
@@ -78,7 +84,7 @@ func (w *Writer) ExportAudit(ctx context.Context, filter AuditFilter, begin func
 func auditForm(e postgres.AuditEntry) api.AuditEntry {
 	return api.AuditEntry{
 		Revision: e.Revision, At: e.At.UTC(), Actor: e.Actor, Action: e.Action, Resource: e.Resource,
-		Before: rawJSON(e.Before), After: rawJSON(e.After), Comment: e.Comment, RequestID: e.RequestID,
+		Before: rawJSON(e.Before), After: rawJSON(e.After), Comment: e.Comment, RequestID: e.RequestID, TokenID: e.Token,
 	}
 }
 

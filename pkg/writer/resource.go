@@ -28,8 +28,10 @@ const (
 	memberResource         resourceKind = "groups/{}/subjects/{}"
 	subjectResource        resourceKind = "subjects/{}"
 	importResource         resourceKind = "subjects"
-	tokenResource          resourceKind = "tokens/{}"
+	tokenResource          resourceKind = tokensPath + "/{}"
 )
+
+const tokensPath = "tokens"
 
 var resourceKinds = []resourceKind{
 	bucketsResource, featureResource, variantResource, defaultVariantResource, rolloutResource, testResource,

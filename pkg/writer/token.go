@@ -43,6 +43,42 @@ func (w *Writer) CreateToken(ctx context.Context, create api.NewToken, opts ...O
 	return result, err
 }
 
+// NewSession is what signing in makes: a token for one browser.
+type NewSession struct {
+	Name    string
+	Role    auth.Role
+	Secret  string    // as [auth.NewToken] makes it
+	Expires time.Time // at the latest
+	Token   int64     // that was shown to sign in, 0 for none that is stored: its end is the session's
+	Subject string    // who a person is at the identity provider, "" for others
+}
+
+// BeginSession stores the token of somebody who signed in. Fails with
+// token_not_found.
+func (w *Writer) BeginSession(ctx context.Context, create NewSession, opts ...Option) (Result[api.Token], error) {
+	hash, _ := auth.HashToken(create.Secret)
+	return write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
+		if err := c.match(unversioned); err != nil {
+			return api.Token{}, err
+		}
+		expires := create.Expires.UTC().Truncate(time.Microsecond)
+		session := auth.Token{
+			Name: create.Name, Role: create.Role, Prefix: auth.TokenPrefix(create.Secret), Expires: &expires, Session: true, Subject: create.Subject,
+		}
+		if create.Token != 0 {
+			shown, err := c.tx.Token(ctx, create.Token)
+			if err != nil {
+				return api.Token{}, err
+			}
+			session.Parent = &shown.ID
+			if shown.Expires != nil && shown.Expires.Before(expires) {
+				session.Expires = shown.Expires
+			}
+		}
+		return c.addToken(ctx, session, hash)
+	})
+}
+
 func (c *change) addToken(ctx context.Context, token auth.Token, hash auth.TokenHash) (api.Token, error) {
 	if auth.CheckExpiry(token.Expires, c.tx.Now) != nil {
 		var f model.Faults
@@ -57,8 +93,8 @@ func (c *change) addToken(ctx context.Context, token auth.Token, hash auth.Token
 	return after, c.note(created, tokenResource.of(tokenID(after)), nil, after)
 }
 
-// RevokeToken removes a token: every admin refuses it from then on, and edges as
-// soon as they serve the revision. Fails with token_not_found.
+// RevokeToken removes a token and the sessions that it began: every admin refuses
+// them from then on, and edges as soon as they serve the revision. Fails with token_not_found.
 func (w *Writer) RevokeToken(ctx context.Context, id int64, opts ...Option) (Result[api.Token], error) {
 	return write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
 		token, err := c.tx.Token(ctx, id)
@@ -130,6 +166,10 @@ func (w *Writer) HasAdminToken(ctx context.Context) (bool, error) { return w.db.
 func tokenForm(t auth.Token) api.Token {
 	form := api.Token{
 		ID: t.ID, Name: t.Name, Role: t.Role, Prefix: t.Prefix, CreatedAt: t.Created.UTC(), ExpiresAt: t.Expires, UsedAt: t.Used,
+		Session: t.Session, Subject: t.Subject,
+	}
+	if t.Parent != nil {
+		form.Parent = *t.Parent
 	}
 	for _, at := range []**time.Time{&form.ExpiresAt, &form.UsedAt} {
 		if *at != nil {

@@ -121,6 +121,11 @@ func TestTokensRefused(t *testing.T) {
 		{api.NewToken{Role: api.ViewerRole}, "body.name must not be empty"},
 		{api.NewToken{Name: strings.Repeat("é", 65), Role: api.ViewerRole}, "body.name must have at most 128 bytes, has 130"},
 		{api.NewToken{Name: "a\nb", Role: api.ViewerRole}, "body.name must not hold control"},
+		{api.NewToken{Name: "ann\u200b", Role: api.ViewerRole}, "body.name must not hold characters that do not show, holds U+200B"},
+		{api.NewToken{Name: "\u202enna", Role: api.ViewerRole}, "holds U+202E"},
+		{api.NewToken{Name: "an\u00adn", Role: api.ViewerRole}, "holds U+00AD"},
+		{api.NewToken{Name: "ann\u00a0b", Role: api.ViewerRole}, "holds U+00A0"},
+		{api.NewToken{Name: "ann@example.com (sub 1)", Role: api.ViewerRole}, `body.name must not hold " (sub "`},
 		{api.NewToken{Name: " a", Role: api.ViewerRole}, "body.name must not begin or end"},
 		{api.NewToken{Name: "FLAGGERY_ADMIN_TOKEN", Role: api.ViewerRole}, "body.name must not be"},
 		{api.NewToken{Name: "Library", Role: api.ViewerRole}, "body.name must not be"},
@@ -136,7 +141,7 @@ func TestTokensRefused(t *testing.T) {
 		_, err := w.Tokens(ctx, Page{After: after})
 		wantError(t, err, model.ValidationFailed, "query.after")
 	}
-	for _, name := range []string{"a", "alice@example.com", "Build & deploy 7", strings.Repeat("é", 64)} {
+	for _, name := range []string{"a", "alice@example.com", "Build & deploy 7", "Анна (ops) 👩", strings.Repeat("é", 64)} {
 		must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: name, Role: api.ClientRole}))
 	}
 }

@@ -138,7 +138,7 @@ func (c *change) drawSalt() model.Salt {
 // note adds a row to the audit. before and after are the forms of the resource in
 // the HTTP contract, nil for none.
 func (c *change) note(action string, r resource, before, after any) error {
-	row := postgres.AuditRow{Actor: c.actor, Action: action, Resource: r.String(), Comment: c.comment, RequestID: c.requestID}
+	row := postgres.AuditRow{Actor: c.actor, Action: action, Resource: r.String(), Comment: c.comment, RequestID: c.requestID, Token: c.token}
 	for _, side := range []struct {
 		value any
 		text  *string

@@ -107,6 +107,7 @@ type settings struct {
 	dryRun    bool
 	ifMatch   []int64 // versions of the resource; nil for any
 	actor     string
+	token     int64
 	requestID string
 	comment   string
 	rows      *postgres.Import // nil unless the write is an import
@@ -124,6 +125,9 @@ func IfMatch(versions ...int64) Option {
 
 // By names who writes, for the audit. Without it, it is "library".
 func By(actor string) Option { return func(s *settings) { s.actor = clean(actor) } }
+
+// Showing notes in the audit which stored token the actor showed, 0 for none.
+func Showing(token int64) Option { return func(s *settings) { s.token = token } }
 
 // Request notes the id of the HTTP request in the audit.
 func Request(id string) Option { return func(s *settings) { s.requestID = clean(id) } }
