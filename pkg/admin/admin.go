@@ -157,6 +157,7 @@ func newService(config Config, db *postgres.DB) *service {
 		metrics:  newMetrics(registry, db, config.Logger),
 		maxLines: config.MaxImportLines,
 	}
+	pages := a.newPages(config)
 	a.web = web.New(web.Options{
 		Title:            "Flaggery admin",
 		Version:          config.Version,
@@ -171,7 +172,7 @@ func newService(config Config, db *postgres.DB) *service {
 		TLS:              config.TLS,
 		StrictParameters: true,
 		Authenticate:     a.authenticator(config.Token),
-		Session:          session,
+		Session:          pages.Session,
 		SignInPath:       signin.SignInPath,
 		Ready: func(ctx context.Context) error {
 			if a.waiting.Load() {
@@ -181,7 +182,7 @@ func newService(config Config, db *postgres.DB) *service {
 		},
 	})
 	a.addRoutes()
-	a.pages(config)
+	a.addPages(pages)
 	return a
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
@@ -20,8 +22,12 @@ type listAuditInput struct {
 	Until    time.Time `query:"until" doc:"Only changes before this moment"`
 }
 
-func (in *listAuditInput) filter() writer.AuditFilter {
-	return writer.AuditFilter{Actor: in.Actor, Resource: in.Resource, Since: in.Since, Until: in.Until}
+// filter leaves out what the caller may not see at /v1/tokens either.
+func (in *listAuditInput) filter(ctx context.Context) writer.AuditFilter {
+	return writer.AuditFilter{
+		Actor: in.Actor, Resource: in.Resource, Since: in.Since, Until: in.Until,
+		WithoutTokens: !web.Caller(ctx).Role.Allows(auth.Administer),
+	}
 }
 
 func (in listAuditInput) exports() bool { return in.Accept == api.MediaNDJSON }
@@ -37,11 +43,11 @@ func (in *listAuditInput) Resolve(hc huma.Context) (faults []error) {
 }
 
 func (a *service) listAudit(ctx context.Context, in *listAuditInput) (writer.Result[api.Page[api.AuditEntry]], error) {
-	return a.writer.Audit(ctx, in.filter(), in.page())
+	return a.writer.Audit(ctx, in.filter(ctx), in.page())
 }
 
 func (a *service) exportAudit(ctx context.Context, in *listAuditInput, begin func(revision int64)) iter.Seq2[api.AuditEntry, error] {
-	return a.writer.ExportAudit(ctx, in.filter(), begin)
+	return a.writer.ExportAudit(ctx, in.filter(ctx), begin)
 }
 
 type revertInput struct {

@@ -67,6 +67,7 @@ func (c *Config) Validate() error {
 		command.CheckPort(c.Port),
 		c.Limits.Validate(),
 		c.Callers.Validate(),
+		signin.CheckPublicURL(c.Provider.PublicURL),
 		c.Provider.Validate(),
 		validateLines(c.MaxImportLines),
 		c.TLS.Validate(),

@@ -101,7 +101,8 @@ func (w Writing) wait() (time.Duration, error) {
 
 // options are the writer's. Of versions, nil allows any.
 func (w Writing) options(ctx context.Context, versions []int64) []writer.Option {
-	options := []writer.Option{writer.By(web.Caller(ctx).Name), writer.Request(web.RequestID(ctx)), writer.Comment(w.Comment)}
+	caller := web.Caller(ctx)
+	options := []writer.Option{writer.By(caller.Name), writer.Showing(caller.Token), writer.Request(web.RequestID(ctx)), writer.Comment(w.Comment)}
 	if w.DryRun {
 		options = append(options, writer.DryRun())
 	}

@@ -3,33 +3,42 @@ package admin
 import (
 	"context"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/signin"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// pages adds what people see in a browser. Everybody may ask for these; who may do
-// what is decided where something is done.
-func (a *service) pages(config Config) {
+// newPages makes what people see in a browser.
+func (a *service) newPages(config Config) *signin.Pages {
 	config.Provider.ClientSecret = string(config.ProviderSecret)
-	c := signin.New(signin.Options{
+	sessions := sessions{a.writer, string(config.Token), &a.waiting}
+	return signin.New(signin.Options{
 		Check: func(ctx echo.Context, token string) (signin.Person, error) {
 			identity, err := a.web.Authenticate(ctx.Request().Context(), ctx.RealIP(), token)
-			return signin.Person{Name: identity.Name, Role: identity.Role}, err
+			return signin.Person{Name: identity.Name, Role: identity.Role, Token: identity.Token}, err
 		},
-		Begin: a.beginSession,
-		End:   a.endSession,
+		Begin:     sessions.begin,
+		End:       sessions.end,
+		Token:     sessions.token,
+		PublicURL: config.Provider.PublicURL,
 		Log: func(ctx context.Context, what string, err error) {
 			a.log.WarnContext(ctx, what, "request_id", web.RequestID(ctx), "error", err)
 		},
 		Provider: config.Provider,
 	})
+}
+
+// addPages adds them. Everybody may ask for these; who may do what is decided where
+// something is done.
+func (a *service) addPages(c *signin.Pages) {
 	a.web.Route(auth.Open, http.MethodGet, signin.HomePath, c.Home)
 	a.web.Route(auth.Open, http.MethodGet, signin.StylePath, c.Style)
 	a.web.Route(auth.Open, http.MethodGet, signin.SignInPath, c.SignInPage, "next")
@@ -50,27 +59,57 @@ func fromHere(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func session(r *http.Request) string {
-	token, _ := signin.Session(r)
+// sessions are tokens like any other, so that they are listed, and can be revoked, and
+// the audit knows who it was.
+type sessions struct {
+	writer  *writer.Writer
+	first   string // token, of the settings
+	waiting *atomic.Bool
+}
+
+// A cookie holds the token of a session after a mark. Where the token of the settings
+// was typed, it is one that makes the session's together with that token: a session
+// does not outlast the setting, and nothing of the setting is stored.
+const (
+	madeMark  = "made."
+	firstMark = "first."
+)
+
+func (s sessions) token(kept string) string {
+	if token, ok := strings.CutPrefix(kept, firstMark); ok && s.first != "" {
+		return auth.DeriveToken(token, s.first)
+	}
+	token, ok := strings.CutPrefix(kept, madeMark)
+	if !ok {
+		return ""
+	}
 	return token
 }
 
-// beginSession makes a token like any other, so that it is listed, and can be
-// revoked, and the audit knows who it was.
-func (a *service) beginSession(ctx context.Context, p signin.Person, expires time.Time) (string, error) {
-	if a.waiting.Load() {
+func (s sessions) begin(ctx context.Context, p signin.Person, expires time.Time) (kept string, err error) {
+	if s.waiting.Load() {
 		return "", errWaiting
 	}
-	created, err := a.writer.CreateToken(ctx, api.NewToken{Name: p.Name, Role: p.Role, ExpiresAt: &expires},
-		writer.By(p.Name), writer.Request(web.RequestID(ctx)), writer.Comment("signed in"))
-	return created.Value.Token, err
+	kept, actor := madeMark+auth.NewToken(), p.Name
+	switch {
+	case p.Subject != "":
+		actor = model.PersonName(p.Name, p.Subject)
+	case p.Token == 0:
+		kept = firstMark + auth.NewToken()
+	}
+	_, err = s.writer.BeginSession(ctx,
+		writer.NewSession{Name: p.Name, Role: p.Role, Secret: s.token(kept), Expires: expires, Token: p.Token, Subject: p.Subject},
+		writer.By(actor), writer.Showing(p.Token), writer.Request(web.RequestID(ctx)), writer.Comment("signed in"))
+	return kept, err
 }
 
-func (a *service) endSession(ctx context.Context, token string) error {
-	found, err := a.writer.Authenticate(ctx, token)
+func (s sessions) end(ctx context.Context, token string) error {
+	found, err := s.writer.Authenticate(ctx, token)
 	if err != nil {
 		return err
 	}
-	_, err = a.writer.RevokeToken(ctx, found.ID, writer.By(found.Name), writer.Request(web.RequestID(ctx)), writer.Comment("signed out"))
+	caller := identityOf(found)
+	_, err = s.writer.RevokeToken(ctx, found.ID,
+		writer.By(caller.Name), writer.Showing(caller.Token), writer.Request(web.RequestID(ctx)), writer.Comment("signed out"))
 	return err
 }

@@ -113,17 +113,17 @@ func TestSignInByProvider(t *testing.T) {
 	p := oidctest.New(t)
 	c := startWithProvider(t, p.URL)
 
-	p.Says(map[string]any{"email": "ann@example.com", "groups": []string{"developers", "staff", "others"}})
+	p.Says(map[string]any{"email": "ann@example.com", "email_verified": true, "azp": oidctest.ClientID, "groups": []string{"developers", "staff", "others"}})
 	ann := newBrowser(t, c.url)
 	ann.expect("GET", "/", "", 200, "/signin", "Sign in with 127.0.0.1")
 	ann.expect("GET", "/docs", "", 200, "/signin?next=%2Fdocs", "/auth/login?next=%2fdocs")
 	ann.expect("GET", "/auth/login?next=%2fdocs", "", 200, "/docs", "swagger")
-	ann.expect("GET", "/", "", 200, "/", "<strong>ann@example.com</strong>, editor")
+	ann.expect("GET", "/", "", 200, "/", "<strong>ann@example.com (sub 1234)</strong>, editor")
 	ann.expect("POST", "/v1/features", `{"name": "foobar"}`, 201, "", "foobar", "Content-Type", asJSON)
 	ann.expect("GET", "/v1/tokens", "", 403, "", "forbidden")
 	var audit api.Page[api.AuditEntry]
 	c.must("GET", "/v1/audit", nil).into(&audit)
-	if e := audit.Items; len(e) != 2 || e[0].Actor != "ann@example.com" || e[1].Comment != "signed in" || e[1].Actor != "ann@example.com" {
+	if e := audit.Items; len(e) != 2 || e[0].Actor != "ann@example.com (sub 1234)" || e[0].TokenID != 1 || e[1].Comment != "signed in" || e[1].Actor != e[0].Actor {
 		t.Errorf("audit %+v", e)
 	}
 	// Another site's page can send a request with her cookies, but nothing comes of it.
@@ -148,12 +148,18 @@ func TestSignInByProvider(t *testing.T) {
 		name   string
 		role   string
 	}{
-		{map[string]any{"email": "root@example.com", "groups": "platform"}, "root@example.com", "admin"},
+		{map[string]any{"email": "root@example.com", "email_verified": true, "groups": "platform"}, "root@example.com", "admin"},
 		{map[string]any{"email": "x@example.com", "email_verified": false, "preferred_username": "bob", "groups": []string{"staff"}}, "bob", "viewer"},
-		{map[string]any{"email": "flaggery@example.com", "groups": []any{"staff", 7}}, "1234", "viewer"},
+		{map[string]any{"email": "x@example.com", "email_verified": "true", "preferred_username": "bob", "groups": []string{"staff"}}, "bob", "viewer"},
+		{map[string]any{"email": "x@example.com", "groups": []string{"staff"}}, "1234", "viewer"},
+		{map[string]any{"preferred_username": "ann\u200b@example.com", "groups": []string{"staff"}}, "1234", "viewer"},
+		{map[string]any{"preferred_username": "\u202emoc.elpmaxe@nna", "groups": []string{"staff"}}, "1234", "viewer"},
+		{map[string]any{"preferred_username": "ann@example.com (sub 1)", "groups": []string{"staff"}}, "1234", "viewer"},
+		{map[string]any{"preferred_username": "FLAGGERY_ADMIN_TOKEN", "groups": []string{"staff"}}, "1234", "viewer"},
+		{map[string]any{"email": "flaggery@example.com", "email_verified": true, "groups": []any{"staff", 7}}, "1234", "viewer"},
 	} {
 		p.Says(row.claims)
-		newBrowser(t, c.url).expect("GET", "/auth/login", "", 200, "/", fmt.Sprintf("<strong>%s</strong>, %s", row.name, row.role))
+		newBrowser(t, c.url).expect("GET", "/auth/login", "", 200, "/", fmt.Sprintf("<strong>%s (sub 1234)</strong>, %s", row.name, row.role))
 	}
 }
 
@@ -161,7 +167,7 @@ func TestSignInThatMustFail(t *testing.T) {
 	t.Parallel()
 	p := oidctest.New(t)
 	c := startWithProvider(t, p.URL)
-	good := map[string]any{"email": "ann@example.com", "groups": []string{"developers"}}
+	good := map[string]any{"email": "ann@example.com", "email_verified": true, "groups": []string{"developers"}}
 	with := func(name string, value any) map[string]any {
 		changed := maps.Clone(good)
 		changed[name] = value
@@ -176,6 +182,9 @@ func TestSignInThatMustFail(t *testing.T) {
 		"no group":         {with("groups", []string{"guests"}), 403, "in no group"},
 		"no groups at all": {with("groups", nil), 403, "in no group"},
 		"other audience":   {with("aud", "another"), 502, broken},
+		"another party":    {with("azp", "another"), 502, broken},
+		"no party":         {with("azp", nil), 502, broken},
+		"unusable subject": {with("sub", "a\nb"), 502, broken},
 		"other issuer":     {with("iss", "https://evil.example"), 502, broken},
 		"expired":          {with("exp", time.Now().Add(-time.Hour).Unix()), 502, broken},
 		"another login":    {with("nonce", "of-another-login-that-somebody-began"), 502, broken},
@@ -250,34 +259,153 @@ func TestSignInWithToken(t *testing.T) {
 	}
 }
 
-// What a browser is told about cookies and pages.
+// signIn sends a token as a browser does, or something in front of one, and returns
+// what it is to keep.
+func signIn(c client, token, host string, header ...string) *http.Cookie {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(c.t.Context(), "POST", c.url+"/signin", strings.NewReader(url.Values{"token": {token}}.Encode()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Host = host
+	r.Header.Set("Content-Type", asForm)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if len(answer.Cookies()) != 1 {
+		c.t.Fatalf("%d with cookies %v", answer.StatusCode, answer.Cookies())
+	}
+	return answer.Cookies()[0]
+}
+
+// sessionOf is a client that shows a cookie alone.
+func (c client) sessionOf(kept *http.Cookie) answer {
+	return client{c.t, c.url, ""}.do("GET", "/v1/features", nil, "Cookie", kept.Name+"="+kept.Value)
+}
+
+// Only what nobody else can bring about makes a cookie that plain HTTP carries.
+func TestCookiesAreForHTTPS(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	public := func(url string) client {
+		return startOn(t, dbURL, func(c *Config) { c.Provider.PublicURL = url })
+	}
+	unknown := public("")
+	for what, row := range map[string]struct {
+		c      client
+		host   string
+		header []string
+		secure bool
+	}{
+		"a browser here":                  {unknown, "127.0.0.1:8080", nil, false},
+		"by name":                         {unknown, "localhost", []string{"Origin", "http://localhost"}, false},
+		"by IPv6":                         {unknown, "[::1]:8080", nil, false},
+		"another host":                    {unknown, "flags.example.com", nil, true},
+		"another address":                 {unknown, "10.0.0.1:8080", nil, true},
+		"proxy with its default Host":     {public("https://flags.example.com"), "127.0.0.1:8080", nil, true},
+		"proxy that says for whom":        {unknown, "127.0.0.1:8080", []string{"X-Forwarded-For", "192.0.2.1"}, true},
+		"proxy that says how":             {unknown, "127.0.0.1:8080", []string{"X-Forwarded-Proto", "https"}, true},
+		"proxy by the standard":           {unknown, "127.0.0.1:8080", []string{"Forwarded", "for=192.0.2.1"}, true},
+		"page over HTTPS":                 {unknown, "127.0.0.1:8080", []string{"Origin", "https://127.0.0.1:8080"}, true},
+		"container, port of this machine": {public("http://localhost:8080"), "localhost:8080", []string{"X-Forwarded-For", "172.17.0.1"}, false},
+	} {
+		got := signIn(row.c, testToken, row.host, row.header...)
+		if got.Name != map[bool]string{true: "__Host-flaggery", false: "flaggery"}[row.secure] || got.Secure != row.secure ||
+			!got.HttpOnly || got.SameSite != http.SameSiteLaxMode || got.Path != "/" || got.Domain != "" {
+			t.Errorf("%s: %+v", what, got)
+		}
+		if strings.Contains(got.Value, testToken) {
+			t.Errorf("%s: the cookie holds the token that was typed", what)
+		}
+		// Also where a request does not show that there is a proxy.
+		if a := row.c.sessionOf(got); a.Status != 200 {
+			t.Errorf("%s: the session is not known: %d %s", what, a.Status, a.Body)
+		}
+	}
+	plain := signIn(unknown, testToken, "127.0.0.1")
+	if a := public("https://flags.example.com").sessionOf(plain); a.Status != 401 {
+		t.Errorf("a cookie that anybody on the way can set is taken: %d", a.Status)
+	}
+}
+
+// A session ends when its browser signs out, with the token that was typed, and in
+// time.
+func TestSessionsOfTypedTokens(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	c := startOn(t, dbURL)
+	soon := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	var token api.Token
+	c.must("POST", "/v1/tokens", api.NewToken{Name: "ci", Role: api.EditorRole, ExpiresAt: &soon}).into(&token)
+	one, other, first := signIn(c, token.Token, "localhost"), signIn(c, token.Token, "localhost"), signIn(c, testToken, "localhost")
+	list := func() []api.Token {
+		var all api.Page[api.Token]
+		c.must("GET", "/v1/tokens", nil).into(&all)
+		return all.Items
+	}
+	all := list()
+	if len(all) != 4 {
+		t.Fatalf("%+v", all)
+	}
+	for _, session := range all[1:3] {
+		if !session.Session || session.Parent != token.ID || session.Name != "ci" || session.Role != api.EditorRole || !session.ExpiresAt.Equal(soon) {
+			t.Errorf("session %+v", session)
+		}
+	}
+	if s := all[3]; !s.Session || s.Parent != 0 || s.Name != firstToken || s.Role != api.AdminRole || time.Until(*s.ExpiresAt) > signin.SessionLasts {
+		t.Errorf("session of the first token %+v", s)
+	}
+	for _, kept := range []*http.Cookie{one, other, first} {
+		if a := c.sessionOf(kept); a.Status != 200 {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+	}
+	browser := client{t, c.url, ""}
+	browser.must("POST", "/v1/features", `{"name": "foobar"}`, "Cookie", one.Name+"="+one.Value)
+	var audit api.Page[api.AuditEntry]
+	c.must("GET", "/v1/audit?limit=1", nil).into(&audit)
+	if e := audit.Items[0]; e.Actor != "ci" || e.TokenID != token.ID {
+		t.Errorf("audit %+v", e)
+	}
+
+	browser.do("POST", "/signout", "", "Cookie", one.Name+"="+one.Value)
+	for kept, want := range map[*http.Cookie]int{one: 401, other: 200, first: 200} {
+		if a := c.sessionOf(kept); a.Status != want {
+			t.Errorf("after signing out of one: %d, want %d", a.Status, want)
+		}
+	}
+	client{t, c.url, token.Token}.must("GET", "/v1/features", nil)
+	c.must("DELETE", fmt.Sprintf("/v1/tokens/%d", token.ID), nil)
+	for kept, want := range map[*http.Cookie]int{other: 401, first: 200} {
+		if a := c.sessionOf(kept); a.Status != want {
+			t.Errorf("after the token was revoked: %d, want %d", a.Status, want)
+		}
+	}
+	if all := list(); len(all) != 1 || all[0].Name != firstToken {
+		t.Errorf("left %+v", all)
+	}
+	// Another setting ends the sessions of the one before.
+	for token, want := range map[command.Secret]int{testToken: 200, "another-token-for-tests-alone": 401} {
+		admin := startOn(t, dbURL, func(c *Config) { c.Token = token })
+		if a := admin.sessionOf(first); a.Status != want {
+			t.Errorf("with %s: %d, want %d", string(token), a.Status, want)
+		}
+	}
+	// A cookie that holds a token itself, as earlier versions made them, is none.
+	if a := c.sessionOf(&http.Cookie{Name: "flaggery", Value: testToken}); a.Status != 401 {
+		t.Errorf("a token is taken for a session: %d", a.Status)
+	}
+}
+
+// What a browser is told about pages.
 func TestPagesAreKeptToThemselves(t *testing.T) {
 	t.Parallel()
 	c := start(t)
-	signIn := func(host string) *http.Response {
-		r, err := http.NewRequestWithContext(t.Context(), "POST", c.url+"/signin", strings.NewReader(url.Values{"token": {testToken}}.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Host = host
-		r.Header.Set("Content-Type", asForm)
-		answer, err := http.DefaultTransport.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = answer.Body.Close()
-		return answer
-	}
-	for host, name := range map[string]string{"flags.example.com": "__Host-flaggery", "10.0.0.1:8080": "__Host-flaggery", "127.0.0.1:8080": "flaggery", "localhost": "flaggery", "[::1]:8080": "flaggery"} {
-		cookies := signIn(host).Cookies()
-		if len(cookies) != 1 {
-			t.Fatalf("%s: %v", host, cookies)
-		}
-		got := cookies[0]
-		if secure := strings.HasPrefix(name, "__Host-"); got.Name != name || got.Secure != secure || !got.HttpOnly || got.SameSite != http.SameSiteLaxMode || got.Path != "/" || got.Domain != "" {
-			t.Errorf("%s: %+v", host, got)
-		}
-	}
 	page := c.must("GET", "/signin", nil)
 	for name, want := range map[string]string{
 		"Content-Security-Policy": "frame-ancestors 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
@@ -298,5 +426,17 @@ func TestProviderNamesItsSettings(t *testing.T) {
 	}
 	if err := (&signin.Provider{}).Validate(); err != nil {
 		t.Error(err)
+	}
+	for issuer, good := range map[string]bool{
+		"https://login.example.com": true, "http://127.0.0.1:5556/dex": true, "http://localhost:5556": true, "http://[::1]:5556": true,
+		"http://login.example.com": false, "http://10.0.0.1": false, "ftp://login.example.com": false,
+	} {
+		p := signin.Provider{Issuer: issuer, ClientID: "x", PublicURL: "https://flags.example.com", Roles: "*=viewer"}
+		if err := p.Validate(); (err == nil) != good {
+			t.Errorf("%s: %v", issuer, err)
+		}
+		if err := signin.CheckPublicURL(issuer); (err == nil) != good {
+			t.Errorf("%s: %v", issuer, err)
+		}
 	}
 }

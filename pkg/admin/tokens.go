@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -10,12 +11,13 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/command"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
 // firstToken is whom the audit names where the token of the settings was shown.
-// No stored token can have this name.
+// Nobody can give a token this name.
 const firstToken = "FLAGGERY_ADMIN_TOKEN"
 
 // authenticator knows the token of the settings, where there is one, and those
@@ -32,8 +34,17 @@ func (a *service) authenticator(first command.Secret) web.Authenticator {
 			return auth.Identity{Name: firstToken, Role: auth.AdminRole}, nil
 		}
 		stored, err := a.writer.Authenticate(ctx, token)
-		return auth.Identity{Name: stored.Name, Role: stored.Role}, err
+		return identityOf(stored), err
 	}
+}
+
+// identityOf is who shows a stored token. In a session it is who signed in.
+func identityOf(t api.Token) auth.Identity {
+	identity := auth.Identity{Name: t.Name, Role: t.Role, Token: cmp.Or(t.Parent, t.ID)}
+	if t.Subject != "" {
+		identity.Name = model.PersonName(t.Name, t.Subject)
+	}
+	return identity
 }
 
 // checkReachable refuses to start an admin in which nobody could do anything, not

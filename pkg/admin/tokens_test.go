@@ -50,7 +50,7 @@ func TestTokens(t *testing.T) {
 	editor.do("GET", "/v1/tokens", nil).isProblem(403, model.Forbidden, "")
 	var audit api.Page[api.AuditEntry]
 	c.must("GET", "/v1/audit", nil).into(&audit)
-	if audit.Items[0].Actor != "ci" || audit.Items[1].Actor != "FLAGGERY_ADMIN_TOKEN" || audit.Items[1].Resource != location[len("/v1/"):] {
+	if audit.Items[0].Actor != "ci" || audit.Items[0].TokenID != token.ID || audit.Items[1].TokenID != 0 || audit.Items[1].Actor != "FLAGGERY_ADMIN_TOKEN" || audit.Items[1].Resource != location[len("/v1/"):] {
 		t.Errorf("audit %+v", audit.Items)
 	}
 	var list api.Page[api.Token]
@@ -139,4 +139,39 @@ func TestGuessingLocksNobodyOut(t *testing.T) {
 	client{t, c.url, token.Token}.must("GET", "/v1/features", nil, "X-Forwarded-For", neighbour)
 	c.must("GET", "/v1/features", nil, "X-Forwarded-For", neighbour)
 	newBrowser(t, c.url).expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 200, "/", "Signed in", "Content-Type", asForm, "X-Forwarded-For", neighbour)
+}
+
+// What is kept from a role at /v1/tokens is not in the audit, either.
+func TestAuditOfTokensIsForAdmins(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	c.must("POST", "/v1/features", `{"name": "tokens"}`)
+	admin, _ := c.makeToken(auth.AdminRole)
+	viewer, _ := c.makeToken(auth.ViewerRole)
+	editor, token := c.makeToken(auth.EditorRole)
+	editor.must("POST", "/v1/features", `{"name": "foobar"}`)
+	c.must("DELETE", fmt.Sprintf("/v1/tokens/%d", token.ID), nil)
+	editor, _ = c.makeToken(auth.EditorRole)
+	for query, n := range map[string]struct{ tokens, others int }{
+		"": {5, 2}, "resource=tokens": {5, 0}, fmt.Sprintf("resource=tokens/%d", token.ID): {2, 0}, "actor=FLAGGERY_ADMIN_TOKEN": {5, 1}, "resource=features": {0, 2},
+	} {
+		for _, caller := range []struct {
+			client
+			want int
+		}{{viewer, n.others}, {editor, n.others}, {admin, n.tokens + n.others}, {c, n.tokens + n.others}} {
+			var page api.Page[api.AuditEntry]
+			caller.must("GET", "/v1/audit?"+query, nil).into(&page)
+			lines := strings.Count(string(caller.must("GET", "/v1/audit?"+query, nil, "Accept", api.MediaNDJSON).Body), "\n")
+			if len(page.Items) != caller.want || lines != caller.want {
+				t.Errorf("%q: %d entries and %d lines, want %d", query, len(page.Items), lines, caller.want)
+			}
+		}
+	}
+	// A page is not shorter for what it leaves out, and leads to the next one.
+	var page, next api.Page[api.AuditEntry]
+	viewer.must("GET", "/v1/audit?limit=1", nil).into(&page)
+	viewer.must("GET", "/v1/audit?limit=1&after="+page.Next, nil).into(&next)
+	if len(next.Items) != 1 || next.Items[0].Resource != "features/tokens" || next.Next != "" {
+		t.Errorf("%+v", next)
+	}
 }

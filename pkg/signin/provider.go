@@ -30,7 +30,7 @@ type Provider struct {
 	Issuer       string // its URL, "" for none
 	ClientID     string
 	ClientSecret string
-	PublicURL    string // of this service, as browsers see it
+	PublicURL    string // of this service, as browsers see it; see [CheckPublicURL]
 	Scopes       string // to ask for beside openid, separated by commas
 	Claim        string // of ID tokens, with the groups of a person
 	Roles        string // by group: "platform=admin,developers=editor,*=viewer"
@@ -42,7 +42,7 @@ func (p *Provider) Flags(fs *flag.FlagSet, secret flag.Value) {
 	fs.StringVar(&p.Issuer, "oidc-issuer", "", "`URL` of an OpenID Connect provider that people sign in with")
 	fs.StringVar(&p.ClientID, "oidc-client-id", "", "`id` of this service at the provider")
 	fs.Var(secret, "oidc-client-secret", "`secret` of this service at the provider, better set by the environment; none for a public client")
-	fs.StringVar(&p.PublicURL, "public-url", "", "`URL` of this service as browsers see it; the provider has to allow its "+CallbackPath)
+	fs.StringVar(&p.PublicURL, "public-url", "", "`URL` of this service as browsers see it: cookies are for HTTPS unless it is http on loopback; a provider has to allow its "+CallbackPath)
 	fs.StringVar(&p.Scopes, "oidc-scopes", "profile,email", "`scopes` to ask for beside openid, separated by commas; some providers want one for groups")
 	fs.StringVar(&p.Claim, "oidc-claim", "groups", "`claim` of ID tokens that has a person's groups, or roles")
 	fs.StringVar(&p.Roles, "oidc-roles", "", "`group=role` pairs, separated by commas; * is everybody: platform=admin,developers=editor,*=viewer")
@@ -57,11 +57,11 @@ func (p *Provider) Validate() error {
 		return nil
 	}
 	var errs []error
-	for _, u := range []struct{ name, value string }{{"FLAGGERY_OIDC_ISSUER (--oidc-issuer)", p.Issuer}, {"FLAGGERY_PUBLIC_URL (--public-url)", p.PublicURL}} {
-		parsed, err := url.Parse(u.value)
-		if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
-			errs = append(errs, fmt.Errorf("%s must be a URL like https://flags.example.com", u.name))
-		}
+	if err := checkURL(p.Issuer); err != nil {
+		errs = append(errs, fmt.Errorf("FLAGGERY_OIDC_ISSUER (--oidc-issuer) %w", err))
+	}
+	if p.PublicURL == "" {
+		errs = append(errs, errors.New("FLAGGERY_PUBLIC_URL (--public-url) is not set: the provider sends people back there"))
 	}
 	if p.ClientID == "" {
 		errs = append(errs, errors.New("FLAGGERY_OIDC_CLIENT_ID (--oidc-client-id) is not set"))
@@ -72,6 +72,27 @@ func (p *Provider) Validate() error {
 		errs = append(errs, errors.New("FLAGGERY_OIDC_ROLES (--oidc-roles) is not set: nobody could sign in"))
 	}
 	return errors.Join(errs...)
+}
+
+// CheckPublicURL says what is wrong with the URL of the service as browsers see it;
+// "" is none.
+func CheckPublicURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	if err := checkURL(text); err != nil {
+		return fmt.Errorf("FLAGGERY_PUBLIC_URL (--public-url) %w", err)
+	}
+	return nil
+}
+
+// checkURL refuses to send secrets in plain text over a network.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Host)) {
+		return errors.New("must be a URL like https://flags.example.com; http is for loopback alone")
+	}
+	return nil
 }
 
 func (p *Provider) roles() (map[string]auth.Role, error) {
@@ -163,7 +184,7 @@ func (c *Pages) Login(ctx echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx.SetCookie(cookie(ctx.Request(), flowCookie, base64.RawURLEncoding.EncodeToString(text), flowLasts))
+	ctx.SetCookie(c.cookie(ctx.Request(), flowCookie, base64.RawURLEncoding.EncodeToString(text), flowLasts))
 	return ctx.Redirect(http.StatusSeeOther, config.AuthCodeURL(f.State, oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.Verifier)))
 }
 
@@ -173,17 +194,14 @@ func (c *Pages) Callback(ctx echo.Context) error {
 		return echo.ErrNotFound
 	}
 	var f flow
-	kept, err := ctx.Request().Cookie(cookieName(ctx.Request(), flowCookie))
+	text, err := base64.RawURLEncoding.DecodeString(c.kept(ctx.Request(), flowCookie))
 	if err == nil {
-		var text []byte
-		if text, err = base64.RawURLEncoding.DecodeString(kept.Value); err == nil {
-			err = json.Unmarshal(text, &f)
-		}
+		err = json.Unmarshal(text, &f)
 	}
 	if err != nil || f.State == "" || subtle.ConstantTimeCompare([]byte(ctx.QueryParam("state")), []byte(f.State)) != 1 {
 		return c.signInPage(ctx, http.StatusBadRequest, f.Next, errFlow.Error())
 	}
-	ctx.SetCookie(cookie(ctx.Request(), flowCookie, "", -1))
+	ctx.SetCookie(c.cookie(ctx.Request(), flowCookie, "", -1))
 	if fault := ctx.QueryParam("error"); fault != "" {
 		return c.signInPage(ctx, http.StatusForbidden, f.Next, "the provider refused: "+fault)
 	}
@@ -196,12 +214,7 @@ func (c *Pages) Callback(ctx echo.Context) error {
 	if person.Role == "" {
 		return c.signInPage(ctx, http.StatusForbidden, f.Next, fmt.Sprintf("%s is in no group that may use Flaggery", person.Name))
 	}
-	token, err := c.options.Begin(ctx.Request().Context(), person, time.Now().Add(SessionLasts))
-	if err != nil {
-		return err
-	}
-	ctx.SetCookie(cookie(ctx.Request(), sessionCookie, madePrefix+token, SessionLasts))
-	return ctx.Redirect(http.StatusSeeOther, local(f.Next))
+	return c.begin(ctx, person, f.Next)
 }
 
 func (c *Pages) asking(ctx echo.Context) (context.Context, context.CancelFunc) {
@@ -240,14 +253,20 @@ func (p *provider) exchange(ctx context.Context, code string, f flow) (Person, e
 	if err := verified.Claims(&claims); err != nil {
 		return Person{}, fmt.Errorf("read the ID token: %w", err)
 	}
-	return Person{Name: nameOf(claims, verified.Subject), Role: p.roleOf(texts(claims[p.Claim]))}, nil
+	if party, present := claims["azp"]; present && party != p.ClientID {
+		return Person{}, fmt.Errorf("the ID token was made for the party %q (azp), not for %q", party, p.ClientID)
+	}
+	if err := model.CheckSubjectID(verified.Subject); err != nil {
+		return Person{}, fmt.Errorf("the subject (sub) of the ID token %w", err)
+	}
+	return Person{Name: nameOf(claims, verified.Subject), Role: p.roleOf(texts(claims[p.Claim])), Subject: verified.Subject}, nil
 }
 
-// nameOf is how the audit calls a person: an address that the provider does not
-// doubt, or the name there, or the id there.
+// nameOf is what a person is called beside their subject: an address that the provider
+// has verified, or the name there, which people may choose, or the subject again.
 func nameOf(claims map[string]any, subject string) string {
 	candidates := []any{claims["email"], claims["preferred_username"]}
-	if claims["email_verified"] == false {
+	if claims["email_verified"] != true {
 		candidates = candidates[1:]
 	}
 	for _, candidate := range append(candidates, subject) {

@@ -1,6 +1,6 @@
 // Package signin signs people in with a browser, by a token or by OpenID Connect,
-// and out. A session is a token in a cookie; the admin takes it as it takes any
-// other.
+// and out. A session is a token in a cookie that signing in made; the admin takes it
+// as it takes any other.
 package signin
 
 import (
@@ -20,19 +20,25 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Person is who is signed in.
+// Person is who signs in or has done so.
 type Person struct {
-	Name string
-	Role auth.Role
+	Name    string
+	Role    auth.Role
+	Token   int64  // that was typed, if it is stored
+	Subject string // at the provider, "" for who typed a token
 }
 
 // Options are what the pages need of the admin.
 type Options struct {
 	// Check tells whose token it is, or fails with unauthenticated or rate_limited.
 	Check func(c echo.Context, token string) (Person, error)
-	// Begin makes a token for a person who proved to be one, End revokes it.
-	Begin func(ctx context.Context, p Person, expires time.Time) (token string, err error)
+	// Begin makes a session of somebody who proved who they are, End revokes its token.
+	Begin func(ctx context.Context, p Person, expires time.Time) (session string, err error)
 	End   func(ctx context.Context, token string) error
+	// Token is that of a session, "" for none.
+	Token func(session string) string
+	// PublicURL is the service as browsers see it; "" for not known.
+	PublicURL string
 	// Log is told what went wrong between the service and the provider.
 	Log func(ctx context.Context, what string, err error)
 	// Provider is whom people prove it to; its zero value is nobody.
@@ -76,8 +82,7 @@ var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 
 // Home is where people arrive; who is not signed in is sent to do so.
 func (c *Pages) Home(ctx echo.Context) error {
-	token, _ := Session(ctx.Request())
-	person, err := c.options.Check(ctx, token)
+	person, err := c.options.Check(ctx, c.Session(ctx.Request()))
 	if model.CodeOf(err) == model.Unauthenticated {
 		return ctx.Redirect(http.StatusSeeOther, SignInPath)
 	}
@@ -111,7 +116,7 @@ func (c *Pages) SignIn(ctx echo.Context) error {
 	r := ctx.Request()
 	r.Body = http.MaxBytesReader(ctx.Response(), r.Body, maxForm)
 	next, token := r.PostFormValue("next"), strings.TrimSpace(r.PostFormValue("token"))
-	_, err := c.options.Check(ctx, token)
+	person, err := c.options.Check(ctx, token)
 	switch model.CodeOf(err) {
 	case "":
 		if err != nil {
@@ -122,19 +127,27 @@ func (c *Pages) SignIn(ctx echo.Context) error {
 	default:
 		return c.signInPage(ctx, http.StatusUnprocessableEntity, next, err.Error())
 	}
-	ctx.SetCookie(cookie(ctx.Request(), sessionCookie, token, SessionLasts))
+	return c.begin(ctx, person, next)
+}
+
+// begin lets somebody in, and sends them where they wanted to go.
+func (c *Pages) begin(ctx echo.Context, p Person, next string) error {
+	session, err := c.options.Begin(ctx.Request().Context(), p, time.Now().Add(SessionLasts))
+	if err != nil {
+		return err
+	}
+	ctx.SetCookie(c.cookie(ctx.Request(), sessionCookie, session, SessionLasts))
 	return ctx.Redirect(http.StatusSeeOther, local(next))
 }
 
-// SignOut forgets who is signed in. A token that signing in made is revoked; one
-// that somebody typed is theirs to keep.
+// SignOut ends the session. A token that somebody typed is theirs to keep.
 func (c *Pages) SignOut(ctx echo.Context) error {
-	if token, made := Session(ctx.Request()); made {
+	if token := c.Session(ctx.Request()); token != "" {
 		if err := c.options.End(ctx.Request().Context(), token); err != nil && model.CodeOf(err) == "" {
 			return err
 		}
 	}
-	ctx.SetCookie(cookie(ctx.Request(), sessionCookie, "", -1))
+	ctx.SetCookie(c.cookie(ctx.Request(), sessionCookie, "", -1))
 	return ctx.Redirect(http.StatusSeeOther, SignInPath)
 }
 
@@ -175,45 +188,58 @@ const (
 	sessionCookie = "flaggery"
 	flowCookie    = "flaggery-login"
 	hostPrefix    = "__Host-"
-	madePrefix    = "made." // before a token that signing in made
 )
 
-// Session is the token of who is signed in, "" for nobody, and whether it was made
-// for that.
-func Session(r *http.Request) (token string, made bool) {
-	c, err := r.Cookie(cookieName(r, sessionCookie))
+// Session is the token of who is signed in, "" for nobody.
+func (c *Pages) Session(r *http.Request) string { return c.options.Token(c.kept(r, sessionCookie)) }
+
+// kept is what the browser keeps under a name, "" for nothing. Where HTTPS leads to a
+// proxy that does not say so, the cookie was sent by HTTPS all the same.
+func (c *Pages) kept(r *http.Request, name string) string {
+	cookie, err := r.Cookie(hostPrefix + name)
+	if err != nil && c.plain(r) {
+		cookie, err = r.Cookie(name)
+	}
 	if err != nil {
-		return "", false
+		return ""
 	}
-	token, made = strings.CutPrefix(c.Value, madePrefix)
-	return token, made
+	return cookie.Value
 }
 
-func cookieName(r *http.Request, name string) string {
-	if loopback(r) {
-		return name
-	}
-	return hostPrefix + name
-}
-
-func cookie(r *http.Request, name, value string, lasts time.Duration) *http.Cookie {
+func (c *Pages) cookie(r *http.Request, name, value string, lasts time.Duration) *http.Cookie {
 	age := int(lasts / time.Second)
 	if lasts < 0 {
 		age = -1
 	}
-	return &http.Cookie{
-		Name: cookieName(r, name), Value: value, Path: "/", MaxAge: age,
-		HttpOnly: true, Secure: !loopback(r), SameSite: http.SameSiteLaxMode,
+	plain := c.plain(r)
+	if !plain {
+		name = hostPrefix + name
 	}
+	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: !plain, SameSite: http.SameSiteLaxMode}
 }
 
-func loopback(r *http.Request) bool {
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+// plain tells a browser on this machine, which speaks HTTP to the service itself. The
+// public URL decides if there is one. Else everything has to say so, as clients choose
+// the host that they name, and proxies on this machine call from loopback, too.
+func (c *Pages) plain(r *http.Request) bool {
+	if c.options.PublicURL != "" {
+		return strings.HasPrefix(c.options.PublicURL, "http:")
 	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	for _, field := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
+		if r.Header[field] != nil {
+			return false
+		}
+	}
+	return r.TLS == nil && !strings.HasPrefix(r.Header.Get(echo.HeaderOrigin), "https:") && loopback(r.RemoteAddr) && loopback(r.Host)
+}
+
+// loopback tells an address of this machine, with or without a port.
+func loopback(address string) bool {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		address = host
+	}
+	ip := net.ParseIP(strings.Trim(address, "[]"))
+	return address == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // errFlow is for logins that somebody else began, or that took too long.
