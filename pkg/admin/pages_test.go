@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -234,6 +235,101 @@ func TestSignInThatMustFail(t *testing.T) {
 	away := startWithProvider(t, p.URL)
 	newBrowser(t, away.url).expect("GET", "/auth/login", "", 502, "", broken)
 	newBrowser(t, away.url).expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 200, "/", "FLAGGERY_ADMIN_TOKEN", "Content-Type", asForm)
+}
+
+// slowProvider is discovered when the test lets it be, and fails if the test says so.
+func slowProvider(t *testing.T) (issuer string, asked chan chan<- bool) {
+	t.Helper()
+	asked = make(chan chan<- bool)
+	ended := make(chan struct{})
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answer := make(chan bool)
+		select {
+		case asked <- answer:
+		case <-ended:
+			return
+		}
+		select {
+		case good := <-answer:
+			if !good {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		case <-ended:
+		}
+		fmt.Fprintf(w, `{"issuer": %q, "authorization_endpoint": %q, "token_endpoint": %q, "jwks_uri": %q}`,
+			server.URL, server.URL+"/authorize", server.URL+"/token", server.URL+"/keys")
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(ended) })
+	return server.URL, asked
+}
+
+// Anybody may begin to sign in: a provider that does not answer must not take the
+// admin from those who are let in.
+func TestSilentProvider(t *testing.T) {
+	t.Parallel()
+	issuer, asked := slowProvider(t)
+	c := startWithProvider(t, issuer)
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	const many = 30
+	answered := make(chan int, many)
+	login := func(ctx context.Context) {
+		r, err := http.NewRequestWithContext(ctx, "GET", c.url+"/auth/login", nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		answer, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil { // gave up
+			answered <- 0
+			return
+		}
+		_ = answer.Body.Close()
+		answered <- answer.StatusCode
+	}
+	go login(ctx)
+	first := <-asked // and whoever waits with it
+	for range many {
+		go login(t.Context())
+	}
+	for range many - 15 { // 16 may wait, and one does
+		if status := <-answered; status != 502 {
+			t.Errorf("one too many: %d", status)
+		}
+	}
+	c.must("GET", "/v1/features", nil)
+	giveUp()
+	if status := <-answered; status != 0 {
+		t.Errorf("who gave up: %d", status)
+	}
+	first <- true // it was not the login that was given up whom the others wait for
+	for range 15 {
+		if status := <-answered; status != 303 {
+			t.Errorf("who waited: %d", status)
+		}
+	}
+}
+
+// A provider that just failed is not asked again by everybody.
+func TestFailingProvider(t *testing.T) {
+	t.Parallel()
+	issuer, asked := slowProvider(t)
+	c := startWithProvider(t, issuer)
+	go func() {
+		for good := false; ; good = true {
+			select {
+			case answer := <-asked:
+				answer <- good
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	for range 3 {
+		newBrowser(t, c.url).expect("GET", "/auth/login", "", 502, "", "did not answer as it should")
+	}
 }
 
 func TestSignInWithToken(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/labstack/echo/v4"
 	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -132,8 +133,16 @@ func (p *Provider) roleOf(groups []string) (highest auth.Role) {
 // service starts without it.
 type provider struct {
 	Provider
-	mu    sync.Mutex
-	found *oidc.Provider
+	talks     chan struct{} // a place for each conversation
+	discovery singleflight.Group
+	mu        sync.Mutex
+	found     *oidc.Provider
+	failure   error // of the last discovery, until retry
+	retry     time.Time
+}
+
+func newProvider(p Provider) *provider {
+	return &provider{Provider: p, talks: make(chan struct{}, maxTalks)}
 }
 
 func (p *provider) host() string {
@@ -141,24 +150,96 @@ func (p *provider) host() string {
 	return u.Host
 }
 
-// providerTimeout bounds one request to the provider.
-const providerTimeout = 10 * time.Second
+const (
+	providerTimeout = 10 * time.Second // of one conversation with the provider
+	// maxTalks leaves the service to others while the provider does not answer: anybody
+	// may begin to sign in.
+	maxTalks   = 16
+	retryAfter = 5 * time.Second // a discovery that failed
+)
 
-func (p *provider) discover(ctx context.Context) (*oidc.Provider, *oauth2.Config, error) {
+// errBusy is for logins beyond maxTalks.
+var errBusy = errors.New("too many people are signing in, or the provider is slow to answer")
+
+// talk begins a conversation with the provider, for which ctx is; done ends it.
+func (p *provider) talk(ctx context.Context) (_ context.Context, done func(), err error) {
+	select {
+	case p.talks <- struct{}{}:
+	default:
+		return nil, nil, errBusy
+	}
+	ctx, cancel := context.WithTimeout(ctx, providerTimeout)
+	return oidc.ClientContext(ctx, &http.Client{Timeout: providerTimeout}), func() { cancel(); <-p.talks }, nil
+}
+
+// discover finds out the endpoints, once for all who wait, whose going does not end it.
+func (p *provider) discover(ctx context.Context) (*oidc.Provider, error) {
+	if found, err := p.known(); found != nil || err != nil {
+		return found, err
+	}
+	discovered := p.discovery.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), providerTimeout)
+		defer cancel()
+		found, err := oidc.NewProvider(ctx, p.Issuer)
+		if err == nil {
+			err = checkEndpoints(found)
+		}
+		return p.remember(found, err)
+	})
+	select {
+	case result := <-discovered:
+		found, _ := result.Val.(*oidc.Provider)
+		return found, result.Err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("find the provider: %w", ctx.Err())
+	}
+}
+
+// known is what a discovery has found, or why the last one failed; neither where it is
+// time for one.
+func (p *provider) known() (*oidc.Provider, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.found == nil {
-		found, err := oidc.NewProvider(ctx, p.Issuer)
-		if err != nil {
-			return nil, nil, fmt.Errorf("find the provider: %w", err)
-		}
-		p.found = found
+	if time.Now().Before(p.retry) {
+		return nil, p.failure
 	}
-	return p.found, &oauth2.Config{
-		ClientID: p.ClientID, ClientSecret: p.ClientSecret, Endpoint: p.found.Endpoint(),
+	return p.found, nil
+}
+
+func (p *provider) remember(found *oidc.Provider, err error) (*oidc.Provider, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.failure, p.retry = fmt.Errorf("find the provider: %w", err), time.Now().Add(retryAfter)
+		return nil, p.failure
+	}
+	p.found = found
+	return found, nil
+}
+
+func (p *provider) config(found *oidc.Provider) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID: p.ClientID, ClientSecret: p.ClientSecret, Endpoint: found.Endpoint(),
 		RedirectURL: strings.TrimRight(p.PublicURL, "/") + CallbackPath,
 		Scopes:      append([]string{oidc.ScopeOpenID}, strings.FieldsFunc(p.Scopes, func(r rune) bool { return r == ',' || r == ' ' })...),
-	}, nil
+	}
+}
+
+// checkEndpoints refuses a provider that has the client's secret or codes sent in
+// plain text.
+func checkEndpoints(found *oidc.Provider) error {
+	var keys struct {
+		URL string `json:"jwks_uri"`
+	}
+	if err := found.Claims(&keys); err != nil {
+		return err
+	}
+	for _, u := range []string{found.Endpoint().AuthURL, found.Endpoint().TokenURL, keys.URL} {
+		if err := checkURL(u); err != nil {
+			return fmt.Errorf("its endpoint %q %w", u, err)
+		}
+	}
+	return nil
 }
 
 // flow is a login under way, kept by the browser.
@@ -173,9 +254,12 @@ func (c *Pages) Login(ctx echo.Context) error {
 	if c.provider == nil {
 		return echo.ErrNotFound
 	}
-	asking, cancel := c.asking(ctx)
-	defer cancel()
-	_, config, err := c.provider.discover(asking)
+	asking, done, err := c.provider.talk(ctx.Request().Context())
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	defer done()
+	found, err := c.provider.discover(asking)
 	if err != nil {
 		return c.failed(ctx, err)
 	}
@@ -185,7 +269,7 @@ func (c *Pages) Login(ctx echo.Context) error {
 		return err
 	}
 	ctx.SetCookie(c.cookie(ctx.Request(), flowCookie, base64.RawURLEncoding.EncodeToString(text), flowLasts))
-	return ctx.Redirect(http.StatusSeeOther, config.AuthCodeURL(f.State, oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.Verifier)))
+	return ctx.Redirect(http.StatusSeeOther, c.provider.config(found).AuthCodeURL(f.State, oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.Verifier)))
 }
 
 // Callback is where the provider sends the browser back to.
@@ -205,8 +289,11 @@ func (c *Pages) Callback(ctx echo.Context) error {
 	if fault := ctx.QueryParam("error"); fault != "" {
 		return c.signInPage(ctx, http.StatusForbidden, f.Next, "the provider refused: "+fault)
 	}
-	asking, cancel := c.asking(ctx)
-	defer cancel()
+	asking, done, err := c.provider.talk(ctx.Request().Context())
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	defer done()
 	person, err := c.provider.exchange(asking, ctx.QueryParam("code"), f)
 	if err != nil {
 		return c.failed(ctx, err)
@@ -217,11 +304,6 @@ func (c *Pages) Callback(ctx echo.Context) error {
 	return c.begin(ctx, person, f.Next)
 }
 
-func (c *Pages) asking(ctx echo.Context) (context.Context, context.CancelFunc) {
-	asking, cancel := context.WithTimeout(ctx.Request().Context(), providerTimeout)
-	return oidc.ClientContext(asking, &http.Client{Timeout: providerTimeout}), cancel
-}
-
 // failed tells that the provider cannot be worked with; the log has why.
 func (c *Pages) failed(ctx echo.Context, err error) error {
 	c.options.Log(ctx.Request().Context(), "signing in failed", err)
@@ -230,11 +312,11 @@ func (c *Pages) failed(ctx echo.Context, err error) error {
 
 // exchange gets and verifies the ID token, and reads from it who somebody is.
 func (p *provider) exchange(ctx context.Context, code string, f flow) (Person, error) {
-	found, config, err := p.discover(ctx)
+	found, err := p.discover(ctx)
 	if err != nil {
 		return Person{}, err
 	}
-	answer, err := config.Exchange(ctx, code, oauth2.VerifierOption(f.Verifier))
+	answer, err := p.config(found).Exchange(ctx, code, oauth2.VerifierOption(f.Verifier))
 	if err != nil {
 		return Person{}, fmt.Errorf("exchange the code: %w", err)
 	}

@@ -60,7 +60,7 @@ const maxForm = 16 << 10
 func New(o Options) *Pages {
 	c := &Pages{options: o}
 	if o.Provider.Enabled() {
-		c.provider = &provider{Provider: o.Provider}
+		c.provider = newProvider(o.Provider)
 	}
 	return c
 }

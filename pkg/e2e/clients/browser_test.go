@@ -224,7 +224,7 @@ func TestSignInByProvider(t *testing.T) {
 	if got := b.evaluate(fmt.Sprintf(create, url, "same-origin", "application/json", "by-ann")); got != "basic 201" {
 		t.Errorf("her own request: %s", got)
 	}
-	const person, ann = css("main p"), "Signed in as ann@example.com, editor."
+	const person, ann = css("main p"), "Signed in as ann@example.com (sub 1234), editor."
 	b.do(chromedp.Navigate(url + "/"))
 	if got := b.read(chromedp.Text(person)); got != ann {
 		b.fail(got)
