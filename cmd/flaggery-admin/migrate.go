@@ -78,11 +78,11 @@ func migrateUpCommand() command.Command {
 // for administrators who make roles themselves.
 func (r *role) make(ctx context.Context, env command.Environment, db *postgres.DB, input *bufio.Reader) error {
 	if r.name == "" {
-		statements, err := db.Role(ctx, r.rights, "flaggery_"+strings.TrimSuffix(r.who, "s"), "choose one")
+		statements, err := db.Role(ctx, r.rights, "flaggery_"+strings.TrimSuffix(r.who, "s"))
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(env.Stdout, "\n-- A role for %s, with no more rights than they need (or let --%s make it):\n%s;\n",
+		_, err = fmt.Fprintf(env.Stdout, "\n-- A role for %s, with no more rights than they need (or let --%s make it); psql's \\password sets its password unseen:\n%s;\n",
 			r.who, r.setting, strings.Join(statements, ";\n"))
 		return err
 	}

@@ -43,15 +43,15 @@ var DashboardRights = Rights{grants: []string{
 	"SELECT (revision, position, at, actor, action, resource, comment) ON audit",
 }}
 
-// Role returns the statements that make a role with these rights and no others. A
-// role that exists gets the password and what it lacks: run it again after an
+// Role returns the statements that make a role with these rights and no others, and
+// without a password. A role that exists gets what it lacks: run it again after an
 // upgrade.
-func (db *DB) Role(ctx context.Context, rights Rights, name, password string) (statements []string, err error) {
-	statements, err = roleStatements(ctx, db.single(), rights, name, password)
+func (db *DB) Role(ctx context.Context, rights Rights, name string) (statements []string, err error) {
+	statements, err = roleStatements(ctx, db.single(), rights, name)
 	return statements, translate(err)
 }
 
-func roleStatements(ctx context.Context, q querier, rights Rights, name, password string) (statements []string, err error) {
+func roleStatements(ctx context.Context, q querier, rights Rights, name string) (statements []string, err error) {
 	var in struct {
 		Database, Schema string
 		Exists           bool
@@ -70,10 +70,12 @@ func roleStatements(ctx context.Context, q querier, rights Rights, name, passwor
 	if rights.temporary {
 		onDatabase += ", TEMPORARY"
 	}
-	role, schema := pq.QuoteIdentifier(name), pq.QuoteIdentifier(in.Schema)
+	role, database, schema := pq.QuoteIdentifier(name), pq.QuoteIdentifier(in.Database), pq.QuoteIdentifier(in.Schema)
 	statements = []string{
-		fmt.Sprintf("%s ROLE %s LOGIN PASSWORD %s", verb, role, pq.QuoteLiteral(password)),
-		fmt.Sprintf("GRANT %s ON DATABASE %s TO %s", onDatabase, pq.QuoteIdentifier(in.Database), role),
+		fmt.Sprintf("%s ROLE %s LOGIN", verb, role),
+		// Everybody may make temporary tables, unless told otherwise.
+		fmt.Sprintf("REVOKE TEMPORARY ON DATABASE %s FROM PUBLIC", database),
+		fmt.Sprintf("GRANT %s ON DATABASE %s TO %s", onDatabase, database, role),
 		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", schema, role),
 	}
 	for _, grant := range rights.grants {
@@ -88,20 +90,26 @@ func roleStatements(ctx context.Context, q querier, rights Rights, name, passwor
 	return statements, nil
 }
 
-// CreateRole runs what Role returns, all or nothing. Several at once wait for each
-// other, as PostgreSQL refuses to make or to change one role twice at a time.
+// CreateRole runs what Role returns and sets the password, all or nothing. Several at
+// once wait for each other, as PostgreSQL refuses to make or to change one role twice
+// at a time.
 func (db *DB) CreateRole(ctx context.Context, rights Rights, name, password string) error {
 	what := "create the role " + name
+	verifier, err := scramVerifier(password)
+	if err != nil {
+		return err
+	}
 	return translate(transact(ctx, db.pool, nil, func(q querier) error {
-		err := q.exec(ctx, what, `SELECT pg_advisory_xact_lock(hashtextextended('flaggery role', 0))`)
+		// Not an advisory lock, which anybody who connects may hold.
+		if err := q.exec(ctx, what, `LOCK TABLE state IN SHARE UPDATE EXCLUSIVE MODE`); err != nil {
+			return err
+		}
+		statements, err := roleStatements(ctx, q, rights, name)
 		if err != nil {
 			return err
 		}
-		statements, err := roleStatements(ctx, q, rights, name, password)
-		if err != nil {
-			return err
-		}
-		for _, statement := range statements {
+		password := fmt.Sprintf("ALTER ROLE %s PASSWORD %s", pq.QuoteIdentifier(name), pq.QuoteLiteral(verifier))
+		for _, statement := range append(statements, password) {
 			if err := q.exec(ctx, what, statement); err != nil {
 				return err
 			}
