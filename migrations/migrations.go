@@ -80,13 +80,13 @@ func run(ctx context.Context, db *sql.DB, apply func(*migrate.Migrate, Status) e
 		return err
 	}
 	// On a connection of its own the driver closes that connection and not db.
-	driver, err := postgres.WithConnection(ctx, conn, &postgres.Config{MigrationsTable: table})
+	tool, err := postgres.WithConnection(ctx, conn, &postgres.Config{MigrationsTable: table})
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
-	m, err := migrate.NewWithInstance("embedded", source, "postgres", driver)
+	m, err := migrate.NewWithInstance("embedded", source, "postgres", &driver{Driver: tool, conn: conn})
 	if err != nil {
-		return errors.Join(err, driver.Close())
+		return errors.Join(err, tool.Close())
 	}
 	m.LockTimeout = lockTimeout
 	stop := context.AfterFunc(ctx, func() { m.GracefulStop <- true })

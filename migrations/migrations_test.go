@@ -150,6 +150,40 @@ func TestUpEndsWithItsContext(t *testing.T) {
 }
 
 // The schema explains itself to whoever meets it in psql.
+// A session that only reads can keep tables for any time. A migration then gives up
+// before everybody waits for it, changes nothing, and can be tried again.
+func TestUpGivesWayToReaders(t *testing.T) {
+	t.Parallel()
+	db := open(t, pgtest.Open(t))
+	if err := migrations.Down(t.Context(), db, 1); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Rollback() }()
+	if _, err := reader.Exec(`LOCK TABLE token, schema_migrations IN ACCESS SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	before, err := migrations.CurrentStatus(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := migrations.Up(t.Context(), db); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Errorf("error %v", err)
+	}
+	if s, err := migrations.CurrentStatus(t.Context(), db); err != nil || s != before || s.Dirty {
+		t.Errorf("status %+v, %v; before %+v", s, err, before)
+	}
+	if err := reader.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrations.Up(t.Context(), db); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEveryTableHasAComment(t *testing.T) {
 	t.Parallel()
 	db := open(t, pgtest.Open(t))

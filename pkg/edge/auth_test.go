@@ -142,6 +142,9 @@ func TestRoleOfEdgesReadsTokens(t *testing.T) {
 	for _, statement := range []string{
 		`SELECT prefix FROM token`, `SELECT name FROM token`, `SELECT * FROM token`, `UPDATE token SET role = 'admin'`, `DELETE FROM token`,
 		`SELECT actor FROM audit`, `UPDATE state SET revision = 0`, `INSERT INTO bucket (id) VALUES (99)`,
+		// What would hold up others, or take a table's place.
+		`LOCK TABLE bucket IN SHARE UPDATE EXCLUSIVE MODE`, `LOCK TABLE state IN SHARE UPDATE EXCLUSIVE MODE`, `LOCK TABLE bucket IN SHARE MODE`,
+		`SELECT FROM state FOR SHARE`, `CREATE TEMP TABLE bucket (id integer)`,
 	} {
 		if _, err := db.ExecContext(t.Context(), statement); err == nil {
 			t.Errorf("an edge may %s", statement)

@@ -138,6 +138,11 @@ func (db *DB) transact(ctx context.Context, on beginner, options *sql.TxOptions,
 		if first == takeState {
 			q.statements = &db.statements
 		}
+		if first == nearState {
+			if err := q.exec(ctx, "wait for other imports", awaitImports); err != nil {
+				return err
+			}
+		}
 		tx := &Tx{querier: q}
 		if err := db.begin(ctx, tx, first); err != nil {
 			return err
@@ -201,6 +206,11 @@ const (
 	// Without the lock, for a revision that nobody makes.
 	peekState = `SELECT revision + 1 AS revision, epoch, clock_timestamp() AS now,
 		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS lock_timeout FROM state`
+	// Imports take turns, and each reads the revision when it is its turn: what the one
+	// before it wrote need not be caught up with. The lock is one that writers of rows do
+	// not meet, and that nobody takes who may not write buckets; an advisory lock is
+	// anybody's.
+	awaitImports = `LOCK TABLE bucket IN SHARE UPDATE EXCLUSIVE MODE`
 	// Without the lock: others go on, and their changes may be missed.
 	nearState    = `SELECT revision, epoch, clock_timestamp() AS now, nextval('change_label') AS label, '' AS lock_timeout FROM state`
 	advanceState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp() AS now,

@@ -22,11 +22,6 @@ var errContested = errors.New("another write made a subject that is being import
 // Write is DB.Write for an import: body runs at the revision before, without
 // holding others up, and calls Advance as soon as its heavy work is done.
 func (i *Import) Write(ctx context.Context, body func(tx *Tx) error) error {
-	// Held by the connection, so that the revision is read with the lock: what an
-	// import before this one wrote need not be caught up with.
-	if err := i.single().exec(ctx, "wait for other imports", `SELECT pg_advisory_lock($1)`, importLock); err != nil {
-		return translate(err)
-	}
 	err := i.db.retry(ctx, i.conn, nil, nearState, body)
 	if errors.Is(err, errContested) {
 		i.contested = true

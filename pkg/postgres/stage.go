@@ -42,9 +42,6 @@ type ImportRow struct {
 const NoWeight = -1
 
 const (
-	// importLock is the advisory lock that imports take turns with.
-	importLock = 7_305_804_402_566_783_863
-
 	// copyBatch bounds how long one COPY keeps its transaction open: while a
 	// slow sender's is, PostgreSQL can clean up nowhere.
 	copyBatch     = 100_000
@@ -79,8 +76,7 @@ func (i *Import) Close() {
 	defer cancel()
 	// Not DISCARD ALL: the pool believes in the statements prepared here. The
 	// rollback is for a COPY that was cut off.
-	err := i.single().exec(ctx, "reset the connection",
-		`ROLLBACK; DISCARD TEMP; RESET ALL; SELECT pg_advisory_unlock_all(); `+i.db.settings)
+	err := i.single().exec(ctx, "reset the connection", `ROLLBACK; DISCARD TEMP; RESET ALL; `+i.db.settings)
 	if err != nil {
 		discard(i.conn)
 		return

@@ -174,7 +174,7 @@ func TestImportCutOff(t *testing.T) {
 		t.Error("something was stored")
 	}
 	must[api.Imported](t)(w.ImportSubjects(t.Context(), lines(200)))
-	if n := w.one(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); n != "0" {
+	if n := w.one(`SELECT count(*) FROM pg_locks WHERE mode = 'ShareUpdateExclusiveLock' AND relation = 'bucket'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); n != "0" {
 		t.Errorf("%s locks are left", n)
 	}
 	if n := w.one(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'`); n != "0" {
