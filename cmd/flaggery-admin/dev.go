@@ -11,6 +11,7 @@ func devCommand() command.Command {
 	var config dev.Config
 	return command.Command{
 		Name:      "dev",
+		Private:   true,
 		Summary:   "Run everything on this machine: PostgreSQL, the admin, an edge, with sample data.",
 		Service:   true,
 		Flags:     config.Flags,

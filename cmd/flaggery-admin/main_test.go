@@ -87,6 +87,24 @@ func TestFailuresAreOneLine(t *testing.T) {
 	}
 }
 
+// Whatever is wrong with a URL, and whoever finds it, the password stays unseen.
+func TestNoFormOfURLShowsItsPassword(t *testing.T) {
+	for _, dbURL := range []string{
+		"host=127.0.0.1 port=1 user=me password=hunter2", "postgres://me:hunter2@127.0.0.1:1/x", "postgres://127.0.0.1:1/x?user=me&password=hunter2",
+		"postgres://127.0.0.1:1/x?sslmode=disable;password=hunter2", "postgres://127.0.0.1:1/x?sslmode=disable password=hunter2",
+		"postgres://127.0.0.1:1/x?sslmode=disable&password=hunter2%zz", "postgres://me:1/hunter2@127.0.0.1:1/x", "postgres://me:1?hunter2@127.0.0.1:1/x",
+		"postgres://me:hunter2%@127.0.0.1:1/x", "postgres://me:hunter2@127.0.0.1:port/x",
+		"postgres:me:hunter2@127.0.0.1", "mysql://me:hunter2@127.0.0.1:1/x", "127.0.0.1:1/x?password=hunter2", "postgres://me:hunter2@[::1/x",
+	} {
+		for _, args := range [][]string{{"serve", "--host", "127.0.0.1", "--port", "0"}, {"migrate", "status"}} {
+			status, stdout, stderr := run(t, dbURL, "", args...)
+			if status != 1 || strings.Contains(stdout+stderr, "hunter2") {
+				t.Errorf("%s with %s: status %d, %s", args[0], dbURL, status, stderr)
+			}
+		}
+	}
+}
+
 func TestMigrate(t *testing.T) {
 	dbURL := pgtest.Empty(t)
 	if status, stdout, _ := run(t, dbURL, "", "migrate", "status"); status != 1 || !strings.Contains(stdout, "database at version 0") {

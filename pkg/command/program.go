@@ -38,6 +38,7 @@ type Command struct {
 	Arguments string // what it takes beside flags, for the help; "" for nothing
 	Summary   string
 	Service   bool // runs until it is stopped, and logs its settings at the start
+	Private   bool // for a machine that nobody shares
 	Flags     func(fs *flag.FlagSet)
 	Variables []string     // of the environment that it reads beside those of its flags
 	Validate  func() error // of the settings, once Flags has them; nil where there is nothing to check
@@ -104,6 +105,9 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 			p.help(env.Stdout)
 			return nil
 		}
+		if strings.HasPrefix(args[0], "-") { // whose value, which may be a secret, is somewhere in args
+			return fmt.Errorf("the command comes first, then its settings, see %s --help", p.Name)
+		}
 		return fmt.Errorf("there is no command %q, see %s --help", strings.Join(args, " "), p.Name)
 	}
 	unknown := unknownVariables(p.variables(), environ)
@@ -118,7 +122,7 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 		return nil
 	}
 	if err == nil && command.Arguments == "" && len(rest) > 0 {
-		err = fmt.Errorf("%s takes no argument %q", command.Name, rest[0])
+		err = fmt.Errorf("%s takes nothing but settings, and was given %d arguments beside them", command.Name, len(rest)) // secrets, maybe
 	}
 	logger, logErr := NewLogger(env.Stderr, log.level, log.format)
 	var invalid error
@@ -130,6 +134,9 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 	}
 	for _, name := range unknown {
 		logger.Warn("unknown variable in the environment", "variable", name)
+	}
+	if names := shownSecrets(fs, args); len(names) > 0 && !command.Private {
+		logger.Warn("secrets were given as flags, which lists of processes show: set them by the environment, or by files (FLAGGERY_…_FILE)", "flags", strings.Join(names, " "))
 	}
 	if command.Service {
 		logger.Info(p.Name+" "+command.Name, "version", env.Version, SettingsGroup(fs))

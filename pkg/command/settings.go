@@ -210,10 +210,34 @@ func Usage(fs *flag.FlagSet, w io.Writer) {
 	})
 }
 
+// shownSecrets are the flags among args that hold secrets: whoever may list processes
+// sees them.
+func shownSecrets(fs *flag.FlagSet, args []string) (names []string) {
+	given := map[string]bool{}
+	for _, arg := range args {
+		if name, ok := strings.CutPrefix(arg, "-"); ok {
+			name, _, _ = strings.Cut(strings.TrimPrefix(name, "-"), "=")
+			given[name] = true
+		}
+	}
+	fs.VisitAll(func(f *flag.Flag) {
+		value := f.Value
+		if wrapped, ok := value.(explained); ok {
+			value = wrapped.Value
+		}
+		if s, ok := value.(interface{ secret() bool }); ok && given[f.Name] && s.secret() {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}
+
 const masked = "***"
 
 // Secret is text that nothing prints. It is a [flag.Value].
 type Secret string
+
+func (s Secret) secret() bool { return s != "" }
 
 // String hides the secret, in fmt, slog and everywhere else that asks.
 func (s Secret) String() string {
@@ -236,28 +260,57 @@ func (s *Secret) Set(text string) error { *s = Secret(text); return nil }
 // [flag.Value].
 type DatabaseURL string
 
-// String is the URL as it may be shown.
+// shownParameters of a database URL are those that hold no secret.
+var shownParameters = []string{
+	"application_name", "connect_timeout", "host", "port", "search_path", "sslcert", "sslmode", "sslrootcert", "statement_timeout", "target_session_attrs", "user",
+}
+
+// plainText is what hosts, names and values of those parameters consist of. Anything
+// else may be a password that was not escaped.
+var plainText = regexp.MustCompile(`^[A-Za-z0-9_.,:/\[\]-]*$`)
+
+// String is the URL as it may be shown: what is known to be no secret, and no more.
 func (d DatabaseURL) String() string {
 	if d == "" {
 		return ""
 	}
 	u, err := url.Parse(string(d))
-	if err != nil || u.Scheme == "" || u.Opaque != "" {
-		return masked // whatever it is, a password may be in it
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+		return masked // whatever it is, a password may be in it, cut in two by a / or ?
 	}
-	u.Fragment = ""
-	if _, has := u.User.Password(); has {
-		u.User = url.UserPassword(u.User.Username(), masked)
+	text := u.Scheme + "://"
+	if u.User != nil {
+		text += plain(u.User.Username())
+		if _, has := u.User.Password(); has {
+			text += ":" + masked
+		}
+		text += "@"
 	}
-	if query := u.Query(); query.Has("password") {
-		query.Set("password", masked)
-		u.RawQuery = query.Encode()
+	text += plain(u.Host) + plain(u.Path)
+	separator := "?"
+	for _, name := range shownParameters {
+		if query := u.Query(); query.Has(name) {
+			text += separator + name + "=" + plain(query.Get(name))
+			separator = "&"
+		}
 	}
-	shown, err := url.PathUnescape(u.String())
+	return text
+}
+
+func plain(text string) string {
+	if plainText.MatchString(text) {
+		return text
+	}
+	return masked
+}
+
+func (d DatabaseURL) secret() bool {
+	u, err := url.Parse(string(d))
 	if err != nil {
-		return masked
+		return true
 	}
-	return shown
+	_, has := u.User.Password()
+	return has || u.Query().Has("password")
 }
 
 // GoString hides the password from %#v.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -109,16 +110,30 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 
 func TestDatabaseURLsAreShownWithoutPassword(t *testing.T) {
 	for url, want := range map[string]string{
-		"":                                   "",
-		"postgres://db/flaggery":             "postgres://db/flaggery",
-		"postgres://me@db":                   "postgres://me@db",
-		"postgres://me:hunter2@db":           "postgres://me:***@db",
-		"postgres://db/x?password=hunter2":   "postgres://db/x?password=***",
-		"postgres://me:hunter2%@db":          "***", // no URL
-		"host=db password=hunter2 user=me":   "***",
-		"postgres://me:h%20nter2@db/a%20b":   "postgres://me:***@db/a b",
-		"postgres:hunter2":                   "***",
-		"postgres://me:hunter2@db/x#hunter2": "postgres://me:***@db/x",
+		"":                                 "",
+		"postgres://db/flaggery":           "postgres://db/flaggery",
+		"postgres://me@db":                 "postgres://me@db",
+		"postgres://me:hunter2@db":         "postgres://me:***@db",
+		"postgres://db/x?password=hunter2": "postgres://db/x",
+		"postgres://db:5432,b:5433/x?password=hunter2":                                                   "postgres://db:5432,b:5433/x",
+		"postgresql://[::1]:5432/x?user=me&PASSWORD=hunter2&sslmode=verify-full&sslrootcert=/etc/ca.pem": "postgresql://[::1]:5432/x?sslmode=verify-full&sslrootcert=/etc/ca.pem&user=me",
+		"postgres:///x?host=/var/run/postgresql&sslpassword=hunter2":                                     "postgres:///x?host=/var/run/postgresql",
+		"postgres://db/x?options=-c%20a%3Dhunter2":                                                       "postgres://db/x",
+		"postgres://db/x?password=hunter2%zz":                                                            "postgres://db/x",
+		"postgres://db/x?sslmode=disable;password=hunter2":                                               "postgres://db/x",
+		"postgres://db/x?sslmode=disable password=hunter2":                                               "postgres://db/x?sslmode=***",
+		"postgres://db/x password=hunter2":                                                               "postgres://db***",
+		"postgres://me:12/hunter2@db/x":                                                                  "***",
+		"postgres://me:12?hunter2@db/x":                                                                  "***",
+		"postgres://me:12#hunter2@db/x":                                                                  "***",
+		"postgres://me:hun@ter2@db/x":                                                                    "postgres://me:***@db/x",
+		"mysql://me:hunter2@db/x":                                                                        "***",
+		"host=db password=hunter2 sslrootcert=file://x":                                                  "***",
+		"postgres://me:hunter2%@db":                                                                      "***", // no URL
+		"host=db password=hunter2 user=me":                                                               "***",
+		"postgres://me:h%20nter2@db/a%20b":                                                               "postgres://me:***@db***",
+		"postgres:hunter2":                                                                               "***",
+		"postgres://me:hunter2@db/x#hunter2":                                                             "postgres://me:***@db/x",
 	} {
 		if got := DatabaseURL(url).String(); got != want {
 			t.Errorf("%s is shown as %s", url, got)
@@ -157,5 +172,51 @@ func TestSettingFromFileWithByteOrderMark(t *testing.T) {
 	var s settings
 	if _, err := ParseSettings(s.flags(), nil, environment("FLAGGERY_ADMIN_TOKEN_FILE", file)); err != nil || s.token != "hunter2" {
 		t.Errorf("%q: %v", string(s.token), err)
+	}
+}
+
+func TestSecretsGivenAsFlags(t *testing.T) {
+	for _, row := range []struct {
+		args      string
+		private   bool
+		variables []string
+		want      string
+	}{
+		{args: "serve --admin-token hunter2", want: "admin-token"},
+		{args: "serve -admin-token=hunter2 --db-url postgres://me:hunter2@db", want: "admin-token db-url"},
+		{args: "serve --db-url postgres://db?password=hunter2", want: "db-url"},
+		{args: "serve --db-url postgres://me@db --port 1"},
+		{args: "serve", variables: []string{"FLAGGERY_ADMIN_TOKEN", "hunter2", "FLAGGERY_DB_URL", "postgres://me:hunter2@db"}},
+		{args: "serve --admin-token hunter2", private: true},
+	} {
+		var s settings
+		p := Program{Name: "things", Commands: []Command{{
+			Name: "serve", Private: row.private, Run: func(context.Context, Environment) error { return nil },
+			Flags: func(fs *flag.FlagSet) { s.flags().VisitAll(func(f *flag.Flag) { fs.Var(f.Value, f.Name, f.Usage) }) },
+		}}}
+		var log bytes.Buffer
+		p.Execute(t.Context(), strings.Fields(row.args), environment(row.variables...), Environment{Stdout: &log, Stderr: &log})
+		_, names, warned := strings.Cut(strings.TrimSpace(log.String()), "flags=")
+		if warned != (row.want != "") || strings.Trim(names, `"`) != row.want || strings.Contains(log.String(), "hunter2") {
+			t.Errorf("%s: %s", row.args, log.String())
+		}
+	}
+}
+
+// What is typed wrong may be a secret as well.
+func TestMistakesDoNotShowSecrets(t *testing.T) {
+	for _, args := range []string{
+		"--admin-token=hunter2 serve", "--admin-token hunter2 serve", "serve --admin-token= hunter2", "serve --port x --admin-token hunter2", "serve --db-url= postgres://me:hunter2@db",
+	} {
+		var s settings
+		p := Program{Name: "things", Commands: []Command{{
+			Name: "serve", Run: func(context.Context, Environment) error { return nil },
+			Flags: func(fs *flag.FlagSet) { s.flags().VisitAll(func(f *flag.Flag) { fs.Var(f.Value, f.Name, f.Usage) }) },
+		}}}
+		var out bytes.Buffer
+		status := p.Execute(t.Context(), strings.Fields(args), nil, Environment{Stdout: &out, Stderr: &out})
+		if status != 1 || strings.Contains(out.String(), "hunter2") {
+			t.Errorf("%s: status %d, %s", args, status, out.String())
+		}
 	}
 }

@@ -51,6 +51,9 @@ func completeURL(rawURL string) (*url.URL, error) {
 	if !query.Has("sslmode") {
 		query.Set("sslmode", defaultSSLMode(u.Hostname()))
 	}
+	if !slices.Contains(sslModes, query.Get("sslmode")) { // the driver would repeat what else is in it
+		return nil, fmt.Errorf("has an sslmode that is none of %s", strings.Join(sslModes, ", "))
+	}
 	for name, value := range connectionSettings {
 		if !query.Has(name) {
 			query.Set(name, value)
@@ -59,6 +62,8 @@ func completeURL(rawURL string) (*url.URL, error) {
 	u.RawQuery = query.Encode()
 	return u, nil
 }
+
+var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
 // defaultSSLMode is always sent, as lib/pq's own default is about to change.
 func defaultSSLMode(host string) string {
