@@ -167,6 +167,7 @@ func newService(config Config, db *postgres.DB) *service {
 		Registry:         registry,
 		ServeMetrics:     config.Prometheus,
 		MetricsAddress:   config.MetricsAddress,
+		ProfilesAddress:  config.ProfilesAddress,
 		Limits:           config.Limits,
 		Callers:          config.Callers,
 		TLS:              config.TLS,

@@ -26,12 +26,14 @@ type Config struct {
 	Callers        web.Callers
 	TLS            web.TLS
 	MaxImportLines int // by HTTP, 0 for any number
-	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
-	MetricsAddress string
-	Provider       signin.Provider // that people sign in with; its secret is below
-	ProviderSecret command.Secret
-	Token          command.Secret // of role admin, beside those that are stored; may be left out where one of these is, too
-	AnyToken       bool           // may be short, as on a developer's own machine
+	// MetricsAddress is where metrics and health are answered apart, or "", and
+	// ProfilesAddress where profiles are.
+	MetricsAddress  string
+	ProfilesAddress string
+	Provider        signin.Provider // that people sign in with; its secret is below
+	ProviderSecret  command.Secret
+	Token           command.Secret // of role admin, beside those that are stored; may be left out where one of these is, too
+	AnyToken        bool           // may be short, as on a developer's own machine
 
 	Version string
 	Logger  *slog.Logger
@@ -55,7 +57,8 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	c.Callers.Flags(fs)
 	fs.IntVar(&c.MaxImportLines, "max-import-lines", 50_000_000, "`number` of lines that one import over HTTP may have, 0 for any number")
 	c.TLS.Flags(fs)
-	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
+	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics and health apart from clients, without a token")
+	fs.StringVar(&c.ProfilesAddress, "profiles-address", "", "`host:port` that answers profiles (/debug/pprof/), without a token: keep it on loopback")
 	c.Provider.Flags(fs, &c.ProviderSecret)
 	fs.Var(&c.Token, "admin-token", "a first token of role admin: a `secret` that callers send as Authorization: Bearer, of at least 24 characters, better set by the environment; not needed once one is stored")
 }
@@ -71,7 +74,7 @@ func (c *Config) Validate() error {
 		c.Provider.Validate(),
 		validateLines(c.MaxImportLines),
 		c.TLS.Validate(),
-		web.CheckAddress(c.MetricsAddress),
+		web.CheckAddress(web.MetricsAddress, c.MetricsAddress), web.CheckAddress(web.ProfilesAddress, c.ProfilesAddress),
 		c.validateToken(),
 	)
 }

@@ -30,8 +30,10 @@ type Config struct {
 	Callers    web.Callers
 	Origins    web.Origins // of browser pages that may ask
 	TLS        web.TLS
-	// MetricsAddress is where metrics, profiles and health are answered apart, or "".
-	MetricsAddress string
+	// MetricsAddress is where metrics and health are answered apart, or "", and
+	// ProfilesAddress where profiles are.
+	MetricsAddress  string
+	ProfilesAddress string
 	// SnapshotFile is where the snapshot is kept for a start without the database,
 	// or "".
 	SnapshotFile string
@@ -71,12 +73,13 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	c.Callers.Flags(fs)
 	c.Origins.Flags(fs)
 	c.TLS.Flags(fs)
-	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics, profiles and health apart from clients, without a token")
+	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics and health apart from clients, without a token")
+	fs.StringVar(&c.ProfilesAddress, "profiles-address", "", "`host:port` that answers profiles (/debug/pprof/), without a token: keep it on loopback")
 }
 
 // Validate reports every setting at fault.
 func (c *Config) Validate() error {
-	return command.Faults(c.validateDBURL(), command.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Limits.Validate(), c.Callers.Validate(), c.TLS.Validate(), web.CheckAddress(c.MetricsAddress))
+	return command.Faults(c.validateDBURL(), command.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Limits.Validate(), c.Callers.Validate(), c.TLS.Validate(), web.CheckAddress(web.MetricsAddress, c.MetricsAddress), web.CheckAddress(web.ProfilesAddress, c.ProfilesAddress))
 }
 
 func (c *Config) validateDBURL() error {

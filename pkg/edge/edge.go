@@ -98,19 +98,20 @@ func newService(config Config, source replica.Source) *service {
 	}
 	e.fixed = newFixedFields(&config.Origins)
 	e.web = web.New(web.Options{
-		Title:          "Flaggery edge",
-		Version:        config.Version,
-		Logger:         config.Logger,
-		Calls:          api.EdgeCalls,
-		AccessLevel:    slog.LevelDebug, // an edge answers too much to log it
-		Registry:       registry,
-		ServeMetrics:   config.Prometheus,
-		MetricsAddress: config.MetricsAddress,
-		Limits:         config.Limits,
-		Callers:        config.Callers,
-		Origins:        config.Origins,
-		TLS:            config.TLS,
-		Authenticate:   e.authenticator,
+		Title:           "Flaggery edge",
+		Version:         config.Version,
+		Logger:          config.Logger,
+		Calls:           api.EdgeCalls,
+		AccessLevel:     slog.LevelDebug, // an edge answers too much to log it
+		Registry:        registry,
+		ServeMetrics:    config.Prometheus,
+		MetricsAddress:  config.MetricsAddress,
+		ProfilesAddress: config.ProfilesAddress,
+		Limits:          config.Limits,
+		Callers:         config.Callers,
+		Origins:         config.Origins,
+		TLS:             config.TLS,
+		Authenticate:    e.authenticator,
 		Ready: func(context.Context) error {
 			if e.replica.Snapshot() == nil {
 				return errNothingLoaded

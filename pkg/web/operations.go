@@ -11,49 +11,64 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// operations is what operators ask of a service on an address of their own, which
-// clients do not reach: metrics, profiles and health, without a token and beside
-// all limits.
+// operations is what operators ask of a service on addresses that clients do not
+// reach, without a token and beside all limits: metrics and health on one, profiles on
+// another, as whoever scrapes has no business with them.
 type operations struct {
+	setting  string
 	address  string
 	server   *http.Server
 	listener net.Listener
 }
 
-// CheckAddress says what is wrong with an address to answer operators on; "" is
-// none.
-func CheckAddress(address string) error {
+// CheckAddress says what is wrong with an address to answer operators on, which the
+// flag names; "" is none.
+func CheckAddress(name, address string) error {
 	if address == "" {
 		return nil
 	}
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-		return fmt.Errorf("FLAGGERY_METRICS_ADDRESS (--metrics-address) must be host:port, like 127.0.0.1:9090, is %q", address)
+		return fmt.Errorf("%s must be host:port, like 127.0.0.1:9090, is %q", name, address)
 	}
 	return nil
 }
 
-func (s *Server) newOperations(o Options) *operations {
-	mux := http.NewServeMux()
-	mux.Handle("GET /healthz", onePath(s.echo))
-	mux.Handle("GET /readyz", onePath(s.echo))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return &operations{address: o.MetricsAddress, server: &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
-	}}
+// The settings of the addresses.
+const (
+	MetricsAddress  = "FLAGGERY_METRICS_ADDRESS (--metrics-address)"
+	ProfilesAddress = "FLAGGERY_PROFILES_ADDRESS (--profiles-address)"
+)
+
+func (s *Server) newOperations(o Options) (all []*operations) {
+	add := func(setting, address string, mux *http.ServeMux) {
+		if address == "" {
+			return
+		}
+		all = append(all, &operations{setting: setting, address: address, server: &http.Server{
+			Handler:           mux,
+			ReadHeaderTimeout: headerTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeader,
+			ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		}})
+	}
+	metrics := http.NewServeMux()
+	metrics.Handle("GET /healthz", onePath(s.echo))
+	metrics.Handle("GET /readyz", onePath(s.echo))
+	metrics.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}))
+	add(MetricsAddress, o.MetricsAddress, metrics)
+	profiles := http.NewServeMux()
+	profiles.HandleFunc("GET /debug/pprof/", pprof.Index) // without cmdline, which may hold secrets
+	profiles.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	profiles.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	profiles.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	add(ProfilesAddress, o.ProfilesAddress, profiles)
+	return all
 }
 
 func (o *operations) listen() (err error) {
 	if o.listener, err = net.Listen("tcp", o.address); err != nil {
-		return fmt.Errorf("FLAGGERY_METRICS_ADDRESS (--metrics-address): listen: %w", err)
+		return fmt.Errorf("%s: listen: %w", o.setting, err)
 	}
 	return nil
 }
@@ -64,7 +79,7 @@ func (o *operations) serve(log *slog.Logger) (stop func()) {
 	go func() {
 		defer close(done)
 		if err := o.server.Serve(o.listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("metrics, profiles and health are answered no longer", "address", o.address, "error", err)
+			log.Error("operators are answered no longer", "setting", o.setting, "address", o.address, "error", err)
 		}
 	}()
 	return func() {

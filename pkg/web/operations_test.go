@@ -16,7 +16,7 @@ import (
 func TestMetricsAddress(t *testing.T) {
 	t.Parallel()
 	s := New(Options{
-		Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), ServeMetrics: true, MetricsAddress: "127.0.0.1:0",
+		Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), ServeMetrics: true, MetricsAddress: "127.0.0.1:0", ProfilesAddress: "127.0.0.1:0",
 		Limits:       Limits{Connections: 1, Requests: 1},
 		Authenticate: func(context.Context, string) (auth.Identity, error) { return auth.Identity{}, nil },
 	})
@@ -26,16 +26,19 @@ func TestMetricsAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Close()
-	operators := "http://" + s.operations.listener.Addr().String()
-	for path, want := range map[string]string{
-		"/metrics": "flaggery_build_info", "/healthz": "ok", "/readyz": "ok", "/debug/pprof/": "goroutine", "/debug/pprof/cmdline": "test",
+	metrics, profiles := "http://"+s.operations[0].listener.Addr().String(), "http://"+s.operations[1].listener.Addr().String()
+	for url, want := range map[string]string{
+		metrics + "/metrics": "flaggery_build_info", metrics + "/healthz": "ok", metrics + "/readyz": "ok",
+		profiles + "/debug/pprof/": "goroutine", profiles + "/debug/pprof/heap?debug=1": "heap profile",
 	} {
-		if answer, text := do(t, "GET", operators+path, ""); answer.StatusCode != http.StatusOK || !strings.Contains(text, want) {
-			t.Errorf("%s: status %d, %.200s", path, answer.StatusCode, text)
+		if answer, text := do(t, "GET", url, ""); answer.StatusCode != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("%s: status %d, %.200s", url, answer.StatusCode, text)
 		}
 	}
-	if answer, _ := do(t, "GET", operators+"/openapi.json", ""); answer.StatusCode != http.StatusNotFound {
-		t.Errorf("operators' address answers /openapi.json: %d", answer.StatusCode)
+	for _, url := range []string{metrics + "/openapi.json", metrics + "/debug/pprof/", profiles + "/metrics", profiles + "/debug/pprof/cmdline"} {
+		if answer, _ := do(t, "GET", url, ""); answer.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: status %d", url, answer.StatusCode)
+		}
 	}
 	_ = held.Close()
 	for _, path := range []string{"/metrics", "/debug/pprof/"} {
@@ -62,12 +65,17 @@ func TestMetricsAddressThatIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), MetricsAddress: taken.Addr().String()})
-	if l, err := s.Listen("127.0.0.1", 0); err == nil || !strings.Contains(err.Error(), "FLAGGERY_METRICS_ADDRESS") {
-		t.Errorf("listens on %v, error %v", l, err)
+	for setting, o := range map[string]Options{
+		"FLAGGERY_METRICS_ADDRESS":  {MetricsAddress: taken.Addr().String()},
+		"FLAGGERY_PROFILES_ADDRESS": {MetricsAddress: "127.0.0.1:0", ProfilesAddress: taken.Addr().String()},
+	} {
+		o.Logger, o.Registry = slog.New(slog.DiscardHandler), NewRegistry("test")
+		if l, err := New(o).Listen("127.0.0.1", 0); err == nil || !strings.Contains(err.Error(), setting) {
+			t.Errorf("listens on %v, error %v", l, err)
+		}
 	}
 	for address, good := range map[string]bool{"": true, ":9090": true, "127.0.0.1:9090": true, "9090": false, "host": false, "host:": false} {
-		if err := CheckAddress(address); (err == nil) != good {
+		if err := CheckAddress(MetricsAddress, address); (err == nil) != good {
 			t.Errorf("%q: %v", address, err)
 		}
 	}

@@ -61,15 +61,16 @@ type Options struct {
 	// at debug always.
 	AccessLevel slog.Level
 	// Registry takes the metrics of requests and, where ServeMetrics, is answered at
-	// /metrics; on MetricsAddress, where there is one, together with profiles and
-	// health, and then nowhere else.
-	Registry       *prometheus.Registry
-	ServeMetrics   bool
-	MetricsAddress string
-	Limits         Limits
-	Callers        Callers
-	Origins        Origins // whose pages may ask
-	TLS            TLS
+	// /metrics; on MetricsAddress, where there is one, together with health, and then
+	// nowhere else. Profiles are on ProfilesAddress alone.
+	Registry        *prometheus.Registry
+	ServeMetrics    bool
+	MetricsAddress  string
+	ProfilesAddress string
+	Limits          Limits
+	Callers         Callers
+	Origins         Origins // whose pages may ask
+	TLS             TLS
 	// StrictParameters refuses query parameters that a call does not have: a misspelt
 	// dry_run must not write. Without it they are ignored, as something on the way may
 	// add its own.
@@ -97,7 +98,7 @@ type Server struct {
 	metrics      *metrics
 	busy         *busy
 	rates        *rates
-	operations   *operations // nil without an address of its own
+	operations   []*operations
 	tls          TLS
 	certificate  *certificate // once it listens with TLS
 	registry     *prometheus.Registry
@@ -152,10 +153,8 @@ func New(o Options) *Server {
 
 	s.Route(auth.Open, http.MethodGet, "/healthz", s.healthz)
 	s.Route(auth.Open, http.MethodGet, "/readyz", s.readyz)
-	switch {
-	case o.MetricsAddress != "":
-		s.operations = s.newOperations(o)
-	case o.ServeMetrics:
+	s.operations = s.newOperations(o)
+	if o.ServeMetrics && o.MetricsAddress == "" {
 		s.Route(auth.Read, http.MethodGet, "/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{})), "name[]")
 	}
 	s.documentation(o.Title)
@@ -213,8 +212,11 @@ func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 	if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if s.operations != nil {
-		if err := s.operations.listen(); err != nil {
+	for i, o := range s.operations {
+		if err := o.listen(); err != nil {
+			for _, open := range s.operations[:i] {
+				_ = open.listener.Close()
+			}
 			return nil, errors.Join(err, l.Close())
 		}
 	}
@@ -235,8 +237,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 	}
 	s.http.Handler = s.closeInDrain(s.http.Handler)
-	if s.operations != nil && s.operations.listener != nil {
-		defer s.operations.serve(s.log)()
+	for _, o := range s.operations {
+		if o.listener != nil {
+			defer o.serve(s.log)()
+		}
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- s.http.Serve(l) }()
