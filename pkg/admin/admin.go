@@ -172,6 +172,7 @@ func newService(config Config, db *postgres.DB) *service {
 		Callers:          config.Callers,
 		TLS:              config.TLS,
 		StrictParameters: true,
+		NoStore:          true,
 		Authenticate:     a.authenticator(config.Token),
 		Session:          pages.Session,
 		SignInPath:       signin.SignInPath,

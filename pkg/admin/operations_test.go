@@ -345,6 +345,24 @@ func TestEveryAnswerTellsItsRevision(t *testing.T) {
 	}
 }
 
+// What is for its caller is not kept on the way, nor in a browser.
+func TestAnswersAreNotStored(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	populate(c)
+	for _, a := range []answer{
+		c.must("GET", "/v1/features", nil), c.must("GET", "/v1/export/subjects", nil), c.must("POST", "/v1/tokens", `{"name": "ci", "role": "viewer"}`),
+		c.do("GET", "/v1/features/none", nil), client{t, c.url, ""}.do("GET", "/v1/features", nil), c.do("GET", "/v1/none", nil),
+	} {
+		if got := a.Header.Get("Cache-Control"); got != "no-store" {
+			t.Errorf("%d %s: Cache-Control is %q", a.Status, a.Body, got)
+		}
+		if got := a.Header.Get("Strict-Transport-Security"); got != "" {
+			t.Errorf("plain HTTP has Strict-Transport-Security: %s", got)
+		}
+	}
+}
+
 // Before anybody is there, shares are those of the buckets.
 func TestProportionsWithoutWeight(t *testing.T) {
 	t.Parallel()

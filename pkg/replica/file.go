@@ -21,6 +21,9 @@ func (r *Replica) restore(ctx context.Context) {
 	if r.file == "" {
 		return
 	}
+	if err := snapshot.RemoveUnfinished(r.file); err != nil {
+		r.log.WarnContext(ctx, "unfinished snapshot files cannot be removed", "error", err)
+	}
 	began := time.Now()
 	s, saved, err := r.builder.ReadFile(r.file, began)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,9 +32,16 @@ func live(t *testing.T, f *fake, file string, body func(r *Replica)) {
 
 func TestStartFromFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "snapshot")
+	killed := file + ".123.tmp" // in the middle of a write
+	if err := os.WriteFile(killed, []byte("FLAG"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{position: model.Position{Epoch: "e", Revision: 1, At: time.Now()}}
 		live(t, f, file, func(r *Replica) { expect(t, r, 1) })
+		if _, err := os.Stat(killed); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the file of a killed write is left: %v", err)
+		}
 		time.Sleep(time.Hour)
 
 		f.set(func() { f.fail = errors.New("the database is away") })

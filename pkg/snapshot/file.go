@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/evaluation"
@@ -35,6 +36,8 @@ const (
 	entrySize   = 12
 	// previousSuffix is added to the name of the file that the last write replaced.
 	previousSuffix = ".previous"
+	// temporarySuffix ends the names of files that are being written.
+	temporarySuffix = ".tmp"
 )
 
 type fileHeader struct {
@@ -53,7 +56,7 @@ type fileHeader struct {
 // under path: beside it, flushed, then renamed. The file that was there before is
 // kept with the suffix ".previous".
 func WriteFile(path string, s *Snapshot) (err error) {
-	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600: it holds the key
+	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*"+temporarySuffix) // mode 0600: it holds the key
 	if err != nil {
 		return fmt.Errorf("write the snapshot file: %w", err)
 	}
@@ -94,6 +97,21 @@ func WriteFile(path string, s *Snapshot) (err error) {
 		return err
 	}
 	return errors.Join(directory.Sync(), directory.Close())
+}
+
+// RemoveUnfinished removes what a WriteFile left that was killed. None may be under
+// way.
+func RemoveUnfinished(path string) error {
+	directory, base := filepath.Split(path)
+	files, err := os.ReadDir(filepath.Dir(path))
+	for _, file := range files {
+		name, ours := strings.CutPrefix(file.Name(), base+".")
+		number, unfinished := strings.CutSuffix(name, temporarySuffix)
+		if ours && unfinished && strings.Trim(number, "0123456789") == "" {
+			err = errors.Join(err, os.Remove(directory+file.Name()))
+		}
+	}
+	return err
 }
 
 func (s *Snapshot) encode(to io.Writer) error {
@@ -235,6 +253,9 @@ func (b *Builder) decode(file io.ReaderAt, size int64, now time.Time) (*Snapshot
 	if err != nil {
 		return nil, time.Time{}, err
 	}
+	if err := header.check(); err != nil {
+		return nil, time.Time{}, err
+	}
 	ix, err := r.index(header)
 	if err != nil {
 		return nil, time.Time{}, err
@@ -268,6 +289,42 @@ func readHeader(file io.ReaderAt, size int64) (*fileReader, *fileHeader, error) 
 	return r, header, nil
 }
 
+// check refuses a header whose parts do not fit together: nothing is looked up by a
+// number that was not checked.
+func (h *fileHeader) check() error {
+	if h.Configuration == nil {
+		return errors.New("it has no configuration")
+	}
+	if h.Position.Revision < 0 || h.Subjects < 0 || h.Collided < 0 {
+		return fmt.Errorf("it has revision %d, %d subjects and %d collisions", h.Position.Revision, h.Subjects, h.Collided)
+	}
+	if len(h.Plain) <= h.Configuration.Buckets {
+		return fmt.Errorf("it has classes for %d of %d buckets", len(h.Plain)-1, h.Configuration.Buckets)
+	}
+	for id, class := range h.Classes {
+		if class.Bucket < 0 || int(class.Bucket) >= len(h.Plain) {
+			return fmt.Errorf("class %d has bucket %d of %d", id, class.Bucket, len(h.Plain)-1)
+		}
+	}
+	for bucket, id := range h.Plain {
+		if id == 0 || int(id) >= len(h.Classes) || int(h.Classes[id].Bucket) != bucket || len(h.Classes[id].Groups) > 0 {
+			return fmt.Errorf("bucket %d has class %d of %d, which is not its own", bucket, id, len(h.Classes))
+		}
+	}
+	return nil
+}
+
+// checkSubject refuses a class that no subject can have.
+func (h *fileHeader) checkSubject(class ClassID) error {
+	if class == 0 || int(class) >= len(h.Classes) {
+		return fmt.Errorf("a subject has class %d of %d", class, len(h.Classes))
+	}
+	if bucket := int(h.Classes[class].Bucket); bucket < 1 || bucket > h.Configuration.Buckets {
+		return fmt.Errorf("a subject is in bucket %d of %d", bucket, h.Configuration.Buckets)
+	}
+	return nil
+}
+
 func (r *fileReader) index(header *fileHeader) (*index, error) {
 	if r.left < int64(header.Shards)*8 || header.Shards < 1 || header.Shards > maxShards {
 		return nil, fmt.Errorf("it names %d shards", header.Shards)
@@ -281,6 +338,9 @@ func (r *fileReader) index(header *fileHeader) (*index, error) {
 		class := ClassID(r.number())
 		if r.err != nil {
 			return nil, r.err
+		}
+		if err := header.checkSubject(class); err != nil {
+			return nil, err
 		}
 		if ix.collided == nil {
 			ix.collided = make(map[string]ClassID)
@@ -305,8 +365,8 @@ func (r *fileReader) index(header *fileHeader) (*index, error) {
 			}
 			if class := s.entries[j].class; class != 0 {
 				used++
-				if int(class) >= len(header.Classes) {
-					return nil, fmt.Errorf("a subject has class %d of %d", class, len(header.Classes))
+				if err := header.checkSubject(class); err != nil {
+					return nil, err
 				}
 			}
 		}
@@ -324,25 +384,15 @@ func (r *fileReader) index(header *fileHeader) (*index, error) {
 
 // restore takes over what a file says as what this Builder made last.
 func (b *Builder) restore(header *fileHeader, ix *index, now time.Time) (*Snapshot, error) {
-	if header.Configuration == nil {
-		return nil, errors.New("it has no configuration")
-	}
 	resolver, err := evaluation.Compile(header.Configuration)
 	if err != nil {
 		return nil, fmt.Errorf("its configuration contradicts itself: %w", err)
 	}
 	classes := newClasses()
-	if classes.list, classes.plain = header.Classes, header.Plain; len(classes.plain) <= header.Configuration.Buckets {
-		return nil, fmt.Errorf("it has classes for %d of %d buckets", len(classes.plain)-1, header.Configuration.Buckets)
-	}
+	classes.list, classes.plain = header.Classes, header.Plain
 	for id, class := range classes.list {
 		if len(class.Groups) > 0 {
 			classes.ids[string(classes.keyOf(class.Bucket, class.Groups))] = ClassID(id)
-		}
-	}
-	for _, class := range classes.plain {
-		if class == 0 || int(class) >= len(classes.list) {
-			return nil, fmt.Errorf("a bucket has class %d of %d", class, len(classes.list))
 		}
 	}
 	b.classes = classes

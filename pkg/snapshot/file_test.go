@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,62 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 	}
 	if _, err := read(append(raw, 0)); err == nil {
 		t.Error("a file with a byte too many is read")
+	}
+}
+
+// A file that is whole and says what cannot be is refused, and nothing is looked up by
+// its numbers.
+func TestNumbersOutOfRangeAreRefused(t *testing.T) {
+	for what, change := range map[string]func(s *Snapshot){
+		"revision":                func(s *Snapshot) { s.Revision = -1 },
+		"subjects":                func(s *Snapshot) { s.index.count = -1 },
+		"bucket of a class":       func(s *Snapshot) { s.classes[len(s.classes)-1].Bucket = 99 },
+		"negative bucket":         func(s *Snapshot) { s.classes[1].Bucket = -1 },
+		"class of a bucket":       func(s *Snapshot) { s.plain[1] = ClassID(len(s.classes)) },
+		"no class of a bucket":    func(s *Snapshot) { s.plain[1] = 0 },
+		"other bucket's class":    func(s *Snapshot) { s.plain[1], s.plain[2] = s.plain[2], s.plain[1] },
+		"fewer classes":           func(s *Snapshot) { s.plain = s.plain[:2] },
+		"no classes":              func(s *Snapshot) { s.classes = nil },
+		"class of a collision":    func(s *Snapshot) { s.index.collided, s.index.count = map[string]ClassID{"x": 1 << 31}, s.index.count+1 },
+		"no class of a collision": func(s *Snapshot) { s.index.collided, s.index.count = map[string]ClassID{"x": 0}, s.index.count+1 },
+		"collision in no bucket": func(s *Snapshot) {
+			s.index.collided, s.index.count = map[string]ClassID{"x": s.plain[0]}, s.index.count+1
+		},
+		"buckets":          func(s *Snapshot) { s.generation.configuration.Buckets = 1 },
+		"negative buckets": func(s *Snapshot) { s.generation.configuration.Buckets = -1 },
+		"nothing":          func(*Snapshot) {},
+	} {
+		w := plainWorld(1, "A", 20)
+		s := mustApply(t, NewBuilder(Reject), nil, w.load(noon))
+		change(s)
+		var raw bytes.Buffer
+		if err := s.encode(&raw); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read(raw.Bytes()); (err == nil) != (what == "nothing") {
+			t.Errorf("%s: error %v", what, err)
+		}
+	}
+}
+
+func TestUnfinishedFilesAreRemoved(t *testing.T) {
+	directory := t.TempDir()
+	path := filepath.Join(directory, "snapshot")
+	for _, name := range []string{"snapshot", "snapshot.previous", "snapshot.123.tmp", "snapshot.4.tmp", "snapshot.other.tmp", "other.5.tmp", "snapshot.6.tmp.txt"} {
+		if err := os.WriteFile(filepath.Join(directory, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := RemoveUnfinished(path); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	files, err := os.ReadDir(directory)
+	for _, file := range files {
+		left = append(left, file.Name())
+	}
+	if want := []string{"other.5.tmp", "snapshot", "snapshot.6.tmp.txt", "snapshot.other.tmp", "snapshot.previous"}; err != nil || !slices.Equal(left, want) {
+		t.Errorf("left %q, want %q (%v)", left, want, err)
 	}
 }
 

@@ -75,6 +75,8 @@ type Options struct {
 	// dry_run must not write. Without it they are ignored, as something on the way may
 	// add its own.
 	StrictParameters bool
+	// NoStore forbids to keep answers below /v1: they are for their caller, and now.
+	NoStore bool
 	// Authenticate knows the callers. Where it is nil, everybody may do everything.
 	Authenticate Authenticator
 	// Session finds the token of who is signed in with a browser, "" for nobody, and
@@ -105,6 +107,7 @@ type Server struct {
 	permissions  map[route]auth.Permission
 	readings     map[route]reading
 	strict       bool
+	noStore      bool
 	authenticate Authenticator
 	session      func(*http.Request) string
 	signInPath   string
@@ -133,6 +136,7 @@ func New(o Options) *Server {
 		permissions:  map[route]auth.Permission{},
 		readings:     map[route]reading{},
 		strict:       o.StrictParameters,
+		noStore:      o.NoStore,
 		authenticate: o.Authenticate,
 		session:      o.Session,
 		signInPath:   o.SignInPath,
@@ -237,6 +241,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 	}
 	s.http.Handler = s.closeInDrain(s.http.Handler)
+	if s.tls.Enabled() {
+		s.http.Handler = stayWithTLS(s.http.Handler)
+	}
 	for _, o := range s.operations {
 		if o.listener != nil {
 			defer o.serve(s.log)()
@@ -368,6 +375,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		header := c.Response().Header()
 		header.Set(echo.HeaderXRequestID, id)
 		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		if s.noStore && strings.HasPrefix(r.URL.Path, "/v1/") {
+			header.Set(echo.HeaderCacheControl, "no-store")
+		}
 
 		switch err := recovered(next, c); {
 		case err == nil:

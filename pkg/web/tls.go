@@ -7,7 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +34,17 @@ func (t *TLS) Validate() error {
 		return errors.New("FLAGGERY_TLS_CERT (--tls-cert) and FLAGGERY_TLS_KEY (--tls-key) go together: one of them is not set")
 	}
 	return nil
+}
+
+// stayWithTLS has browsers that once came by TLS never come without it. localhost has
+// other services, which have none.
+func stayWithTLS(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host, _, _ := strings.Cut(r.Host, ":"); host != "localhost" {
+			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Enabled reports whether the service speaks TLS.

@@ -89,6 +89,9 @@ func TestCertificateIsRotated(t *testing.T) {
 		if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != http.StatusOK {
 			t.Errorf("status %d, error %v", answer.StatusCode, err)
 		}
+		if hsts := answer.Header.Get("Strict-Transport-Security"); hsts != "max-age=31536000" {
+			t.Errorf("Strict-Transport-Security is %q", hsts)
+		}
 		return answer.TLS.PeerCertificates[0].SerialNumber.Int64(), answer.ProtoMajor
 	}
 	if n, major := serial(); n != 1 || major != 2 {
