@@ -1,13 +1,29 @@
 #!/bin/sh
-# Draws passwords and the first token into a volume, each once, and shows the token then and never again.
+# Draws passwords and the first token into a volume, each once, and shows then and never again those that people need.
+# Each container finds in a volume of its own what it needs, and nothing else.
 set -eu
-cd "${1:-/secrets}"
+all=${1:-/secrets} shares=${2:-/shares}
+cd "$all"
 draw() {
     head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >new
     mv new "$1" # at once: its presence says that all of it is there
 }
+show() {
+    if [ -e "$1" ]; then
+        echo "$2 is the one shown at the first start"
+    else
+        draw "$1"
+        echo "$2, shown only this once: $(cat "$1")"
+    fi
+}
+give() {
+    share=$shares/$1
+    shift
+    mkdir -p "$share"
+    cp "$@" "$share"
+}
 
-# The volume is mounted by those who may read it, and they run as different users.
+# Containers run as different users.
 umask 022
 for who in database admin edge dashboard; do
     [ -e $who-password ] || draw $who-password
@@ -15,9 +31,10 @@ done
 echo "postgres://flaggery:$(cat database-password)@postgres:5432/flaggery?sslmode=disable" >database-url
 echo "postgres://flaggery_admin:$(cat admin-password)@postgres:5432/flaggery?sslmode=disable" >admin-database-url
 echo "postgres://flaggery_edge:$(cat edge-password)@postgres:5432/flaggery?sslmode=disable" >edge-database-url
-if [ -e admin-token ]; then
-    echo "the admin's token is the one shown at the first start"
-else
-    draw admin-token
-    echo "the admin's token, shown only this once: $(cat admin-token)"
-fi
+show admin-token "the admin's token"
+show grafana-password "Grafana's password of admin"
+give postgres database-password
+give migrate database-url admin-password edge-password dashboard-password
+give admin admin-database-url admin-token
+give edge edge-database-url
+give grafana dashboard-password grafana-password

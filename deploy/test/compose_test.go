@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,70 @@ func TestCompose(t *testing.T) {
 	}
 }
 
+// TestComposeSharesNoSecrets draws the secrets and looks who finds which: a container
+// has those that its settings name, and Prometheus needs none.
+func TestComposeSharesNoSecrets(t *testing.T) {
+	t.Parallel()
+	options, err := cli.NewProjectOptions([]string{"../../docker-compose.yml"}, cli.WithWorkingDirectory("../.."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, err := options.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shares := t.TempDir()
+	output(t, "sh", "../compose/secrets.sh", t.TempDir(), shares)
+	datasources, err := os.ReadFile("../grafana/provisioning/datasources/flaggery.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, service := range project.Services {
+		settings := ""
+		if name == "grafana" {
+			settings = string(datasources)
+		}
+		for _, value := range service.Environment {
+			settings += "\n" + *value
+		}
+		for _, mount := range service.Volumes {
+			switch own := name + "-secrets"; {
+			case name == "secrets" || !strings.HasSuffix(mount.Source, "secrets"):
+			case mount.Source != own || mount.Target != "/secrets" || !mount.ReadOnly:
+				t.Errorf("%s mounts %s at %s", name, mount.Source, mount.Target)
+			}
+		}
+		given, err := filepath.Glob(filepath.Join(shares, name, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, file := range given {
+			given[i] = "/secrets/" + filepath.Base(file)
+			if !strings.Contains(settings, given[i]) {
+				t.Errorf("%s finds %s and does not need it", name, given[i])
+			}
+		}
+		for _, needed := range regexp.MustCompile(`/secrets/[a-z-]+`).FindAllString(settings, -1) {
+			if !slices.Contains(given, needed) {
+				t.Errorf("%s needs %s and finds %q", name, needed, given)
+			}
+		}
+		if _, anonymous := service.Environment["GF_AUTH_ANONYMOUS_ENABLED"]; anonymous {
+			t.Errorf("%s lets everybody in", name)
+		}
+	}
+	scrapes, err := os.ReadFile("../compose/prometheus.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"admin", "edge"} {
+		address := project.Services[name].Environment["FLAGGERY_METRICS_ADDRESS"]
+		if address == nil || !strings.Contains(string(scrapes), "{names: ["+name+"], type: A, port: "+strings.TrimPrefix(*address, "0.0.0.0:")+",") {
+			t.Errorf("Prometheus does not scrape the metrics address of %s", name)
+		}
+	}
+}
+
 // stages of a Dockerfile, by name.
 func stages(t *testing.T, dockerfile string) map[string]bool {
 	text, err := os.ReadFile(dockerfile)
@@ -73,21 +138,21 @@ func stages(t *testing.T, dockerfile string) map[string]bool {
 func TestSecretsAreDrawnOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	first := output(t, "sh", "../compose/secrets.sh", dir)
-	token, err := os.ReadFile(filepath.Join(dir, "admin-token"))
-	if err != nil {
-		t.Fatal(err)
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
 	}
-	if len(token) < 40 || !strings.Contains(first, string(token)) {
-		t.Errorf("the first start shows %q, and the token is %q", first, token)
+	first := output(t, "sh", "../compose/secrets.sh", dir, t.TempDir())
+	token, password := read("admin-token"), read("grafana-password")
+	if len(token) < 40 || !strings.Contains(first, token) || len(password) < 40 || !strings.Contains(first, password) {
+		t.Errorf("the first start shows %q, the token is %q and the password %q", first, token, password)
 	}
-	again := output(t, "sh", "../compose/secrets.sh", dir)
-	kept, err := os.ReadFile(filepath.Join(dir, "admin-token"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(again, string(token)) || string(kept) != string(token) {
-		t.Errorf("the second start shows %q, and the token became %q", again, kept)
+	again := output(t, "sh", "../compose/secrets.sh", dir, t.TempDir())
+	if strings.Contains(again, token) || strings.Contains(again, password) || read("admin-token") != token || read("grafana-password") != password {
+		t.Errorf("the second start shows %q", again)
 	}
 	for _, name := range []string{"database-url", "admin-database-url", "edge-database-url", "database-password", "admin-password", "edge-password", "dashboard-password"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() < 40 {
