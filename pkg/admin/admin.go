@@ -37,6 +37,9 @@ type service struct {
 	log     *slog.Logger
 	metrics *metrics
 	waiting atomic.Bool // for the database, at the start
+	// latest is the last revision that this admin has read or made, negative before the
+	// first, see answersFrom.
+	latest atomic.Int64
 	// maxLines of an import, 0 for any number.
 	maxLines int
 }
@@ -55,6 +58,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 	a := newService(config, db)
 	a.waiting.Store(true)
+	a.latest.Store(-1)
 	if config.Routes != nil {
 		config.Routes(a.web.Routes())
 	}
@@ -124,6 +128,11 @@ func (a *service) prepare(ctx context.Context, config Config, db *postgres.DB) e
 	if err := arrange(ctx, db.SQL()); err != nil {
 		return err
 	}
+	revision, err := a.writer.Revision(ctx)
+	if err != nil {
+		return err
+	}
+	a.latest.Store(revision)
 	return a.checkReachable(ctx, config.Token)
 }
 
@@ -182,6 +191,7 @@ func newService(config Config, db *postgres.DB) *service {
 			}
 			return db.SQL().PingContext(ctx)
 		},
+		Revision: a.latest.Load,
 	})
 	a.addRoutes()
 	a.addPages(pages)

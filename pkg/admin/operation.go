@@ -151,11 +151,21 @@ func read[I, T any](h reader[I, T]) form {
 	return func(a *service, r route) {
 		web.Handle(a.web, r.permission, r.operation(), func(ctx context.Context, in *I) (*found[T], error) {
 			result, err := h(ctx, in)
+			a.answersFrom(ctx, result.Revision)
 			if err != nil {
 				return nil, err
 			}
 			return &found[T]{Revision: result.Revision, ETag: etag(result.Version), Body: result.Value}, nil
 		})
+	}
+}
+
+// answersFrom has the answer name a revision, also if it is a failure, unless none was
+// read: then it names the last one that this admin knows.
+func (a *service) answersFrom(ctx context.Context, revision int64) {
+	if revision != 0 {
+		web.NameRevision(ctx, revision)
+		a.latest.Store(revision)
 	}
 }
 
@@ -191,6 +201,7 @@ func readOrExport[I interface{ exports() bool }, T any](description string, page
 				return stream(ctx, a, in, h), nil
 			}
 			result, err := page(ctx, in)
+			a.answersFrom(ctx, result.Revision)
 			if err != nil {
 				return nil, err
 			}
@@ -254,6 +265,7 @@ func write[I writeInput, T any](status int, h handler[I, T], location func(*I, T
 				return nil, err
 			}
 			result, err := h(ctx, in, w.options(ctx, versions)...)
+			a.answersFrom(ctx, result.Revision)
 			a.metrics.wrote(op.OperationID, w.DryRun, err)
 			if err != nil {
 				return nil, err

@@ -92,8 +92,16 @@ func newProblem(status int, code model.Code, detail string, fields []model.Field
 }
 
 // problemOf translates any error. What nobody foresaw is logged with its cause
-// and shown without it.
+// and shown without it. The answer to it is from no revision that is known.
 func (s *Server) problemOf(ctx context.Context, err error) *problem {
+	p := s.translate(ctx, err)
+	if w, ok := ctx.Value(responseKey{}).(http.ResponseWriter); ok && p.Status >= http.StatusInternalServerError {
+		w.Header().Del(api.HeaderRevision)
+	}
+	return p
+}
+
+func (s *Server) translate(ctx context.Context, err error) *problem {
 	var (
 		written  *problem
 		ofModel  *model.Error

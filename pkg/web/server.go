@@ -85,6 +85,9 @@ type Options struct {
 	SignInPath string
 	// Ready is an error where the service cannot do its work now.
 	Ready func(ctx context.Context) error
+	// Revision is the one that answers name unless [NameRevision] says another: negative
+	// while none is known. It may be left out.
+	Revision func() int64
 }
 
 // Server answers HTTP. Routes are added by [Handle] and [Server.Route] before
@@ -112,6 +115,7 @@ type Server struct {
 	session      func(*http.Request) string
 	signInPath   string
 	ready        func(ctx context.Context) error
+	revision     func() int64
 	draining     atomic.Bool
 	drain        func(ctx context.Context) // what is in front; may be nil
 }
@@ -141,6 +145,7 @@ func New(o Options) *Server {
 		session:      o.Session,
 		signInPath:   o.SignInPath,
 		ready:        o.Ready,
+		revision:     o.Revision,
 	}
 	s.http = &http.Server{
 		Handler:           onePath(e),
@@ -331,6 +336,14 @@ type (
 	responseKey  struct{}
 )
 
+// NameRevision has the answer to the request in ctx name the revision that it is from.
+// The answer to a failure of the service names none.
+func NameRevision(ctx context.Context, revision int64) {
+	if w, ok := ctx.Value(responseKey{}).(http.ResponseWriter); ok {
+		w.Header().Set(api.HeaderRevision, strconv.FormatInt(revision, 10))
+	}
+}
+
 // Extend gives the request in ctx so much more time, from now on, to be read and
 // answered; d <= 0 takes the limit away. Without it a request has 10 seconds, and
 // one whose reading time is over counts as given up by its client. A request that
@@ -377,6 +390,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
 		if s.noStore && strings.HasPrefix(r.URL.Path, "/v1/") {
 			header.Set(echo.HeaderCacheControl, "no-store")
+		}
+		if s.revision != nil && s.revision() >= 0 {
+			NameRevision(r.Context(), s.revision())
 		}
 
 		switch err := recovered(next, c); {

@@ -259,6 +259,18 @@ func TestAcceptedMediaTypes(t *testing.T) {
 	}
 }
 
+// A failure of the service is from no revision that is known.
+func TestRevision(t *testing.T) {
+	url := start(t, Options{Revision: func() int64 { return 7 }}, addThings)
+	for path, want := range map[string]string{
+		"a": "7", "a?limit=0": "7", "exists": "7", "none/none": "7", "secret": "", "panic": "", "broken": "", "away": "",
+	} {
+		if answer, _ := do(t, "POST", url+"/v1/things/"+path, `{"name":"a"}`); answer.Header.Get(api.HeaderRevision) != want {
+			t.Errorf("%s: %d names revision %q, want %q", path, answer.StatusCode, answer.Header.Get(api.HeaderRevision), want)
+		}
+	}
+}
+
 func TestStatusOfEveryCode(t *testing.T) {
 	source, err := os.ReadFile("../model/error.go")
 	if err != nil {

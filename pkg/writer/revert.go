@@ -32,12 +32,12 @@ func (w *Writer) Revert(ctx context.Context, revision int64, opts ...Option) (Re
 	}
 	entries := found.Value // which never change
 	if len(entries) == 0 {
-		return Result[api.Reverted]{}, model.Errorf(model.RevisionNotFound, "there is no revision %d, the latest is %d", revision, found.Revision)
+		return Result[api.Reverted]{Revision: found.Revision}, model.Errorf(model.RevisionNotFound, "there is no revision %d, the latest is %d", revision, found.Revision)
 	}
 	resources := make([]resource, len(entries))
 	for i, e := range entries {
 		if resources[i], err = parseResource(e.Resource); err != nil {
-			return Result[api.Reverted]{}, notRevertible(revision, err)
+			return Result[api.Reverted]{Revision: found.Revision}, notRevertible(revision, err)
 		}
 	}
 	return write(ctx, w, resources[0].kindOfChange(), opts, func(c *change) (api.Reverted, error) {

@@ -64,9 +64,13 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 	case s.dryRun:
 		transaction = w.db.DryRun
 	}
+	var before int64 // the revision that body finds
 	result := Result[T]{DryRun: s.dryRun}
 	err := transaction(ctx, func(tx *postgres.Tx) (err error) {
 		c := &change{settings: s, writer: w, tx: tx, kind: kind}
+		if before = tx.Revision; s.rows == nil {
+			before-- // the transaction began with the next one
+		}
 		do := func() (err error) {
 			result.Value, err = body(c)
 			return err
@@ -84,16 +88,14 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		if len(c.audit) > 0 && !s.dryRun {
 			return tx.Record(ctx, kind == configuration, kind == subjects, c.audit)
 		}
-		if s.rows == nil {
-			result.Revision-- // the transaction began with the next one
-		}
+		result.Revision = before
 		return errDiscard
 	})
 	if errors.Is(err, errDiscard) {
 		err = nil
 	}
 	if err != nil {
-		return Result[T]{}, err
+		return Result[T]{Revision: before}, err
 	}
 	return result, nil
 }
@@ -165,7 +167,7 @@ func read[T any](ctx context.Context, w *Writer, body func(tx *postgres.Tx) (val
 		return err
 	})
 	if err != nil {
-		return Result[T]{}, err
+		return Result[T]{Revision: result.Revision}, err
 	}
 	return result, nil
 }

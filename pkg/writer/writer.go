@@ -86,7 +86,8 @@ type Result[T any] struct {
 	// was read.
 	Value T
 	// Revision is the one that the write made, or that the read was answered from.
-	// For a dry run, or a write that changes nothing, it is the current one.
+	// For a dry run, or a write that changes nothing, it is the current one. With an
+	// error it is the one that was found to be at fault, or 0 if none was read.
 	Revision int64
 	// Version of the resource, for IfMatch; 0 if it has none. A variant and a
 	// rollout have that of their feature, an override that of its group. In a dry
