@@ -35,10 +35,16 @@ func TestCalls(t *testing.T) {
 		{ready, "POST /v1/subjects/flags", "/v1/subjects/flags", strings.Repeat(" ", web.MaxBody), 413, model.BodyTooLarge},
 		{ready, "POST /ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags", strings.Repeat(" ", web.MaxBody+1), 413, model.BodyTooLarge},
 		{ready, "POST /ofrep/v1/evaluate/flags/{key}", "/ofrep/v1/evaluate/flags/foobar", strings.Repeat(" ", web.MaxBody+1), 413, model.BodyTooLarge},
+		{ready, "POST /ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags", "{}", 415, model.UnsupportedMediaType},
+		{ready, "POST /ofrep/v1/evaluate/flags/{key}", "/ofrep/v1/evaluate/flags/foobar", "{}", 415, model.UnsupportedMediaType},
 	} {
 		method, _, _ := strings.Cut(c.row, " ")
 		w := httptest.NewRecorder()
-		c.e.web.ServeHTTP(w, httptest.NewRequest(method, c.path, strings.NewReader(c.body)))
+		r := httptest.NewRequest(method, c.path, strings.NewReader(c.body))
+		if c.code == model.UnsupportedMediaType {
+			r.Header.Set("Content-Type", "text/plain")
+		}
+		c.e.web.ServeHTTP(w, r)
 		if got := (answer{w.Code, w.Header(), w.Body.String()}); got.status != c.status || got.code(t) != string(c.code) {
 			t.Errorf("%s %s: %d %s, want %d %s", method, c.path, got.status, got.body, c.status, c.code)
 		}

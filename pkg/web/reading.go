@@ -202,14 +202,14 @@ func readNothing(body io.Reader) error {
 // readMediaType refuses a body of a media type that a call does not read. One that
 // does not say what it is is JSON, if the call reads that.
 func readMediaType(header http.Header, content map[string]*huma.MediaType) error {
-	given, is := header[echo.HeaderContentType]
-	if !is && content[api.MediaJSON] != nil {
+	given := header.Get(echo.HeaderContentType)
+	if len(header[echo.HeaderContentType]) == 0 && content[api.MediaJSON] != nil {
 		return nil
 	}
-	media, parameters, err := mime.ParseMediaType(strings.Join(given, ""))
+	media, parameters, err := mime.ParseMediaType(given)
 	if err != nil || content[media] == nil {
 		return model.Errorf(model.UnsupportedMediaType, "Content-Type must be %s, is %q",
-			strings.Join(slices.Sorted(maps.Keys(content)), " or "), strings.Join(given, ""))
+			strings.Join(slices.Sorted(maps.Keys(content)), " or "), given)
 	}
 	if charset := parameters["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return model.Errorf(model.UnsupportedMediaType, "the charset in Content-Type must be utf-8, is %q", charset)
