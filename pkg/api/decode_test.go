@@ -96,13 +96,13 @@ func TestDecodeRefuses(t *testing.T) {
 
 func TestDecodeExactRefusesNull(t *testing.T) {
 	for text, says := range map[string]string{
-		`null`:                                    "must be an object, is null",
-		`{"id": null}`:                            "id must be a string, is null",
-		`{"weight": null}`:                        "weight must be an integer, is null",
-		`{"groups": null}`:                        "groups must be an array, is null",
+		`null`:             "must be an object, is null",
+		`{"id": null}`:     "id must be a string, is null",
+		`{"weight": null}`: "weight must be an integer, is null",
+		`{"groups": null}`: "groups must be an array, is null",
 		`{"groups": [{"variants": {"f": null}}]}`: "groups[0].variants.f must be a string, is null",
-		`{"at": null}`:                            "at must be a time, is null",
-		`{"flag": null}`:                          "flag must be true or false, is null",
+		`{"at": null}`:   "at must be a time, is null",
+		`{"flag": null}`: "flag must be true or false, is null",
 	} {
 		if err := DecodeExact([]byte(text), new(sent)); err == nil || err.Error() != says {
 			t.Errorf("%s: %v", text, err)

@@ -44,13 +44,13 @@ const Gzip = "gzip"
 type form int
 
 const (
-	formSingle form = iota
-	formText        // may be empty
-	formFlag        // true if empty
-	formInteger     // as in bodies
-	formList        // several values are one, separated by commas
-	formTime        // as in bodies
-	formMany        // several values stay several
+	formSingle  form = iota
+	formText         // may be empty
+	formFlag         // true if empty
+	formInteger      // as in bodies
+	formList         // several values are one, separated by commas
+	formTime         // as in bodies
+	formMany         // several values stay several
 )
 
 // freeTexts are the parameters that may be empty: as a filter that lets all through,
@@ -203,7 +203,7 @@ func readNothing(body io.Reader) error {
 // does not say what it is is JSON, if the call reads that.
 func readMediaType(header http.Header, content map[string]*huma.MediaType) error {
 	given := header.Get(echo.HeaderContentType)
-	if len(header[echo.HeaderContentType]) == 0 && content[api.MediaJSON] != nil {
+	if content[given] != nil || len(header[echo.HeaderContentType]) == 0 && content[api.MediaJSON] != nil {
 		return nil
 	}
 	media, parameters, err := mime.ParseMediaType(given)
