@@ -51,7 +51,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	if err := config.Validate(); err != nil {
 		return err
 	}
-	db, err := postgres.New(string(config.DBURL), postgres.Options{Logger: config.Logger})
+	db, err := postgres.New(string(config.DBURL), postgres.Options{Logger: config.Logger, Reserve: true})
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func newService(config Config, db *postgres.DB) *service {
 			if a.waiting.Load() {
 				return errWaiting
 			}
-			return db.SQL().PingContext(ctx)
+			return db.Ping(ctx)
 		},
 		Revision: a.latest.Load,
 	})

@@ -88,12 +88,14 @@ var (
 	rolloutHas   = prometheus.NewDesc("flaggery_admin_rollout_effective_proportion", "The share of the weight that a rollout's buckets have.", []string{"feature", "variant"}, nil)
 	testAsked    = prometheus.NewDesc("flaggery_admin_abtest_proportion", "The share of the weight that a group of a live test was told to have.", []string{"test", "group"}, nil)
 	testHas      = prometheus.NewDesc("flaggery_admin_abtest_effective_proportion", "The share of the weight that the buckets of a live test's group have.", []string{"test", "group"}, nil)
+	usedDesc     = prometheus.NewDesc("flaggery_admin_database_connections", "Connections that PostgreSQL has, to all of its databases.", nil, nil)
+	limitDesc    = prometheus.NewDesc("flaggery_admin_database_connections_limit", "Connections that PostgreSQL has for roles without a right to reserved ones.", nil, nil)
 	upDesc       = prometheus.NewDesc("flaggery_admin_database_up", "1 where the database answered the scrape, else 0 and the figures that come from it are missing.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (t *totals) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{revisionDesc, bucketsDesc, subjectsDesc, weightDesc, featuresDesc, rolloutAsked, rolloutHas, testAsked, testHas, upDesc} {
+	for _, desc := range []*prometheus.Desc{revisionDesc, bucketsDesc, subjectsDesc, weightDesc, featuresDesc, rolloutAsked, rolloutHas, testAsked, testHas, usedDesc, limitDesc, upDesc} {
 		ch <- desc
 	}
 }
@@ -110,6 +112,10 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	if err == nil {
 		shares, err = t.db.Shares(ctx)
 	}
+	var connections postgres.Connections
+	if err == nil {
+		connections, err = t.db.Connections(ctx)
+	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
 			t.log.Warn("figures for metrics are not to be had", "error", err)
@@ -123,6 +129,8 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	gauge(subjectsDesc, now.Subjects)
 	gauge(weightDesc, now.Weight)
 	gauge(featuresDesc, now.Features)
+	gauge(usedDesc, connections.Used)
+	gauge(limitDesc, connections.Limit)
 	for _, s := range shares {
 		asked, has, labels := rolloutAsked, rolloutHas, []string{s.Feature, s.Variant}
 		if s.Test != "" {

@@ -397,6 +397,7 @@ func TestMetrics(t *testing.T) {
 	a := c.must("GET", "/metrics", nil)
 	for series, want := range map[string]string{
 		"flaggery_admin_database_up":                                      "1",
+		"flaggery_admin_database_connections_limit":                       "297", // 300, and 3 for superusers
 		"flaggery_admin_buckets":                                          "4",
 		"flaggery_admin_subjects":                                         "2",
 		"flaggery_admin_subjects_weight":                                  "2",

@@ -21,7 +21,8 @@ import (
 // DB is Flaggery's database as its writer sees it.
 type DB struct {
 	pool       *sqlx.DB
-	settings   string // of a connection, as a statement
+	reserve    *sqlx.DB // one connection more, see Options.Reserve; nil for none
+	settings   string   // of a connection, as a statement
 	log        *slog.Logger
 	now        func() time.Time // nil: the database's clock
 	statements statements
@@ -31,6 +32,9 @@ type DB struct {
 type Options struct {
 	Logger *slog.Logger     // nil: nothing is logged
 	Now    func() time.Time // the time of writes; nil: the database's clock
+	// Reserve keeps one connection for when PostgreSQL has no other left to give, as a
+	// token must be revocable even then. Connect opens it, Ping keeps it open.
+	Reserve bool
 }
 
 // New makes a DB without connecting.
@@ -39,11 +43,18 @@ func New(rawURL string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := newPool(t, newDialer(0))
-	if err != nil {
+	db := &DB{settings: t.settings, log: orDiscard(o.Logger), now: o.Now}
+	if db.pool, err = newPool(t, newDialer(0)); err != nil {
 		return nil, err
 	}
-	return &DB{pool: pool, settings: t.settings, log: orDiscard(o.Logger), now: o.Now}, nil
+	if o.Reserve {
+		if db.reserve, err = newPool(t, newDialer(0)); err != nil {
+			return nil, err
+		}
+		db.reserve.SetMaxOpenConns(1)
+		db.reserve.SetConnMaxIdleTime(0) // for good
+	}
+	return db, nil
 }
 
 // Open connects, so that a wrong URL or password fails here.
@@ -60,7 +71,21 @@ func Open(ctx context.Context, rawURL string, o Options) (*DB, error) {
 
 // Connect is an error if the database does not answer, or in a way that a writer
 // cannot use.
-func (db *DB) Connect(ctx context.Context) error { return translate(checkSessions(ctx, db.pool)) }
+func (db *DB) Connect(ctx context.Context) error {
+	err := checkSessions(ctx, db.pool)
+	if err == nil && db.reserve != nil {
+		err = db.reserve.PingContext(ctx)
+	}
+	return translate(err)
+}
+
+// Ping is an error if the database does not answer.
+func (db *DB) Ping(ctx context.Context) error {
+	if db.reserve != nil {
+		return translate(db.reserve.PingContext(ctx))
+	}
+	return translate(db.pool.PingContext(ctx))
+}
 
 func orDiscard(log *slog.Logger) *slog.Logger {
 	if log == nil {
@@ -70,13 +95,29 @@ func orDiscard(log *slog.Logger) *slog.Logger {
 }
 
 // Close closes all connections.
-func (db *DB) Close() error { return db.pool.Close() }
+func (db *DB) Close() error {
+	err := db.pool.Close()
+	if db.reserve != nil {
+		err = errors.Join(err, db.reserve.Close())
+	}
+	return err
+}
 
 // SQL is the pool for migrations, which bring their own statements.
 func (db *DB) SQL() *sql.DB { return db.pool.DB }
 
 // single runs each statement by itself.
 func (db *DB) single() querier { return querier{on: db.pool} }
+
+// orReserve has work done on the pool or, if PostgreSQL has no connection left for
+// that, on the one in reserve. The work is short: others wait for that connection.
+func (db *DB) orReserve(work func(pool *sqlx.DB) error) error {
+	err := work(db.pool)
+	if db.reserve != nil && tooManyConnections(err) {
+		return work(db.reserve)
+	}
+	return err
+}
 
 // Bounds of trying again.
 const (
@@ -90,7 +131,7 @@ const (
 // meanwhile: body is short.
 func (db *DB) Write(ctx context.Context, body func(tx *Tx) error) error {
 	db.statements.prepare(ctx, db.pool)
-	return db.retry(ctx, db.pool, nil, takeState, body)
+	return db.orReserve(func(pool *sqlx.DB) error { return db.retry(ctx, pool, nil, takeState, body) })
 }
 
 // DryRun is Write for a body that fails in the end, so that nothing is stored. It sees
@@ -109,6 +150,12 @@ var readOnly = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true
 
 // Read runs body on one consistent state of the database.
 func (db *DB) Read(ctx context.Context, body func(tx *Tx) error) error {
+	return ended(ctx, db.orReserve(func(pool *sqlx.DB) error { return db.transact(ctx, pool, readOnly, readState, body) }))
+}
+
+// ReadLong is Read for a body that takes as long as whoever it reads for: it leaves the
+// connection in reserve to others.
+func (db *DB) ReadLong(ctx context.Context, body func(tx *Tx) error) error {
 	return ended(ctx, db.transact(ctx, db.pool, readOnly, readState, body))
 }
 
@@ -135,7 +182,7 @@ func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, fi
 // transact runs body in a transaction that begins with a statement on the state row.
 func (db *DB) transact(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) error {
 	return transact(ctx, on, options, func(q querier) error {
-		if first == takeState {
+		if on == db.pool && first == takeState { // statements are prepared on the pool alone
 			q.statements = &db.statements
 		}
 		if first == nearState {

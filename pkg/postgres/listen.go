@@ -62,7 +62,11 @@ func (f *Feed) Listen(ctx context.Context, notified func(bool)) {
 			delays = backoff.Backoff{First: firstDelay, Max: maxDelayLater}
 		}
 		delay := delays.Next()
-		f.log.WarnContext(ctx, "not listening to the database", "error", translate(err), "next_try_in", delay)
+		message := "not listening to the database"
+		if tooManyConnections(err) {
+			message = "no connection left to listen to the database"
+		}
+		f.log.WarnContext(ctx, message, "error", translate(err), "next_try_in", delay)
 		if backoff.Sleep(ctx, delay) != nil {
 			return
 		}

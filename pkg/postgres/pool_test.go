@@ -2,8 +2,12 @@ package postgres
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 
+	"github.com/lib/pq"
+
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
@@ -39,5 +43,47 @@ func TestConnectionSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows.Close()
+	}
+}
+
+// At the connection limit of its role a DB does short work on the connection in
+// reserve, and leaves it alone for long work.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	owner, ctx := open(t), t.Context()
+	role := pgtest.NewRole(t, owner.url)
+	if err := owner.CreateRole(ctx, AdminRights, role.Name, role.Password); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owner.pool.Exec(`ALTER ROLE ` + pq.QuoteIdentifier(role.Name) + ` CONNECTION LIMIT 4`); err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(ctx, role.URL, Options{Reserve: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for {
+		conn, err := db.pool.Connx(ctx)
+		if tooManyConnections(err) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	work := func(*Tx) error { return nil }
+	_, _, find := db.FindToken(ctx, auth.TokenHash{})
+	_, connections := db.Connections(ctx)
+	for name, err := range map[string]error{
+		"Write": db.Write(ctx, work), "Read": db.Read(ctx, work), "Ping": db.Ping(ctx), "FindToken": find, "Connections": connections,
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := db.ReadLong(ctx, work); !tooManyConnections(err) || !IsUnavailable(err) || !strings.Contains(err.Error(), "connection limit") {
+		t.Errorf("ReadLong: %v", err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -55,8 +57,10 @@ func (db *DB) FindToken(ctx context.Context, hash auth.TokenHash) (*auth.Token, 
 		auth.Token
 		Now time.Time
 	}
-	err := db.single().get(ctx, "find a token", &found,
-		`SELECT `+tokenColumns+`, clock_timestamp() AS now FROM token WHERE hash = $1`, hash[:])
+	err := db.orReserve(func(pool *sqlx.DB) error {
+		return querier{on: pool}.get(ctx, "find a token", &found,
+			`SELECT `+tokenColumns+`, clock_timestamp() AS now FROM token WHERE hash = $1`, hash[:])
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, time.Time{}, nil
 	}
@@ -80,10 +84,12 @@ func (db *DB) MarkTokenUsed(ctx context.Context, t *auth.Token, now time.Time) e
 	if t.Used != nil && now.Sub(*t.Used) < usedEvery {
 		return nil
 	}
-	err := db.single().exec(ctx, "mark a token used", `
-		UPDATE token SET used_at = $2
-		WHERE id = (SELECT id FROM token WHERE id = $1 AND (used_at IS NULL OR used_at <= $3) FOR UPDATE SKIP LOCKED)`,
-		t.ID, now, now.Add(-usedEvery))
+	err := db.orReserve(func(pool *sqlx.DB) error {
+		return querier{on: pool}.exec(ctx, "mark a token used", `
+			UPDATE token SET used_at = $2
+			WHERE id = (SELECT id FROM token WHERE id = $1 AND (used_at IS NULL OR used_at <= $3) FOR UPDATE SKIP LOCKED)`,
+			t.ID, now, now.Add(-usedEvery))
+	})
 	return ended(ctx, err)
 }
 

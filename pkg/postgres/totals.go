@@ -1,6 +1,10 @@
 package postgres
 
-import "context"
+import (
+	"context"
+
+	"github.com/jmoiron/sqlx"
+)
 
 // Totals is what there is at one revision.
 type Totals struct {
@@ -9,10 +13,12 @@ type Totals struct {
 
 // Totals is cheap however many subjects there are: buckets know their own.
 func (db *DB) Totals(ctx context.Context) (t Totals, err error) {
-	err = db.single().get(ctx, "read the totals", &t, `
-		SELECT (SELECT revision FROM state) AS revision, count(*) AS buckets, coalesce(sum(subjects), 0)::bigint AS subjects,
-		       coalesce(sum(weight), 0)::bigint AS weight, (SELECT count(*) FROM feature) AS features
-		FROM bucket`)
+	err = db.orReserve(func(pool *sqlx.DB) error {
+		return querier{on: pool}.get(ctx, "read the totals", &t, `
+			SELECT (SELECT revision FROM state) AS revision, count(*) AS buckets, coalesce(sum(subjects), 0)::bigint AS subjects,
+			       coalesce(sum(weight), 0)::bigint AS weight, (SELECT count(*) FROM feature) AS features
+			FROM bucket`)
+	})
 	return t, translate(err)
 }
 
@@ -29,10 +35,28 @@ type Share struct {
 // Shares reads those of all rollouts and live tests.
 func (db *DB) Shares(ctx context.Context) (shares []Share, err error) {
 	const weightOf = `(SELECT coalesce(sum(weight), 0)::bigint FROM bucket WHERE id = ANY(buckets)) AS weight, cardinality(buckets) AS buckets`
-	err = db.single().selectAll(ctx, "read the shares", &shares, `
-		SELECT feature, variant, '' AS abtest, '' AS abtest_group, proportion, `+weightOf+` FROM rollout
-		UNION ALL
-		SELECT '', '', abtest, g.name, proportion, `+weightOf+` FROM abtest_group g JOIN abtest t ON t.name = g.abtest
-		WHERE t.starts <= clock_timestamp() AND t.ends > clock_timestamp()`)
+	err = db.orReserve(func(pool *sqlx.DB) error {
+		return querier{on: pool}.selectAll(ctx, "read the shares", &shares, `
+			SELECT feature, variant, '' AS abtest, '' AS abtest_group, proportion, `+weightOf+` FROM rollout
+			UNION ALL
+			SELECT '', '', abtest, g.name, proportion, `+weightOf+` FROM abtest_group g JOIN abtest t ON t.name = g.abtest
+			WHERE t.starts <= clock_timestamp() AND t.ends > clock_timestamp()`)
+	})
 	return shares, translate(err)
+}
+
+// Connections is how many connections PostgreSQL has, to all of its databases, and how
+// many it has for roles without a right to reserved ones.
+type Connections struct{ Used, Limit int64 }
+
+// Connections counts them by what every role may see.
+func (db *DB) Connections(ctx context.Context) (c Connections, err error) {
+	err = db.orReserve(func(pool *sqlx.DB) error {
+		return querier{on: pool}.get(ctx, "count connections", &c, `
+			SELECT count(*) AS used, current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint
+			       - coalesce(current_setting('reserved_connections', true), '0')::bigint AS limit -- since PostgreSQL 16
+			FROM pg_stat_activity
+			WHERE datid IS NOT NULL AND usesysid IS NOT NULL -- neither background processes nor replication`)
+	})
+	return c, translate(err)
 }

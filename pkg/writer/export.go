@@ -38,7 +38,7 @@ func export[T any](ctx context.Context, w *Writer, begin func(revision int64), r
 		done, err := w.stream(ctx)
 		if err == nil {
 			defer done()
-			err = w.db.Read(ctx, func(tx *postgres.Tx) error {
+			err = w.db.ReadLong(ctx, func(tx *postgres.Tx) error {
 				if begin != nil {
 					begin(tx.Revision)
 				}
