@@ -15,8 +15,8 @@ import (
 )
 
 // onDatabase runs a command that needs nothing but the database.
-func onDatabase(ctx context.Context, url command.DatabaseURL, run func(db *postgres.DB) error) error {
-	db, err := admin.OpenDB(ctx, url, nil)
+func onDatabase(ctx context.Context, env command.Environment, url command.DatabaseURL, run func(db *postgres.DB) error) error {
+	db, err := admin.OpenDB(ctx, url, env.Logger)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func migrateUpCommand() command.Command {
 			}
 		},
 		Run: func(ctx context.Context, env command.Environment) error {
-			return onDatabase(ctx, url, func(db *postgres.DB) error {
+			return onDatabase(ctx, env, url, func(db *postgres.DB) error {
 				if err := migrations.Up(ctx, db.SQL()); err != nil {
 					return err
 				}
@@ -118,7 +118,7 @@ func migrateDownCommand() command.Command {
 			if steps < 1 {
 				return errors.New("say with --steps how many migrations to take back: their data is lost")
 			}
-			return onDatabase(ctx, url, func(db *postgres.DB) error {
+			return onDatabase(ctx, env, url, func(db *postgres.DB) error {
 				if err := migrations.Down(ctx, db.SQL(), steps); err != nil {
 					return err
 				}
@@ -135,7 +135,7 @@ func migrateStatusCommand() command.Command {
 		Summary: "Compare the database's schema with the program's; exit status 1 where they differ.",
 		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
-			return onDatabase(ctx, url, func(db *postgres.DB) error {
+			return onDatabase(ctx, env, url, func(db *postgres.DB) error {
 				return errors.Join(printStatus(ctx, env, db), migrations.Check(ctx, db.SQL()))
 			})
 		},

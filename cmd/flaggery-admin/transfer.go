@@ -25,7 +25,7 @@ const progressEvery = 10_000
 
 // withWriter runs a command on a database whose schema is the program's.
 func withWriter(ctx context.Context, env command.Environment, url command.DatabaseURL, run func(w *writer.Writer) error) error {
-	return onDatabase(ctx, url, func(db *postgres.DB) error {
+	return onDatabase(ctx, env, url, func(db *postgres.DB) error {
 		if err := migrations.Check(ctx, db.SQL()); err != nil {
 			return err
 		}

@@ -396,14 +396,14 @@ func TestMetrics(t *testing.T) {
 	c.must("GET", "/v1/abtests/live", nil).into(&live)
 	a := c.must("GET", "/metrics", nil)
 	for series, want := range map[string]string{
-		"flaggery_admin_database_up":                                      "1",
-		"flaggery_admin_database_connections_limit":                       "297", // 300, and 3 for superusers
-		"flaggery_admin_buckets":                                          "4",
-		"flaggery_admin_subjects":                                         "2",
-		"flaggery_admin_subjects_weight":                                  "2",
-		"flaggery_admin_features":                                         "3",
-		"flaggery_admin_revision":                                         c.must("GET", "/v1/features", nil).Header.Get(api.HeaderRevision),
-		`flaggery_admin_rollout_proportion{feature="foobar",variant="B"}`: "0.4",
+		"flaggery_admin_database_up":                                                "1",
+		"flaggery_admin_database_connections_limit":                                 "297", // 300, and 3 for superusers
+		"flaggery_admin_buckets":                                                    "4",
+		"flaggery_admin_subjects":                                                   "2",
+		"flaggery_admin_subjects_weight":                                            "2",
+		"flaggery_admin_features":                                                   "3",
+		"flaggery_admin_revision":                                                   c.must("GET", "/v1/features", nil).Header.Get(api.HeaderRevision),
+		`flaggery_admin_rollout_proportion{feature="foobar",variant="B"}`:           "0.4",
 		`flaggery_admin_rollout_effective_proportion{feature="foobar",variant="B"}`: "0.5",
 		`flaggery_admin_abtest_proportion{group="control",test="live"}`:             "0.8",
 		`flaggery_admin_abtest_effective_proportion{group="control",test="live"}`:   fmt.Sprint(live.Groups[0].EffectiveProportion), // drawn
