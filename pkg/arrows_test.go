@@ -41,7 +41,7 @@ var arrows = map[string]struct {
 	"pkg/command":        {"pkg/model", "programs and their settings, whatever they do; refusals are printed field by field"},
 	"pkg/signin":         {"pkg/model pkg/auth", "pages that know callers, and nothing of what they may change"},
 	"pkg/shortcut":       {"", "HTTP alone: it knows nothing of what is served"},
-	"pkg/admin":          {"pkg/transfer pkg/writer pkg/postgres pkg/bucketing pkg/web pkg/command pkg/signin pkg/auth pkg/api pkg/model migrations", "the only service that writes; its metrics show proportions as the writer does"},
+	"pkg/admin":          {"pkg/transfer pkg/writer pkg/postgres pkg/bucketing pkg/web pkg/command pkg/signin pkg/auth pkg/api pkg/model pkg/backoff migrations", "the only service that writes; its metrics show proportions as the writer does; it waits for its database"},
 	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/command pkg/auth pkg/api pkg/model pkg/shortcut", "the edge cannot write: it does not know how"},
 	"pkg/pgserver":       {"", "a process, whatever its databases hold"},
 	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/command pkg/writer pkg/auth pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},
