@@ -295,8 +295,8 @@ func (w *world) load(n int) {
 	}
 }
 
-// An admin that starts while PostgreSQL is away waits for it, too, unless it is told
-// to end.
+// An admin that starts while PostgreSQL is away waits for it, too, unless its settings
+// say otherwise.
 func TestDatabaseAwayAtAdminStart(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)

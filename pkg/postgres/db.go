@@ -153,8 +153,8 @@ func (db *DB) Read(ctx context.Context, body func(tx *Tx) error) error {
 	return ended(ctx, db.orReserve(func(pool *sqlx.DB) error { return db.transact(ctx, pool, readOnly, readState, body) }))
 }
 
-// ReadLong is Read for a body that takes as long as whoever it reads for: it leaves the
-// connection in reserve to others.
+// ReadLong is Read for a body that takes as long as its client: it leaves the connection
+// in reserve to others.
 func (db *DB) ReadLong(ctx context.Context, body func(tx *Tx) error) error {
 	return ended(ctx, db.transact(ctx, db.pool, readOnly, readState, body))
 }
