@@ -25,6 +25,7 @@ func program() command.Program {
 			tokenRevokeCommand(),
 			importCommand(),
 			exportCommand(),
+			forgetCommand(),
 		},
 	}
 }

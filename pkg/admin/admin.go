@@ -41,7 +41,8 @@ type service struct {
 	// first, see answersFrom.
 	latest atomic.Int64
 	// maxLines of an import, 0 for any number.
-	maxLines int
+	maxLines    int
+	historyKeep time.Duration // 0 for good
 }
 
 // Run is the admin from start to end: it returns nil after ctx has ended and the
@@ -161,10 +162,11 @@ func connect(ctx context.Context, db *postgres.DB, url command.DatabaseURL) erro
 func newService(config Config, db *postgres.DB) *service {
 	registry := web.NewRegistry(config.Version)
 	a := &service{
-		writer:   writer.New(db, writer.Options{Logger: config.Logger}),
-		log:      config.Logger,
-		metrics:  newMetrics(registry, db, config.Logger),
-		maxLines: config.MaxImportLines,
+		writer:      writer.New(db, writer.Options{Logger: config.Logger}),
+		log:         config.Logger,
+		metrics:     newMetrics(registry, db, config.Logger),
+		maxLines:    config.MaxImportLines,
+		historyKeep: config.HistoryKeep,
 	}
 	pages := a.newPages(config)
 	a.web = web.New(web.Options{
@@ -198,14 +200,18 @@ func newService(config Config, db *postgres.DB) *service {
 	return a
 }
 
-// prune forgets old changes at every tick until ctx ends.
+// prune forgets old changes and old history at every tick until ctx ends.
 func (a *service) prune(ctx context.Context, ticks <-chan time.Time) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticks:
-			if err := a.writer.Prune(ctx, keepChanges); err != nil && ctx.Err() == nil {
+			err := a.writer.Prune(ctx, keepChanges)
+			if err == nil && a.historyKeep > 0 {
+				err = a.writer.PruneHistory(ctx, a.historyKeep)
+			}
+			if err != nil && ctx.Err() == nil {
 				a.log.Warn("old changes could not be pruned, the next try is in an hour", "error", err)
 			}
 		}

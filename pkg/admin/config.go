@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/postgres"
@@ -25,7 +26,8 @@ type Config struct {
 	Limits         web.Limits
 	Callers        web.Callers
 	TLS            web.TLS
-	MaxImportLines int // by HTTP, 0 for any number
+	MaxImportLines int           // by HTTP, 0 for any number
+	HistoryKeep    time.Duration // how long the past can be explained, 0 for good
 	// MetricsAddress is where metrics and health are answered apart, or "", and
 	// ProfilesAddress where profiles are.
 	MetricsAddress  string
@@ -56,6 +58,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	c.Limits.Flags(fs)
 	c.Callers.Flags(fs)
 	fs.IntVar(&c.MaxImportLines, "max-import-lines", 50_000_000, "`number` of lines that one import over HTTP may have, 0 for any number")
+	fs.DurationVar(&c.HistoryKeep, "history-keep", 0, "how long ago a moment may be to be explained: a `duration` such as 8760h, 0 for good")
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics and health apart from clients, without a token")
 	fs.StringVar(&c.ProfilesAddress, "profiles-address", "", "`host:port` that answers profiles (/debug/pprof/), without a token: keep it on loopback")
@@ -73,6 +76,7 @@ func (c *Config) Validate() error {
 		signin.CheckPublicURL(c.Provider.PublicURL),
 		c.Provider.Validate(),
 		validateLines(c.MaxImportLines),
+		validateKeep(c.HistoryKeep),
 		c.TLS.Validate(),
 		web.CheckAddress(web.MetricsAddress, c.MetricsAddress), web.CheckAddress(web.ProfilesAddress, c.ProfilesAddress),
 		c.validateToken(),
@@ -92,6 +96,13 @@ func validateDBURL(url command.DatabaseURL) error {
 func validateLines(limit int) error {
 	if limit < 0 {
 		return fmt.Errorf("FLAGGERY_MAX_IMPORT_LINES (--max-import-lines) must not be negative, is %d", limit)
+	}
+	return nil
+}
+
+func validateKeep(keep time.Duration) error {
+	if keep < 0 {
+		return fmt.Errorf("FLAGGERY_HISTORY_KEEP (--history-keep) must not be negative, is %s", keep)
 	}
 	return nil
 }

@@ -172,7 +172,7 @@ func (s *story) step(ctx context.Context) {
 	if len(s.edge) == 0 {
 		kind = "buckets added"
 	}
-	if strings.HasSuffix(kind, "deleted") && s.random.IntN(4) > 0 {
+	if strings.HasSuffix(kind, "deleted") && s.random.IntN(2) > 0 {
 		return // or there would be little to delete
 	}
 	revision, err := kinds[kind](ctx)
@@ -221,12 +221,12 @@ func (s *story) kinds() map[string]func(ctx context.Context) (revision int64, er
 		"subject deleted": func(ctx context.Context) (int64, error) { return made(s.DeleteSubject(ctx, s.subject())) },
 		"import":          func(ctx context.Context) (int64, error) { return made(s.ImportSubjects(ctx, s.lines())) },
 		"feature added": func(ctx context.Context) (int64, error) {
-			return made(s.AddFeature(ctx, api.CreateFeature{Name: s.feature()}))
+			return made(s.AddFeature(ctx, api.CreateFeature{Name: s.one("f", 3)}))
 		},
 		"feature described": func(ctx context.Context) (int64, error) {
 			return made(s.PatchFeature(ctx, s.feature(), api.PatchFeature{Description: new(s.one("d", 100))}))
 		},
-		"feature deleted": func(ctx context.Context) (int64, error) { return made(s.DeleteFeature(ctx, s.feature())) },
+		"feature deleted": func(ctx context.Context) (int64, error) { return made(s.DeleteFeature(ctx, s.one("f", 3))) },
 		"variant added": func(ctx context.Context) (int64, error) {
 			return made(s.AddVariant(ctx, s.feature(), api.CreateVariant{Name: s.variant(), MakeDefault: s.random.IntN(2) == 0}))
 		},

@@ -68,3 +68,24 @@ const selectAudit = `
 	SELECT revision, position, at, actor, action, resource,
 	       coalesce(before::text, '') AS before, coalesce(after::text, '') AS after, comment, request_id, coalesce(token, 0) AS token
 	FROM audit`
+
+// ForgetInAudit replaces the name of a subject in the audit: in resources as it stands
+// in paths, and in what was before and after as it stands in JSON. It returns the
+// number of rows that had it. Only the owner of the schema may do so.
+func (tx *Tx) ForgetInAudit(ctx context.Context, path, newPath, object, newObject string) (rows int64, err error) {
+	const what = "change the audit, which only the owner of the schema can"
+	// The lock ends an automatic vacuum of the table, but only after a second.
+	err = tx.exec(ctx, what, `SET LOCAL lock_timeout = '5s'; ALTER TABLE audit DISABLE TRIGGER append_only`)
+	if err != nil {
+		return 0, err
+	}
+	rows, err = tx.execRows(ctx, what, `
+		UPDATE audit SET resource = left(resource, -length($1)) || $2,
+		                 before = replace(before::text, $3, $4)::json, after = replace(after::text, $3, $4)::json
+		WHERE resource IN ('subjects/' || $1, 'groups/' || split_part(resource, '/', 2) || '/subjects/' || $1)`,
+		path, newPath, object, newObject)
+	if err != nil {
+		return 0, err
+	}
+	return rows, tx.exec(ctx, what, `ALTER TABLE audit ENABLE TRIGGER append_only`)
+}

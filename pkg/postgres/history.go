@@ -112,3 +112,47 @@ func (tx *Tx) SubjectAt(ctx context.Context, id string, m Moment) (*Subject, err
 	}
 	return s, err
 }
+
+// PruneHistory forgets what held only longer ago than given.
+func (db *DB) PruneHistory(ctx context.Context, olderThan time.Duration) error {
+	err := db.transact(ctx, db.pool, nil, readState, func(tx *Tx) error {
+		first, err := tx.MomentOf(ctx, tx.Now.Add(-olderThan))
+		if model.CodeOf(err) == model.HistoryUnavailable {
+			return nil // all of it is younger
+		}
+		if err != nil {
+			return err
+		}
+		if err := tx.withoutTimeLimit(ctx); err != nil {
+			return err
+		}
+		// Of groups that were deleted before.
+		const groups = `(SELECT key[1]::integer FROM version WHERE kind = 'subject_group' GROUP BY key HAVING bool_and(coalesce(until <= $1, false)))`
+		for _, statement := range []string{
+			`DELETE FROM member WHERE group_id IN ` + groups, // a trigger makes them past members
+			`DELETE FROM past_member WHERE until <= $1 OR group_id IN ` + groups,
+			`DELETE FROM past_subject WHERE until <= $1`,
+			`DELETE FROM version WHERE until <= $1`,
+			`DELETE FROM revision WHERE revision < $1`,
+		} {
+			if err := tx.exec(ctx, "delete old history", statement, first.Revision); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return translate(err)
+}
+
+// ForgetPast replaces the id of a deleted subject in history. It returns the number of
+// rows that had it.
+func (tx *Tx) ForgetPast(ctx context.Context, id, pseudonym string) (rows int64, err error) {
+	for _, table := range []string{"past_subject", "past_member"} {
+		n, err := tx.execRows(ctx, "forget a subject in history", `UPDATE `+table+` SET subject_id = $2 WHERE subject_id = $1`, id, pseudonym)
+		if err != nil {
+			return 0, err
+		}
+		rows += n
+	}
+	return rows, nil
+}

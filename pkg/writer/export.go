@@ -61,3 +61,9 @@ func export[T any](ctx context.Context, w *Writer, begin func(revision int64), r
 func (w *Writer) Prune(ctx context.Context, olderThan time.Duration) error {
 	return w.db.Prune(ctx, olderThan)
 }
+
+// PruneHistory forgets what held only longer ago than given: Explain fails for those
+// moments from then on. It makes no revision, and the audit stays.
+func (w *Writer) PruneHistory(ctx context.Context, olderThan time.Duration) error {
+	return w.db.PruneHistory(ctx, olderThan)
+}

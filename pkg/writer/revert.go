@@ -418,6 +418,14 @@ func (r reverter) revertSubject(ctx context.Context, id string) error {
 		Weight int64
 		Groups []string
 	}
+	for last, err := range r.tx.Audit(ctx, postgres.AuditFilter{Resource: r.entry.Resource}, 1) {
+		if err != nil {
+			return err
+		}
+		if last.Action == forgotten {
+			return refuse("the subject was forgotten")
+		}
+	}
 	if r.entry.Action == deleted {
 		return r.restoreSubject(ctx, id)
 	}

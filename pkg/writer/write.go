@@ -38,13 +38,14 @@ const (
 
 // Actions in the audit.
 const (
-	created  = "create"
-	updated  = "update"
-	deleted  = "delete"
-	stopped  = "stop"
-	archived = "archive"
-	restored = "restore"
-	imported = "import"
+	created   = "create"
+	updated   = "update"
+	deleted   = "delete"
+	stopped   = "stop"
+	archived  = "archive"
+	restored  = "restore"
+	imported  = "import"
+	forgotten = "forget"
 )
 
 // errDiscard ends a transaction that is not to be kept, without being a failure.
