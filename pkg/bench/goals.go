@@ -27,5 +27,6 @@ var goals = []goal{
 	{"fleet", "many edges on one PostgreSQL, all serving a change", (*lab).measureFleet},
 	{"import", "bulk import", (*lab).measureImport},
 	{"writes", "single admin writes", (*lab).measureWrites},
+	{"past", "`GET /v1/subjects/{id}/explain` of the past", (*lab).measurePast},
 	{"changing", "requests during constant change", (*lab).measureChanging},
 }

@@ -53,6 +53,7 @@ type size struct {
 	changes       int // in a measurement of how fast changes arrive
 	edges         int // in a fleet
 	imported      int
+	past          int // changes
 }
 
 var (
@@ -62,7 +63,7 @@ var (
 		featureCounts: []int{5, 20, 100, 500},
 		changeRates:   []int{0, 1, 10, 100},
 		rounds:        5, round: 3 * time.Second,
-		changes: 300, edges: 200, imported: 1_000_000,
+		changes: 300, edges: 200, imported: 1_000_000, past: 1_000_000,
 	}
 	quick = size{
 		subjects: 100_000, many: 1_000_000,
@@ -70,7 +71,7 @@ var (
 		featureCounts: []int{5, 100},
 		changeRates:   []int{0, 100},
 		rounds:        3, round: 400 * time.Millisecond,
-		changes: 50, edges: 50, imported: 100_000,
+		changes: 50, edges: 50, imported: 100_000, past: 100_000,
 	}
 )
 

@@ -26,7 +26,7 @@ import (
 func comparisons(t *testing.T) int {
 	text := os.Getenv("FLAGGERY_E2E_COMPARISONS")
 	if text == "" {
-		return 1000
+		return 300
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {

@@ -6,6 +6,7 @@
 // each other under load:
 //
 //	FLAGGERY_E2E_DURATION=1m go test -run Consistency -v ./pkg/e2e
+//	FLAGGERY_E2E_COMPARISONS=10000 go test -run History -v ./pkg/e2e
 //	go test -run '^$' -bench Propagation ./pkg/e2e
 package e2e
 
