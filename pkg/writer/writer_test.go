@@ -78,6 +78,9 @@ func (w *fixture) checkConsistent() {
 		"labels":       `SELECT s.id FROM subject s WHERE NOT EXISTS (SELECT FROM change c WHERE c.label = s.label) OR NOT EXISTS (SELECT FROM change c WHERE c.label = s.born)`,
 		"tombstones":   `SELECT subject_id FROM tombstone t WHERE NOT EXISTS (SELECT FROM change c WHERE c.label = t.label) OR t.born >= t.label`,
 		"idle labels":  `SELECT c.revision::text FROM change c WHERE c.label IS NOT NULL AND NOT EXISTS (SELECT FROM audit a WHERE a.revision = c.revision AND (a.resource LIKE 'subjects%' OR a.resource LIKE 'groups/%/subjects/%'))`,
+		"versions": `SELECT 'held' WHERE (SELECT count(*) FROM version WHERE until IS NULL) <> (SELECT count(*) FROM feature) + (SELECT count(*) FROM variant)
+			+ (SELECT count(*) FROM rollout) + (SELECT count(*) FROM abtest) + (SELECT count(*) FROM abtest_group) + (SELECT count(*) FROM abtest_variant)
+			+ (SELECT count(*) FROM subject_group) + (SELECT count(*) FROM override)`,
 		"future marks": `SELECT name FROM feature WHERE revision > (SELECT revision FROM state) UNION ALL SELECT name FROM abtest WHERE revision > (SELECT revision FROM state)`,
 	} {
 		if wrong := w.column(query); len(wrong) > 0 {
