@@ -55,6 +55,7 @@ COMMENT ON COLUMN version.content IS 'The row by column. A payload is text, so t
 CREATE FUNCTION keep_version() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     made    bigint := (SELECT revision FROM state);
+    changes text   := TG_TABLE_NAME; -- a name, by which the index would give no order
     held    json;
     changed text[];
 BEGIN
@@ -64,9 +65,12 @@ BEGIN
         held := to_json(coalesce(NEW, OLD));
     END IF;
     changed := ARRAY(SELECT held ->> k FROM unnest(TG_ARGV) k);
-    UPDATE version SET until = made WHERE kind = TG_TABLE_NAME AND key = changed AND until IS NULL;
+    -- By the last one, which the index finds at once, however many there are.
+    UPDATE version SET until = made
+    WHERE kind = changes AND key = changed AND until IS NULL
+      AND since = (SELECT since FROM version WHERE kind = changes AND key = changed ORDER BY since DESC LIMIT 1);
     IF TG_OP <> 'DELETE' THEN
-        INSERT INTO version (kind, key, since, content) VALUES (TG_TABLE_NAME, changed, made, held)
+        INSERT INTO version (kind, key, since, content) VALUES (changes, changed, made, held)
         ON CONFLICT (kind, key, since) DO UPDATE SET until = NULL, content = excluded.content; -- changed twice at once
     END IF;
     RETURN NULL;
