@@ -81,9 +81,8 @@ func heldRows(table string) string {
 // SubjectAt reads a subject as it was at a revision, without its weight and version.
 // Fails with subject_not_found.
 func (tx *Tx) SubjectAt(ctx context.Context, id string, m Moment) (*Subject, error) {
-	s := &Subject{Subject: model.Subject{ID: id}}
-	// Rows that carry a label from before history began have been there since.
-	found := false
+	s, found := &Subject{Subject: model.Subject{ID: id}}, false
+	// What carries a label from before history began has been there since.
 	err := tx.scan(ctx, "read a subject of the past", `
 		WITH joined AS (
 			SELECT m.group_id FROM member m LEFT JOIN revision r ON r.label = m.since
@@ -107,7 +106,7 @@ func (tx *Tx) SubjectAt(ctx context.Context, id string, m Moment) (*Subject, err
 		return nil
 	}, &s.BucketID, (*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs))
 	if err == nil && !found {
-		err = model.Errorf(model.SubjectNotFound, "there was no subject %q at revision %d, which was made at %s and held then",
+		err = model.Errorf(model.SubjectNotFound, "subject %q did not exist at revision %d, made at %s",
 			id, m.Revision, m.At.Format(time.RFC3339Nano))
 	}
 	return s, err

@@ -2,7 +2,6 @@ package writer
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -55,8 +54,8 @@ func (c *change) try(ctx context.Context, do func() error) (api.Affected, error)
 func (c *change) affected(ctx context.Context, before, after *model.Configuration) (a api.Affected, err error) {
 	var resolvers [2]*evaluation.Resolver
 	for i, configuration := range []*model.Configuration{before, after} {
-		if resolvers[i], err = evaluation.Compile(configuration); err != nil {
-			return a, fmt.Errorf("compile the configuration: %w", err)
+		if resolvers[i], err = compile(configuration); err != nil {
+			return a, err
 		}
 	}
 	flags := func(i int, class *model.Class) func(func(evaluation.Decision) bool) {

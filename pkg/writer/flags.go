@@ -88,9 +88,10 @@ func (w *Writer) heldAt(ctx context.Context, tx *postgres.Tx, id string, m postg
 		return nil, nil, err
 	}
 	configuration, err := tx.ConfigurationAt(ctx, m.Revision)
-	if err == nil {
-		r, err = evaluation.Compile(configuration)
+	if err != nil {
+		return nil, nil, err
 	}
+	r, err = compile(configuration)
 	return s, r, err
 }
 
@@ -111,11 +112,19 @@ func (w *Writer) resolver(ctx context.Context, tx *postgres.Tx) (*evaluation.Res
 	if err != nil {
 		return nil, err
 	}
-	resolver, err := evaluation.Compile(configuration)
+	resolver, err := compile(configuration)
+	if err != nil {
+		return nil, err
+	}
+	w.last.Store(&resolved{tx.Epoch, tx.Revision, resolver})
+	return resolver, nil
+}
+
+func compile(c *model.Configuration) (*evaluation.Resolver, error) {
+	resolver, err := evaluation.Compile(c)
 	if err != nil {
 		return nil, fmt.Errorf("compile the configuration: %w", err)
 	}
-	w.last.Store(&resolved{tx.Epoch, tx.Revision, resolver})
 	return resolver, nil
 }
 

@@ -152,7 +152,7 @@ func TestPruneHistory(t *testing.T) {
 		}
 	}
 	_, err := w.Explain(ctx, "3", base)
-	wantError(t, err, model.SubjectNotFound, "at revision")
+	wantError(t, err, model.SubjectNotFound, "did not exist at revision")
 	_, err = w.Explain(ctx, "1", friends)
 	wantError(t, err, model.HistoryUnavailable, base.Format(time.RFC3339))
 	// Subject 4, the default before, three variants and the feature; three revisions.
