@@ -256,9 +256,11 @@ func (s *story) kinds() map[string]func(ctx context.Context) (revision int64, er
 				},
 			}))
 		},
-		"test stopped":  func(ctx context.Context) (int64, error) { return made(s.StopABTest(ctx, s.test())) },
-		"test deleted":  func(ctx context.Context) (int64, error) { return made(s.DeleteABTest(ctx, s.test())) },
-		"group added":   func(ctx context.Context) (int64, error) { return made(s.AddGroup(ctx, api.CreateGroup{Name: s.group()})) },
+		"test stopped": func(ctx context.Context) (int64, error) { return made(s.StopABTest(ctx, s.test())) },
+		"test deleted": func(ctx context.Context) (int64, error) { return made(s.DeleteABTest(ctx, s.test())) },
+		"group added": func(ctx context.Context) (int64, error) {
+			return made(s.AddGroup(ctx, api.CreateGroup{Name: s.group()}))
+		},
 		"group deleted": func(ctx context.Context) (int64, error) { return made(s.DeleteGroup(ctx, s.group())) },
 		"group ordered": func(ctx context.Context) (int64, error) {
 			return made(s.PatchGroup(ctx, s.group(), api.PatchGroup{Priority: new(s.random.IntN(5))}))

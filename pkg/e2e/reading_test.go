@@ -219,7 +219,7 @@ func (p openAPIParameter) value() string {
 	case p.Example != nil:
 		return fmt.Sprint(p.Example)
 	case p.Schema.Format == "date-time":
-		return "2026-01-01T00:00:00Z"
+		return "2126-01-01T00:00:00Z"
 	case p.Schema.Type == "boolean":
 		return "true"
 	}
