@@ -72,11 +72,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.web.Serve(ctx, listener) })
 	group.Go(func() error {
-		err := a.awaitDatabase(ctx, config, db)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
+		if ready, err := a.awaitDatabase(ctx, config, db); !ready {
 			return err
 		}
 		a.waiting.Store(false)
@@ -98,20 +94,23 @@ const (
 // errWaiting answers calls that come before the database.
 var errWaiting = model.Errorf(model.NotReady, "waiting for the database")
 
-// awaitDatabase returns once the database can be used. If it is away it is asked
-// again, unless the settings say otherwise; what does not mend itself, such as a wrong
-// password, is an error at once.
-func (a *service) awaitDatabase(ctx context.Context, config Config, db *postgres.DB) error {
+// awaitDatabase is true once the database can be used, and false if ctx ends before. If
+// the database is away it is asked again, unless the settings say otherwise; what does
+// not mend itself, such as a wrong password, is an error at once.
+func (a *service) awaitDatabase(ctx context.Context, config Config, db *postgres.DB) (ready bool, err error) {
 	delays := backoff.Backoff{First: firstDelay, Max: maxDelay}
 	for {
-		err := a.prepare(ctx, config, db)
-		if err == nil || !config.DBWait || !postgres.IsUnavailable(err) {
-			return err
-		}
-		delay := delays.Next()
-		a.log.WarnContext(ctx, "waiting for the database", "error", err, "next_try_in", delay)
-		if err := backoff.Sleep(ctx, delay); err != nil {
-			return err
+		switch err := a.prepare(ctx, config, db); {
+		case err == nil:
+			return true, nil
+		case ctx.Err() != nil:
+			return false, nil //nolint:nilerr // the end is what was asked for
+		case !config.DBWait || !postgres.IsUnavailable(err):
+			return false, err
+		default:
+			delay := delays.Next()
+			a.log.WarnContext(ctx, "waiting for the database", "error", err, "next_try_in", delay)
+			_ = backoff.Sleep(ctx, delay) // the next try fails if ctx has ended
 		}
 	}
 }
