@@ -15,11 +15,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestCompose reads docker-compose.yml with the library that Docker Compose itself
-// reads it with: its schema, its variables, and services and volumes that must be
-// there. The rest is ours.
-func TestCompose(t *testing.T) {
-	t.Parallel()
+// compose reads docker-compose.yml with the library that Docker Compose itself reads it
+// with: its schema, its variables, and services and volumes that must be there.
+func compose(t *testing.T) *types.Project {
+	t.Helper()
 	options, err := cli.NewProjectOptions([]string{"../../docker-compose.yml"}, cli.WithWorkingDirectory("../.."))
 	if err != nil {
 		t.Fatal(err)
@@ -28,6 +27,12 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return project
+}
+
+func TestCompose(t *testing.T) {
+	t.Parallel()
+	project := compose(t)
 	for name, service := range project.Services {
 		for _, mount := range service.Volumes {
 			if mount.Type != types.VolumeTypeBind {
@@ -60,14 +65,7 @@ func TestCompose(t *testing.T) {
 // has those that its settings name, and Prometheus needs none.
 func TestComposeSharesNoSecrets(t *testing.T) {
 	t.Parallel()
-	options, err := cli.NewProjectOptions([]string{"../../docker-compose.yml"}, cli.WithWorkingDirectory("../.."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	project, err := options.LoadProject(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	project := compose(t)
 	shares := t.TempDir()
 	output(t, "sh", "../compose/secrets.sh", t.TempDir(), shares)
 	datasources, err := os.ReadFile("../grafana/provisioning/datasources/flaggery.yml")
