@@ -186,6 +186,7 @@ func TestSignInThatMustFail(t *testing.T) {
 		"another party":    {with("azp", "another"), 502, broken},
 		"no party":         {with("azp", nil), 502, broken},
 		"unusable subject": {with("sub", "a\nb"), 502, broken},
+		"hidden subject":   {with("sub", "a\u200bb"), 502, broken},
 		"other issuer":     {with("iss", "https://evil.example"), 502, broken},
 		"expired":          {with("exp", time.Now().Add(-time.Hour).Unix()), 502, broken},
 		"another login":    {with("nonce", "of-another-login-that-somebody-began"), 502, broken},

@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
@@ -48,6 +50,12 @@ func TestRoleOfAdmins(t *testing.T) {
 			body = words[2]
 		}
 		c.must(words[0], words[1], body)
+	}
+	_, token := c.makeToken(api.EditorRole)
+	kept := signIn(c, token.Token, "localhost")
+	c.must("DELETE", fmt.Sprintf("/v1/tokens/%d", token.ID), nil)
+	if a := c.sessionOf(kept); a.Status != 401 {
+		t.Errorf("a session without its token: %d", a.Status)
 	}
 	restricted, err := postgres.Open(t.Context(), role.URL, postgres.Options{})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/labstack/echo/v4"
@@ -338,8 +339,8 @@ func (p *provider) exchange(ctx context.Context, code string, f flow) (Person, e
 	if party, present := claims["azp"]; present && party != p.ClientID {
 		return Person{}, fmt.Errorf("the ID token was made for the party %q (azp), not for %q", party, p.ClientID)
 	}
-	if err := model.CheckSubjectID(verified.Subject); err != nil {
-		return Person{}, fmt.Errorf("the subject (sub) of the ID token %w", err)
+	if model.CheckSubjectID(verified.Subject) != nil || strings.ContainsFunc(verified.Subject, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return Person{}, fmt.Errorf("the subject (sub) of the ID token cannot be shown: %q", verified.Subject)
 	}
 	return Person{Name: nameOf(claims, verified.Subject), Role: p.roleOf(texts(claims[p.Claim])), Subject: verified.Subject}, nil
 }

@@ -83,7 +83,7 @@ var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 // Home is where people arrive; who is not signed in is sent to do so.
 func (c *Pages) Home(ctx echo.Context) error {
 	person, err := c.options.Check(ctx, c.Session(ctx.Request()))
-	if model.CodeOf(err) == model.Unauthenticated {
+	if code := model.CodeOf(err); code == model.Unauthenticated || code == model.RateLimited { // for others' failures, maybe
 		return ctx.Redirect(http.StatusSeeOther, SignInPath)
 	}
 	if err != nil {

@@ -207,7 +207,7 @@ func TestSignInWithToken(t *testing.T) {
 // A person signs in at a provider on another site, and visits a site that means ill.
 func TestSignInByProvider(t *testing.T) {
 	provider := oidctest.New(t)
-	provider.Says(map[string]any{"email": "ann@example.com", "groups": "developers"})
+	provider.Says(map[string]any{"email": "ann@example.com", "email_verified": true, "groups": "developers"})
 	port := freePort(t)
 	url := fmt.Sprintf("http://localhost:%d", port) // to a browser, another site than 127.0.0.1
 	must(t)(newWorld(t).StartAdmin(func(c *admin.Config) {
