@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -136,7 +137,9 @@ func (e *service) addRoutes() {
 	web.Handle(e.web, auth.Resolve, answering[api.Flags](getFlags), e.getFlags)
 	web.Handle(e.web, auth.Resolve, answering[api.Flags](getSubjectFlags), e.getSubjectFlags)
 	// What many subjects get.
-	web.Handle(e.web, auth.Resolve, answering[api.BatchFlags](postFlags), e.postFlags)
+	batch := answering[api.BatchFlags](postFlags)
+	batch.Middlewares = huma.Middlewares{e.postPlainFlags}
+	web.Handle(e.web, auth.Resolve, batch, e.postFlags)
 	e.addEvaluation()
 	// What only the admin does.
 	for call := range api.AdminCalls {

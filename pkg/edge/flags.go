@@ -1,9 +1,8 @@
 package edge
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -32,11 +31,6 @@ var getFlags = huma.Operation{
 var getSubjectFlags = huma.Operation{
 	OperationID: "get-subject-flags", Method: http.MethodGet, Path: "/v1/subjects/{id}/flags", Tags: []string{"Flags"},
 	Summary: "What one subject gets",
-}
-
-var postFlags = huma.Operation{
-	OperationID: "post-flags", Method: http.MethodPost, Path: "/v1/subjects/flags", Tags: []string{"Flags"},
-	Summary: "What many subjects get",
 }
 
 // answering documents what huma does not see of an answer: the type of a body that
@@ -137,7 +131,7 @@ func (e *service) snapshot(ctx context.Context, minRevision int64, wait time.Dur
 	if v.snapshot.Revision >= minRevision {
 		return v.snapshot, nil
 	}
-	if err := web.Extend(ctx, wait+defaultWait); err != nil {
+	if err := errors.Join(web.Wait(ctx), web.Extend(ctx, wait+defaultWait)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
@@ -148,66 +142,4 @@ func (e *service) snapshot(ctx context.Context, minRevision int64, wait time.Dur
 		return nil, model.Errorf(model.NotReady, "revision %d is not here yet, the latest is %d", minRevision, v.snapshot.Revision)
 	}
 	return v.snapshot, nil
-}
-
-type batchInput struct{ Body api.BatchFlagsRequest }
-
-type batchOutput struct {
-	ContentType string `header:"Content-Type"`
-	Body        []byte
-}
-
-// postFlags answers for many subjects from one snapshot. The flags are copied
-// from the bodies that single requests get.
-func (e *service) postFlags(ctx context.Context, in *batchInput) (*batchOutput, error) {
-	var faults model.Faults
-	for i, id := range in.Body.SubjectIDs {
-		if err := model.CheckSubjectID(id); err != nil {
-			faults.Check(fmt.Sprintf("body.subject_ids[%d]", i), err)
-		}
-	}
-	if err := faults.Err(); err != nil {
-		return nil, err
-	}
-	s, err := e.snapshot(ctx, 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	now := e.replica.DatabaseTime(time.Now())
-	answer := append(make([]byte, 0, 256*len(in.Body.SubjectIDs)), `{"flags":{`...)
-	var unknown []byte
-	seen := make(map[string]struct{}, len(in.Body.SubjectIDs))
-	for _, id := range in.Body.SubjectIDs {
-		if _, twice := seen[id]; twice {
-			continue
-		}
-		seen[id] = struct{}{}
-		class := s.Class(id)
-		if class == 0 {
-			unknown = append(appendString(unknown, id), ',')
-			continue
-		}
-		body := s.Body(class, now)
-		body.CountServed()
-		answer = append(appendString(answer, id), ':')
-		answer = append(append(answer, body.Object()...), ',')
-	}
-	answer = append(withoutComma(answer), `},"unknown":[`...)
-	answer = append(append(answer, withoutComma(unknown)...), `]}`...)
-	return &batchOutput{api.MediaJSON, answer}, nil
-}
-
-func withoutComma(list []byte) []byte { return bytes.TrimSuffix(list, []byte{','}) }
-
-// appendString appends text as a JSON string. Ids are plain ASCII mostly.
-func appendString(to []byte, text string) []byte {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(text) // a string always has a JSON form
-			return append(to, quoted...)
-		}
-	}
-	to = append(to, '"')
-	to = append(to, text...)
-	return append(to, '"')
 }
