@@ -181,11 +181,17 @@ func (l *Listener) serve(c net.Conn) {
 	}
 }
 
-// buffers for requests and answers of one connection.
+// buffers for requests and answers of one connection. They never grow: a client that
+// does not read holds as much as one that is idle.
 type buffers struct {
 	in, value [bufferSize]byte
-	out       []byte
+	out       [2 * bufferSize]byte
+	vector    [2][]byte // what is written at once
+	rest      net.Buffers
 }
+
+// headSize is more than the header of any answer has.
+const headSize = 1 << 10
 
 var pool = sync.Pool{New: func() any { return new(buffers) }}
 
@@ -195,7 +201,7 @@ var pool = sync.Pool{New: func() any { return new(buffers) }}
 func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 	b := pool.Get().(*buffers)
 	defer pool.Put(b)
-	var deadlines time.Time // when they were last set
+	w := answerWriter{listener: l, conn: c, buffers: b}
 	if c.SetReadDeadline(time.Now().Add(firstByteTimeout)) != nil {
 		return nil, false
 	}
@@ -206,7 +212,7 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 			// the end of the connection.
 			return nil, false
 		}
-		b.out = b.out[:0]
+		out := b.out[:0]
 		unread := b.in[:n]
 		stop := false
 		for len(unread) > 0 && !stop {
@@ -214,40 +220,67 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 			if size == 0 {
 				break
 			}
-			head, body, ok := l.route.Answer(b.out, value, ifNoneMatch)
+			head, body, ok := l.route.Answer(out, value, ifNoneMatch)
 			if !ok {
 				break
 			}
-			b.out = l.clock.appendDate(head)
+			out = l.clock.appendDate(head)
 			if stop = l.draining.Load(); stop {
-				b.out = append(b.out, "Connection: close\r\n"...)
+				out = append(out, "Connection: close\r\n"...)
 			}
-			b.out = append(append(b.out, "\r\n"...), body...)
+			out = append(out, "\r\n"...)
 			unread = unread[size:]
-		}
-		// Setting deadlines costs as much as looking up flags, so a second's
-		// grace saves it on all but one request a second.
-		if now := time.Now(); now.Sub(deadlines) > time.Second {
-			deadlines = now
-			if c.SetReadDeadline(now.Add(idleTimeout)) != nil || c.SetWriteDeadline(now.Add(writeTimeout)) != nil {
-				return nil, false
-			}
-			if l.draining.Load() && c.SetReadDeadline(now.Add(drainGrace)) != nil { // Drain may have set it just before
+			if len(out)+len(body) <= len(b.out)-headSize {
+				out = append(out, body...)
+			} else if out = w.write(out, body); out == nil {
 				return nil, false
 			}
 		}
-		if len(b.out) > 0 {
-			if _, err := c.Write(b.out); err != nil {
-				return nil, false
-			}
-		}
-		if stop {
+		if w.write(out, nil) == nil || stop {
 			return nil, false
 		}
 		if len(unread) > 0 {
 			return append([]byte(nil), unread...), true
 		}
 	}
+}
+
+// answerWriter writes to one connection.
+type answerWriter struct {
+	*buffers
+	listener  *Listener
+	conn      net.Conn
+	deadlines time.Time // when they were last set
+}
+
+// write writes head and body, which is not copied, and returns an empty buffer, or nil
+// if that failed.
+func (w *answerWriter) write(head, body []byte) []byte {
+	// Setting deadlines costs as much as looking up flags, so a second's
+	// grace saves it on all but one request a second.
+	if now := time.Now(); now.Sub(w.deadlines) > time.Second {
+		w.deadlines = now
+		if w.conn.SetReadDeadline(now.Add(idleTimeout)) != nil || w.conn.SetWriteDeadline(now.Add(writeTimeout)) != nil {
+			return nil
+		}
+		if w.listener.draining.Load() && w.conn.SetReadDeadline(now.Add(drainGrace)) != nil { // Drain may have set it just before
+			return nil
+		}
+	}
+	var err error
+	switch {
+	case len(body) > 0:
+		w.vector = [2][]byte{head, body}
+		w.rest = w.vector[:]
+		_, err = w.rest.WriteTo(w.conn)
+		w.vector = [2][]byte{} // which would keep the body
+	case len(head) > 0:
+		_, err = w.conn.Write(head)
+	}
+	if err != nil {
+		return nil
+	}
+	return w.out[:0]
 }
 
 // prefixedConn gives back what was read before the connection was handed over.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,7 +22,14 @@ type service struct{ short atomic.Int64 }
 
 const etag = `"v1"`
 
-func flags(id string) string { return `{"id":` + strconv.Quote(id) + `}` }
+// flags are of 40 KB if the id begins with "large".
+func flags(id string) string {
+	more := ""
+	if strings.HasPrefix(id, "large") {
+		more = strings.Repeat(" ", 40<<10)
+	}
+	return `{"id":` + strconv.Quote(id) + more + `}`
+}
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/flags" {
@@ -202,6 +210,26 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 				t.Errorf("%d answers took the shortcut, want %d", n, seed.short)
 			}
 		})
+	}
+}
+
+// Answers of all sizes come whole and in order, however many are asked for at once.
+func TestPipelinedAnswersAreThoseOfNetHTTP(t *testing.T) {
+	s, with, without, _ := serve(t)
+	var requests strings.Builder
+	for i := range 60 {
+		kind := "small"
+		if i%7 == 3 {
+			kind = "large"
+		}
+		fmt.Fprintf(&requests, "GET /flags?id=%s%d HTTP/1.1\r\nHost: x\r\n\r\n", kind, i)
+	}
+	got, want := talk(t, with, []byte(requests.String())), talk(t, without, []byte(requests.String()))
+	if got != want {
+		t.Errorf("%d bytes are answered, %d without the shortcut", len(got), len(want))
+	}
+	if n := s.short.Load(); n != 60 {
+		t.Errorf("%d answers took the shortcut", n)
 	}
 }
 

@@ -88,14 +88,14 @@ func newBusy(limits Limits, authenticates bool, r prometheus.Registerer) *busy {
 
 // boundListener counts open connections and refuses those beyond the limit.
 type boundListener struct {
-	net.Listener
+	*net.TCPListener
 	busy  *busy
 	plain bool // clients understand an answer without TLS
 }
 
 func (l *boundListener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		c, err := l.AcceptTCP()
 		if err != nil {
 			return nil, err
 		}
@@ -114,13 +114,13 @@ func (l *boundListener) Accept() (net.Conn, error) {
 }
 
 type boundConn struct {
-	net.Conn
-	release func()
+	*net.TCPConn // which writes several buffers at once
+	release      func()
 }
 
 func (c *boundConn) Close() error {
 	c.release()
-	return c.Conn.Close()
+	return c.TCPConn.Close()
 }
 
 // refusal is a whole answer: who is sent it is not read.

@@ -229,7 +229,7 @@ func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
-	l = &boundListener{Listener: l, busy: s.busy, plain: !s.tls.Enabled()}
+	l = &boundListener{TCPListener: l.(*net.TCPListener), busy: s.busy, plain: !s.tls.Enabled()}
 	if s.tls.Enabled() {
 		l = tls.NewListener(l, s.certificate.config())
 	}
