@@ -20,8 +20,8 @@ type client struct {
 	timeout time.Duration // of one request; 0 is patience
 	token   string
 	// asked, where it is set, makes the client send a body only when the server asks
-	// for it (Expect: 100-continue), after a call of asked.
-	asked func()
+	// for it (Expect: 100-continue), after a call of asked, which may send some of it.
+	asked func() (sent int)
 
 	conn net.Conn
 	in   *bufio.Reader
@@ -79,8 +79,7 @@ func (c *client) do(method, target string, body []byte, header string) (a answer
 	}
 	response, err := c.exchange(method, request.Bytes())
 	if err == nil && response.StatusCode == http.StatusContinue {
-		c.asked()
-		response, err = c.exchange(method, body)
+		response, err = c.exchange(method, body[c.asked():])
 	}
 	if err != nil {
 		return answer{}, err
