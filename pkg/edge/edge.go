@@ -12,7 +12,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
@@ -32,8 +31,8 @@ type service struct {
 	// authenticator knows the callers; nil where everybody is answered.
 	authenticator web.Authenticator
 	fixed         fixedFields
-	// Where requests in the plain form are counted.
-	answered, unchanged prometheus.Observer
+	// Where requests are counted that no route has seen.
+	flagsGiven, evaluatedAll, evaluatedOne observers
 }
 
 // Run is the edge from start to end: it returns nil after ctx has ended and the
@@ -120,8 +119,9 @@ func newService(config Config, source replica.Source) *service {
 			return nil
 		},
 	})
-	e.answered = e.web.Observer(http.MethodGet, flagsPath, http.StatusOK)
-	e.unchanged = e.web.Observer(http.MethodGet, flagsPath, http.StatusNotModified)
+	e.flagsGiven = e.observersOf(http.MethodGet, flagsPath)
+	e.evaluatedAll = e.observersOf(http.MethodPost, evaluateFlags.Path)
+	e.evaluatedOne = e.observersOf(http.MethodPost, strings.ReplaceAll(evaluateFlag.Path, "{key}", ":key"))
 	e.addRoutes()
 	e.web.Front(func(routes http.Handler) http.Handler {
 		e.routes = routes

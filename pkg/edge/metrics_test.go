@@ -16,7 +16,7 @@ func TestMetricNames(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	r := replica.New(nil, replica.Options{Logger: slog.New(slog.DiscardHandler), Observer: newReplicaMetrics(registry)})
 	registerState(registry, r)
-	r.Counts().Add([]snapshot.Flag{{Feature: "f", Variant: "A"}})
+	r.Counts().Add(snapshot.Flag{Feature: "f", Variant: "A"})
 	for _, name := range []string{
 		"flaggery_edge_revision", "flaggery_edge_subjects", "flaggery_edge_features", "flaggery_edge_buckets",
 		"flaggery_edge_snapshot_age_seconds", "flaggery_edge_stale", "flaggery_edge_updates_refused_total",

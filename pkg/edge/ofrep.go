@@ -1,17 +1,23 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/labstack/echo/v4"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
@@ -83,58 +89,170 @@ func (in *evaluateFlagInput) Resolve(hc huma.Context) []error {
 	return nil
 }
 
-type evaluationOutput struct {
-	Status      int
-	ContentType string `header:"Content-Type"`
-	ETag        string `header:"ETag" doc:"Changes with the answer"`
-	RetryAfter  string `header:"Retry-After" doc:"Seconds, with 503"`
-	Body        []byte
+// evaluationAnswer is an answer in the protocol's form.
+type evaluationAnswer struct {
+	status int
+	etag   []string // of all flags
+	parts  [][]byte
+	length []string // of the parts
 }
 
-func (e *service) evaluateFlags(ctx context.Context, in *evaluateFlagsInput) (*evaluationOutput, error) {
+// inParts is an answer with the length of its parts.
+func inParts(parts [][]byte) *evaluationAnswer {
+	length := 0
+	for _, part := range parts {
+		length += len(part)
+	}
+	return &evaluationAnswer{status: http.StatusOK, parts: parts, length: []string{strconv.Itoa(length)}}
+}
+
+func (a *evaluationAnswer) write(w http.ResponseWriter) {
+	header := w.Header()
+	if a.etag != nil {
+		header[fieldETag] = a.etag
+	}
+	if a.status == http.StatusNotModified {
+		w.WriteHeader(a.status)
+		return
+	}
+	if a.status == http.StatusServiceUnavailable {
+		header.Set(echo.HeaderRetryAfter, "1")
+	}
+	header[fieldContentType] = contentTypeJSON
+	header[fieldLength] = a.length
+	w.WriteHeader(a.status)
+	for _, part := range a.parts {
+		if _, err := w.Write(part); err != nil {
+			return // the client is gone
+		}
+	}
+}
+
+// stream answers by a route. The answer is ready, so that its client only costs time.
+func (a *evaluationAnswer) stream(ctx context.Context) (*huma.StreamResponse, error) {
+	_ = web.Wait(ctx) // if too many wait, this one goes on as a request that works
+	return &huma.StreamResponse{Body: func(hc huma.Context) { a.write(humaecho.Unwrap(hc).Response()) }}, nil
+}
+
+func (e *service) evaluateFlags(ctx context.Context, in *evaluateFlagsInput) (*huma.StreamResponse, error) {
 	s, class, err := e.subjectOf(ctx, in.body)
-	out := &evaluationOutput{Status: http.StatusOK, ContentType: api.MediaJSON}
+	var a *evaluationAnswer
 	switch {
 	case errors.As(err, new(*unknownSubject)):
-		out.ETag, out.Body = unknownSubjectETag, unknownSubjectFlags
+		a = inParts([][]byte{unknownSubjectFlags})
+		a.etag = unknownSubjectETag
 	case err != nil:
-		return refused("", err)
+		return refused(ctx, "", err)
 	default:
-		body, evaluations := s.OFREP(class, e.replica.DatabaseTime(time.Now()))
-		body.CountServed()
-		out.ETag, out.Body = evaluations.ETag[0], evaluations.JSON
+		a = e.allFlags(s, class, time.Now())
 	}
-	if matches(strings.Join(in.IfNoneMatch, ","), out.ETag) {
-		return &evaluationOutput{Status: http.StatusNotModified, ETag: out.ETag}, nil
+	return a.unless(strings.Join(in.IfNoneMatch, ",")).stream(ctx)
+}
+
+// allFlags is the answer for a subject, which it counts as served.
+func (e *service) allFlags(s *snapshot.Snapshot, class snapshot.ClassID, now time.Time) *evaluationAnswer {
+	body, evaluations := s.OFREP(class, e.replica.DatabaseTime(now))
+	body.CountServed()
+	return &evaluationAnswer{http.StatusOK, evaluations.ETag, evaluations.Parts, evaluations.Length}
+}
+
+// oneFlag is nil if the subject does not have it.
+func (e *service) oneFlag(s *snapshot.Snapshot, class snapshot.ClassID, key string, now time.Time) *evaluationAnswer {
+	parts, flag, found := s.Evaluation(class, key, e.replica.DatabaseTime(now))
+	if !found {
+		return nil
 	}
-	return out, nil
+	e.replica.Counts().Add(flag)
+	return inParts(parts)
+}
+
+// unless is the answer for a client that may have it already.
+func (a *evaluationAnswer) unless(ifNoneMatch string) *evaluationAnswer {
+	if matches(ifNoneMatch, a.etag[0]) {
+		a.status = http.StatusNotModified
+	}
+	return a
 }
 
 // unknownSubjectFlags answers for a subject that is not known, if all its flags are
 // asked for: on an error the web provider would keep those of the subject before.
 var (
 	unknownSubjectFlags = []byte(`{"flags":[],"metadata":{"unknownSubject":true}}`)
-	unknownSubjectETag  = snapshot.ETag(unknownSubjectFlags)
+	unknownSubjectETag  = []string{snapshot.ETag(unknownSubjectFlags)}
 )
 
-func (e *service) evaluateFlag(ctx context.Context, in *evaluateFlagInput) (*evaluationOutput, error) {
+func (e *service) evaluateFlag(ctx context.Context, in *evaluateFlagInput) (*huma.StreamResponse, error) {
 	s, class, err := e.subjectOf(ctx, in.body)
 	if err != nil {
-		return refused(in.Key, err)
+		return refused(ctx, in.Key, err)
 	}
-	body, evaluations := s.OFREP(class, e.replica.DatabaseTime(time.Now()))
-	flag, found := evaluations.Flag(in.Key)
-	if !found {
-		return refused(in.Key, &refusal{http.StatusNotFound, "FLAG_NOT_FOUND", fmt.Sprintf("there is no flag %q for this subject", in.Key)})
+	a := e.oneFlag(s, class, in.Key, time.Now())
+	if a == nil {
+		return refused(ctx, in.Key, &refusal{http.StatusNotFound, "FLAG_NOT_FOUND", fmt.Sprintf("there is no flag %q for this subject", in.Key)})
 	}
-	e.replica.Counts().Add(body.Only(in.Key))
-	return &evaluationOutput{Status: http.StatusOK, ContentType: api.MediaJSON, Body: flag}, nil
+	return a.stream(ctx)
+}
+
+// evaluatePlain answers what an edge is asked all the time, a small request for flags
+// that are there, before the routes. It is false for all others, whose bodies are as
+// they were.
+func (e *service) evaluatePlain(w http.ResponseWriter, r *http.Request, s *snapshot.Snapshot, now time.Time) bool {
+	key, one := strings.CutPrefix(r.URL.Path[len(evaluateFlags.Path):], "/")
+	if one && model.CheckName(key) != nil || !one && key != "" {
+		return false
+	}
+	b := smallBodies.Get().(*[maxSmallBody]byte)
+	defer smallBodies.Put(b)
+	body := b[:r.ContentLength]
+	n, err := io.ReadFull(r.Body, body)
+	var class snapshot.ClassID
+	if err == nil {
+		if id, err := targetingKey(body); err == nil {
+			class = s.Class(id)
+		}
+	}
+	var a *evaluationAnswer
+	observers := &e.evaluatedAll
+	switch {
+	case class == 0:
+	case one:
+		a, observers = e.oneFlag(s, class, key, now), &e.evaluatedOne
+	default:
+		a = e.allFlags(s, class, now).unless(strings.Join(r.Header[fieldIfNoneMatch], ","))
+	}
+	if a == nil {
+		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(bytes.Clone(body[:n])), r.Body)) // which fails again if it failed
+		return false
+	}
+	fields := e.fieldsOf(s, now)
+	fields.set(w.Header())
+	maps.Copy(w.Header(), e.fixed.header)
+	a.write(w)
+	observers.observe(a.status, now)
+	return true
+}
+
+const maxSmallBody = 4 << 10
+
+var smallBodies = sync.Pool{New: func() any { return new([maxSmallBody]byte) }}
+
+// isPlainEvaluation reports whether a request has nothing but a small body to read.
+func isPlainEvaluation(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, evaluateFlags.Path) && 0 < r.ContentLength && r.ContentLength <= maxSmallBody &&
+		r.URL.RawPath == "" && r.URL.RawQuery == "" && r.Header["Origin"] == nil && r.Header[echo.HeaderContentEncoding] == nil && web.HeadersAreSingle(r.Header)
 }
 
 // subjectOf reads whose flags a request is about, and finds the snapshot to answer
 // from. What is at fault with the request comes as a refusal.
 func (e *service) subjectOf(ctx context.Context, body io.Reader) (*snapshot.Snapshot, snapshot.ClassID, error) {
-	id, err := targetingKey(body)
+	text, err := io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(body), web.MaxBody))
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)), model.CodeOf(err) != "":
+		return nil, 0, err
+	case err != nil:
+		return nil, 0, &refusal{http.StatusBadRequest, "PARSE_ERROR", "the request body broke off"}
+	}
+	id, err := targetingKey(text)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -155,14 +273,7 @@ type unknownSubject struct{ id string }
 func (u *unknownSubject) Error() string { return fmt.Sprintf("there is no subject %q", u.id) }
 
 // targetingKey is the id of the subject that a request is about.
-func targetingKey(body io.Reader) (string, error) {
-	text, err := io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(body), web.MaxBody))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return "", err
-	}
-	if err != nil {
-		return "", &refusal{http.StatusBadRequest, "PARSE_ERROR", "the request body broke off"}
-	}
+func targetingKey(text []byte) (string, error) {
 	var request struct {
 		Context struct {
 			TargetingKey *string `json:"targetingKey"`
@@ -191,10 +302,9 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.details }
 
-// refused puts an error into the protocol's form, where it has one for it. key is
+// refused puts an error into the protocol's form, if it has one for it. key is
 // the flag that was asked for, "" for all.
-func refused(key string, err error) (*evaluationOutput, error) {
-	out := &evaluationOutput{ContentType: api.MediaJSON}
+func refused(ctx context.Context, key string, err error) (*huma.StreamResponse, error) {
 	var r *refusal
 	switch {
 	case errors.As(err, new(*unknownSubject)):
@@ -202,11 +312,14 @@ func refused(key string, err error) (*evaluationOutput, error) {
 	case errors.As(err, &r):
 	case model.CodeOf(err) == model.NotReady:
 		r = &refusal{http.StatusServiceUnavailable, "GENERAL", err.Error()}
-		out.RetryAfter = "1"
 	default:
 		return nil, err
 	}
-	out.Status = r.status
-	out.Body, err = json.Marshal(api.EvaluationFailure{Key: key, ErrorCode: r.code, ErrorDetails: r.details})
-	return out, err
+	text, err := json.Marshal(api.EvaluationFailure{Key: key, ErrorCode: r.code, ErrorDetails: r.details})
+	if err != nil {
+		return nil, err
+	}
+	a := inParts([][]byte{text})
+	a.status = r.status
+	return a.stream(ctx)
 }

@@ -61,7 +61,7 @@ func (e *service) reply(s *snapshot.Snapshot, id string, features []string, ifNo
 		r.body.CountServed()
 	} else {
 		r.body = onlyFeatures(r.body, features)
-		e.replica.Counts().Add(r.body.Flags)
+		e.replica.Counts().Add(r.body.Flags...)
 	}
 	if matches(ifNoneMatch, r.body.ETag[0]) {
 		r.status = http.StatusNotModified

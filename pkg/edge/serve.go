@@ -8,6 +8,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/snapshot"
 	"github.com/flaggery/flaggery/pkg/web"
@@ -16,7 +18,7 @@ import (
 // The request that an edge lives for, in its plain form: GET
 // /v1/subject/flags?subject_id=42. It is answered here, from prepared bytes, by the
 // shortcut or by net/http; all other requests, and those that fail, go to the
-// routes.
+// routes. So does OFREP, but for small requests that succeed.
 const (
 	flagsPath        = "/v1/subject/flags"
 	subjectParameter = "subject_id"
@@ -31,14 +33,18 @@ func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, plain := plainID(r)
-	if plain && e.authenticator == nil && e.answerPlain(w, r, s, id, now) {
-		return // and has allocated nothing
+	evaluation := isPlainEvaluation(r)
+	answer := func() bool {
+		return plain && e.answerPlain(w, r, s, id, now) || evaluation && e.evaluatePlain(w, r, s, now)
+	}
+	if e.authenticator == nil && answer() {
+		return // and the first has allocated nothing
 	}
 	v := &view{s}
 	ctx := context.WithValue(r.Context(), viewKey{}, v)
-	if plain && e.authenticator != nil {
+	if (plain || evaluation) && e.authenticator != nil {
 		caller, err := e.web.Admit(ctx, r, auth.Resolve)
-		if err == nil && e.answerPlain(w, r, s, id, now) {
+		if err == nil && answer() {
 			return
 		}
 		ctx = web.WithCaller(ctx, caller, err)
@@ -68,7 +74,7 @@ func (e *service) answerPlain(w http.ResponseWriter, r *http.Request, s *snapsho
 	reply, ok := e.reply(s, id, nil, strings.Join(r.Header[fieldIfNoneMatch], ","), now)
 	if ok {
 		reply.write(w)
-		e.observe(reply.status, now)
+		e.flagsGiven.observe(reply.status, now)
 	}
 	return ok
 }
@@ -84,18 +90,24 @@ func (e *service) answerShort(dst, id, ifNoneMatch []byte) (head, body []byte, o
 		return dst, nil, false
 	}
 	head, body = reply.append(dst)
-	e.observe(reply.status, now)
+	e.flagsGiven.observe(reply.status, now)
 	return head, body, true
 }
 
 // text is what a buffer holds, as long as that is not changed.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// observe counts a request that no route has seen.
-func (e *service) observe(status int, began time.Time) {
-	observer := e.answered
+// observers are where requests of a route are counted that the route has not seen.
+type observers struct{ answered, unchanged prometheus.Observer }
+
+func (e *service) observersOf(method, route string) observers {
+	return observers{e.web.Observer(method, route, http.StatusOK), e.web.Observer(method, route, http.StatusNotModified)}
+}
+
+func (o *observers) observe(status int, began time.Time) {
+	observer := o.answered
 	if status == http.StatusNotModified {
-		observer = e.unchanged
+		observer = o.unchanged
 	}
 	observer.Observe(time.Since(began).Seconds())
 }

@@ -53,7 +53,7 @@ func newAnswers() *Answers {
 }
 
 // Add counts flags that were served once, outside of a body.
-func (a *Answers) Add(flags []Flag) {
+func (a *Answers) Add(flags ...Flag) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.add(flags, 1)
@@ -165,14 +165,10 @@ func (a *Answers) keep(t *table, b *Body) *Body {
 	return b
 }
 
-// keepOFREP gives a body its other form and returns it, or the one that another
-// goroutine made first.
+// keepOFREP gives a body its other form, and returns that.
 func (a *Answers) keepOFREP(t *table, b *Body, o *OFREP) *OFREP {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if other := b.ofrep.Load(); other != nil {
-		return other
-	}
 	b.ofrep.Store(o)
 	if !b.retired.Load() {
 		t.bytes += o.size()

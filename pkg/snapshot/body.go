@@ -1,11 +1,10 @@
 package snapshot
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
-	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +27,7 @@ type Body struct {
 
 	class   ClassID
 	ofrep   atomic.Pointer[OFREP] // nil until the first request for it
+	render  sync.Mutex            // of ofrep: one request makes it, others wait
 	answers *Answers              // collects served
 	served  atomic.Uint64         // since it was last collected
 	retired atomic.Bool           // Answers does not keep the body any longer
@@ -40,15 +40,6 @@ const (
 
 // Object is the flags alone, as a JSON object.
 func (b *Body) Object() []byte { return b.JSON[len(bodyStart) : len(b.JSON)-len(bodyEnd)] }
-
-// Only is the part of Flags that is one feature's.
-func (b *Body) Only(feature string) []Flag {
-	i, found := slices.BinarySearchFunc(b.Flags, feature, func(f Flag, name string) int { return cmp.Compare(f.Feature, name) })
-	if !found {
-		return nil
-	}
-	return b.Flags[i : i+1]
-}
 
 // CountServed notes that the body was given to a subject.
 func (b *Body) CountServed() {
@@ -91,5 +82,7 @@ func AppendFlags(to []byte, flags []Flag) []byte {
 // ETag is the strong entity tag of an answer.
 func ETag(body []byte) string {
 	sum := sha256.Sum256(body)
-	return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	return etag(sum[:])
 }
+
+func etag(sum []byte) string { return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"` }

@@ -18,6 +18,7 @@ type generation struct {
 	answers       *Answers
 	classes       int // how many there were when it began
 	period        atomic.Pointer[period]
+	digests       sync.Map // of large payloads, by their first byte
 
 	mu      sync.Mutex // for moving on to the next period
 	retired bool       // guarded by mu

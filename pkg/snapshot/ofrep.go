@@ -1,7 +1,7 @@
 package snapshot
 
 import (
-	"slices"
+	"crypto/sha256"
 	"strconv"
 	"time"
 
@@ -12,45 +12,74 @@ import (
 // OFREP is what a Body says in the form of the OpenFeature Remote Evaluation
 // Protocol, version 0.3.0 (github.com/open-feature/protocol). It never changes.
 type OFREP struct {
-	JSON []byte   // {"flags":[…]}, features in name order
-	ETag []string // strong: a hash of JSON, the same on every edge
+	Parts  [][]byte // of {"flags":[…]}, features in name order
+	Length []string // of all parts
+	ETag   []string // strong: a hash of what the parts say, the same on every edge
 
-	keys  []string // of the flags
-	flags [][]byte // the items of JSON
+	own int // bytes that are not shared
 }
 
-// Flag is the evaluation of a single flag; false if the subject has none of that
-// name.
-func (o *OFREP) Flag(key string) ([]byte, bool) {
-	i, found := slices.BinarySearch(o.keys, key)
-	if !found {
-		return nil, false
-	}
-	return o.flags[i], true
-}
-
-func (o *OFREP) size() int { return 128 + len(o.JSON) + len(o.flags)*40 }
+func (o *OFREP) size() int { return 128 + o.own + len(o.Parts)*24 }
 
 // renderOFREP makes the form of a class.
-func renderOFREP(resolver *evaluation.Resolver, class model.Class, at time.Time) *OFREP {
-	o := &OFREP{JSON: []byte(`{"flags":[`)}
-	var ends []int
-	resolver.Decide(class, at, func(d evaluation.Decision) bool {
-		if len(ends) > 0 {
-			o.JSON = append(o.JSON, ',')
+func renderOFREP(g *generation, class model.Class, at time.Time) *OFREP {
+	r := evaluationRenderer{resolver: g.resolver, own: []byte(`{"flags":[`)}
+	first := true
+	g.resolver.Decide(class, at, func(d evaluation.Decision) bool {
+		if !first {
+			r.own = append(r.own, ',')
 		}
-		o.JSON = appendEvaluation(o.JSON, resolver, d, class.Bucket)
-		o.keys, ends = append(o.keys, d.Feature), append(ends, len(o.JSON))
+		first = false
+		r.add(d, class.Bucket)
 		return true
 	})
-	o.JSON = append(o.JSON, `]}`...)
-	o.ETag = []string{ETag(o.JSON)}
-	start := len(`{"flags":[`)
-	for _, end := range ends {
-		o.flags = append(o.flags, o.JSON[start:end])
-		start = end + len(`,`)
+	r.own = append(r.own, `]}`...)
+	o := &OFREP{Parts: r.parts(), own: len(r.own)}
+	length, hash := 0, sha256.New()
+	for i, part := range o.Parts {
+		length += len(part)
+		if i%2 == 1 { // a payload
+			digest := g.digest(part)
+			part = digest[:]
+		}
+		hash.Write(part)
 	}
+	o.ETag = []string{etag(hash.Sum(nil))}
+	o.Length = []string{strconv.Itoa(length)}
 	return o
+}
+
+// digest is the hash of a payload, which is made once in a configuration and not for
+// each class.
+func (g *generation) digest(payload []byte) [sha256.Size]byte {
+	if known, ok := g.digests.Load(&payload[0]); ok {
+		return known.([sha256.Size]byte)
+	}
+	digest := sha256.Sum256(payload)
+	g.digests.Store(&payload[0], digest)
+	return digest
+}
+
+// sharedFrom is the size from which on a payload is not copied.
+const sharedFrom = 1 << 10
+
+// evaluationRenderer makes a text of which large payloads are parts of their own: the
+// same bytes in all texts.
+type evaluationRenderer struct {
+	resolver *evaluation.Resolver
+	own      []byte
+	ends     []int // in own, of what comes before each payload
+	payloads [][]byte
+}
+
+// parts are in turn what is the text's own and a payload.
+func (r *evaluationRenderer) parts() (parts [][]byte) {
+	start := 0
+	for i, end := range r.ends {
+		parts = append(parts, r.own[start:end], r.payloads[i])
+		start = end
+	}
+	return append(parts, r.own[start:])
 }
 
 var ofrepReasons = map[evaluation.Reason]string{
@@ -60,10 +89,11 @@ var ofrepReasons = map[evaluation.Reason]string{
 	evaluation.Override: "TARGETING_MATCH",
 }
 
-// appendEvaluation appends the success item of one flag. A flag that is disabled
-// has no value, so that clients take the default of their code; a null would be a
-// value of the wrong type to them.
-func appendEvaluation(to []byte, resolver *evaluation.Resolver, d evaluation.Decision, bucket model.BucketID) []byte {
+// add appends the success item of one flag. A flag that is disabled has no value, so
+// that clients take the default of their code; a null would be a value of the wrong
+// type to them.
+func (r *evaluationRenderer) add(d evaluation.Decision, bucket model.BucketID) {
+	to := r.own
 	field := func(start, text string) {
 		to = append(append(append(to, start...), text...), '"')
 	}
@@ -75,9 +105,15 @@ func appendEvaluation(to []byte, resolver *evaluation.Resolver, d evaluation.Dec
 	field(`{"key":"`, d.Feature)
 	field(`,"reason":"`, reason)
 	field(`,"variant":"`, d.Variant)
-	if payload, _ := resolver.Payload(d.Feature, d.Variant); len(payload) > 0 && !disabled {
+	payload, _ := r.resolver.Payload(d.Feature, d.Variant)
+	switch {
+	case disabled:
+	case len(payload) >= sharedFrom:
+		to = append(to, `,"value":`...)
+		r.ends, r.payloads = append(r.ends, len(to)), append(r.payloads, payload)
+	case len(payload) > 0:
 		to = append(append(to, `,"value":`...), payload...)
-	} else if !disabled {
+	default:
 		field(`,"value":"`, d.Variant)
 	}
 	to = strconv.AppendInt(append(to, `,"metadata":{"revision":`...), d.Revision, 10)
@@ -92,5 +128,5 @@ func appendEvaluation(to []byte, resolver *evaluation.Resolver, d evaluation.Dec
 	if bucket > 0 {
 		to = strconv.AppendInt(append(to, `,"bucket":`...), int64(bucket), 10)
 	}
-	return append(to, `}}`...)
+	r.own = append(to, `}}`...)
 }

@@ -100,7 +100,26 @@ func (s *Snapshot) OFREP(class ClassID, now time.Time) (*Body, *OFREP) {
 	if o := b.ofrep.Load(); o != nil {
 		return b, o
 	}
-	return b, g.answers.keepOFREP(p.bodies, b, renderOFREP(g.resolver, s.classes[class], time.Unix(0, p.from)))
+	b.render.Lock()
+	defer b.render.Unlock()
+	if o := b.ofrep.Load(); o != nil {
+		return b, o
+	}
+	return b, g.answers.keepOFREP(p.bodies, b, renderOFREP(g, s.classes[class], time.Unix(0, p.from)))
+}
+
+// Evaluation is a single flag of OFREP, in parts as there; false if the subjects of
+// the class have none of that name.
+func (s *Snapshot) Evaluation(class ClassID, feature string, now time.Time) ([][]byte, Flag, bool) {
+	g := s.generation
+	of := s.classes[class]
+	d, found := g.resolver.DecideFeature(feature, of, time.Unix(0, g.at(now.UnixNano()).from))
+	if !found || d.Variant == "" {
+		return nil, Flag{}, false
+	}
+	r := evaluationRenderer{resolver: g.resolver, own: make([]byte, 0, 512)}
+	r.add(d, of.Bucket)
+	return r.parts(), Flag{d.Feature, d.Variant}, true
 }
 
 // Credential is what is known of a token, by its hash. The time of the search gives

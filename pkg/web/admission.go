@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -171,7 +172,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		defer p.leave()
 		r = r.WithContext(context.WithValue(r.Context(), placeKey{}, p))
 		if hasBody {
-			r.Body = &admittedBody{r.Body, p}
+			r.Body = &admittedBody{r.Body, p, c.Response().Header()}
 		}
 		c.SetRequest(r)
 		return next(c)
@@ -181,18 +182,19 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 // admittedBody is a body whose bytes count while its request waits for the rest.
 type admittedBody struct {
 	io.ReadCloser
-	place *place
+	place  *place
+	answer http.Header
 }
 
 func (b *admittedBody) Read(to []byte) (int, error) {
 	n, err := b.ReadCloser.Read(to)
-	if refused := b.place.read(int64(n)); refused != nil {
-		return n, refused
+	refused := b.place.read(int64(n))
+	if refused == nil && errors.Is(err, io.EOF) {
+		refused = b.place.work()
 	}
-	if errors.Is(err, io.EOF) {
-		if refused := b.place.work(); refused != nil {
-			return n, refused
-		}
+	if refused != nil {
+		b.answer.Set(echo.HeaderRetryAfter, "1") // huma sends what a body failed with without its fields
+		return n, refused
 	}
 	return n, err
 }

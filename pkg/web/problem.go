@@ -147,10 +147,12 @@ func (s *Server) WriteProblem(hc huma.Context, err error) { s.answerProblem(err,
 // answerProblem is also echo's error handler.
 func (s *Server) answerProblem(err error, c echo.Context) {
 	p := s.problemOf(c.Request().Context(), err)
+	header := c.Response().Header()
 	for name, values := range p.GetHeaders() {
-		for _, value := range values {
-			c.Response().Header().Add(name, value) // there may be another WWW-Authenticate
+		if name == echo.HeaderWWWAuthenticate { // there may be another
+			values = append(header[name], values...)
 		}
+		header[name] = values
 	}
 	body, err := json.Marshal(p)
 	if err == nil {
