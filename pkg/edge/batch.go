@@ -109,38 +109,54 @@ func readKnown(from io.Reader, n int) ([]byte, error) {
 	}
 }
 
-// appendPlainIDs appends the ids of a request without escapes, without members other
-// than subject_ids, and with printable ASCII only. The ids are parts of the body. It is
-// false for all other texts.
+// appendPlainIDs appends the ids of a request in its plain form, as parts of the body.
+// It is false for all other texts.
 func appendPlainIDs(to []string, body []byte) ([]string, bool) {
-	rest, ok := body, true
-	skip := func(token string) {
-		rest = trimSpace(rest)
-		if ok = ok && bytes.HasPrefix(rest, []byte(token)); ok {
-			rest = rest[len(token):]
-		}
-	}
 	to = slices.Grow(to, min(1+bytes.Count(body, []byte{','}), maxBatch))
-	for _, token := range []string{"{", `"subject_ids"`, ":", "["} {
-		skip(token)
-	}
-	for ok {
-		skip(`"`)
-		end := bytes.IndexByte(rest, '"')
-		if !ok || end < 1 || end > model.MaxSubjectIDLength || len(to) == maxBatch || !printable(rest[:end]) {
-			return to, false
-		}
-		to = append(to, text(rest[:end]))
-		if rest = rest[end+1:]; len(rest) > 0 && rest[0] == ']' {
+	p := plainText{body, true}
+	p.skip("{", `"subject_ids"`, ":", "[")
+	for p.ok && len(to) < maxBatch {
+		to = append(to, p.id())
+		if p.rest = trimSpace(p.rest); len(p.rest) > 0 && p.rest[0] == ']' {
 			break
 		}
-		skip(",")
+		p.skip(",")
 	}
-	for _, token := range []string{"]", "}"} {
-		skip(token)
-	}
-	return to, ok && len(trimSpace(rest)) == 0
+	p.skip("]", "}")
+	return to, p.ended()
 }
+
+// plainText is what is left of a JSON text in its plain form: members in the order
+// expected, no other ones, and ids of printable ASCII without escapes.
+type plainText struct {
+	rest []byte
+	ok   bool // so far
+}
+
+// skip reads tokens, with space before each.
+func (p *plainText) skip(tokens ...string) {
+	for _, token := range tokens {
+		p.rest = trimSpace(p.rest)
+		if p.ok = p.ok && bytes.HasPrefix(p.rest, []byte(token)); !p.ok {
+			return
+		}
+		p.rest = p.rest[len(token):]
+	}
+}
+
+// id reads a string that can be the id of a subject. It is a part of the text.
+func (p *plainText) id() string {
+	p.skip(`"`)
+	end := bytes.IndexByte(p.rest, '"')
+	if p.ok = p.ok && 0 < end && end <= model.MaxSubjectIDLength && printable(p.rest[:end]); !p.ok {
+		return ""
+	}
+	id := text(p.rest[:end])
+	p.rest = p.rest[end+1:]
+	return id
+}
+
+func (p *plainText) ended() bool { return p.ok && len(trimSpace(p.rest)) == 0 }
 
 // trimSpace drops what may stand between the parts of a JSON text.
 func trimSpace(text []byte) []byte {

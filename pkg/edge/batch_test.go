@@ -41,7 +41,7 @@ func TestPlainFormOfABatch(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]int{
 		`{"subject_ids":["1"]}`:                                       1,
-		"\t{ \"subject_ids\"\r\n: [ \"1\" , \"b c\"  ] } ":            0, // a space before the bracket is rare
+		"\t{ \"subject_ids\"\r\n: [ \"1\" , \"b c\"  ] } ":            2,
 		`{"subject_ids":["1","b c"] } `:                               2,
 		`{"subject_ids":[]}`:                                          0,
 		`{"subject_ids":[""]}`:                                        0,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -156,4 +157,23 @@ func BenchmarkBatch(b *testing.B) {
 		b.Fatal("status", w.status)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/subject")
+}
+
+// BenchmarkEvaluation tells the cost of OFREP, the network left out.
+func BenchmarkEvaluation(b *testing.B) {
+	e := serving(b, &source{subjects: 1_000_000}, nil)
+	for name, path := range map[string]string{"all": evaluateFlags.Path, "one": evaluateFlags.Path + "/feature-number-07"} {
+		b.Run(name, func(b *testing.B) {
+			w := &discard{header: http.Header{}}
+			body := strings.NewReader("")
+			r := httptest.NewRequest("POST", path, body)
+			b.ReportAllocs()
+			for i := range b.N {
+				text := `{"context":{"targetingKey":"` + strconv.Itoa(i*7919%1_000_000) + `"}}`
+				body.Reset(text)
+				r.Body, r.ContentLength = io.NopCloser(body), int64(len(text))
+				e.ServeHTTP(w, r)
+			}
+		})
+	}
 }

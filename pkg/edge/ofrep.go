@@ -274,6 +274,12 @@ func (u *unknownSubject) Error() string { return fmt.Sprintf("there is no subjec
 
 // targetingKey is the id of the subject that a request is about.
 func targetingKey(text []byte) (string, error) {
+	p := plainText{text, true}
+	p.skip("{", `"context"`, ":", "{", `"targetingKey"`, ":")
+	id := p.id()
+	if p.skip("}", "}"); p.ended() {
+		return id, nil
+	}
 	var request struct {
 		Context struct {
 			TargetingKey *string `json:"targetingKey"`
