@@ -73,7 +73,8 @@ type Listener struct {
 	busy  sync.WaitGroup
 }
 
-// Listen starts to accept connections from inner.
+// Listen starts to accept connections from inner. Those with a method Idle(time.Time)
+// have it called whenever all that came is answered.
 func Listen(inner net.Listener, route Route) *Listener {
 	l := &Listener{
 		Listener: inner,
@@ -202,6 +203,7 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 	b := pool.Get().(*buffers)
 	defer pool.Put(b)
 	w := answerWriter{listener: l, conn: c, buffers: b}
+	idler, _ := c.(interface{ Idle(since time.Time) })
 	if c.SetReadDeadline(time.Now().Add(firstByteTimeout)) != nil {
 		return nil, false
 	}
@@ -242,6 +244,9 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 		if len(unread) > 0 {
 			return append([]byte(nil), unread...), true
 		}
+		if idler != nil {
+			idler.Idle(w.now)
+		}
 	}
 }
 
@@ -250,6 +255,7 @@ type answerWriter struct {
 	*buffers
 	listener  *Listener
 	conn      net.Conn
+	now       time.Time // of the last write
 	deadlines time.Time // when they were last set
 }
 
@@ -258,7 +264,8 @@ type answerWriter struct {
 func (w *answerWriter) write(head, body []byte) []byte {
 	// Setting deadlines costs as much as looking up flags, so a second's
 	// grace saves it on all but one request a second.
-	if now := time.Now(); now.Sub(w.deadlines) > time.Second {
+	now := time.Now()
+	if w.now = now; now.Sub(w.deadlines) > time.Second {
 		w.deadlines = now
 		if w.conn.SetReadDeadline(now.Add(idleTimeout)) != nil || w.conn.SetWriteDeadline(now.Add(writeTimeout)) != nil {
 			return nil
@@ -288,6 +295,9 @@ type prefixedConn struct {
 	net.Conn
 	prefix []byte
 }
+
+// NetConn is the connection as it was accepted.
+func (c *prefixedConn) NetConn() net.Conn { return c.Conn }
 
 func (c *prefixedConn) Read(p []byte) (int, error) {
 	if len(c.prefix) > 0 {

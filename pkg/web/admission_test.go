@@ -131,7 +131,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	t.Parallel()
 	var r room
 	r.resize(1)
-	r.refused = newBusy(Limits{}, false, NewRegistry("test")).open.refused
+	r.refused = newBusy(Limits{}, nil, false, NewRegistry("test")).open.refused
 	p := &place{room: &r}
 	for _, step := range []func() error{
 		func() error { return p.enter(true) }, func() error { return p.read(100) }, p.work, p.work, p.wait, p.wait,

@@ -41,25 +41,36 @@ func (c *Callers) Validate() error {
 	if c.Requests < 0 {
 		requests = fmt.Errorf("FLAGGERY_MAX_TOKEN_REQUESTS (--max-token-requests) must not be negative, is %d", c.Requests)
 	}
-	_, proxies := c.extractor()
+	_, proxies := c.networks()
 	return errors.Join(failures, requests, proxies)
+}
+
+// networks are those of trusted proxies.
+func (c *Callers) networks() (networks []netip.Prefix, err error) {
+	if c.Proxies == "" {
+		return nil, nil
+	}
+	for text := range strings.SplitSeq(c.Proxies, ",") {
+		network, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("FLAGGERY_TRUSTED_PROXIES (--trusted-proxies) must be networks like 10.0.0.0/8, separated by commas: %w", err)
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 // extractor tells who is calling. Only what a trusted proxy says is believed:
 // everybody can send the header.
-func (c *Callers) extractor() (echo.IPExtractor, error) {
-	if c.Proxies == "" {
-		return echo.ExtractIPDirect(), nil
+func extractor(proxies []netip.Prefix) echo.IPExtractor {
+	if len(proxies) == 0 {
+		return echo.ExtractIPDirect()
 	}
 	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-	for text := range strings.SplitSeq(c.Proxies, ",") {
-		_, network, err := net.ParseCIDR(strings.TrimSpace(text))
-		if err != nil {
-			return echo.ExtractIPDirect(), fmt.Errorf("FLAGGERY_TRUSTED_PROXIES (--trusted-proxies) must be networks like 10.0.0.0/8, separated by commas: %w", err)
-		}
-		options = append(options, echo.TrustIPRange(network))
+	for _, p := range proxies {
+		options = append(options, echo.TrustIPRange(&net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}))
 	}
-	return echo.ExtractIPFromXFFHeader(options...), nil
+	return echo.ExtractIPFromXFFHeader(options...)
 }
 
 // rates keeps to what Callers says. Who was heard of longest ago is forgotten

@@ -4,11 +4,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
+	"net/netip"
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -23,7 +20,7 @@ type Limits struct {
 
 // Flags adds the settings to fs, with their defaults.
 func (l *Limits) Flags(fs *flag.FlagSet) {
-	fs.IntVar(&l.Connections, "max-connections", 10_000, "`number` of connections open at once, fewer where memory is short, 0 for no limit; more are answered 503 and closed")
+	fs.IntVar(&l.Connections, "max-connections", 10_000, "`number` of connections open at once, fewer if memory is short, 0 for no limit; for more, idle ones are closed, or they are answered 503")
 	fs.IntVar(&l.Requests, "max-requests", 500, "`number` of requests worked on at once, fewer if memory is short, 0 for no limit; more are answered 503")
 }
 
@@ -57,25 +54,25 @@ func (l *Limits) Validate() error {
 
 // busy keeps to the limits.
 type busy struct {
-	limits          Limits
-	connections     atomic.Int64 // open ones
-	visited         atomic.Bool  // there has been a connection
-	letIn, open     room
-	shedConnections prometheus.Counter
+	connections connections
+	letIn, open room
 }
 
 // openShare is the part of the requests that callers may have whom nobody let in.
 const openShare = 4
 
 // newBusy makes the rooms. If nobody has to be let in, the open one is all there is.
-func newBusy(limits Limits, authenticates bool, r prometheus.Registerer) *busy {
+func newBusy(limits Limits, proxies []netip.Prefix, authenticates bool, r prometheus.Registerer) *busy {
 	shed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "flaggery_http_shed_total",
-		Help: "What was refused with 503 because the service is busy: connections beyond FLAGGERY_MAX_CONNECTIONS, requests beyond FLAGGERY_MAX_REQUESTS.",
+		Help: "What was refused with 503 because the service is busy: connections beyond FLAGGERY_MAX_CONNECTIONS, requests beyond FLAGGERY_MAX_REQUESTS; and idle connections that were closed to make room.",
 	}, []string{"what"})
 	r.MustRegister(shed)
 	limits = limits.within(debug.SetMemoryLimit(-1)) // which asks, and sets nothing
-	b := &busy{limits: limits, shedConnections: shed.WithLabelValues("connection")}
+	b := &busy{connections: connections{
+		limit: limits.Connections, proxies: proxies, refused: shed.WithLabelValues("connection"), closed: shed.WithLabelValues("idle"),
+		open: map[*boundConn]struct{}{}, from: map[netip.Prefix]int{},
+	}}
 	b.letIn.refused = shed.WithLabelValues("request")
 	b.open.refused = b.letIn.refused
 	b.letIn.resize(limits.Requests)
@@ -84,51 +81,4 @@ func newBusy(limits Limits, authenticates bool, r prometheus.Registerer) *busy {
 		b.open.resize(max(limits.Requests/openShare, 1))
 	}
 	return b
-}
-
-// boundListener counts open connections and refuses those beyond the limit.
-type boundListener struct {
-	*net.TCPListener
-	busy  *busy
-	plain bool // clients understand an answer without TLS
-}
-
-func (l *boundListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.AcceptTCP()
-		if err != nil {
-			return nil, err
-		}
-		release := sync.OnceFunc(func() { l.busy.connections.Add(-1) })
-		l.busy.visited.Store(true)
-		if n := l.busy.connections.Add(1); l.busy.limits.Connections == 0 || n <= int64(l.busy.limits.Connections) {
-			return &boundConn{c, release}, nil
-		}
-		release()
-		l.busy.shedConnections.Inc()
-		if l.plain {
-			refuse(c)
-		}
-		_ = c.Close()
-	}
-}
-
-type boundConn struct {
-	*net.TCPConn // which writes several buffers at once
-	release      func()
-}
-
-func (c *boundConn) Close() error {
-	c.release()
-	return c.TCPConn.Close()
-}
-
-// refusal is a whole answer: who is sent it is not read.
-const refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 149\r\n\r\n" +
-	`{"type":"about:blank","title":"Service Unavailable","status":503,"code":"not_ready","detail":"too many connections are open, try again in a second"}` + "\n"
-
-// refuse takes no time: what it sends fits into the buffer of any new connection.
-func refuse(c net.Conn) {
-	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = c.Write([]byte(refusal)) // the client may be gone
 }

@@ -8,6 +8,8 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -36,11 +38,10 @@ func listen(t *testing.T, s *Server) (address string) {
 	return l.Addr().String()
 }
 
-func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
-	t.Parallel()
-	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), Limits: Limits{Connections: 2}})
-	address := listen(t, s)
-	dial := func() (net.Conn, *bufio.Reader) {
+// dialer opens connections to a server, which end with the test.
+func dialer(t *testing.T, address string) func() (net.Conn, *bufio.Reader) {
+	return func() (net.Conn, *bufio.Reader) {
+		t.Helper()
 		c, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
@@ -48,20 +49,47 @@ func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
 		t.Cleanup(func() { _ = c.Close() })
 		return c, bufio.NewReader(c)
 	}
-	alive := func(c net.Conn, r *bufio.Reader) bool {
-		_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-		answer, err := http.ReadResponse(r, nil)
-		if err != nil {
-			return false
-		}
-		_, _ = io.Copy(io.Discard, answer.Body)
-		return answer.StatusCode == http.StatusOK
+}
+
+// alive asks for the health of a service by a connection.
+func alive(c net.Conn, r *bufio.Reader) bool {
+	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	answer, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return false
 	}
+	_, _ = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode == http.StatusOK
+}
+
+// awaitIdle returns when so many connections are idle.
+func awaitIdle(s *Server, want int) {
+	for n := -1; n != want; runtime.Gosched() {
+		s.busy.connections.mu.Lock()
+		n = 0
+		for c := range s.busy.connections.open {
+			if c.state.Load() == idle {
+				n++
+			}
+		}
+		s.busy.connections.mu.Unlock()
+	}
+}
+
+func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), Limits: Limits{Connections: 2}})
+	dial := dialer(t, listen(t, s))
 	first, firstReader := dial()
 	second, secondReader := dial()
 	if !alive(first, firstReader) || !alive(second, secondReader) {
 		t.Fatal("connections within the limit must be served")
 	}
+	awaitIdle(s, 2)
+	for _, c := range []net.Conn{first, second} { // the beginning of a request
+		_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\n")
+	}
+	awaitIdle(s, 0)
 
 	_, third := dial()
 	answer, err := http.ReadResponse(third, nil)
@@ -73,18 +101,86 @@ func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
 		!strings.Contains(string(text), `"code":"not_ready"`) || !answer.Close {
 		t.Errorf("status %d, %v, %s, error %v", answer.StatusCode, answer.Header, text, err)
 	}
-	if n := testutil.ToFloat64(s.busy.shedConnections); n != 1 {
-		t.Errorf("%v connections were counted as shed", n)
+	if n := testutil.ToFloat64(s.busy.connections.refused); n != 1 {
+		t.Errorf("%v connections were counted as refused", n)
 	}
-
-	_ = first.Close()
-	for { // the server notices on its own time
-		if c, r := dial(); alive(c, r) {
-			break
+	for c, r := range map[net.Conn]*bufio.Reader{first: firstReader, second: secondReader} {
+		_, _ = io.WriteString(c, "Host: x\r\n\r\n")
+		if answer, err := http.ReadResponse(r, nil); err != nil || answer.StatusCode != http.StatusOK {
+			t.Errorf("a connection suffered for others: %v", err)
 		}
 	}
-	if !alive(second, secondReader) {
-		t.Error("a connection suffered for others")
+}
+
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), Limits: Limits{Connections: 3}})
+	dial := dialer(t, listen(t, s))
+	inUse, inUseReader := dial()
+	_, _ = io.WriteString(inUse, "GET /healthz HTTP/1.1\r\n")
+	for { // its bytes may come after the next connection
+		s.busy.connections.mu.Lock()
+		n := len(s.busy.connections.open)
+		s.busy.connections.mu.Unlock()
+		if n == 1 {
+			break
+		}
+		runtime.Gosched()
+	}
+	awaitIdle(s, 0)
+	longest, longestReader := dial()
+	later, laterReader := dial()
+	if !alive(longest, longestReader) || !alive(later, laterReader) {
+		t.Fatal("connections within the limit must be served")
+	}
+	awaitIdle(s, 2)
+	if c, r := dial(); !alive(c, r) {
+		t.Error("a new connection was refused while others are idle")
+	}
+	if alive(longest, longestReader) {
+		t.Error("the connection that was idle for longest is still open")
+	}
+	if !alive(later, laterReader) {
+		t.Error("a connection was closed that was not idle for longest")
+	}
+	_, _ = io.WriteString(inUse, "Host: x\r\n\r\n")
+	if answer, err := http.ReadResponse(inUseReader, nil); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("a connection in use was closed: %v", err)
+	}
+	if n := testutil.ToFloat64(s.busy.connections.closed); n != 1 {
+		t.Errorf("%v connections were counted as closed", n)
+	}
+}
+
+func TestOneAddressDoesNotTakeAllConnections(t *testing.T) {
+	t.Parallel()
+	place := func(ip string) *boundConn {
+		c := &boundConn{}
+		c.address, c.trusted = (&connections{proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}).locate(
+			&net.TCPAddr{IP: net.ParseIP(ip), Port: 1})
+		c.state.Store(inUse)
+		return c
+	}
+	all := &newBusy(Limits{Connections: 8}, nil, false, NewRegistry("test")).connections
+	for i := range 8 {
+		if added := all.add(place("192.0.2.1")); added != (i < 6) {
+			t.Errorf("connection %d of one address: %v", i, added)
+		}
+	}
+	if !all.add(place("192.0.2.2")) {
+		t.Error("another address found no room")
+	}
+	if all.add(place("2001:db8::1")); all.add(place("2001:db8::2")) {
+		t.Error("there are more than the limit")
+	}
+	all = &newBusy(Limits{Connections: 8}, nil, false, NewRegistry("test")).connections
+	for i := range 8 {
+		if !all.add(place("10.1.2.3")) {
+			t.Errorf("connection %d of a trusted proxy was refused", i)
+		}
+	}
+	if a, b := place("2001:db8::1"), place("2001:db8::2"); a.address != b.address {
+		t.Errorf("one client of version 6 is two: %v, %v", a.address, b.address)
 	}
 }
 

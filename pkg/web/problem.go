@@ -149,10 +149,12 @@ func (s *Server) answerProblem(err error, c echo.Context) {
 	p := s.problemOf(c.Request().Context(), err)
 	header := c.Response().Header()
 	for name, values := range p.GetHeaders() {
-		if name == echo.HeaderWWWAuthenticate { // there may be another
-			values = append(header[name], values...)
+		if name == echo.HeaderRetryAfter {
+			header.Del(name) // a body that was refused has set it
 		}
-		header[name] = values
+		for _, value := range values {
+			header.Add(name, value) // there may be another WWW-Authenticate
+		}
 	}
 	body, err := json.Marshal(p)
 	if err == nil {

@@ -126,14 +126,15 @@ type route struct{ method, path string }
 // and documentation.
 func New(o Options) *Server {
 	e := echo.New()
-	e.IPExtractor, _ = o.Callers.extractor() // settings are validated by who has them
+	proxies, _ := o.Callers.networks() // settings are validated by who has them
+	e.IPExtractor = extractor(proxies)
 	s := &Server{
 		echo:         e,
 		log:          o.Logger,
 		calls:        o.Calls,
 		accessLevel:  o.AccessLevel,
 		metrics:      newMetrics(o.Registry),
-		busy:         newBusy(o.Limits, o.Authenticate != nil, o.Registry),
+		busy:         newBusy(o.Limits, proxies, o.Authenticate != nil, o.Registry),
 		rates:        newRates(o.Callers, o.Registry),
 		tls:          o.TLS,
 		registry:     o.Registry,
@@ -154,6 +155,7 @@ func New(o Options) *Server {
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         s.busy.connections.note,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // broken clients, mostly
 	}
 	e.HTTPErrorHandler = s.answerProblem
@@ -210,8 +212,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Hand
 func (s *Server) BeforeShutdown(drain func(ctx context.Context)) { s.drain = drain }
 
 // Listen listens on an address, and for operators on theirs; with TLS where that is
-// on. Connections beyond the limit are closed as soon as they come, and told why
-// where they understand it.
+// on. Connections beyond the limit take the place of idle ones, or are closed as soon
+// as they come, and told why if they understand it.
 func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 	if s.tls.Enabled() {
 		if s.certificate, err = newCertificate(s.tls, s.log, s.registry); err != nil {
@@ -229,7 +231,7 @@ func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
-	l = &boundListener{TCPListener: l.(*net.TCPListener), busy: s.busy, plain: !s.tls.Enabled()}
+	l = &boundListener{TCPListener: l.(*net.TCPListener), all: &s.busy.connections, plain: !s.tls.Enabled()}
 	if s.tls.Enabled() {
 		l = tls.NewListener(l, s.certificate.config())
 	}
@@ -290,12 +292,13 @@ func (s *Server) announceDrain() {
 	look := time.NewTicker(quietTime / 50)
 	defer look.Stop()
 	began := time.Now()
-	last, changed := s.busy.connections.Load(), began
-	if !s.busy.visited.Load() {
+	last, visited := s.busy.connections.count()
+	changed := began
+	if !visited {
 		return // nobody knows this server. That none is connected just now says little
 	}
 	for now := began; now.Sub(began) < maxQuietWait && now.Sub(changed) < quietTime; now = <-look.C {
-		if n := s.busy.connections.Load(); n != last {
+		if n, _ := s.busy.connections.count(); n != last {
 			last, changed = n, now
 		}
 	}
