@@ -1,9 +1,12 @@
 package faults
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +126,89 @@ func TestStrangersWait(t *testing.T) {
 	measured(t, "who waits does not take the place of who works", figures{
 		"waiting": 3 * strangers, "slots": 8, "requests": some.requests + others.requests, "errors": some.failed + others.failed,
 		"p99_s": p99(some),
+	})
+}
+
+// Strangers that hold more idle connections than there may be, and open others for
+// those that are closed: nobody else is refused.
+func TestIdleConnections(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(0)
+	const limit = 64
+	edge := w.newEdge(w.url, fmt.Sprintf("FLAGGERY_MAX_CONNECTIONS=%d", limit))
+	edge.run()
+	reads := w.asking(4, 5*time.Millisecond, func(addr string) func() error {
+		return func() error { return flagsOf(addr)() } // each by a connection of its own
+	}, edge.addr)
+	strangers := w.asking(limit+2, 100*time.Millisecond, func(addr string) func() error {
+		var c net.Conn
+		return func() (err error) {
+			if c != nil && c.SetReadDeadline(time.Now().Add(time.Millisecond)) == nil {
+				if _, err := c.Read(make([]byte, 1)); os.IsTimeout(err) {
+					return nil // it is open still
+				}
+				c.Close()
+			}
+			if c, err = net.Dial("tcp", addr); err != nil {
+				return err
+			}
+			if _, err = io.WriteString(c, "GET /v1/subject/flags?subject_id=1 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				return err
+			}
+			response, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err == nil {
+				_, err = io.Copy(io.Discard, response.Body)
+			}
+			return err
+		}
+	}, edge.addr)
+	elapse(fullOr(time.Minute, 3*time.Second))
+	good, idle := reads.next(), strangers.next()
+	w.noFailure("idle connections: reads", good)
+	closed := scrape(t, edge).sum("flaggery_http_shed_total", `what="idle"`)
+	if closed == 0 {
+		t.Error("no idle connection was closed: the limit was not reached")
+	}
+	measured(t, "idle connections make room", figures{
+		"limit": limit, "idle": limit + 2, "closed": closed, "attempts": idle.requests, "requests": good.requests, "errors": good.failed, "p99_s": p99(good),
+	})
+}
+
+// Single flags, and all of them, where payloads are large: each is rendered alone, and
+// payloads are the same bytes in all answers.
+func TestLargePayloads(t *testing.T) {
+	t.Parallel()
+	count := fullOr(400, 100)
+	w, edge := newLargeAnswers(t, count, `"`+strings.Repeat("x", 65_000)+`"`)
+	var times stats
+	before := memory(t, edge.pid())
+	peak := peakMemory(t, edge.pid(), func() {
+		var all sync.WaitGroup
+		for i := range 24 {
+			all.Go(func() {
+				name := fmt.Sprintf("%s%06d", strings.Repeat("f", 110), 1+i)
+				ask := posting("/ofrep/v1/evaluate/flags/"+name, `{"context":{"targetingKey":"1"}}`)(edge.addr)
+				for range fullOr(100, 10) {
+					began := time.Now()
+					err := ask()
+					times.add(time.Since(began), err)
+				}
+			})
+		}
+		for range 4 {
+			hold(t, edge.addr, "POST /ofrep/v1/evaluate/flags HTTP/1.1\r\nHost: x\r\nContent-Length: 32\r\n\r\n{\"context\":{\"targetingKey\":\"1\"}}")
+		}
+		all.Wait()
+	})
+	asked := times.next()
+	w.noFailure("large payloads: single flags", asked)
+	growth := peak - before
+	if growth > 24<<20 {
+		t.Errorf("memory grew by %d MB, want at most 24", growth>>20)
+	}
+	measured(t, "one flag is rendered alone, payloads are shared", figures{
+		"payloads_mb": count * 65_000 >> 20, "requests": asked.requests, "errors": asked.failed, "growth_mb": growth >> 20, "peak_mb": peak >> 20,
+		"median_s": asked.quantile(0.5), "p99_s": p99(asked),
 	})
 }
 

@@ -163,6 +163,9 @@ const (
 	MaxTags              = 64
 	MaxTestGroups        = 64
 	MaxPriority          = math.MaxInt32
+	// MaxConfigurationSize is of all names, texts and payloads together, in bytes.
+	// Assignments do not count.
+	MaxConfigurationSize = 32 << 20
 )
 
 // CheckProportion says what is wrong with a share of the traffic.

@@ -22,6 +22,22 @@ func (db *DB) Totals(ctx context.Context) (t Totals, err error) {
 	return t, translate(err)
 }
 
+// ConfigurationSize is how many bytes the names, texts and payloads of the
+// configuration have.
+func (tx *Tx) ConfigurationSize(ctx context.Context) (size int64, err error) {
+	err = tx.get(ctx, "measure the configuration", &size, `
+		SELECT coalesce(sum(size), 0)::bigint FROM (
+			SELECT octet_length(name) + octet_length(description) + octet_length(array_to_string(tags, '')) AS size FROM feature
+			UNION ALL SELECT octet_length(name) + coalesce(octet_length(payload::text), 0) FROM variant
+			UNION ALL SELECT octet_length(name) FROM abtest
+			UNION ALL SELECT octet_length(name) FROM abtest_group
+			UNION ALL SELECT octet_length(feature) + octet_length(variant) FROM abtest_variant
+			UNION ALL SELECT octet_length(name) FROM subject_group
+			UNION ALL SELECT octet_length(feature) + octet_length(variant) FROM override
+		) AS parts`)
+	return size, err
+}
+
 // Share is the part of the weight that a rollout, or a group of a live test, asks
 // for, and what its buckets weigh and how many they are.
 type Share struct {

@@ -104,6 +104,10 @@ func (all *connections) note(c net.Conn, state http.ConnState) {
 	}
 }
 
+// newGrace is by how much a new connection counts as less idle than others: its first
+// request is on its way.
+const newGrace = 2 * time.Second
+
 // boundListener takes in connections as far as there is room.
 type boundListener struct {
 	*net.TCPListener
@@ -119,7 +123,7 @@ func (l *boundListener) Accept() (net.Conn, error) {
 		}
 		bound := &boundConn{TCPConn: c, all: l.all}
 		bound.address, bound.trusted = l.all.locate(c.RemoteAddr())
-		bound.idleSince.Store(time.Now().UnixNano())
+		bound.idleSince.Store(time.Now().Add(newGrace).UnixNano())
 		if l.all.add(bound) {
 			return bound, nil
 		}

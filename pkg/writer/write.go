@@ -85,6 +85,9 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		if err != nil {
 			return err
 		}
+		if err := c.checkSize(ctx); err != nil {
+			return err
+		}
 		result.Revision, result.Version = tx.Revision, c.newVersion()
 		if len(c.audit) > 0 && !s.dryRun {
 			return tx.Record(ctx, kind == configuration, kind == subjects, c.audit)
@@ -99,6 +102,28 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		return Result[T]{Revision: before}, err
 	}
 	return result, nil
+}
+
+// checkSize refuses a change by which a configuration grows beyond what edges are to
+// hold. One that is larger already may shrink step by step.
+func (c *change) checkSize(ctx context.Context) error {
+	if c.kind != configuration || len(c.audit) == 0 {
+		return nil
+	}
+	size, err := c.tx.ConfigurationSize(ctx)
+	if err != nil || size <= model.MaxConfigurationSize {
+		return err
+	}
+	var before int64 // as others see it, who wait for this change
+	err = c.writer.db.Read(ctx, func(tx *postgres.Tx) (err error) {
+		before, err = tx.ConfigurationSize(ctx)
+		return err
+	})
+	if err != nil || size <= before {
+		return err
+	}
+	return model.Errorf(model.ValidationFailed,
+		"the names, texts and payloads of the configuration must have at most %d bytes together, would have %d: remove what is not needed any more", model.MaxConfigurationSize, size)
 }
 
 // Versions of resources that have none.
