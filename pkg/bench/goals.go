@@ -17,7 +17,7 @@ var goals = []goal{
 	{"features", "growth with features", (*lab).measureFeatures},
 	{"subjects", "growth with subjects", (*lab).measureSubjects},
 	{"batch", "batch of 1,000 subjects, answer included", (*lab).measureBatch},
-	{"ofrep", "OFREP bulk, 20 flags", (*lab).measureOFREP},
+	{"ofrep", "OFREP, 20 flags", (*lab).measureOFREP},
 	{"lookup", "resolution in process: id → body", (*lab).measureLookup},
 	{"memory", "memory of the subjects", (*lab).measureMemory},
 	{"peak", "memory while something is applied", (*lab).measurePeak},

@@ -172,7 +172,11 @@ func (l *lab) measureSubjects(ctx context.Context) ([]figure, error) {
 	return []figure{f}, nil
 }
 
-const batched = 1000
+// Subjects of a batch whose cost is measured, and of the largest.
+const (
+	batched      = 1000
+	largestBatch = 10_000
+)
 
 func (l *lab) measureBatch(ctx context.Context) ([]figure, error) {
 	d := l.size.standard()
@@ -180,15 +184,34 @@ func (l *lab) measureBatch(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, bare, err := l.againstBare(ctx, "batch of 1,000 subjects", "edge", edge, job{Method: "POST", Path: "/v1/subjects/flags",
-		Body: `{"subject_ids":[{ids}]}`, IDs: batched, Subjects: d.subjects, Connections: 4})
+	j := job{Method: "POST", Path: "/v1/subjects/flags", Body: `{"subject_ids":[{ids}]}`, IDs: batched, Subjects: d.subjects, Connections: 4}
+	ours, bare, err := l.againstBare(ctx, "batch of 1,000 subjects", "edge", edge, j)
 	if err != nil {
 		return nil, err
 	}
-	f := costs("", ours, bare, atMost(5))
+	f := costs("", ours, bare, atMost(1))
 	// Seconds for a million requests are microseconds for one.
 	f.value, f.reference, f.unit = f.value/batched, f.reference/batched, "CPU µs a subject"
-	return []figure{f}, nil
+
+	l.progress.step("memory of the largest batches")
+	j.IDs, j.Connections = largestBatch, 16
+	before, err := residentMemory(edge.pid())
+	if err != nil {
+		return nil, err
+	}
+	if err := resetPeak(edge.pid()); err != nil {
+		return nil, err
+	}
+	o, err := l.load(ctx, target{"edge", edge, j})
+	if err != nil {
+		return nil, err
+	}
+	after, err := residentMemory(edge.pid())
+	if err != nil {
+		return nil, err
+	}
+	peak := float64(after.Peak-before.Now) / float64(j.Connections) / (1 << 20)
+	return []figure{f, {label: "peak of 16 batches of 10,000", value: peak, unit: "MiB a request", limit: atMost(1).counted(), errors: o.Errors, remark: o.Error}}, nil
 }
 
 func (l *lab) measureOFREP(ctx context.Context) ([]figure, error) {
@@ -197,11 +220,20 @@ func (l *lab) measureOFREP(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, bare, err := l.againstBare(ctx, "OFREP bulk", "edge", edge, ofrepOf(d.subjects))
-	if err != nil {
-		return nil, err
+	one := ofrepOf(d.subjects)
+	one.Path += "/" + featureName(0)
+	var figures []figure
+	for _, kind := range []struct {
+		label string
+		job   job
+	}{{"all flags", ofrepOf(d.subjects)}, {"one flag", one}} {
+		ours, bare, err := l.againstBare(ctx, "OFREP, "+kind.label, "edge", edge, kind.job)
+		if err != nil {
+			return nil, err
+		}
+		figures = append(figures, costs(kind.label, ours, bare, atMostTimes(1)))
 	}
-	return []figure{costs("", ours, bare, atMostTimes(2))}, nil
+	return figures, nil
 }
 
 func ofrepOf(subjects int) job {

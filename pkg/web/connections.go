@@ -26,26 +26,41 @@ type connections struct {
 	visited bool                 // there has been one
 }
 
-// add takes a connection in. It is false if there is no room for it.
+// add takes a connection in. It is false if there is no room for it. It waits while
+// only connections could make room that are so new that their first request is on its
+// way.
 func (all *connections) add(c *boundConn) bool {
+	for {
+		added, soon := all.tryAdd(c)
+		if !soon {
+			return added
+		}
+		time.Sleep(newGrace / 20)
+	}
+}
+
+func (all *connections) tryAdd(c *boundConn) (added, soon bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	all.visited = true
 	if all.limit > 0 {
 		full := len(all.open) >= all.limit
 		greedy := all.from[c.address] >= all.limit-all.limit/4 && !c.trusted
-		if (full || greedy) && !all.makeRoom(func(other *boundConn) bool { return !greedy || other.address == c.address }) {
-			return false
+		if full || greedy {
+			made, soon := all.makeRoom(func(other *boundConn) bool { return !greedy || other.address == c.address })
+			if !made {
+				return false, soon
+			}
 		}
 	}
 	all.open[c] = struct{}{}
 	all.from[c.address]++
-	return true
+	return true, false
 }
 
-// makeRoom closes the connection among some that has been idle for longest. The caller
-// holds mu.
-func (all *connections) makeRoom(among func(*boundConn) bool) bool {
+// makeRoom closes the connection among some that has been idle for longest. soon says
+// that one could be closed in a moment. The caller holds mu.
+func (all *connections) makeRoom(among func(*boundConn) bool) (made, soon bool) {
 	for {
 		var longest *boundConn
 		for c := range all.open {
@@ -54,13 +69,16 @@ func (all *connections) makeRoom(among func(*boundConn) bool) bool {
 			}
 		}
 		if longest == nil {
-			return false
+			return false, false
+		}
+		if longest.idleSince.Load() > time.Now().UnixNano() {
+			return false, true
 		}
 		if longest.state.CompareAndSwap(idle, evicted) { // else a request came just now
 			all.closed.Inc()
 			all.forget(longest)
 			_ = longest.TCPConn.Close() // its client learns nothing else either way
-			return true
+			return true, false
 		}
 	}
 }
@@ -104,9 +122,8 @@ func (all *connections) note(c net.Conn, state http.ConnState) {
 	}
 }
 
-// newGrace is by how much a new connection counts as less idle than others: its first
-// request is on its way.
-const newGrace = 2 * time.Second
+// newGrace is when a connection without any request begins to count as idle.
+const newGrace = 200 * time.Millisecond
 
 // boundListener takes in connections as far as there is room.
 type boundListener struct {
@@ -164,7 +181,7 @@ type boundConn struct {
 	address      netip.Prefix
 	trusted      bool // a proxy, for whom there is no bound of its own
 	state        atomic.Int32
-	idleSince    atomic.Int64 // Unix time in nanoseconds
+	idleSince    atomic.Int64 // Unix time in nanoseconds; to come, if it is new
 }
 
 func (c *boundConn) Read(to []byte) (int, error) {

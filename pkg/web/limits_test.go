@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -150,6 +152,25 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	if n := testutil.ToFloat64(s.busy.connections.closed); n != 1 {
 		t.Errorf("%v connections were counted as closed", n)
 	}
+}
+
+func TestNewConnectionsHaveTimeForTheirFirstRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := &newBusy(Limits{Connections: 2}, nil, false, NewRegistry("test")).connections
+		fresh := func() *boundConn {
+			c := &boundConn{all: all}
+			c.idleSince.Store(time.Now().Add(newGrace).UnixNano())
+			return c
+		}
+		first := fresh()
+		all.add(first)
+		all.add(fresh())
+		began := time.Now()
+		if !all.add(fresh()) || time.Since(began) < newGrace || first.state.Load() != evicted {
+			t.Errorf("after %v, the first connection is in state %d", time.Since(began), first.state.Load())
+		}
+	})
 }
 
 func TestOneAddressDoesNotTakeAllConnections(t *testing.T) {
