@@ -159,7 +159,7 @@ func TestNewConnectionsHaveTimeForTheirFirstRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := &newBusy(Limits{Connections: 2}, nil, false, NewRegistry("test")).connections
 		fresh := func() *boundConn {
-			c := &boundConn{all: all}
+			c := &boundConn{all: all, TCPConn: &net.TCPConn{}}
 			c.idleSince.Store(time.Now().Add(newGrace).UnixNano())
 			return c
 		}
