@@ -48,7 +48,10 @@ func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) iter.Seq2[Aud
 		  AND ($5::bigint = 0 OR (revision, position) < ($5, $6::integer))
 		ORDER BY revision DESC, position DESC LIMIT nullif($7::bigint, 0)`,
 		[]any{f.Actor, f.Resource, orNoTime(f.Since), orNoTime(f.Until), f.Before.Revision, f.Before.Position, limit, f.Except},
-		func(row *sqlx.Rows) (e AuditEntry, err error) { return e, row.StructScan(&e) })
+		func(row *sqlx.Rows) (e AuditEntry, bytes int, err error) {
+			err = row.StructScan(&e)
+			return e, len(e.Before) + len(e.After), err
+		})
 }
 
 // AuditOf reads all rows of one revision, in their order.

@@ -45,9 +45,10 @@ func (tx *Tx) Subject(ctx context.Context, id string) (*Subject, error) {
 func (tx *Tx) Subjects(ctx context.Context, prefix, after string, limit int) iter.Seq2[*Subject, error] {
 	return fetch(ctx, tx.querier, "list subjects",
 		selectSubjects+` WHERE s.id > $1 AND s.id >= $2 AND ($3::text IS NULL OR s.id < $3) ORDER BY s.id LIMIT $4`,
-		[]any{after, prefix, orNull(afterPrefix(prefix)), limit}, func(row *sqlx.Rows) (*Subject, error) {
+		[]any{after, prefix, orNull(afterPrefix(prefix)), limit}, func(row *sqlx.Rows) (*Subject, int, error) {
 			var s Subject
-			return &s, row.Scan(s.columns()...)
+			err := row.Scan(s.columns()...)
+			return &s, bytesOf(&s.Subject), err
 		})
 }
 
@@ -61,6 +62,14 @@ const selectSubjects = `
 // columns are where selectSubjects puts a row.
 func (s *Subject) columns() []any {
 	return []any{&s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version, (*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs)}
+}
+
+func bytesOf(s *model.Subject) int {
+	bytes := len(s.ID)
+	for _, group := range s.Groups {
+		bytes += len(group)
+	}
+	return bytes
 }
 
 // afterPrefix is the least text that sorts behind everything with a prefix, or
@@ -96,8 +105,9 @@ func (tx *Tx) EachSubject(ctx context.Context) iter.Seq2[model.Subject, error] {
 			SELECT m.subject_id, array_agg(g.name::text ORDER BY g.name) AS groups
 			FROM member m JOIN subject_group g ON g.id = m.group_id GROUP BY m.subject_id
 		) m ON m.subject_id = s.id
-		ORDER BY s.id`, nil, func(row *sqlx.Rows) (s model.Subject, err error) {
-		return s, row.Scan(&s.ID, &s.Weight, (*pq.StringArray)(&s.Groups))
+		ORDER BY s.id`, nil, func(row *sqlx.Rows) (s model.Subject, bytes int, err error) {
+		err = row.Scan(&s.ID, &s.Weight, (*pq.StringArray)(&s.Groups))
+		return s, bytesOf(&s), err
 	})
 }
 
