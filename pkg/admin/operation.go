@@ -300,6 +300,9 @@ func write[I writeInput, T any](status int, h handler[I, T], location func(*I, T
 // waitForEdges is best effort: the write is stored, so whatever happens here is
 // no failure of it.
 func (a *service) waitForEdges(ctx context.Context, revision int64, wait time.Duration) *api.Propagation {
+	if web.Wait(ctx) != nil {
+		wait = 0 // too many wait
+	}
 	err := web.Extend(ctx, wait+stalled)
 	var propagation api.Propagation
 	if err == nil {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bufio"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -21,9 +22,19 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// stalled is how long an import or export may stand still before its client
-// counts as gone. What keeps moving may take as long as it takes.
+// stalled is how long an export may stand still before its client counts as gone. What
+// keeps moving may take as long as it takes.
 const stalled = 30 * time.Second
+
+// An import keeps moving by minBytes in so much time. It takes one of the few slots once
+// readAhead has come, or all of it if it is shorter; from then on others wait for it.
+const (
+	minBytes   = 64 << 10
+	readAhead  = 256 << 10
+	aheadTime  = 30 * time.Second
+	slotTime   = 5 * time.Second
+	checkEvery = time.Second // the token of an export
+)
 
 // importSubjectsInput is the one write whose body is not JSON: it is read as it comes.
 type importSubjectsInput struct {
@@ -31,40 +42,52 @@ type importSubjectsInput struct {
 	Columns         string `query:"columns" enum:"refuse,ignore" default:"refuse" doc:"What to do about columns of a CSV other than id, weight and groups"`
 	ContentType     string `header:"Content-Type" hidden:"true"`
 	ContentEncoding string `header:"Content-Encoding" doc:"gzip, if the body is compressed"`
+	sent            *importBody
+	ahead           *bufio.Reader // of sent
 	body            io.Reader
 }
 
 // Resolve implements [huma.Resolver]: nothing else gives a handler the body as a
 // stream.
 func (in *importSubjectsInput) Resolve(hc huma.Context) []error {
-	in.body = &importBody{hc.Context(), hc.BodyReader()}
+	in.sent = &importBody{ctx: hc.Context(), r: hc.BodyReader(), now: time.Now, window: aheadTime, left: aheadTime}
+	in.ahead = bufio.NewReaderSize(in.sent, readAhead)
+	in.body = in.ahead
 	if strings.EqualFold(in.ContentEncoding, web.Gzip) {
 		in.body = &gunzip{compressed: in.body}
 	}
 	return nil
 }
 
-// importBody gives each read its own time. After the end there is no limit: the
-// connection is still read, to notice a client that goes away, and the database
-// may have minutes of work.
+// importBody holds its sender to a minimum rate, which the time between two reads, our
+// own, does not count for. After the end there is no limit: the connection is still
+// read, to notice a client that goes away, and the database may have minutes of work.
 type importBody struct {
-	ctx context.Context
-	r   io.Reader
+	ctx          context.Context
+	r            io.Reader
+	now          func() time.Time
+	window, left time.Duration // for minBytes
+	bytes        int           // of them
 }
 
 func (b *importBody) Read(p []byte) (int, error) {
-	if err := web.Extend(b.ctx, stalled); err != nil {
+	if err := web.Extend(b.ctx, b.left); err != nil {
 		return 0, err
 	}
+	began := b.now()
 	n, err := b.r.Read(p)
+	b.left -= b.now().Sub(began)
+	if b.bytes += n; b.bytes >= minBytes {
+		b.bytes, b.left = 0, b.window
+	}
 	switch {
 	case errors.Is(err, io.EOF):
 		if err := web.Extend(b.ctx, 0); err != nil {
 			return n, err
 		}
 	case model.CodeOf(err) != "": // too many requests are under way
-	case err != nil: // the client's doing, and no fault of ours to look into
-		err = model.Errorf(model.ValidationFailed, "the body broke off, or stood still for %s", stalled)
+	case err != nil || b.left <= 0: // the client's doing, and no fault of ours to look into
+		err = model.Errorf(model.ValidationFailed, "the body broke off, or came slower than %d KiB in %s", minBytes>>10, b.window)
 	}
 	return n, err
 }
@@ -111,6 +134,11 @@ func (a *service) importSubjects(ctx context.Context, in *importSubjectsInput, o
 	if err != nil {
 		return writer.Result[api.Imported]{}, err
 	}
+	if _, err := in.ahead.Peek(readAhead); err != nil && !errors.Is(err, io.EOF) {
+		return writer.Result[api.Imported]{}, err
+	}
+	in.sent.window, in.sent.left = slotTime, slotTime
+	o = append(o, writer.WithToken(web.Caller(ctx).Token))
 	result, err := a.writer.ImportSubjects(ctx, a.metrics.counted(atMost(a.maxLines, lines)), o...)
 	if extendErr := web.Extend(ctx, stalled); extendErr != nil && err == nil {
 		a.log.DebugContext(ctx, "the client of an import went away", "error", extendErr)
@@ -152,7 +180,10 @@ func stream[I, T any](ctx context.Context, a *service, in *I, export exporter[I,
 			setRevision(hc, revision)
 			hc.SetStatus(http.StatusOK)
 		})
-		err := transfer.Write(&exportBody{ctx, hc.BodyWriter()}, items)
+		err := web.Wait(ctx) // for a client that reads
+		if err == nil {
+			err = transfer.Write(a.newExportBody(ctx, hc.BodyWriter()), items)
+		}
 		if err == nil {
 			return
 		}
@@ -165,17 +196,37 @@ func stream[I, T any](ctx context.Context, a *service, in *I, export exporter[I,
 	}}
 }
 
-// exportBody gives each write its own time.
+// exportBody gives each write its own time, as often as the client takes a few of its
+// bytes, and ends with the token that its caller showed.
 type exportBody struct {
-	ctx context.Context
-	w   io.Writer
+	ctx     context.Context
+	w       io.Writer
+	now     func() time.Time
+	check   func() error // of the token
+	checked time.Time
 }
 
-func (b *exportBody) Write(p []byte) (int, error) {
-	if err := web.Extend(b.ctx, stalled); err != nil {
-		return 0, err
+func (a *service) newExportBody(ctx context.Context, w io.Writer) *exportBody {
+	check := func() error { return a.writer.CheckToken(ctx, web.Caller(ctx).Token) }
+	return &exportBody{ctx, w, time.Now, check, time.Now()}
+}
+
+func (b *exportBody) Write(p []byte) (written int, err error) {
+	if now := b.now(); now.Sub(b.checked) >= checkEvery {
+		if err := b.check(); err != nil {
+			return 0, err
+		}
+		b.checked = now
 	}
-	return b.w.Write(p)
+	for err == nil && written < len(p) {
+		if err = web.Extend(b.ctx, stalled); err != nil {
+			break
+		}
+		var n int
+		n, err = b.w.Write(p[written:min(written+16<<10, len(p))])
+		written += n
+	}
+	return written, err
 }
 
 func setRevision(hc huma.Context, revision int64) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -244,4 +245,64 @@ func TestExportThatFails(t *testing.T) {
 	}
 	rename("state")
 	c.do("GET", "/v1/export/subjects", nil).isProblem(500, "", "")
+}
+
+// A sender has to keep a minimum rate, whatever time we take ourselves.
+func TestImportsThatTrickleAreCutOff(t *testing.T) {
+	t.Parallel()
+	var now time.Time
+	sent := 0
+	sender := func(size int, pause time.Duration) *importBody {
+		sent = 0
+		r := readerFunc(func(p []byte) (int, error) {
+			now = now.Add(pause)
+			sent += size
+			return size, nil
+		})
+		return &importBody{ctx: t.Context(), r: r, now: func() time.Time { return now }, window: slotTime, left: slotTime}
+	}
+	p := make([]byte, minBytes)
+	steady := sender(minBytes/5, time.Second-time.Millisecond)
+	for range 1000 {
+		if _, err := steady.Read(p); err != nil {
+			t.Fatalf("after %d bytes: %v", sent, err)
+		}
+		now = now.Add(time.Hour) // which we take
+	}
+	trickle := sender(1, time.Second)
+	var err error
+	for err == nil {
+		_, err = trickle.Read(p)
+	}
+	if model.CodeOf(err) != model.ValidationFailed || sent != 5 || !strings.Contains(err.Error(), "slower than 64 KiB in 5s") {
+		t.Errorf("after %d bytes: %v", sent, err)
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// An export ends soon after its token.
+func TestExportEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	var out strings.Builder
+	valid := error(nil)
+	b := &exportBody{t.Context(), &out, func() time.Time { return now }, func() error { return valid }, now}
+	write := func() error {
+		_, err := io.WriteString(b, strings.Repeat("x", 40<<10))
+		return err
+	}
+	if err := write(); err != nil {
+		t.Fatal(err)
+	}
+	valid = model.Errorf(model.Unauthenticated, "revoked")
+	if err := write(); err != nil {
+		t.Errorf("it is looked up every second, not at each write: %v", err)
+	}
+	now = now.Add(checkEvery)
+	if err := write(); model.CodeOf(err) != model.Unauthenticated || out.Len() != 80<<10 {
+		t.Errorf("%d bytes, error %v", out.Len(), err)
+	}
 }

@@ -35,7 +35,7 @@ func (w *Writer) Revision(ctx context.Context) (int64, error) {
 func export[T any](ctx context.Context, w *Writer, begin func(revision int64), read func(tx *postgres.Tx, yield func(T) bool) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		stopped := false
-		done, err := w.stream(ctx)
+		done, err := w.exports.take(ctx)
 		if err == nil {
 			defer done()
 			err = w.db.ReadLong(ctx, func(tx *postgres.Tx) error {

@@ -33,10 +33,10 @@ const (
 // is deleted meanwhile.
 //
 // Neither memory grows with the number of lines nor are other writes held up,
-// but for those of the same subjects. At most four imports and exports run at a
-// time.
+// but for those of the same subjects. At most four imports run at a time; one more
+// waits for 5 seconds and fails with not_ready then.
 func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...Option) (Result[api.Imported], error) {
-	done, err := w.stream(ctx)
+	done, err := w.imports.take(ctx)
 	if err != nil {
 		return Result[api.Imported]{}, err
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -182,12 +184,13 @@ func TestImportCutOff(t *testing.T) {
 	}
 }
 
-func TestStreamsAreBounded(t *testing.T) {
+// As many imports as may run leave exports and small writes alone.
+func TestImportsAreBounded(t *testing.T) {
 	w := newFixture(t)
 	must[api.BucketIDs](t)(w.IncreaseBuckets(t.Context(), 1))
 	started, release := make(chan struct{}), make(chan struct{})
-	errs := make(chan error, maxStreams)
-	for range maxStreams {
+	errs := make(chan error, maxImports)
+	for range maxImports {
 		go func() {
 			errs <- second(w.ImportSubjects(t.Context(), func(func(api.ImportLine, error) bool) {
 				started <- struct{}{}
@@ -195,20 +198,62 @@ func TestStreamsAreBounded(t *testing.T) {
 			}))
 		}()
 	}
-	for range maxStreams {
+	for range maxImports {
 		<-started
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := collect(w.ExportSubjects(ctx, nil)); !errors.Is(err, context.Canceled) {
+	if _, err := w.ImportSubjects(ctx, lines(1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("one more: %v", err)
 	}
 	must[api.Subject](t)(w.AddSubject(t.Context(), api.CreateSubject{ID: "small"}))
+	w.export()
 	close(release)
-	for range maxStreams {
+	for range maxImports {
 		if err := <-errs; err != nil {
 			t.Error(err)
 		}
 	}
-	w.export()
+}
+
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := make(slots, 1)
+		done, err := s.take(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err = s.take(t.Context())
+		wantError(t, err, model.NotReady, "1 others are under way")
+		if waited := time.Since(began); waited != queueTime {
+			t.Errorf("waited for %s", waited)
+		}
+		time.AfterFunc(queueTime/2, done)
+		if done, err = s.take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		done()
+	})
+}
+
+// What is not committed when a token is revoked or expires never is.
+func TestImportWithTokenRevokedMeanwhile(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 1))
+	expires := w.now.Add(time.Hour)
+	token := must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "ci", Role: api.EditorRole, ExpiresAt: &expires})).Value
+	must[api.Imported](t)(w.ImportSubjects(ctx, lines(2), WithToken(token.ID)))
+	w.now = expires
+	_, err := w.ImportSubjects(ctx, lines(3), WithToken(token.ID))
+	wantError(t, err, model.Unauthenticated, "expired at")
+	w.now = expires.Add(-time.Minute)
+	w.beforeCommit = func() { must[api.Token](t)(w.RevokeToken(ctx, token.ID)) }
+	_, err = w.ImportSubjects(ctx, lines(3), WithToken(token.ID))
+	wantError(t, err, model.Unauthenticated, "revoked")
+	if n := w.one(`SELECT count(*) FROM subject`); n != "2" {
+		t.Errorf("%s subjects are stored", n)
+	}
 }

@@ -160,6 +160,32 @@ func (w *Writer) Authenticate(ctx context.Context, secret string) (api.Token, er
 	return tokenForm(*token), nil
 }
 
+// CheckToken fails with unauthenticated if the token of an id was revoked or has
+// expired. It is for what takes long after its caller was let in.
+func (w *Writer) CheckToken(ctx context.Context, id int64) error {
+	return w.db.Read(ctx, func(tx *postgres.Tx) error { return checkToken(ctx, tx, id) })
+}
+
+// checkToken lets 0 pass, which stands for no stored token.
+func checkToken(ctx context.Context, tx *postgres.Tx, id int64) error {
+	if id == 0 {
+		return nil
+	}
+	token, err := tx.Token(ctx, id)
+	switch {
+	case err == nil:
+		err = auth.CheckExpiry(token.Expires, tx.Now)
+	case model.CodeOf(err) == model.TokenNotFound:
+		err = auth.ErrUnknownToken
+	default:
+		return err
+	}
+	if err != nil {
+		return model.Errorf(model.Unauthenticated, "%s", err)
+	}
+	return nil
+}
+
 // HasAdminToken reports whether a token is stored that may make others.
 func (w *Writer) HasAdminToken(ctx context.Context) (bool, error) { return w.db.HasAdminToken(ctx) }
 

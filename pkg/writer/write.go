@@ -90,6 +90,9 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		}
 		result.Revision, result.Version = tx.Revision, c.newVersion()
 		if len(c.audit) > 0 && !s.dryRun {
+			if err := checkToken(ctx, tx, s.whileValid); err != nil {
+				return err
+			}
 			return tx.Record(ctx, kind == configuration, kind == subjects, c.audit)
 		}
 		result.Revision = before

@@ -31,7 +31,8 @@ type Writer struct {
 	log     *slog.Logger
 	newSalt func() model.Salt
 	last    atomic.Pointer[resolved]
-	streams chan struct{} // a slot for each import or export
+	imports slots
+	exports slots
 
 	beforeCommit func() // nil but in tests: runs between an import's work and its end
 }
@@ -52,26 +53,12 @@ func Open(ctx context.Context, dbURL string, o Options) (*Writer, error) {
 	return New(db, o), nil
 }
 
-// maxStreams bounds how many imports and exports, which take as long as who sends
-// or reads them, can keep connections from other use cases. More of them wait.
-const maxStreams = 4
-
 // New makes a Writer of an open database, which Close closes.
 func New(db *postgres.DB, o Options) *Writer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Writer{db: db, log: o.Logger, newSalt: bucketing.NewSalt, streams: make(chan struct{}, maxStreams)}
-}
-
-// stream waits for a slot, and returns what gives it back.
-func (w *Writer) stream(ctx context.Context) (done func(), err error) {
-	select {
-	case w.streams <- struct{}{}:
-		return func() { <-w.streams }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return &Writer{db: db, log: o.Logger, newSalt: bucketing.NewSalt, imports: make(slots, maxImports), exports: make(slots, maxExports)}
 }
 
 // Close gives all connections back.
@@ -105,13 +92,14 @@ type Option func(*settings)
 
 // settings of one write.
 type settings struct {
-	dryRun    bool
-	ifMatch   []int64 // versions of the resource; nil for any
-	actor     string
-	token     int64
-	requestID string
-	comment   string
-	rows      *postgres.Import // nil unless the write is an import
+	dryRun     bool
+	ifMatch    []int64 // versions of the resource; nil for any
+	actor      string
+	token      int64 // for the audit
+	requestID  string
+	comment    string
+	whileValid int64            // the token that must be valid at the commit; 0 for none
+	rows       *postgres.Import // nil unless the write is an import
 }
 
 // DryRun checks everything on one consistent state and stores nothing. Other writes do
@@ -129,6 +117,10 @@ func By(actor string) Option { return func(s *settings) { s.actor = clean(actor)
 
 // Showing notes in the audit which stored token the actor showed, 0 for none.
 func Showing(token int64) Option { return func(s *settings) { s.token = token } }
+
+// WithToken refuses the write with unauthenticated if the token of this id is revoked or
+// expired by the time it is committed. It is for writes that take long.
+func WithToken(id int64) Option { return func(s *settings) { s.whileValid = id } }
 
 // Request notes the id of the HTTP request in the audit.
 func Request(id string) Option { return func(s *settings) { s.requestID = clean(id) } }
