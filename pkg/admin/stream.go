@@ -32,7 +32,7 @@ const (
 	minBytes   = 64 << 10
 	readAhead  = 256 << 10
 	aheadTime  = 30 * time.Second
-	slotTime   = 5 * time.Second
+	slotTime   = 4 * time.Second // less than others wait for a slot
 	checkEvery = time.Second // the token of an export
 )
 

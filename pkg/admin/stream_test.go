@@ -262,7 +262,7 @@ func TestImportsThatTrickleAreCutOff(t *testing.T) {
 		return &importBody{ctx: t.Context(), r: r, now: func() time.Time { return now }, window: slotTime, left: slotTime}
 	}
 	p := make([]byte, minBytes)
-	steady := sender(minBytes/5, time.Second-time.Millisecond)
+	steady := sender(minBytes/4, time.Second-time.Millisecond)
 	for range 1000 {
 		if _, err := steady.Read(p); err != nil {
 			t.Fatalf("after %d bytes: %v", sent, err)
@@ -274,7 +274,7 @@ func TestImportsThatTrickleAreCutOff(t *testing.T) {
 	for err == nil {
 		_, err = trickle.Read(p)
 	}
-	if model.CodeOf(err) != model.ValidationFailed || sent != 5 || !strings.Contains(err.Error(), "slower than 64 KiB in 5s") {
+	if model.CodeOf(err) != model.ValidationFailed || sent != 4 || !strings.Contains(err.Error(), "slower than 64 KiB in 4s") {
 		t.Errorf("after %d bytes: %v", sent, err)
 	}
 }

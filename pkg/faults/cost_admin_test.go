@@ -1,0 +1,180 @@
+package faults
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+// sending is a request that is not sent to its end.
+type sending struct {
+	t    *testing.T
+	conn net.Conn
+}
+
+func send(t *testing.T, addr, head, body string) sending {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	s := sending{t, conn}
+	s.more(head + "\r\nHost: flaggery\r\n\r\n" + body)
+	return s
+}
+
+func (s sending) more(text string) {
+	s.t.Helper()
+	if _, err := io.WriteString(s.conn, text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// status waits for the answer.
+func (s sending) status() int {
+	s.t.Helper()
+	response, err := http.ReadResponse(bufio.NewReader(s.conn), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
+}
+
+// newImport begins an import of a megabyte.
+func newImport(t *testing.T, addr, token, body string) sending {
+	t.Helper()
+	return send(t, addr, "POST /v1/import/subjects HTTP/1.1\r\nAuthorization: Bearer "+token+
+		"\r\nContent-Type: application/x-ndjson\r\nContent-Length: 1048576", body)
+}
+
+// importText is so many bytes of lines.
+func importText(bytes int) string {
+	var text strings.Builder
+	for i := 0; text.Len() < bytes-100; i++ {
+		fmt.Fprintf(&text, `{"id":"trickle-%d"}`+"\n", i)
+	}
+	return text.String() + strings.Repeat("\n", bytes-text.Len())
+}
+
+// Imports whose senders stand still, some of them with a slot. They are cut off, and
+// others' imports and exports do not wait for them.
+func TestImportsThatTrickle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(0)
+	admin := w.admins[0].addr
+	var trickling []sending
+	for _, sent := range []int{20, 512 << 10} {
+		for range 6 { // two more than there are slots
+			trickling = append(trickling, newImport(t, admin, token, importText(512<<10)[:sent]))
+		}
+	}
+	c := client{addr: admin, token: token}
+	defer c.close()
+	began := time.Now()
+	for _, target := range []string{"/v1/export/subjects", "/v1/audit"} {
+		a, err := c.do("GET", target, nil, "Accept: application/x-ndjson\r\n")
+		if err != nil || a.status != 200 {
+			t.Errorf("%s: %d %s, error %v", target, a.status, a.body, err)
+		}
+	}
+	exported := time.Since(began)
+	began = time.Now()
+	var refused int
+	var waited time.Duration
+	for {
+		tried := time.Now()
+		a, err := c.do("POST", "/v1/import/subjects", []byte(`{"id":"other"}`+"\n"), "")
+		waited = max(waited, time.Since(tried))
+		if err == nil && a.status == 503 && a.header.Get("Retry-After") != "" && time.Since(began) < patience {
+			refused++ // those that came before are cut off one after the other
+			continue
+		}
+		if err != nil || a.status != 200 {
+			t.Errorf("import: %d %s, error %v", a.status, a.body, err)
+		}
+		break
+	}
+	imported := time.Since(began)
+	if limit := allow(6 * time.Second); waited > limit {
+		t.Errorf("an import waited for %s, want at most %s", waited, limit)
+	}
+	for _, s := range trickling[fullOr(0, 6):] { // the first ones have 30 seconds
+		if status := s.status(); status != 422 && status != 503 {
+			t.Errorf("an import that stood still got %d", status)
+		}
+	}
+	measured(t, "imports that trickle are cut off", figures{
+		"trickling": len(trickling), "exports_s": exported, "longest_wait_s": waited, "imported_after_s": imported, "refused": refused,
+	})
+}
+
+// A token is revoked while its import is under way, which stores nothing then.
+func TestTokenRevokedDuringImport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(0)
+	revision := w.revision()
+	made := w.call("POST", "/v1/tokens", object{"name": "ci", "role": "editor"})
+	var id int64
+	var secret string
+	if err := w.db.QueryRow(`SELECT max(id) FROM token`).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	_, secret, _ = strings.Cut(string(made.body), `"token":"`)
+	secret, _, _ = strings.Cut(secret, `"`)
+	s := newImport(t, w.admins[0].addr, secret, importText(512<<10))
+	eventually(t, patience, "lines are staged", func() error {
+		var n int
+		return w.db.QueryRow(`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%COPY staged%'`).Scan(&n)
+	})
+	w.call("DELETE", fmt.Sprintf("/v1/tokens/%d", id), nil)
+	s.more(strings.Repeat("\n", 512<<10))
+	if status := s.status(); status != 401 {
+		t.Errorf("status %d, want 401", status)
+	}
+	if after := w.revision(); after != revision+2 { // of the token
+		t.Errorf("%d revisions, want 2", after-revision)
+	}
+	measured(t, "nothing is committed for a token that was revoked", figures{"imports": 1, "stored": 0})
+}
+
+// As many strangers as there are slots and two more sign in slowly, and as many
+// callers wait for an edge that stands still. Editors go on.
+func TestStrangersStopNoEditor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t))
+	const slots = 8
+	w.newAdmin(w.url, fmt.Sprintf("FLAGGERY_MAX_REQUESTS=%d", slots)).run()
+	w.fill()
+	admin := w.admins[0].addr
+	edge := w.newEdge(w.url).run()
+	edge.stop()
+	for i := range slots + 2 {
+		send(t, admin, "POST /signin HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100", "token=")
+		send(t, admin, "POST /v1/features HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100", "{")
+		body := fmt.Sprintf(`{"id":"waits-%d"}`, i)
+		send(t, admin, fmt.Sprintf("POST /v1/subjects?wait=30s HTTP/1.1\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d",
+			token, len(body)), body)
+		eventually(t, patience, "it is stored", func() error { // more at once would be too many that work
+			var n int
+			return w.db.QueryRow(`SELECT 1 FROM subject WHERE id = $1`, fmt.Sprintf("waits-%d", i)).Scan(&n)
+		})
+	}
+	writes := w.write(2, 10*time.Millisecond)
+	elapse(fullOr(8*time.Second, 2*time.Second))
+	written := writes.next()
+	w.noFailure("strangers: writes", written)
+	writes.end()
+	edge.cont()
+	measured(t, "strangers and waiting callers do not take editors' place", figures{
+		"strangers": 2 * (slots + 2), "waiting": slots + 2, "slots": slots, "requests": written.requests, "errors": written.failed, "p99_s": p99(written),
+	})
+}
