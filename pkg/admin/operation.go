@@ -37,7 +37,7 @@ type Changing struct {
 
 // Listing is what every list takes.
 type Listing struct {
-	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many items at most"`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many items at most. A page ends earlier after about 4 MiB"`
 	After string `query:"after" doc:"The 'next' of the page before"`
 }
 

@@ -33,7 +33,7 @@ const (
 	readAhead  = 256 << 10
 	aheadTime  = 30 * time.Second
 	slotTime   = 4 * time.Second // less than others wait for a slot
-	checkEvery = time.Second // the token of an export
+	checkEvery = time.Second     // the token of an export
 )
 
 // importSubjectsInput is the one write whose body is not JSON: it is read as it comes.

@@ -74,7 +74,7 @@ func TestImportsThatTrickle(t *testing.T) {
 	var trickling []sending
 	for _, sent := range []int{20, 512 << 10} {
 		for range 6 { // two more than there are slots
-			trickling = append(trickling, newImport(t, admin, token, importText(512<<10)[:sent]))
+			trickling = append(trickling, newImport(t, admin, token, importText(512 << 10)[:sent]))
 		}
 	}
 	c := client{addr: admin, token: token}

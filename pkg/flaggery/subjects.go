@@ -87,7 +87,8 @@ func (a *Admin) Explain(ctx context.Context, id string, moment time.Time) (Resul
 // known: their weight, and the groups named are joined, none are left. It is all
 // or nothing, and safe to repeat. An error that lines yields ends it, with
 // nothing stored, and is returned. Fails with no_buckets, group_not_found, or
-// validation_failed with the first hundred lines at fault; no line at all is one.
+// validation_failed with the first hundred lines at fault; no line at all is one, and
+// lines that come slower than 64 KiB in 4 seconds end it too.
 func (a *Admin) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...WriteOption) (Result[api.Imported], error) {
 	in, out := io.Pipe()
 	ended := make(chan error, 1)

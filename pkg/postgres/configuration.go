@@ -163,6 +163,7 @@ func (p *parts) addFeature(object []byte) error {
 		Proportion  float64
 		Salt        salt
 		Buckets     bucketIDs
+		Variants    []variantRow // none if they are rows of their own
 	}
 	if err := json.Unmarshal(object, &row); err != nil {
 		return err
@@ -174,18 +175,27 @@ func (p *parts) addFeature(object []byte) error {
 	if row.Variant != "" {
 		f.Rollout = &model.Rollout{Variant: row.Variant, Proportion: row.Proportion, Salt: model.Salt(row.Salt), Buckets: row.Buckets}
 	}
+	for _, v := range row.Variants {
+		f.Variants = append(f.Variants, v.variant())
+	}
 	p.configuration.Features = append(p.configuration.Features, f)
 	return nil
 }
 
+type variantRow struct{ Feature, Name, Payload string }
+
+func (r *variantRow) variant() model.Variant {
+	v := model.Variant{Name: r.Name}
+	if r.Payload != "" {
+		v.Payload = json.RawMessage(r.Payload)
+	}
+	return v
+}
+
 func (p *parts) addVariant(object []byte) error {
-	var row struct{ Feature, Name, Payload string }
+	var row variantRow
 	if err := json.Unmarshal(object, &row); err != nil {
 		return err
-	}
-	v := model.Variant{Name: row.Name}
-	if row.Payload != "" {
-		v.Payload = json.RawMessage(row.Payload)
 	}
 	i, ok := slices.BinarySearchFunc(p.configuration.Features, row.Feature, func(f model.Feature, name string) int {
 		return cmp.Compare(f.Name, name)
@@ -193,7 +203,7 @@ func (p *parts) addVariant(object []byte) error {
 	if !ok {
 		return fmt.Errorf("variant %q belongs to feature %q, which does not exist", row.Name, row.Feature)
 	}
-	p.configuration.Features[i].Variants = append(p.configuration.Features[i].Variants, v)
+	p.configuration.Features[i].Variants = append(p.configuration.Features[i].Variants, row.variant())
 	return nil
 }
 

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"iter"
 
 	"github.com/lib/pq"
@@ -38,16 +37,8 @@ const selectWholeFeatures = `
 	FROM (` + selectFeatures + `) f`
 
 func readFeature(object []byte) (*model.Feature, error) {
-	var row struct{ Variants []json.RawMessage }
-	err := json.Unmarshal(object, &row)
 	var p parts
-	if err == nil {
-		err = p.addFeature(object)
-	}
-	for i := 0; i < len(row.Variants) && err == nil; i++ {
-		err = p.addVariant(row.Variants[i])
-	}
-	if err != nil {
+	if err := p.addFeature(object); err != nil {
 		return nil, err
 	}
 	return &p.configuration.Features[0], nil

@@ -132,8 +132,8 @@ func Comment(text string) Option { return func(s *settings) { s.comment = clean(
 // its heavy work is done.
 func importOf(rows *postgres.Import) Option { return func(s *settings) { s.rows = rows } }
 
-// Page selects a part of a list: at most Limit items (1 to 1000, 0 for 100) of
-// those that come after the key After.
+// Page selects a part of a list: at most Limit items (1 to 1000, 0 for 100), or fewer
+// of about 4 MiB, of those that come after the key After.
 type Page struct {
 	Limit int
 	After string

@@ -334,6 +334,56 @@ func TestAuditTellsWhoDidWhat(t *testing.T) {
 	wantError(t, err, model.ValidationFailed, "query.after")
 }
 
+// A page ends at about 4 MiB, and has one item at least.
+func TestPagesEndByTheirBytes(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	for _, name := range []string{"a", "b", "large", "z"} {
+		must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: name}))
+	}
+	const large = 80 // of 4.8 MB together
+	for _, statement := range []string{
+		`INSERT INTO variant (feature, name, payload) SELECT 'large', n, to_json(repeat('x', 60000)) FROM generate_series(1, $1) n`,
+		`INSERT INTO audit (revision, position, at, actor, action, resource, after)
+			SELECT 4, n, now(), 'a', 'create', 'features/large/variants/' || n, to_json(repeat('x', 60000)) FROM generate_series(1, $1) n`,
+	} {
+		if _, err := w.sql.ExecContext(ctx, statement, large); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var pages [][]string
+	for page := (Page{}); ; {
+		p := must[api.Page[api.Feature]](t)(w.Features(ctx, page)).Value
+		var names []string
+		for _, f := range p.Items {
+			names = append(names, fmt.Sprintf("%s %d", f.Name, len(f.Variants)))
+		}
+		pages = append(pages, names)
+		if page.After = p.Next; p.Next == "" {
+			break
+		}
+	}
+	if got, want := fmt.Sprint(pages), "[[a 0 b 0] [large 80] [z 0]]"; got != want {
+		t.Errorf("pages %s, want %s", got, want)
+	}
+
+	var sizes []int
+	for page := (Page{Limit: 1000}); ; {
+		p := must[api.Page[api.AuditEntry]](t)(w.Audit(ctx, AuditFilter{}, page)).Value
+		sizes = append(sizes, len(p.Items))
+		if page.After = p.Next; p.Next == "" {
+			break
+		}
+	}
+	if want := []int{69, large + 4 - 69}; !slices.Equal(sizes, want) {
+		t.Errorf("pages of the audit have %v entries, want %v", sizes, want)
+	}
+	entries, err := collect(w.ExportAudit(ctx, AuditFilter{}, nil))
+	if err != nil || len(entries) != large+4 {
+		t.Errorf("%d entries are exported, error %v", len(entries), err)
+	}
+}
+
 func TestSchemaThatIsBehind(t *testing.T) {
 	t.Parallel()
 	w := open(t, pgtest.Empty(t))
