@@ -178,3 +178,45 @@ func TestStrangersStopNoEditor(t *testing.T) {
 		"strangers": 2 * (slots + 2), "waiting": slots + 2, "slots": slots, "requests": written.requests, "errors": written.failed, "p99_s": p99(written),
 	})
 }
+
+// A client that reads an export steadily gets all of it, however long that takes: also
+// of an entry that takes longer than an export may stand still.
+func TestSteadyReader(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(0)
+	w.fillAudit(100, 65_000)
+	w.fillAudit(1, fullOr(30_000_000, 300_000))
+	s := send(t, w.admins[0].addr, "GET /v1/audit HTTP/1.1\r\nConnection: close\r\nAuthorization: Bearer "+token+"\r\nAccept: application/x-ndjson", "")
+	response, err := http.ReadResponse(bufio.NewReader(s.conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	began := time.Now()
+	var read int64
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for err == nil {
+		<-tick.C
+		var n int64
+		n, err = io.CopyN(io.Discard, response.Body, fullOr[int64](16<<10, 1<<20))
+		read += n
+	}
+	if err != io.EOF {
+		t.Errorf("after %v and %d bytes: %v\n%s", time.Since(began), read, err, w.admins[0].log.tail())
+	}
+	measured(t, "who reads an export steadily gets all of it", figures{"read_mb": read >> 20, "lasted_s": time.Since(began)})
+}
+
+// fillAudit adds entries of changes from and to so many bytes.
+func (w *world) fillAudit(entries, bytes int) {
+	w.t.Helper()
+	_, err := w.db.Exec(`
+		INSERT INTO audit (revision, position, at, actor, action, resource, before, after)
+		SELECT 1, last + n, now(), 'faults', 'update', 'features/f0/variants/A', p, p
+		FROM generate_series(1, $1::int) n, (SELECT max(position) AS last FROM audit WHERE revision = 1) l, (SELECT to_json(repeat('x', $2::int)) AS p) p`,
+		entries, bytes)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
