@@ -122,7 +122,7 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 		return nil
 	}
 	if err == nil && command.Arguments == "" && len(rest) > 0 {
-		err = fmt.Errorf("%s takes nothing but settings, and was given %d arguments beside them", command.Name, len(rest)) // secrets, maybe
+		err = fmt.Errorf("%s takes settings alone, and was given other arguments: %d", command.Name, len(rest)) // secrets, maybe
 	}
 	logger, logErr := NewLogger(env.Stderr, log.level, log.format)
 	var invalid error

@@ -79,7 +79,7 @@ func TestDashboardsMarkChanges(t *testing.T) {
 		}
 	}
 	for _, statement := range []string{
-		`SELECT after FROM audit`, `SELECT before FROM audit`, `SELECT FROM token`, `SELECT FROM subject`, `DELETE FROM audit`,
+		`SELECT after FROM audit`, `SELECT before FROM audit`, `SELECT FROM token`, `SELECT FROM subject`, `DELETE FROM audit`, `CREATE TEMP TABLE audit ()`,
 		`INSERT INTO audit (revision, at, actor, action, resource) VALUES (99, now(), '', '', '')`,
 	} {
 		if _, err := db.ExecContext(ctx, statement); err == nil {

@@ -184,6 +184,28 @@ func TestImportCutOff(t *testing.T) {
 	}
 }
 
+// What a role that only reads can hold for ever does not hold up an import.
+func TestImportWaitsForNoReader(t *testing.T) {
+	w := newFixture(t)
+	w.seed()
+	ctx := t.Context()
+	conn, err := w.sql.Conn(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = conn.ExecContext(ctx, `
+		SELECT pg_advisory_lock(7305804402566783863); -- which imports once took turns with
+		BEGIN; LOCK TABLE state, bucket, subject, member, change IN ACCESS SHARE MODE`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must[api.Imported](t)(w.ImportSubjects(ctx, lines(200)))
+	if _, err := conn.ExecContext(ctx, `ROLLBACK; SELECT pg_advisory_unlock_all()`); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // As many imports as may run leave exports and small writes alone.
 func TestImportsAreBounded(t *testing.T) {
 	w := newFixture(t)
