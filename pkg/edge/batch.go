@@ -231,8 +231,8 @@ func (b *batch) answer(e *service, hc huma.Context, s *snapshot.Snapshot) {
 	hc.SetStatus(http.StatusOK)
 	w := &pacedWriter{ctx: hc.Context(), w: hc.BodyWriter(), began: time.Now()}
 	now := e.replica.DatabaseTime(w.began)
-	out, unknown := append(b.out[:0], `{"flags":{`...), b.ids[:0]
-	comma := ""
+	out, unknown, comma := b.out[:0], b.ids[:0], ""
+	out = append(out, `{"flags":{`...)
 	for _, id := range b.ids {
 		class := s.Class(id)
 		if class == 0 {

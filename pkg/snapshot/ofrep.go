@@ -128,5 +128,6 @@ func (r *evaluationRenderer) add(d evaluation.Decision, bucket model.BucketID) {
 	if bucket > 0 {
 		to = strconv.AppendInt(append(to, `,"bucket":`...), int64(bucket), 10)
 	}
-	r.own = append(to, `}}`...)
+	to = append(to, `}}`...)
+	r.own = to
 }
