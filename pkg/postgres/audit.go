@@ -39,7 +39,7 @@ type AuditPlace struct {
 func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) iter.Seq2[AuditEntry, error] {
 	// The ids of what lies below "a/b" are between "a/b/" and "a/b0", as 0 comes
 	// behind the slash.
-	return fetch(ctx, tx.querier, "list the audit", selectAudit+`
+	return fetch(ctx, tx.querier, largeRows, "list the audit", selectAudit+`
 		WHERE ($1 = '' OR actor = $1)
 		  AND ($2 = '' OR resource = $2 OR resource >= $2 || '/' AND resource < $2 || '0')
 		  AND NOT ($8 <> '' AND (resource = $8 OR resource >= $8 || '/' AND resource < $8 || '0'))

@@ -43,7 +43,7 @@ func (tx *Tx) Subject(ctx context.Context, id string) (*Subject, error) {
 // Subjects reads at most limit subjects in id order: those that come after an
 // id and begin with a prefix.
 func (tx *Tx) Subjects(ctx context.Context, prefix, after string, limit int) iter.Seq2[*Subject, error] {
-	return fetch(ctx, tx.querier, "list subjects",
+	return fetch(ctx, tx.querier, smallRows, "list subjects",
 		selectSubjects+` WHERE s.id > $1 AND s.id >= $2 AND ($3::text IS NULL OR s.id < $3) ORDER BY s.id LIMIT $4`,
 		[]any{after, prefix, orNull(afterPrefix(prefix)), limit}, func(row *sqlx.Rows) (*Subject, int, error) {
 			var s Subject
@@ -99,7 +99,7 @@ func (tx *Tx) EachSubject(ctx context.Context) iter.Seq2[model.Subject, error] {
 	if err != nil {
 		return func(yield func(model.Subject, error) bool) { yield(model.Subject{}, err) }
 	}
-	return fetch(ctx, tx.querier, "read all subjects", `
+	return fetch(ctx, tx.querier, smallRows, "read all subjects", `
 		SELECT s.id, s.weight, m.groups
 		FROM subject s LEFT JOIN (
 			SELECT m.subject_id, array_agg(g.name::text ORDER BY g.name) AS groups
