@@ -433,6 +433,8 @@ func TestEveryCallAsksForAToken(t *testing.T) {
 				want = "resolve"
 			case strings.HasPrefix(path, "/v1/tokens"):
 				want = "administer"
+			case path == "/v1/import/subjects":
+				want = "import"
 			case method != http.MethodGet:
 				want = "write"
 			}
