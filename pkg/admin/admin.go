@@ -30,6 +30,10 @@ const (
 	pruneEvery  = time.Hour
 )
 
+// watchInterval is how often an admin looks at the edges besides when it is asked for
+// them. One that ends is to be seen for several times as long.
+const watchInterval = 2 * time.Second
+
 // service is a running admin.
 type service struct {
 	writer  *writer.Writer
@@ -79,6 +83,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		if config.Ready != nil {
 			config.Ready(listener.Addr())
 		}
+		group.Go(func() error { a.watchEdges(ctx, time.Tick(watchInterval)); return nil })
 		a.prune(ctx, time.Tick(pruneEvery))
 		return nil
 	})

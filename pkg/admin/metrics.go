@@ -86,6 +86,7 @@ var (
 	featuresDesc = prometheus.NewDesc("flaggery_admin_features", "Features there are.", nil, nil)
 	rolloutAsked = prometheus.NewDesc("flaggery_admin_rollout_proportion", "The share of the weight that a rollout was told to have.", []string{"feature", "variant"}, nil)
 	rolloutHas   = prometheus.NewDesc("flaggery_admin_rollout_effective_proportion", "The share of the weight that a rollout's buckets have.", []string{"feature", "variant"}, nil)
+	edgesDesc    = prometheus.NewDesc("flaggery_admin_edges", "Edges by state: connected; away, which were connected within the last 10 minutes and did not leave.", []string{"state"}, nil)
 	testAsked    = prometheus.NewDesc("flaggery_admin_abtest_proportion", "The share of the weight that a group of a live test was told to have.", []string{"test", "group"}, nil)
 	testHas      = prometheus.NewDesc("flaggery_admin_abtest_effective_proportion", "The share of the weight that the buckets of a live test's group have.", []string{"test", "group"}, nil)
 	usedDesc     = prometheus.NewDesc("flaggery_admin_database_connections", "Connections that PostgreSQL has, to all of its databases.", nil, nil)
@@ -95,7 +96,7 @@ var (
 
 // Describe implements [prometheus.Collector].
 func (t *totals) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{revisionDesc, bucketsDesc, subjectsDesc, weightDesc, featuresDesc, rolloutAsked, rolloutHas, testAsked, testHas, usedDesc, limitDesc, upDesc} {
+	for _, desc := range []*prometheus.Desc{revisionDesc, bucketsDesc, subjectsDesc, weightDesc, featuresDesc, edgesDesc, rolloutAsked, rolloutHas, testAsked, testHas, usedDesc, limitDesc, upDesc} {
 		ch <- desc
 	}
 }
@@ -116,6 +117,10 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	if err == nil {
 		connections, err = t.db.Connections(ctx)
 	}
+	var edges []postgres.Edge
+	if err == nil {
+		edges, err = t.db.Edges(ctx)
+	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
 			t.log.Warn("figures for metrics are not to be had", "error", err)
@@ -131,6 +136,14 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	gauge(featuresDesc, now.Features)
 	gauge(usedDesc, connections.Used)
 	gauge(limitDesc, connections.Limit)
+	away := 0
+	for _, e := range edges {
+		if e.Away() {
+			away++
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(edgesDesc, prometheus.GaugeValue, float64(len(edges)-away), "connected")
+	ch <- prometheus.MustNewConstMetric(edgesDesc, prometheus.GaugeValue, float64(away), "away")
 	for _, s := range shares {
 		asked, has, labels := rolloutAsked, rolloutHas, []string{s.Feature, s.Variant}
 		if s.Test != "" {

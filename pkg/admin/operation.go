@@ -25,7 +25,7 @@ const maxWait = 30 * time.Second
 // are all parts of inputs, because huma passes over embedded fields that are not.
 type Writing struct {
 	DryRun  bool   `query:"dry_run" doc:"Check everything, store nothing, and answer what would change"`
-	Wait    string `query:"wait" doc:"Answer once every connected edge serves the change, or after this time: a duration up to 30s" example:"2s"`
+	Wait    string `query:"wait" doc:"Answer once every edge serves the change, or after this time: a duration up to 30s" example:"2s"`
 	Comment string `query:"comment" maxLength:"1024" doc:"Why, for the audit" example:"errors at checkout"`
 }
 

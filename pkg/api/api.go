@@ -66,9 +66,10 @@ type Affected struct {
 
 // Propagation is the receipt of a write that waited for the edges.
 type Propagation struct {
-	Edges   int     `json:"edges" doc:"Edges connected"`
-	Applied int     `json:"applied" doc:"Edges that serve the revision"`
-	Seconds float64 `json:"seconds" doc:"How long the write waited for them"`
+	Edges   int      `json:"edges" doc:"Edges connected, and edges that were within the last 10 minutes and did not leave"`
+	Applied int      `json:"applied" doc:"Edges that serve the revision; none that is not connected"`
+	Seconds float64  `json:"seconds" doc:"How long the write waited for them"`
+	Behind  []string `json:"behind" doc:"The names of the others" example:"[\"edge-eu-3\"]"`
 }
 
 // CreateBuckets asks for more buckets.
@@ -385,11 +386,14 @@ type Token struct {
 	Token     string     `json:"token,omitempty" doc:"The secret: shown once, in the answer that creates it"`
 }
 
-// Edge is a connected edge.
+// Edge is an edge that is connected, or that was within the last 10 minutes and did
+// not leave.
 type Edge struct {
-	Name           string     `json:"name"`
-	Revision       int64      `json:"revision"`
+	Name           string     `json:"name" doc:"A long one is shortened"`
+	Revision       int64      `json:"revision" doc:"Of an edge that is away, the one that it served at last_seen"`
 	LagRevisions   int64      `json:"lag_revisions"`
-	ConnectedSince *time.Time `json:"connected_since" doc:"null where the admin's database role may not see it"`
-	State          string     `json:"state"`
+	ConnectedSince *time.Time `json:"connected_since" doc:"null if the edge is away, or if the admin's database role may not see it"`
+	LastSeen       time.Time  `json:"last_seen" doc:"When it was last connected; of an edge that is away, to 10 seconds"`
+	State          string     `json:"state" enum:"loading,serving,refusing,leaving,away" doc:"away: it is not connected"`
+	Version        string     `json:"version" doc:"Its first 10 characters; empty for edges of earlier releases"`
 }

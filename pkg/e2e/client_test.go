@@ -83,7 +83,7 @@ func TestClient(t *testing.T) {
 	if err := errors.Join(admin.Ready(ctx), edge.Ready(ctx)); err != nil {
 		t.Error(err)
 	}
-	expect(t, "edges", must[flaggery.Result[[]api.Edge]](t)(admin.Edges(ctx)).Value[0].Name, "edge")
+	expect(t, "edges", collect(t, admin.Edges(ctx))[0].Name, "edge")
 
 	// Buckets and subjects.
 	expect(t, "buckets", must[flaggery.Result[api.BucketIDs]](t)(admin.IncreaseBuckets(ctx, 2)).Value.BucketIDs, []api.BucketID{1, 2})

@@ -16,11 +16,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/admin"
-	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/edge"
 	"github.com/flaggery/flaggery/pkg/flaggery"
@@ -112,8 +110,12 @@ func (w *World) known(name string) bool {
 	if err != nil {
 		return false
 	}
-	edges, err := client.Edges(w.ctx)
-	return err == nil && slices.ContainsFunc(edges.Value, func(e api.Edge) bool { return e.Name == name })
+	for e, err := range client.Edges(w.ctx) {
+		if err == nil && e.Name == name && e.State != "away" {
+			return true
+		}
+	}
+	return false
 }
 
 // start returns once the service listens, or has failed to.

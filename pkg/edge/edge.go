@@ -44,7 +44,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	feed, err := postgres.NewFeed(string(config.DBURL), postgres.FeedOptions{
-		Name: config.Name, Tokens: config.Auth == AuthToken, Logger: config.Logger,
+		Name: config.Name, Version: config.Version, Tokens: config.Auth == AuthToken, Logger: config.Logger,
 	})
 	if err != nil {
 		return err
@@ -69,6 +69,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		e.web.BeforeShutdown(short.Drain)
 		listener = short
 	}
+	context.AfterFunc(ctx, feed.Drain)
 	// The replica follows until the last request is answered.
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup

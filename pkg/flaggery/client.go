@@ -151,8 +151,9 @@ type writeOptions struct {
 // may do it too, but of imports and tokens.
 func DryRun() WriteOption { return func(o *writeOptions) { o.dryRun = true } }
 
-// Wait answers once every connected edge serves the change, or after atMost (up
-// to 30 s), and says how many in Propagation. The change is stored either way.
+// Wait answers once every edge serves the change, or after atMost (up to 30 s), and
+// says how many do in Propagation. Edges that lost their connection within the last ten
+// minutes are waited for too. The change is stored either way.
 func Wait(atMost time.Duration) WriteOption { return func(o *writeOptions) { o.wait = atMost } }
 
 // IfMatch refuses the write with precondition_failed when the resource is not

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -312,14 +313,14 @@ func TestRequest(t *testing.T) {
 }
 
 func TestWriteAnswers(t *testing.T) {
-	propagation := api.Propagation{Edges: 3, Applied: 2, Seconds: 0.5}
+	propagation := api.Propagation{Edges: 3, Applied: 2, Seconds: 0.5, Behind: []string{"edge-eu-3"}}
 	for _, test := range []struct {
 		name, body string
 		status     int
 		applied    *api.Propagation
 	}{
 		{"nothing", "", 204, nil},
-		{"propagation alone", `{"propagation": {"edges": 3, "applied": 2, "seconds": 0.5}}`, 200, &propagation},
+		{"propagation alone", `{"propagation": {"edges": 3, "applied": 2, "seconds": 0.5, "behind": ["edge-eu-3"]}}`, 200, &propagation},
 		{"an empty dry run", `{"dry_run": true, "affected": {"subjects": 0, "weight": 0}, "result": {}}`, 200, nil},
 	} {
 		admin := newAdmin(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -332,7 +333,7 @@ func TestWriteAnswers(t *testing.T) {
 		if err != nil || receipt.Revision != 8 || receipt.ETag != `"8"` {
 			t.Errorf("%s: %+v, %v", test.name, receipt, err)
 		}
-		if (receipt.Propagation == nil) != (test.applied == nil) || test.applied != nil && *receipt.Propagation != *test.applied {
+		if !reflect.DeepEqual(receipt.Propagation, test.applied) {
 			t.Errorf("%s: propagation %+v, want %+v", test.name, receipt.Propagation, test.applied)
 		}
 	}

@@ -43,8 +43,8 @@ func (a *Admin) Revert(ctx context.Context, revision int64, opts ...WriteOption)
 	return write[api.Reverted](ctx, &a.client, http.MethodPost, at("audit", strconv.FormatInt(revision, 10), "revert"), nil, opts)
 }
 
-// Edges reads which edges are connected, and which revision each serves.
-func (a *Admin) Edges(ctx context.Context) (Result[[]api.Edge], error) {
-	page, err := read[api.Page[api.Edge]](ctx, &a.client, at("edges"), nil)
-	return Result[[]api.Edge]{page.Receipt, page.Value.Items}, err
+// Edges yields the edges by name: those that are connected, and those that were within
+// the last ten minutes and did not leave, with the revision that each serves.
+func (a *Admin) Edges(ctx context.Context) iter.Seq2[api.Edge, error] {
+	return list[api.Edge](ctx, &a.client, at("edges"), nil, smallItems)
 }

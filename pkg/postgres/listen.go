@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/lib/pq"
@@ -29,12 +31,66 @@ const (
 
 // Report makes known what the edge serves. It does not block.
 func (f *Feed) Report(at model.Position, refusing bool) {
-	state := edgeServing
+	r := f.self
+	r.epoch, r.revision, r.state = at.Epoch, at.Revision, edgeServing
 	if refusing {
-		state = edgeRefusing
+		r.state = edgeRefusing
 	}
-	f.report.Store(&report{name: f.name, epoch: at.Epoch, revision: at.Revision, state: state})
+	f.report.Store(&r)
 	f.sendReport()
+}
+
+// Drain makes known that the edge is leaving: nobody is to miss it once its connection
+// ends. It does not block.
+func (f *Feed) Drain() {
+	f.draining.Store(true)
+	f.sendReport()
+}
+
+// current is the report as it is to be sent.
+func (f *Feed) current() report {
+	r := *f.report.Load()
+	if f.draining.Load() {
+		r.state = edgeLeaving
+	}
+	return r
+}
+
+// reportPolling reports by a reading connection, if none listens. If that fails, so does
+// the next update.
+func (f *Feed) reportPolling(ctx context.Context) {
+	if f.listening.Load() {
+		return
+	}
+	r := f.current()
+	r.polls = true
+	_, err := f.pool.ExecContext(ctx, `SELECT set_config('application_name', $1, false)`, r.String())
+	if err != nil {
+		f.log.DebugContext(ctx, "report failed", "error", translate(err))
+	}
+}
+
+const (
+	// goneTime is how long the server shows that an edge has ended: several times as long
+	// as admins take to look again, or one to restart.
+	goneTime = 10 * time.Second
+	// goneTimeout is how long an edge waits for a server that is not going to answer.
+	goneTimeout = 200 * time.Millisecond
+)
+
+// reportGone has the server show that this edge has ended, when it has. An edge that
+// cannot write leaves nothing behind, but a session that is busy does not notice that
+// its client hung up: so the last statement sleeps, under the name of the last report,
+// and no answer is awaited.
+func (f *Feed) reportGone(ctx context.Context) {
+	r := *f.report.Load()
+	r.state = edgeGone
+	f.dialer.setReadTimeout(goneTimeout)
+	_, err := f.pool.ExecContext(context.WithoutCancel(ctx), // whose end would cancel the sleep too
+		`SELECT set_config('application_name', $1, false), pg_sleep($2)`, r.String(), goneTime.Seconds())
+	if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
+		f.log.WarnContext(ctx, "the database does not know that this edge ends: for ten minutes admins count it as away", "error", translate(err))
+	}
 }
 
 func (f *Feed) sendReport() {
@@ -44,7 +100,8 @@ func (f *Feed) sendReport() {
 	}
 }
 
-// Listen waits for notifications until ctx is done. It calls notified with true for
+// Listen waits for notifications until ctx is done, and reports then that the edge has
+// ended. It calls notified with true for
 // each, and with false for each new connection, as some may have been missed before.
 // notified must not block: a reader that does not read holds up notifications in the
 // server.
@@ -52,6 +109,13 @@ func (f *Feed) sendReport() {
 // It is a loop around pq.ListenerConn: pq.Listener waits forever for the answer on a
 // dead path, and cannot report.
 func (f *Feed) Listen(ctx context.Context, notified func(bool)) {
+	ending := ctx
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ending, func() { // at no time the edge is neither connected nor gone
+		f.reportGone(ctx)
+		stop()
+	})()
 	delays := backoff.Backoff{First: firstDelay, Max: maxDelayAtStart}
 	for {
 		connected, err := f.listenOnce(ctx, notified)
@@ -100,6 +164,8 @@ func (f *Feed) listenOnce(ctx context.Context, notified func(bool)) (connected b
 		}
 	}
 	f.log.InfoContext(ctx, "listening to the database")
+	f.listening.Store(true)
+	defer f.listening.Store(false)
 	notified(false)
 	f.sendReport() // the connection began with the first report
 	ping := time.NewTicker(pingInterval)
@@ -113,7 +179,7 @@ func (f *Feed) listenOnce(ctx context.Context, notified func(bool)) (connected b
 		case <-ping.C:
 			err = execListening(conn, "ping", "")
 		case <-f.reported:
-			err = execListening(conn, "report", "SET application_name = "+pq.QuoteLiteral(f.report.Load().String()))
+			err = execListening(conn, "report", "SET application_name = "+pq.QuoteLiteral(f.current().String()))
 		}
 		if err != nil {
 			return true, err

@@ -14,19 +14,31 @@ import (
 )
 
 func TestReports(t *testing.T) {
-	long := strings.Repeat("n", 100)
+	long := strings.Repeat("n", 100) + "-x2k4p"
+	of := func(name, epoch string, revision int64, state string) report {
+		return report{name: name, instance: "ab2def", version: "v1.2.0", format: 1, epoch: epoch, revision: revision, state: state}
+	}
+	polls := of("a", "1a2b3c", 17, edgeRefusing)
+	polls.polls = true
+	version := of("a", "1a2b3c", 17, edgeServing)
+	version.version = "v1.10.0 /~-rc1"
 	for _, c := range []struct {
 		report report
 		text   string
 		parsed report
 	}{
-		{report{"a", "", 17, edgeServing}, "flaggery-edge/a 17", report{"a", "", 17, edgeServing}},
-		{report{"with space", "", 0, edgeLoading}, "flaggery-edge/with space 0?", report{"with space", "", 0, edgeLoading}},
-		{report{"é\n", "", 3, edgeRefusing}, "flaggery-edge/?? 3!", report{"??", "", 3, edgeRefusing}},
-		{report{long, "1a2b3c4d-5e6f", 9223372036854775807, edgeRefusing}, "flaggery-edge/" + long[:21] + "~1a2b3c 9223372036854775807!", report{long[:21], "1a2b3c", 9223372036854775807, edgeRefusing}},
-		{report{"", "1a2b3c4d-5e6f", 1, edgeServing}, "flaggery-edge/~1a2b3c 1", report{"", "1a2b3c", 1, edgeServing}},
-		{report{"", "", 1, edgeServing}, "flaggery-edge/ 1", report{"", "", 1, edgeServing}},
-		{report{"eu~node-1", "", 1, edgeServing}, "flaggery-edge/eu~node-1 1", report{"eu~node-1", "", 1, edgeServing}},
+		{of("a", "", 17, edgeServing), "flaggery-edge/a#ab2def v1.2.0/1 17", of("a", "", 17, edgeServing)},
+		{of("with space", "", 0, edgeLoading), "flaggery-edge/with space#ab2def v1.2.0/1 0?", of("with space", "", 0, edgeLoading)},
+		{of("é\n", "", 3, edgeRefusing), "flaggery-edge/??#ab2def v1.2.0/1 3!", of("??", "", 3, edgeRefusing)},
+		{of("a", "1a2b3c4d-5e6f", 3, edgeLeaving), "flaggery-edge/a#ab2def v1.2.0/1~1a2b3c 3>", of("a", "1a2b3c", 3, edgeLeaving)},
+		{of("a", "1a2b3c4d-5e6f", 3, edgeGone), "flaggery-edge/a#ab2def v1.2.0/1~1a2b3c 3.", of("a", "1a2b3c", 3, edgeGone)},
+		{polls, "flaggery-edge/a#ab2def v1.2.0/1~1a2b3c 17!+", polls},
+		{of(long, "1a2b3c4d-5e6f", 12345, edgeServing), "flaggery-edge/nnnnn..nnnnn-x2k4p#ab2def v1.2.0/1~1a2b3c 12345", of("nnnnn..nnnnn-x2k4p", "1a2b3c", 12345, edgeServing)},
+		{of(long, "", 0, edgeLoading), "flaggery-edge/nnnnnn..nnnnnnnn-x2k4p#ab2def v1.2.0/1 0?", of("nnnnnn..nnnnnnnn-x2k4p", "", 0, edgeLoading)},
+		{of(long, "1a2b3c4d-5e6f", 9223372036854775807, edgeRefusing), "flaggery-edge/..4p#ab2def v1.2.0/1~1a2b3c 9223372036854775807!", of("..4p", "1a2b3c", 9223372036854775807, edgeRefusing)},
+		{version, "flaggery-edge/a#ab2def v1.10.0???/1~1a2b3c 17", report{"a", "ab2def", "v1.10.0???", 1, "1a2b3c", 17, edgeServing, false}},
+		{of("", "1a2b3c4d-5e6f", 1, edgeServing), "flaggery-edge/#ab2def v1.2.0/1~1a2b3c 1", of("", "1a2b3c", 1, edgeServing)},
+		{of("eu~node#1", "", 1, edgeServing), "flaggery-edge/eu~node#1#ab2def v1.2.0/1 1", of("eu~node#1", "", 1, edgeServing)},
 	} {
 		text := c.report.String()
 		if text != c.text || len(text) > 63 {
@@ -36,7 +48,17 @@ func TestReports(t *testing.T) {
 			t.Errorf("%q is read as %v, want %v", text, parsed, c.parsed)
 		}
 	}
-	for _, text := range []string{"", "psql", "flaggery-edge/a", "flaggery-edge/a x", "flaggery-edge/a 1!!", "other/a 1"} {
+	// As the edges of earlier releases report.
+	for text, want := range map[string]report{
+		"flaggery-edge/a~1a2b3c 17": {name: "a", epoch: "1a2b3c", revision: 17, state: edgeServing},
+		"flaggery-edge/a 0?":        {name: "a", state: edgeLoading},
+		"flaggery-edge/a#b c 3!":    {name: "a#b c", revision: 3, state: edgeRefusing},
+	} {
+		if parsed, ok := parseReport(text); !ok || parsed != want {
+			t.Errorf("%q is read as %v, want %v", text, parsed, want)
+		}
+	}
+	for _, text := range []string{"", "psql", "flaggery-edge/a", "flaggery-edge/a x", "flaggery-edge/a 1!!", "flaggery-edge/a 1+!", "other/a 1"} {
 		if r, ok := parseReport(text); ok {
 			t.Errorf("%q is read as %+v", text, r)
 		}
@@ -80,9 +102,8 @@ func TestListen(t *testing.T) {
 	if age := time.Since(*edges[0].ConnectedSince); age < -time.Minute || age > time.Minute {
 		t.Errorf("connected for %v", age)
 	}
-	edges[0].ConnectedSince = nil
-	if want := (Edge{Name: "test", State: edgeLoading}); edges[0] != want {
-		t.Errorf("the edge is %+v, want %+v", edges[0], want)
+	if got, want := reported(edges[0]), (Edge{Name: "test", Version: "v1.2.0", Format: readFormat, State: edgeLoading}); got != want {
+		t.Errorf("the edge is %+v, want %+v", got, want)
 	}
 	exec(`SELECT pg_notify('` + channel + `', '1')`)
 	expect(true)
@@ -94,7 +115,7 @@ func TestListen(t *testing.T) {
 	db.feed.Report(model.Position{Epoch: epoch, Revision: 41}, false)
 	db.feed.Report(model.Position{Epoch: epoch, Revision: 42}, true)
 	// The report goes out on the connection that gets the next notification, at some time.
-	want := Edge{Name: "test", Revision: 42, State: edgeRefusing}
+	want := Edge{Name: "test", Version: "v1.2.0", Format: readFormat, Revision: 42, State: edgeRefusing}
 	awaitReport(t, db, want)
 
 	exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'flaggery-edge/%' AND datname = current_database()`)
@@ -102,8 +123,70 @@ func TestListen(t *testing.T) {
 	awaitReport(t, db, want)
 	exec(`SELECT pg_notify('` + channel + `', '1')`)
 	expect(true)
+
+	// An edge that drains follows to its end, and is forgotten then.
+	db.feed.Drain()
+	db.feed.Report(model.Position{Epoch: epoch, Revision: 43}, false)
+	want.Revision, want.State = 43, edgeLeaving
+	awaitReport(t, db, want)
 	cancel()
 	<-ended
+	if edges, err := db.Edges(t.Context()); err != nil || len(edges) != 0 {
+		t.Errorf("after the end of the edge there are %v, %v", edges, err)
+	}
+}
+
+// TestEndsAreSeen has edges that end while no admin looks, and one that is lost.
+func TestEndsAreSeen(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	for _, end := range []struct {
+		how  string
+		poll bool // it never listens
+		want int
+	}{{"listens", false, 0}, {"polls", true, 0}} {
+		feed, err := NewFeed(db.url, FeedOptions{Name: end.how})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer feed.Close()
+		ctx, stop := context.WithCancel(t.Context())
+		if end.poll {
+			feed.listenURL = "postgres://127.0.0.1:1/refused"
+		}
+		ended, listens := make(chan struct{}), make(chan bool, 1)
+		go func() {
+			defer close(ended)
+			feed.Listen(ctx, func(bool) { listens <- true })
+		}()
+		if end.poll {
+			err = feed.Update(ctx, model.Position{}, func(u *model.Update) error {
+				feed.Report(u.Position, false)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			<-listens
+		}
+		edges, err := db.Edges(ctx)
+		if err != nil || len(edges) != 1 || edges[0].Name != end.how || edges[0].Away() || edges[0].polls != end.poll {
+			t.Errorf("an edge that %s: %+v, %v", end.how, edges, err)
+		}
+		stop()
+		<-ended
+		_ = feed.Close()
+		if edges, err = db.Edges(t.Context()); err != nil || len(edges) != end.want {
+			t.Errorf("an edge that %s, after its end: %+v, %v", end.how, edges, err)
+		}
+	}
+}
+
+// reported is an edge without what differs in each run.
+func reported(e Edge) Edge {
+	e.ConnectedSince, e.LastSeen, e.Instance = nil, time.Time{}, ""
+	return e
 }
 
 func awaitReport(t *testing.T, db *database, want Edge) {
@@ -115,7 +198,7 @@ func awaitReport(t *testing.T, db *database, want Edge) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slices.ContainsFunc(edges, func(e Edge) bool { e.ConnectedSince = nil; return e == want }) {
+		if slices.ContainsFunc(edges, func(e Edge) bool { return reported(e) == want }) {
 			return
 		}
 		select {

@@ -1,11 +1,9 @@
 package postgres
 
 import (
-	"context"
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // report is what an edge says of itself. It is the application name of its
@@ -13,9 +11,13 @@ import (
 // write, without a right to one, and gone with the connection.
 type report struct {
 	name     string
+	instance string // drawn by each run of an edge, "" for edges of earlier releases
+	version  string
+	format   int    // of the read model that it reads, 0 for edges of earlier releases
 	epoch    string // the first characters of its history's id, "" while it has none
 	revision int64
 	state    string
+	polls    bool // of a reading connection: the edge does not listen
 }
 
 // States of an edge.
@@ -23,40 +25,81 @@ const (
 	edgeLoading  = "loading"  // serves nothing yet
 	edgeServing  = "serving"  // follows
 	edgeRefusing = "refusing" // keeps its revision, as the one that followed cannot be right
+	edgeLeaving  = "leaving"  // drains, and follows until its last request is answered
+	edgeGone     = "gone"     // has ended; see [Feed.reportGone]
+	edgeAway     = "away"     // not connected, and did not leave. No edge reports it
 )
+
+// readFormat is the format of the read model that this program reads.
+const readFormat = 1
 
 const (
 	reportPrefix = "flaggery-edge/"
 	// maxReport is what PostgreSQL keeps of an application name.
 	maxReport = 63
-	// epochMark separates an epoch from the name before it.
+	// maxVersion leaves room for the name: v1.10.0-rc1 is cut by one character.
+	maxVersion     = 10
+	instanceLength = 6
+	// epochMark separates an epoch from what is before it.
 	epochMark   = "~"
 	epochLength = 6
+	pollMark    = "+"
 )
 
-var epochSuffix = regexp.MustCompile(`^` + epochMark + `[0-9a-f]*$`)
+var (
+	epochSuffix = regexp.MustCompile(`^` + epochMark + `[0-9a-f]*$`)
+	// identified is what the edges of earlier releases do not report.
+	identified = regexp.MustCompile(`^(.*)#([a-z2-7]{6}) ([^ ]*)/([0-9]{1,4})$`)
+)
 
-var stateMarks = map[string]string{edgeLoading: "?", edgeServing: "", edgeRefusing: "!"}
+var stateMarks = map[string]string{edgeLoading: "?", edgeServing: "", edgeRefusing: "!", edgeLeaving: ">", edgeGone: "."}
 
-// String is "flaggery-edge/NAME~EPOCH REVISION", with a mark behind it if the edge
-// does not follow. A long name is cut, the rest never. PostgreSQL takes printable
-// ASCII only.
+// String is "flaggery-edge/NAME#INSTANCE VERSION/FORMAT~EPOCH REVISION", with marks
+// behind it for the state and for an edge that polls. A long name is shortened, the
+// rest never. The admins of earlier releases read all before the epoch as the name,
+// and skip reports with marks that they do not know.
 func (r report) String() string {
-	end := " " + strconv.FormatInt(r.revision, 10) + stateMarks[r.state]
+	end := " " + strconv.FormatInt(r.revision, 10)
+	version := printable(r.version, " /~")
+	identity := "#" + r.instance + " " + version[:min(len(version), maxVersion)] + "/" + strconv.Itoa(r.format)
+	// With room for an epoch and two marks, so that the name does not change with them.
+	room := maxReport - len(reportPrefix) - len(identity) - len(epochMark) - epochLength - len(end) - 2
 	if r.epoch != "" {
 		end = epochMark + r.epoch[:min(len(r.epoch), epochLength)] + end
 	}
-	name := strings.Map(func(c rune) rune {
-		if c < ' ' || c > '~' {
+	end += stateMarks[r.state]
+	if r.polls {
+		end += pollMark
+	}
+	return reportPrefix + shorten(printable(r.name, ""), room) + identity + end
+}
+
+// printable replaces what PostgreSQL does not take in an application name, which is
+// all but printable ASCII, and what else must not be in the text.
+func printable(text, excluded string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' || strings.ContainsRune(excluded, c) {
 			return '?'
 		}
 		return c
-	}, r.name)
-	return reportPrefix + name[:min(len(name), maxReport-len(reportPrefix)-len(end))] + end
+	}, text)
 }
 
-// parseReport reads what String wrote. The boolean is false if the application name
-// is no report.
+// shorten keeps both ends of a name, as the names of pods differ in the last characters.
+func shorten(name string, most int) string {
+	const gap = ".."
+	if len(name) <= most {
+		return name
+	}
+	if most <= len(gap) {
+		return name[:max(0, most)]
+	}
+	head := (most - len(gap)) / 3
+	return name[:head] + gap + name[len(name)-(most-len(gap)-head):]
+}
+
+// parseReport reads what String wrote, here or in the release before. The boolean is
+// false if the application name is no report.
 func parseReport(applicationName string) (report, bool) {
 	text, ok := strings.CutPrefix(applicationName, reportPrefix)
 	space := strings.LastIndexByte(text, ' ')
@@ -64,57 +107,22 @@ func parseReport(applicationName string) (report, bool) {
 		return report{}, false
 	}
 	r := report{name: text[:space], state: edgeServing}
-	number := text[space+1:]
+	number, polls := strings.CutSuffix(text[space+1:], pollMark)
+	r.polls = polls
 	for state, mark := range stateMarks {
 		if rest, marked := strings.CutSuffix(number, mark); marked && mark != "" {
 			number, r.state = rest, state
 		}
 	}
-	// The edges of earlier versions report no epoch.
+	// The edges of the first version report no epoch.
 	if at := len(r.name) - epochLength - len(epochMark); at >= 0 && epochSuffix.MatchString(r.name[at:]) {
 		r.name, r.epoch = r.name[:at], r.name[at+len(epochMark):]
+	}
+	if m := identified.FindStringSubmatch(r.name); m != nil {
+		r.name, r.instance, r.version = m[1], m[2], m[3]
+		r.format, _ = strconv.Atoi(m[4]) // four digits
 	}
 	var err error
 	r.revision, err = strconv.ParseInt(number, 10, 64)
 	return r, err == nil
-}
-
-// Edge is a connected edge.
-type Edge struct {
-	Name           string
-	Revision       int64
-	State          string     // loading, serving or refusing
-	ConnectedSince *time.Time // nil if the role of this pool may not see it
-}
-
-// Edges lists the connected edges by name. One that serves another history than the
-// database's, as after a restored backup, is loading: its revision means nothing here.
-func (db *DB) Edges(ctx context.Context) ([]Edge, error) {
-	var connections []struct {
-		Name, Epoch string
-		Since       *time.Time
-	}
-	err := db.single().selectAll(ctx, "list edges", &connections, `
-		SELECT application_name AS name, backend_start AS since, (SELECT left(epoch::text, $2) FROM state) AS epoch
-		FROM pg_stat_activity
-		WHERE datname = current_database() AND starts_with(application_name, $1)
-		ORDER BY application_name COLLATE "C", pid`, reportPrefix, epochLength)
-	if err != nil {
-		return nil, translate(err)
-	}
-	edges := []Edge{}
-	for _, c := range connections {
-		r, ok := parseReport(c.Name)
-		if !ok {
-			continue
-		}
-		if r.epoch != "" && r.epoch != c.Epoch {
-			r.revision, r.state = 0, edgeLoading
-		}
-		if c.Since != nil {
-			*c.Since = c.Since.UTC()
-		}
-		edges = append(edges, Edge{Name: r.name, Revision: r.revision, State: r.state, ConnectedSince: c.Since})
-	}
-	return edges, nil
 }

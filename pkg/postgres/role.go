@@ -30,7 +30,7 @@ var AdminRights = Rights{temporary: true, grants: []string{
 	"SELECT, UPDATE ON state",
 	"SELECT, INSERT, UPDATE ON bucket",
 	"SELECT, INSERT, DELETE ON change, tombstone, member, variant, abtest_group, abtest_variant",
-	"SELECT, INSERT, UPDATE, DELETE ON subject, subject_group, override, feature, rollout, abtest, token",
+	"SELECT, INSERT, UPDATE, DELETE ON subject, subject_group, override, feature, rollout, abtest, token, edge_seen",
 	"UPDATE ON variant, abtest_group",
 	"SELECT, INSERT ON audit, abtest_baseline",
 	"SELECT, DELETE ON revision, version, past_subject, past_member", // triggers write them

@@ -30,11 +30,14 @@ func (f *Feed) Update(ctx context.Context, since model.Position, apply func(*mod
 	}
 	f.statements.prepare(ctx, f.pool)
 	u, err := f.readSmall(ctx, querier{f.pool, &f.statements}, since)
-	if err == nil && u != nil {
-		return apply(u)
+	switch {
+	case err == nil && u != nil:
+		err = apply(u)
+	case err == nil:
+		err = f.stream(ctx, since, apply)
 	}
 	if err == nil {
-		err = f.stream(ctx, since, apply)
+		f.reportPolling(ctx)
 	}
 	if outdated(err) {
 		f.statements.forget() // the reader asks again

@@ -43,7 +43,7 @@ func openWith(t testing.TB, o Options) *database {
 
 func newFeed(t testing.TB, url string) *Feed {
 	t.Helper()
-	feed, err := NewFeed(url, FeedOptions{Name: "test"})
+	feed, err := NewFeed(url, FeedOptions{Name: "test", Version: "v1.2.0"})
 	if err != nil {
 		t.Fatal(err)
 	}

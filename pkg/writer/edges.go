@@ -2,6 +2,8 @@ package writer
 
 import (
 	"context"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -9,27 +11,37 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// Edges lists the connected edges by name.
-func (w *Writer) Edges(ctx context.Context) (Result[[]api.Edge], error) {
-	connected, err := w.db.Edges(ctx)
+// Edges lists the edges by name: those that are connected, and those that were within
+// the last ten minutes and did not leave.
+func (w *Writer) Edges(ctx context.Context, page Page) (Result[api.Page[api.Edge]], error) {
+	edges, err := w.db.Edges(ctx)
 	if err != nil {
-		return Result[[]api.Edge]{}, err
+		return Result[api.Page[api.Edge]]{}, err
 	}
-	return read(ctx, w, func(tx *postgres.Tx) ([]api.Edge, int64, error) {
-		edges := make([]api.Edge, len(connected))
-		for i, e := range connected {
-			edges[i] = api.Edge{
-				Name: e.Name, Revision: e.Revision, LagRevisions: max(0, tx.Revision-e.Revision),
-				ConnectedSince: e.ConnectedSince, State: e.State,
-			}
-		}
-		return edges, 0, nil
-	})
+	edges = slices.DeleteFunc(edges, func(e postgres.Edge) bool { return e.Key() <= page.After })
+	return list(ctx, w, page, func(e postgres.Edge) string { return e.Key() },
+		func(_ *postgres.Tx, limit int) iter.Seq2[postgres.Edge, error] {
+			return all(edges[:min(limit, len(edges))], nil)
+		},
+		func(tx *postgres.Tx) (func(postgres.Edge) api.Edge, error) {
+			return func(e postgres.Edge) api.Edge {
+				return api.Edge{
+					Name: e.Name, Revision: e.Revision, LagRevisions: max(0, tx.Revision-e.Revision),
+					ConnectedSince: e.ConnectedSince, LastSeen: e.LastSeen, State: e.State, Version: e.Version,
+				}
+			}, nil
+		})
 }
 
-// WaitForEdges waits until every connected edge serves the revision, or the time
-// is up. Edges report by their connections, so it asks again and again: often at
-// first, as most are there within milliseconds.
+// WatchEdges notes which edges are connected, for when they are not.
+func (w *Writer) WatchEdges(ctx context.Context) error {
+	_, err := w.db.Edges(ctx)
+	return err
+}
+
+// WaitForEdges waits until every edge serves the revision, or the time is up. An edge
+// that is away, or behind, may serve an earlier one. Edges report by their connections,
+// so it asks again and again: often at first, as most are there within milliseconds.
 func (w *Writer) WaitForEdges(ctx context.Context, revision int64, atMost time.Duration) (api.Propagation, error) {
 	start := time.Now()
 	pauses := backoff.Backoff{First: 2 * time.Millisecond, Max: 100 * time.Millisecond}
@@ -39,10 +51,12 @@ func (w *Writer) WaitForEdges(ctx context.Context, revision int64, atMost time.D
 			return api.Propagation{}, err
 		}
 		waited := time.Since(start)
-		p := api.Propagation{Edges: len(edges), Seconds: waited.Seconds()}
+		p := api.Propagation{Edges: len(edges), Seconds: waited.Seconds(), Behind: []string{}}
 		for _, e := range edges {
-			if e.Revision >= revision {
+			if e.Revision >= revision && !e.Away() {
 				p.Applied++
+			} else {
+				p.Behind = append(p.Behind, e.Name)
 			}
 		}
 		if p.Applied == p.Edges || waited >= atMost {

@@ -353,7 +353,7 @@ func TestPagesEndByTheirBytes(t *testing.T) {
 	}
 	var pages [][]string
 	for page := (Page{}); ; {
-		p := must[api.Page[api.Feature]](t)(w.Features(ctx, page)).Value
+		p := must[api.Page[api.Feature]](t)(w.Features(ctx, false, page)).Value
 		var names []string
 		for _, f := range p.Items {
 			names = append(names, fmt.Sprintf("%s %d", f.Name, len(f.Variants)))

@@ -1,0 +1,75 @@
+package postgres
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCompareEdges(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
+	// An edge is written as NAME#INSTANCE REVISION STATE; + behind it: it polls.
+	parse := func(texts []string, age time.Duration) (edges []Edge) {
+		for _, text := range texts {
+			e := Edge{LastSeen: now.Add(-age), State: edgeServing}
+			text, e.polls = strings.CutSuffix(text, "+")
+			key, rest, _ := strings.Cut(text, " ")
+			e.Name, e.Instance, _ = strings.Cut(key, "#")
+			if _, err := fmt.Sscan(rest, &e.Revision, &e.State); err != nil && e.Revision == 0 {
+				t.Fatal(text, err)
+			}
+			edges = append(edges, e)
+		}
+		return edges
+	}
+	write := func(edges []Edge) (texts []string) {
+		for _, e := range edges {
+			texts = append(texts, fmt.Sprint(e.Key(), " ", e.Revision, " ", e.State))
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	type texts = []string
+	for _, c := range []struct {
+		name                   string
+		known                  texts
+		age                    time.Duration
+		connected              texts
+		edges, stored, dropped texts
+	}{
+		{name: "a new edge is stored", connected: texts{"a#1 7"}, edges: texts{"a#1 7 serving"}, stored: texts{"a#1 7 serving"}},
+		{name: "a revision alone is not", known: texts{"a#1 7"}, age: refreshEdges, connected: texts{"a#1 8"}, edges: texts{"a#1 8 serving"}},
+		{name: "until it is due", known: texts{"a#1 7"}, age: refreshEdges + 1, connected: texts{"a#1 8"}, edges: texts{"a#1 8 serving"}, stored: texts{"a#1 8 serving"}},
+		{name: "a lost edge is away", known: texts{"a#1 7", "b#2 7"}, connected: texts{"b#2 8"}, edges: texts{"a#1 7 away", "b#2 8 serving"}},
+		{name: "for ten minutes at least", known: texts{"a#1 7"}, age: awayTime + refreshEdges, edges: texts{"a#1 7 away"}},
+		{name: "and then no more", known: texts{"a#1 7"}, age: awayTime + refreshEdges + 1, dropped: texts{"a#1 7 serving"}},
+		{name: "one that is connected does not expire", known: texts{"a#1 7"}, age: time.Hour, connected: texts{"a#1 7"}, edges: texts{"a#1 7 serving"}, stored: texts{"a#1 7 serving"}},
+		{name: "one that drains is listed, and not to be missed", known: texts{"a#1 7"}, connected: texts{"a#1 8 leaving"}, edges: texts{"a#1 8 leaving"}, dropped: texts{"a#1 7 serving"}},
+		{name: "even if it was not seen before", connected: texts{"a#1 8 leaving"}, edges: texts{"a#1 8 leaving"}},
+		{name: "one that has ended is forgotten", known: texts{"a#1 7"}, connected: texts{"a#1 8 gone"}, dropped: texts{"a#1 7 serving"}},
+		{name: "though it is still connected", known: texts{"a#1 7"}, connected: texts{"a#1 9", "a#1 8 gone"}, dropped: texts{"a#1 7 serving"}},
+		{name: "a new run of a name replaces what is away", known: texts{"a#1 7"}, connected: texts{"a#2 8"}, edges: texts{"a#2 8 serving"}, stored: texts{"a#2 8 serving"}, dropped: texts{"a#1 7 serving"}},
+		{name: "and not what is connected", known: texts{"a#1 7"}, connected: texts{"a#1 7", "a#2 8"}, edges: texts{"a#1 7 serving", "a#2 8 serving"}, stored: texts{"a#2 8 serving"}},
+		{name: "one that was there before replaces nothing", known: texts{"a#1 7", "a#2 7"}, connected: texts{"a#2 8"}, edges: texts{"a#1 7 away", "a#2 8 serving"}},
+		{name: "a name that is shortened further is the same edge", known: texts{"a..bc#1 9"}, connected: texts{"a..c#1 10"}, edges: texts{"a..c#1 10 serving"}, stored: texts{"a..c#1 10 serving"}, dropped: texts{"a..bc#1 9 serving"}},
+		{name: "of two connections the later revision counts", connected: texts{"a#1 7", "a#1 8+", "a#1 6"}, edges: texts{"a#1 8 serving"}, stored: texts{"a#1 8 serving"}},
+		{name: "of one revision the one that listens", connected: texts{"a#1 7+", "a#1 7 refusing", "a#1 7+"}, edges: texts{"a#1 7 refusing"}, stored: texts{"a#1 7 refusing"}},
+		{name: "edges of earlier releases count by name", known: texts{"a 6"}, connected: texts{"a 8", "a 7", "b 8"}, edges: texts{"a# 7 serving", "b# 8 serving"}, stored: texts{"b# 8 serving"}},
+		{name: "and may be away", known: texts{"a 6"}, connected: texts{"b#1 8"}, edges: texts{"a# 6 away", "b#1 8 serving"}, stored: texts{"b#1 8 serving"}},
+		{name: "until they are upgraded", known: texts{"a 6"}, connected: texts{"a#1 8"}, edges: texts{"a#1 8 serving"}, stored: texts{"a#1 8 serving"}, dropped: texts{"a# 6 serving"}},
+	} {
+		f := compare(parse(c.known, c.age), parse(c.connected, 0), now.Add(-refreshEdges), func(e *Edge) bool {
+			return now.Sub(e.LastSeen) > awayTime+refreshEdges
+		})
+		for what, pair := range map[string][2]texts{
+			"edges": {write(f.edges), c.edges}, "stored": {write(f.stored), c.stored}, "dropped": {write(f.dropped), c.dropped},
+		} {
+			if !slices.Equal(pair[0], pair[1]) {
+				t.Errorf("%s: %s %q, want %q", c.name, what, pair[0], pair[1])
+			}
+		}
+	}
+}
