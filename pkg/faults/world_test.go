@@ -49,7 +49,8 @@ func (w *world) newAdmin(dbURL string, env ...string) *service {
 
 func (w *world) newEdge(dbURL string, env ...string) *service {
 	w.t.Helper()
-	s := newService(w.t, "flaggery-edge", "127.0.0.1", append([]string{"FLAGGERY_DB_URL=" + dbURL}, env...)...)
+	name := fmt.Sprintf("FLAGGERY_EDGE_NAME=edge-%d", len(w.edges)+1)
+	s := newService(w.t, "flaggery-edge", "127.0.0.1", append([]string{"FLAGGERY_DB_URL=" + dbURL, name}, env...)...)
 	w.edges = append(w.edges, s)
 	return s
 }

@@ -1,0 +1,212 @@
+package faults
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+// receipts are what writes that waited for the edges were answered.
+type receipts struct {
+	mu      sync.Mutex
+	all     int // said that every edge serves the revision
+	behind  int // said that some do not
+	without int // no receipt: the database was away, or went away meanwhile
+}
+
+func (r *receipts) count() (all, behind, without int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all, r.behind, r.without
+}
+
+// writeWaiting writes through an admin at an interval, waits for the edges each time,
+// and holds each receipt to what the edges serve right after it.
+func (w *world) writeWaiting(admin string, wait, interval time.Duration, check func(api.Propagation)) *receipts {
+	seen := &receipts{}
+	w.every(1, interval, true, func(_ int, r *rand.Rand, _ *job) func() {
+		c := &client{addr: admin, token: token}
+		return func() {
+			a, err := c.send("POST", "/v1/subjects?wait="+wait.String(), object{"id": fmt.Sprintf("waiting-%d", r.Uint64())})
+			var body struct{ Propagation *api.Propagation }
+			if err == nil && a.status == 201 {
+				w.ack(a.revision)
+				err = json.Unmarshal(a.body, &body)
+			}
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			switch p := body.Propagation; {
+			case err != nil || p == nil:
+				seen.without++
+			case p.Applied < p.Edges:
+				seen.behind++
+				check(*p)
+			default:
+				seen.all++
+				check(*p)
+				for _, e := range w.edges {
+					if now, err := flagsOfOne(e); err == nil && now.status == 200 && now.revision < a.revision {
+						w.t.Errorf("the receipt of revision %d said %d of %d, and %s serves %d", a.revision, p.Applied, p.Edges, e.addr, now.revision)
+					}
+				}
+			}
+		}
+	})
+	return seen
+}
+
+// flagsOfOne fails if the edge is not there.
+func flagsOfOne(edge *service) (answer, error) {
+	c := client{addr: edge.addr, timeout: time.Second}
+	defer c.close()
+	return c.get("/v1/subject/flags?subject_id=" + steady + "0")
+}
+
+// states is what an admin lists of the edges.
+func states(admin *service) (states []string, err error) {
+	c := client{addr: admin.addr, token: token}
+	defer c.close()
+	a, err := c.get("/v1/edges")
+	if err != nil {
+		return nil, err
+	}
+	var page api.Page[api.Edge]
+	err = json.Unmarshal(a.body, &page)
+	for _, e := range page.Items {
+		states = append(states, e.Name+" "+e.State)
+	}
+	return states, err
+}
+
+func (w *world) awaitStates(admin *service, want ...string) {
+	w.t.Helper()
+	eventually(w.t, patience, "the edges that "+admin.addr+" lists", func() error {
+		got, err := states(admin)
+		if err == nil && !slices.Equal(got, want) {
+			err = fmt.Errorf("are %q, not %q", got, want)
+		}
+		return err
+	})
+}
+
+// PostgreSQL restarts, and edges come back one after the other. No receipt says that
+// all edges serve a change while one still serves the value before.
+func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t, "", nil)
+	w := newWorld(t, db.url()).start(3)
+	w.awaitStates(w.admins[0], "edge-1 serving", "edge-2 serving", "edge-3 serving")
+	w.read(3, 5*time.Millisecond, w.edges...)
+	seen := w.writeWaiting(w.admins[0].addr, 500*time.Millisecond, 200*time.Millisecond, func(p api.Propagation) {
+		if p.Edges != 3 || p.Applied+len(p.Behind) != 3 {
+			t.Errorf("the receipt said %d of %d, behind are %q; there are three edges", p.Applied, p.Edges, p.Behind)
+		}
+	})
+	complete := func(since int) {
+		t.Helper()
+		eventually(t, allow(10*time.Second), "3 of 3", func() error {
+			if all, _, _ := seen.count(); all <= since {
+				return fmt.Errorf("%d receipts said so, as before", all)
+			}
+			return nil
+		})
+	}
+	complete(0)
+	var worst time.Duration
+	restarts := fullOr(5, 2)
+	for i := range restarts {
+		if i%2 == 0 {
+			db.kill()
+		} else {
+			db.stop()
+		}
+		elapse(fullOr(2*time.Second, 0))
+		before, _, _ := seen.count()
+		db.start()
+		began := time.Now()
+		complete(before)
+		worst = max(worst, time.Since(began))
+	}
+	answers := w.finish()
+	all, behind, without := seen.count()
+	measured(t, "a receipt never claims what does not hold", figures{
+		"restarts": restarts, "complete_again_s": worst, "receipts_all": all, "receipts_behind": behind, "no_receipt": without,
+		"answers_checked": answers,
+	})
+}
+
+// Edges are restarted one after the other under writes that wait for them. None of
+// these waits for an edge that has left.
+func TestReceiptsWhileEdgesRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(3)
+	w.newAdmin(w.url).run()
+	w.awaitStates(w.admins[0], "edge-1 serving", "edge-2 serving", "edge-3 serving")
+	w.read(3, 5*time.Millisecond, w.edges...)
+	longest := 0.0
+	check := func(p api.Propagation) {
+		longest = max(longest, p.Seconds)
+		if p.Applied != p.Edges {
+			t.Errorf("a wait ran out with %d of %d, behind are %q", p.Applied, p.Edges, p.Behind)
+		}
+	}
+	seen := w.writeWaiting(w.admins[0].addr, 20*time.Second, 20*time.Millisecond, check)
+	rounds := fullOr(5, 1)
+	for range rounds {
+		for _, e := range w.edges {
+			e.terminate()
+			e.start()
+			e.awaitReady(patience)
+		}
+	}
+	for _, admin := range w.admins {
+		w.awaitStates(admin, "edge-1 serving", "edge-2 serving", "edge-3 serving")
+	}
+	answers := w.finish()
+	all, behind, without := seen.count()
+	if without > 0 {
+		t.Errorf("%d writes got no receipt", without)
+	}
+	measured(t, "a rolling restart lets no wait run out", figures{
+		"restarts": 3 * rounds, "receipts_all": all, "receipts_behind": behind, "longest_wait_s": longest, "answers_checked": answers,
+	})
+}
+
+// An edge is killed. Two admins agree that it is away, and so does one that starts
+// later, until the edge is back.
+func TestAdminsAgreeOnEdges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(2)
+	w.newAdmin(w.url).run()
+	for _, admin := range w.admins {
+		w.awaitStates(admin, "edge-1 serving", "edge-2 serving")
+	}
+	w.edges[0].kill()
+	for _, admin := range w.admins {
+		w.awaitStates(admin, "edge-1 away", "edge-2 serving")
+	}
+	w.admins[0].kill()
+	w.admins[0].run()
+	for _, admin := range w.admins {
+		w.awaitStates(admin, "edge-1 away", "edge-2 serving")
+	}
+	var written struct{ Propagation api.Propagation }
+	a := w.call("POST", "/v1/subjects?wait=1s", object{"id": "while-one-is-away"})
+	if err := json.Unmarshal(a.body, &written); err != nil {
+		t.Fatal(err)
+	}
+	if p := written.Propagation; p.Edges != 2 || p.Applied != 1 || !slices.Equal(p.Behind, []string{"edge-1"}) {
+		t.Errorf("with an edge away the receipt is %+v", p)
+	}
+	w.edges[0].run()
+	for _, admin := range w.admins {
+		w.awaitStates(admin, "edge-1 serving", "edge-2 serving")
+	}
+}
