@@ -117,6 +117,9 @@ func TestInhibition(t *testing.T) {
 		{alert("FlaggeryErrors", admin), alert("FlaggeryWritesFailing", ""), true},
 		{alert("FlaggeryErrors", edge), alert("FlaggeryWritesFailing", ""), false},
 		{alert("FlaggeryNoEdge", edge), alert("FlaggeryEdgeDown", edge), true},
+		{alert("FlaggeryEdgeStale", edge), alert("FlaggeryEdgeAway", ""), true},
+		{alert("FlaggeryEdgeDown", edge), alert("FlaggeryEdgeAway", ""), true},
+		{alert("FlaggeryEdgeAway", ""), alert("FlaggeryEdgeStale", edge), false},
 		{alert("FlaggeryNotificationsLost", edge), alert("FlaggeryPropagationSlow", ""), true},
 		{alert("FlaggeryPropagationSlow", ""), alert("FlaggeryNotificationsLost", edge), false},
 	} {
