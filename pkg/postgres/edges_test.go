@@ -73,3 +73,35 @@ func TestCompareEdges(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkEdges measures what a look at 200 edges costs: one that only reads, and the
+// one in ten seconds that stores them all.
+func BenchmarkEdges(b *testing.B) {
+	now := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
+	db := openWith(b, Options{Now: func() time.Time { return now }})
+	db.feed.pool.SetMaxOpenConns(0)
+	for i := range 200 {
+		conn, err := db.feed.pool.Connx(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer conn.Close()
+		r := report{name: "flaggery-edge-7d9f8b6c5d-x2k4p", instance: newInstance(), version: "v1.2.0", format: 1, revision: int64(i), state: edgeServing}
+		if _, err := conn.ExecContext(b.Context(), `SELECT set_config('application_name', $1, false)`, r.String()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, look := range []struct {
+		what  string
+		after time.Duration
+	}{{"read", 0}, {"store", refreshEdges + 1}} {
+		b.Run(look.what, func(b *testing.B) {
+			for b.Loop() {
+				now = now.Add(look.after)
+				if edges, err := db.Edges(b.Context()); err != nil || len(edges) != 200 {
+					b.Fatal(len(edges), err)
+				}
+			}
+		})
+	}
+}
