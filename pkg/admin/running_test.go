@@ -1,0 +1,63 @@
+package admin
+
+import (
+	"database/sql"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/lib/pq"
+
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+// An admin notes which edges there are though nobody asks it, and misses one that is lost.
+func TestEdgesAreWatched(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	open := func(applicationName string) *sql.DB {
+		u, err := url.Parse(dbURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		query := u.Query()
+		query.Set("application_name", applicationName)
+		u.RawQuery = query.Encode()
+		db, err := sql.Open("postgres", u.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		return db
+	}
+	c, db, edge := startOn(t, dbURL), open("test"), open("flaggery-edge/eu#aaaaaa v1.2.0/1 0")
+	if err := edge.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	await := func(what string, is func() bool) {
+		t.Helper()
+		for deadline := time.After(10 * time.Second); !is(); {
+			select {
+			case <-tick.C:
+			case <-deadline:
+				t.Fatal("not " + what)
+			}
+		}
+	}
+	await("noted", func() (noted bool) {
+		if err := db.QueryRow(`SELECT EXISTS (SELECT FROM edge_seen WHERE name = 'eu')`).Scan(&noted); err != nil {
+			t.Fatal(err)
+		}
+		return noted
+	})
+	if err := edge.Close(); err != nil {
+		t.Fatal(err)
+	}
+	await("missed", func() bool {
+		metrics := string(c.must("GET", "/metrics", nil).Body)
+		return strings.Contains(metrics, "\nflaggery_admin_edges{state=\"away\"} 1\n") && strings.Contains(metrics, "\nflaggery_admin_edges{state=\"connected\"} 0\n")
+	})
+}
