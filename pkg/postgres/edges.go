@@ -55,8 +55,8 @@ type fleet struct {
 }
 
 // Edges lists the edges that are connected, and those that were within the last ten
-// minutes and did not leave, by key. One that serves another history than
-// the database's, as after a restored backup, is loading: its revision means nothing here.
+// minutes and did not leave, by key. One that serves another history than the database's,
+// as after a restored backup, is loading: its revision means nothing here.
 //
 // It keeps edge_seen, so that each admin knows the same edges.
 func (db *DB) Edges(ctx context.Context) ([]Edge, error) {
@@ -152,7 +152,7 @@ func compare(known, connected []Edge, due time.Time, expired func(*Edge) bool) (
 		case isHere, started[k.Name], expired(&k): // it leaves, another run takes its place, or it was away for long
 			f.dropped = append(f.dropped, k)
 		default:
-			k.State = edgeAway
+			k.State, k.LastSeen = edgeAway, k.LastSeen.UTC()
 			f.edges = append(f.edges, k)
 		}
 	}

@@ -58,7 +58,7 @@ func TestReports(t *testing.T) {
 			t.Errorf("%q is read as %v, want %v", text, parsed, want)
 		}
 	}
-	for _, text := range []string{"", "psql", "flaggery-edge/a", "flaggery-edge/a x", "flaggery-edge/a 1!!", "flaggery-edge/a 1+!", "other/a 1"} {
+	for _, text := range []string{"", "psql", "flaggery-edge/a", "flaggery-edge/a x", "flaggery-edge/a 1!!", "flaggery-edge/a 1+!", "flaggery-edge/a -1", "other/a 1"} {
 		if r, ok := parseReport(text); ok {
 			t.Errorf("%q is read as %+v", text, r)
 		}

@@ -124,5 +124,5 @@ func parseReport(applicationName string) (report, bool) {
 	}
 	var err error
 	r.revision, err = strconv.ParseInt(number, 10, 64)
-	return r, err == nil
+	return r, err == nil && r.revision >= 0
 }
