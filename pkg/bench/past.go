@@ -38,7 +38,7 @@ func (l *lab) measurePast(ctx context.Context) (_ []figure, err error) {
 	return []figure{
 		{label: "a year and " + count(l.size.past) + " changes ago", value: milliseconds(quantile(past, 0.5)), unit: "ms",
 			reference: milliseconds(quantile(present, 0.5)), against: "now",
-			ratio: float64(quantile(past, 0.5)) / float64(quantile(present, 0.5)), limit: atMost(20)},
+			ratio: float64(quantile(past, 0.5)) / float64(quantile(present, 0.5)), limit: atMost(50)},
 		{label: "size of history, a change", value: bytes, unit: "bytes"},
 	}, nil
 }
