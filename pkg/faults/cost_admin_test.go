@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -144,6 +145,43 @@ func TestTokenRevokedDuringImport(t *testing.T) {
 		t.Errorf("%d revisions, want 2", after-revision)
 	}
 	measured(t, "nothing is committed for a token that was revoked", figures{"imports": 1, "stored": 0})
+}
+
+// A large import takes the lock that all writers wait for when its work is done.
+func TestWritesDuringImport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Open(t)).start(0)
+	writes := w.every(1, time.Millisecond, true, func(_ int, r *rand.Rand, j *job) func() {
+		c := &client{addr: w.admins[0].addr, token: token}
+		return func() {
+			began := time.Now()
+			a, err := c.send("PUT", fmt.Sprintf("/v1/subjects/%s%d", steady, r.IntN(subjects)), object{"weight": r.IntN(1 << 30)})
+			if err == nil && a.status != 200 {
+				err = fmt.Errorf("status %d: %s", a.status, a.body)
+			}
+			j.add(time.Since(began), err)
+		}
+	})
+	elapse(fullOr(5*time.Second, time.Second))
+	quiet := writes.next()
+	lines := fullOr(500_000, 20_000)
+	var text strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&text, `{"id":"imported-%d","weight":%d}`+"\n", i, i%1000)
+	}
+	began := time.Now()
+	w.importLines(text.String())
+	lasted := time.Since(began)
+	during := writes.next()
+	writes.end()
+	w.noFailure("writes during an import", during)
+	if longest, limit := during.quantile(1), quiet.quantile(1)+100*time.Millisecond; *full && longest > limit {
+		t.Errorf("a write took %s, want at most %s", longest, limit)
+	}
+	measured(t, "others' writes during an import", figures{
+		"lines": lines, "lasted_s": lasted, "writes": during.requests, "errors": during.failed,
+		"quiet_worst_s": quiet.quantile(1), "worst_s": during.quantile(1), "p99_s": p99(during),
+	})
 }
 
 // As many strangers as there are slots and two more sign in slowly, and as many

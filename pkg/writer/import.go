@@ -34,7 +34,7 @@ const (
 //
 // Neither memory grows with the number of lines nor are other writes held up,
 // but for those of the same subjects. At most four imports run at a time; one more
-// waits for 5 seconds and fails with not_ready then.
+// waits for 5 seconds and is refused then.
 func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...Option) (Result[api.Imported], error) {
 	done, err := w.imports.take(ctx)
 	if err != nil {
