@@ -26,7 +26,7 @@ INSERT INTO revision (revision, at, buckets)
 SELECT s.revision, coalesce(c.at, clock_timestamp()), (SELECT coalesce(max(id), 0) FROM bucket)
 FROM state s LEFT JOIN change c ON c.revision = s.revision;
 
-CREATE FUNCTION keep_revision() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION keep_revision() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO revision (revision, at, label, buckets, stepped_back)
     SELECT NEW.revision, NEW.at, NEW.label, (SELECT coalesce(max(id), 0) FROM bucket),
@@ -52,7 +52,7 @@ COMMENT ON COLUMN version.until IS 'The first revision in which it held no longe
 COMMENT ON COLUMN version.content IS 'The row by column. A payload is text, so that it stays as it was sent, whatever it holds.';
 
 -- The arguments of the trigger are the columns of the primary key.
-CREATE FUNCTION keep_version() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION keep_version() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     made    bigint := (SELECT revision FROM state);
     changes text   := TG_TABLE_NAME; -- a name, by which the index would give no order
@@ -115,7 +115,7 @@ COMMENT ON TABLE  past_subject IS 'Deleted subjects. A subject can be deleted an
 COMMENT ON COLUMN past_subject.since IS 'The revision that made the subject; 0 if that was before history began.';
 COMMENT ON COLUMN past_subject.until IS 'The revision that deleted it.';
 
-CREATE FUNCTION keep_subject() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION keep_subject() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO past_subject (subject_id, bucket_id, since, until)
     SELECT g.id, g.bucket_id, coalesce(r.revision, 0), s.revision
@@ -156,7 +156,7 @@ END $$;
 CREATE TRIGGER check_group AFTER INSERT ON member
     REFERENCING NEW TABLE AS joined FOR EACH STATEMENT EXECUTE FUNCTION check_group();
 
-CREATE FUNCTION keep_member() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION keep_member() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO past_member (subject_id, group_id, since, until)
     SELECT g.subject_id, g.group_id, coalesce(r.revision, 0), s.revision
@@ -165,3 +165,13 @@ BEGIN
 END $$;
 CREATE TRIGGER keep_member AFTER DELETE ON member
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION keep_member();
+
+-- A temporary table comes before all others of its name, unless the path says otherwise.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['keep_revision', 'keep_version', 'keep_subject', 'keep_member', 'check_group'] LOOP
+        EXECUTE format('ALTER FUNCTION %I() SET search_path = %I, pg_temp', name, current_schema());
+    END LOOP;
+END $$;
