@@ -149,7 +149,6 @@ func TestUpEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// The schema explains itself to whoever meets it in psql.
 // A session that only reads can keep tables for any time. A migration then gives up
 // before everybody waits for it, changes nothing, and can be tried again.
 func TestUpGivesWayToReaders(t *testing.T) {
@@ -163,7 +162,7 @@ func TestUpGivesWayToReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = reader.Rollback() }()
-	if _, err := reader.Exec(`LOCK TABLE token, schema_migrations IN ACCESS SHARE MODE`); err != nil {
+	if _, err := reader.Exec(`LOCK TABLE feature, schema_migrations IN ACCESS SHARE MODE`); err != nil {
 		t.Fatal(err)
 	}
 	before, err := migrations.CurrentStatus(t.Context(), db)
@@ -184,6 +183,7 @@ func TestUpGivesWayToReaders(t *testing.T) {
 	}
 }
 
+// The schema explains itself in psql.
 func TestEveryTableHasAComment(t *testing.T) {
 	t.Parallel()
 	db := open(t, pgtest.Open(t))
