@@ -73,9 +73,10 @@ const selectAudit = `
 	FROM audit`
 
 // ForgetInAudit replaces the name of a subject in the audit: in resources as it stands
-// in paths, and in what was before and after as it stands in JSON. It returns the
-// number of rows that had it. Only the owner of the schema may do so.
-func (tx *Tx) ForgetInAudit(ctx context.Context, path, newPath, object, newObject string) (rows int64, err error) {
+// in paths, and in what was before and after as it stands in JSON, in either of two
+// forms. It returns the number of rows that had it. Only the owner of the schema may
+// do so.
+func (tx *Tx) ForgetInAudit(ctx context.Context, path, newPath string, forms [2]string, newForm string) (rows int64, err error) {
 	const what = "change the audit, which only the owner of the schema can"
 	// An automatic vacuum of the table gives way, but only after a second.
 	if err := tx.exec(ctx, what, `SET LOCAL lock_timeout = '5s'`); err != nil {
@@ -86,9 +87,10 @@ func (tx *Tx) ForgetInAudit(ctx context.Context, path, newPath, object, newObjec
 	}
 	rows, err = tx.execRows(ctx, what, `
 		UPDATE audit SET resource = left(resource, -length($1)) || $2,
-		                 before = replace(before::text, $3, $4)::json, after = replace(after::text, $3, $4)::json
+		                 before = replace(replace(before::text, $3, $5), $4, $5)::json,
+		                 after = replace(replace(after::text, $3, $5), $4, $5)::json
 		WHERE resource IN ('subjects/' || $1, 'groups/' || split_part(resource, '/', 2) || '/subjects/' || $1)`,
-		path, newPath, object, newObject)
+		path, newPath, forms[0], forms[1], newForm)
 	if err != nil {
 		return 0, err
 	}

@@ -54,15 +54,15 @@ func (c *change) forget(ctx context.Context, id string) (f Forgotten, err error)
 	if err != nil {
 		return f, err
 	}
-	object, err := idInObject(id)
+	forms, err := idInObject(id)
 	if err != nil {
 		return f, err
 	}
-	newObject, err := idInObject(f.Pseudonym)
+	newForms, err := idInObject(f.Pseudonym)
 	if err != nil {
 		return f, err
 	}
-	if f.AuditRows, err = c.tx.ForgetInAudit(ctx, url.PathEscape(id), f.Pseudonym, object, newObject); err != nil {
+	if f.AuditRows, err = c.tx.ForgetInAudit(ctx, url.PathEscape(id), f.Pseudonym, forms, newForms[0]); err != nil {
 		return f, err
 	}
 	if f.HistoryRows, err = c.tx.ForgetPast(ctx, id, f.Pseudonym); err != nil {
@@ -74,10 +74,18 @@ func (c *change) forget(ctx context.Context, id string) (f Forgotten, err error)
 	return f, c.note(forgotten, subjectResource.of(f.Pseudonym), nil, f)
 }
 
-// idInObject is an id as note writes it in the form of a subject.
-func idInObject(id string) (string, error) {
-	text, err := json.Marshal(struct {
+// idInObject is an id as note writes it in the form of a subject, and as it wrote it
+// before payloads were kept byte for byte: with <, > and & escaped.
+func idInObject(id string) (forms [2]string, err error) {
+	subject := struct {
 		ID string `json:"id"`
-	}{id})
-	return strings.Trim(string(text), "{}"), err
+	}{id}
+	for i, encode := range []func(any) ([]byte, error){model.EncodeJSON, json.Marshal} {
+		text, err := encode(subject)
+		if err != nil {
+			return forms, err
+		}
+		forms[i] = strings.Trim(string(text), "{}")
+	}
+	return forms, nil
 }

@@ -38,6 +38,17 @@ var resourceKinds = []resourceKind{
 	groupResource, overrideResource, memberResource, subjectResource, importResource, tokenResource,
 }
 
+// hasTexts reports whether the configuration grows by resources of this kind, see
+// [model.MaxConfigurationSize].
+func (k resourceKind) hasTexts() bool {
+	switch k {
+	case featureResource, variantResource, testResource, groupResource, overrideResource:
+		return true
+	default:
+		return false
+	}
+}
+
 // of is the resource of this kind that has these names.
 func (k resourceKind) of(names ...string) resource {
 	r := resource{kind: k}

@@ -23,6 +23,7 @@ type change struct {
 	kind         kind
 	version      int64 // of the resource before the change, see match
 	audit        []postgres.AuditRow
+	grows        bool // names, texts or payloads may be longer after it
 	classChanges []classChange
 	drawn        bool // another try would make another choice
 }
@@ -73,8 +74,10 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 			before-- // the transaction began with the next one
 		}
 		do := func() (err error) {
-			result.Value, err = body(c)
-			return err
+			if result.Value, err = body(c); err != nil {
+				return err
+			}
+			return c.checkSize(ctx)
 		}
 		if s.dryRun {
 			result.Affected, err = c.try(ctx, do)
@@ -83,9 +86,6 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 			err = do()
 		}
 		if err != nil {
-			return err
-		}
-		if err := c.checkSize(ctx); err != nil {
 			return err
 		}
 		result.Revision, result.Version = tx.Revision, c.newVersion()
@@ -110,7 +110,7 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 // checkSize refuses a change by which a configuration grows beyond what edges are to
 // hold. One that is larger already may shrink step by step.
 func (c *change) checkSize(ctx context.Context) error {
-	if c.kind != configuration || len(c.audit) == 0 {
+	if !c.grows {
 		return nil
 	}
 	size, err := c.tx.ConfigurationSize(ctx)
@@ -169,6 +169,7 @@ func (c *change) drawSalt() model.Salt {
 // note adds a row to the audit. before and after are the forms of the resource in
 // the HTTP contract, nil for none.
 func (c *change) note(action string, r resource, before, after any) error {
+	c.grows = c.grows || action != deleted && r.kind.hasTexts()
 	row := postgres.AuditRow{Actor: c.actor, Action: action, Resource: r.String(), Comment: c.comment, RequestID: c.requestID, Token: c.token}
 	for _, side := range []struct {
 		value any
