@@ -96,7 +96,7 @@ func TestNoFormOfURLShowsItsPassword(t *testing.T) {
 		"postgres://me:hunter2%@127.0.0.1:1/x", "postgres://me:hunter2@127.0.0.1:port/x",
 		"postgres:me:hunter2@127.0.0.1", "mysql://me:hunter2@127.0.0.1:1/x", "127.0.0.1:1/x?password=hunter2", "postgres://me:hunter2@[::1/x",
 	} {
-		for _, args := range [][]string{{"serve", "--host", "127.0.0.1", "--port", "0"}, {"migrate", "status"}} {
+		for _, args := range [][]string{{"serve", "--host", "127.0.0.1", "--port", "0", "--db-wait=false"}, {"migrate", "status"}} {
 			status, stdout, stderr := run(t, dbURL, "", args...)
 			if status != 1 || strings.Contains(stdout+stderr, "hunter2") {
 				t.Errorf("%s with %s: status %d, %s", args[0], dbURL, status, stderr)

@@ -492,8 +492,8 @@ func TestHeadIsGetWithoutBody(t *testing.T) {
 						}
 					})
 					differ := []string{"Date", "X-Request-Id"}
-					if get.header.Get("Content-Type") == api.MediaNDJSON {
-						differ = append(differ, "Content-Length") // it is not known yet
+					if get.header.Get("Content-Type") == api.MediaNDJSON || strings.Contains(get.body, `"last_seen"`) {
+						differ = append(differ, "Content-Length") // it is not known yet, or a time of now has fewer digits
 					}
 					for _, name := range differ {
 						get.header.Del(name)

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -234,12 +235,17 @@ func (e *service) evaluatePlain(w http.ResponseWriter, r *http.Request, s *snaps
 
 const maxSmallBody = 4 << 10
 
+// usualMediaTypes are what clients send; the routes read what else means JSON.
+var usualMediaTypes = []string{api.MediaJSON, api.MediaJSON + "; charset=utf-8"}
+
 var smallBodies = sync.Pool{New: func() any { return new([maxSmallBody]byte) }}
 
-// isPlainEvaluation reports whether a request has nothing but a small body to read.
+// isPlainEvaluation reports whether a request has nothing but a small body of JSON to
+// read.
 func isPlainEvaluation(r *http.Request) bool {
 	return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, evaluateFlags.Path) && 0 < r.ContentLength && r.ContentLength <= maxSmallBody &&
-		r.URL.RawPath == "" && r.URL.RawQuery == "" && r.Header["Origin"] == nil && r.Header[echo.HeaderContentEncoding] == nil && web.HeadersAreSingle(r.Header)
+		r.URL.RawPath == "" && r.URL.RawQuery == "" && r.Header["Origin"] == nil && r.Header[echo.HeaderContentEncoding] == nil &&
+		slices.Contains(usualMediaTypes, r.Header.Get(echo.HeaderContentType)) && web.HeadersAreSingle(r.Header)
 }
 
 // subjectOf reads whose flags a request is about, and finds the snapshot to answer
