@@ -50,7 +50,7 @@ func TestPasswordsAreNotLogged(t *testing.T) {
 	}
 	const first, second = "Ab1-of-edges'\\", "another one, ünicode"
 	for _, password := range []string{first, second} {
-		for logged := false; !logged; logged = strings.Contains(log(), `ALTER ROLE "edges" PASSWORD 'SCRAM-SHA-256$`) {
+		for logged := false; !logged; logged = strings.Contains(log(), `ROLE "edges" LOGIN PASSWORD 'SCRAM-SHA-256$`) {
 			must(t, server.URL(), password+"\n", "migrate", "up", "--create-edge-role", "edges")
 		}
 		as := strings.Replace(server.URL(), "postgres@", url.UserPassword("edges", password).String()+"@", 1)

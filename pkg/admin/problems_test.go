@@ -11,6 +11,7 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
 // populate makes a little of everything: a feature with a rollout, one under a
@@ -51,7 +52,8 @@ func groups(groups string) string {
 // Every code in the table of calls is reached, and no other is.
 func TestProblems(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	dbURL := pgtest.Open(t)
+	c := startOn(t, dbURL)
 	long := strings.Repeat("x", 257)
 	reached := map[string][]model.Code{}
 	problem := func(a answer, status int, code model.Code, location string) api.Problem {
@@ -70,7 +72,7 @@ func TestProblems(t *testing.T) {
 	c.must("POST", "/v1/features/archived/variants", `{"name": "B"}`)
 	c.must("POST", "/v1/features/archived/rollout", `{"variant": "A"}`)
 	c.must("PUT", "/v1/groups/friends/overrides/archived", `{"variant": "A"}`)
-	c.must("POST", "/v1/features/archived/archive", nil)
+	archived := c.must("POST", "/v1/features/archived/archive", nil).Header.Get(api.HeaderRevision)
 	c.must("POST", "/v1/groups", `{"name": "doomed"}`)
 	// More than connections hold is read once the import knows the groups; then one of
 	// them goes.
@@ -288,6 +290,16 @@ func TestProblems(t *testing.T) {
 	c.do("DELETE", "/v1/features/empty", nil, "If-Match", `"1"`).isProblem(412, model.PreconditionFailed, "")
 	nobody := client{t, c.url, ""}
 	nobody.do("GET", "/v1/features", nil).isProblem(401, model.Unauthenticated, "")
+
+	// An edge of the last release, which would serve what is off.
+	connectAs(t, dbURL, "flaggery-edge/old 0")
+	for _, call := range []string{
+		"PATCH /v1/features/foobar", "POST /v1/features/foobar/archive", "POST /v1/features/archived/restore", "POST /v1/audit/" + archived + "/revert",
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		problem(c.do(method, path, map[string]any{"PATCH": `{"off": true}`, "POST": ""}[method]), 409, model.EdgesTooOld, "")
+	}
+	c.must("PATCH", "/v1/features/foobar?dry_run=true", `{"description": "said of itself"}`)
 
 	// Refused writes leave nothing behind.
 	if after := c.must("GET", "/v1/features", nil).Header.Get(api.HeaderRevision); after != before {

@@ -12,29 +12,32 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
+// connectAs opens the database under the name that an edge reports, or another one.
+func connectAs(t *testing.T, dbURL, applicationName string) *sql.DB {
+	t.Helper()
+	u, err := url.Parse(dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := u.Query()
+	query.Set("application_name", applicationName)
+	u.RawQuery = query.Encode()
+	db, err := sql.Open("postgres", u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if err := db.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
 // An admin notes which edges there are though nobody asks it, and misses one that is lost.
 func TestEdgesAreWatched(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
-	open := func(applicationName string) *sql.DB {
-		u, err := url.Parse(dbURL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		query := u.Query()
-		query.Set("application_name", applicationName)
-		u.RawQuery = query.Encode()
-		db, err := sql.Open("postgres", u.String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = db.Close() })
-		return db
-	}
-	c, db, edge := startOn(t, dbURL), open("test"), open("flaggery-edge/eu#aaaaaa v1.2.0/1 0")
-	if err := edge.Ping(); err != nil {
-		t.Fatal(err)
-	}
+	c, db, edge := startOn(t, dbURL), connectAs(t, dbURL, "test"), connectAs(t, dbURL, "flaggery-edge/eu#aaaaaa v1.2.0/1 0")
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	await := func(what string, is func() bool) {

@@ -25,10 +25,10 @@ var AdminCalls = Calls{
 	"POST /v1/features":                                {FeatureExists},
 	"GET /v1/features":                                 {},
 	"GET /v1/features/{feature}":                       {FeatureNotFound},
-	"PATCH /v1/features/{feature}":                     {FeatureNotFound},
+	"PATCH /v1/features/{feature}":                     {FeatureNotFound, EdgesTooOld},
 	"DELETE /v1/features/{feature}":                    {FeatureNotFound, FeatureHasVariants},
-	"POST /v1/features/{feature}/archive":              {FeatureNotFound, ABTestLive},
-	"POST /v1/features/{feature}/restore":              {FeatureNotFound},
+	"POST /v1/features/{feature}/archive":              {FeatureNotFound, ABTestLive, EdgesTooOld},
+	"POST /v1/features/{feature}/restore":              {FeatureNotFound, EdgesTooOld},
 	"POST /v1/features/{feature}/variants":             {FeatureNotFound, VariantExists, FeatureArchived},
 	"PATCH /v1/features/{feature}/variants/{variant}":  {FeatureNotFound, VariantNotFound, FeatureArchived},
 	"DELETE /v1/features/{feature}/variants/{variant}": {FeatureNotFound, VariantNotFound, VariantInUse, FeatureArchived},
@@ -63,7 +63,7 @@ var AdminCalls = Calls{
 	"DELETE /v1/tokens/{id}": {TokenNotFound},
 
 	"GET /v1/audit":                    {},
-	"POST /v1/audit/{revision}/revert": {RevisionNotFound, NotRevertible},
+	"POST /v1/audit/{revision}/revert": {RevisionNotFound, NotRevertible, EdgesTooOld},
 	"GET /v1/edges":                    {},
 }
 

@@ -65,6 +65,7 @@ const (
 	ABTestOverlap      = model.ABTestOverlap
 	ABTestLive         = model.ABTestLive
 	FeatureArchived    = model.FeatureArchived
+	EdgesTooOld        = model.EdgesTooOld
 	NotRevertible      = model.NotRevertible
 	HistoryUnavailable = model.HistoryUnavailable
 

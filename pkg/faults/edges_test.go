@@ -101,7 +101,9 @@ func (w *world) awaitStates(admin *service, want ...string) {
 func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
-	w := newWorld(t, db.url()).start(3)
+	w := newWorld(t, db.url()).start(2)
+	way := newRelay(t, hostOf(t, db.url()))
+	w.newEdge(through(t, db.url(), way.addr())).run()
 	w.awaitStates(w.admins[0], "edge-1 serving", "edge-2 serving", "edge-3 serving")
 	w.read(3, 5*time.Millisecond, w.edges...)
 	seen := w.writeWaiting(w.admins[0].addr, 500*time.Millisecond, 200*time.Millisecond, func(p api.Propagation) {
@@ -122,14 +124,23 @@ func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 	var worst time.Duration
 	restarts := fullOr(5, 2)
 	for i := range restarts {
+		way.freeze() // the third edge is the last to be back
 		if i%2 == 0 {
 			db.kill()
 		} else {
 			db.stop()
 		}
 		elapse(fullOr(2*time.Second, 0))
-		before, _, _ := seen.count()
+		before, late, _ := seen.count()
 		db.start()
+		eventually(t, patience, "a receipt without the third edge", func() error {
+			if _, behind, _ := seen.count(); behind <= late {
+				return fmt.Errorf("%d named an edge, as before", behind)
+			}
+			return nil
+		})
+		way.thaw()
+		way.cut()
 		began := time.Now()
 		complete(before)
 		worst = max(worst, time.Since(began))

@@ -31,7 +31,8 @@ func (a *Admin) Feature(ctx context.Context, name string) (Result[api.Feature], 
 	return read[api.Feature](ctx, &a.client, at("features", name), nil)
 }
 
-// PatchFeature changes what is given. Fails with feature_not_found.
+// PatchFeature changes what is given. Fails with feature_not_found, or with
+// edges_too_old if it switches off or on.
 func (a *Admin) PatchFeature(ctx context.Context, name string, patch api.PatchFeature, opts ...WriteOption) (Result[api.Feature], error) {
 	return write[api.Feature](ctx, &a.client, http.MethodPatch, at("features", name), patch, opts)
 }
@@ -43,14 +44,14 @@ func (a *Admin) DeleteFeature(ctx context.Context, name string, opts ...WriteOpt
 }
 
 // ArchiveFeature stops serving a feature and keeps all of it until RestoreFeature.
-// Fails with feature_not_found, or with abtest_live while a test that has not ended
-// names the feature.
+// Fails with feature_not_found, with abtest_live while a test that has not ended names
+// the feature, or with edges_too_old.
 func (a *Admin) ArchiveFeature(ctx context.Context, name string, opts ...WriteOption) (Result[api.Feature], error) {
 	return write[api.Feature](ctx, &a.client, http.MethodPost, at("features", name, "archive"), nil, opts)
 }
 
 // RestoreFeature serves an archived feature again, to the same subjects as before.
-// Fails with feature_not_found.
+// Fails with feature_not_found or edges_too_old.
 func (a *Admin) RestoreFeature(ctx context.Context, name string, opts ...WriteOption) (Result[api.Feature], error) {
 	return write[api.Feature](ctx, &a.client, http.MethodPost, at("features", name, "restore"), nil, opts)
 }

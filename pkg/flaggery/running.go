@@ -38,7 +38,8 @@ func (a *Admin) Audit(ctx context.Context, filter AuditFilter) iter.Seq2[api.Aud
 }
 
 // Revert undoes what a revision changed, by a new change. Fails with
-// revision_not_found, or with not_revertible, whose detail is the reason.
+// revision_not_found, with edges_too_old as the change itself does, or with
+// not_revertible, whose detail is the reason.
 func (a *Admin) Revert(ctx context.Context, revision int64, opts ...WriteOption) (Result[api.Reverted], error) {
 	return write[api.Reverted](ctx, &a.client, http.MethodPost, at("audit", strconv.FormatInt(revision, 10), "revert"), nil, opts)
 }

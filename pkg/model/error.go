@@ -35,6 +35,7 @@ const (
 	ABTestOverlap      Code = "abtest_overlap"
 	ABTestLive         Code = "abtest_live"
 	FeatureArchived    Code = "feature_archived"
+	EdgesTooOld        Code = "edges_too_old"
 	NotRevertible      Code = "not_revertible"
 	HistoryUnavailable Code = "history_unavailable"
 

@@ -30,8 +30,11 @@ const (
 	edgeAway     = "away"     // not connected, and did not leave. No edge reports it
 )
 
-// readFormat is the format of the read model that this program reads.
-const readFormat = 1
+// Formats of the read model. What an edge cannot read it would serve wrongly.
+const (
+	FeatureStatesFormat = 2 // with features that are off or archived
+	readFormat          = FeatureStatesFormat
+)
 
 const (
 	reportPrefix = "flaggery-edge/"

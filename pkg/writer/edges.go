@@ -8,6 +8,7 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/backoff"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
@@ -31,6 +32,23 @@ func (w *Writer) Edges(ctx context.Context, page Page) (Result[api.Page[api.Edge
 				}
 			}, nil
 		})
+}
+
+// refuseOldEdges fails with edges_too_old if an edge of the last ten minutes cannot read
+// whether features are off or archived: it would serve them on, and say that it has
+// the change.
+func (w *Writer) refuseOldEdges(ctx context.Context) error {
+	edges, err := w.db.Edges(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range edges {
+		if e.Format < postgres.FeatureStatesFormat {
+			return model.Errorf(model.EdgesTooOld,
+				"edge %q of version %q cannot read whether features are off or archived: upgrade the edges first", e.Name, e.Version)
+		}
+	}
+	return nil
 }
 
 // WatchEdges notes which edges are connected, for when they are not.

@@ -104,7 +104,8 @@ func (c *change) addFeature(ctx context.Context, f *model.Feature) (api.Feature,
 	return after, c.note(created, featureResource.of(f.Name), nil, after)
 }
 
-// PatchFeature changes what is given. Fails with feature_not_found.
+// PatchFeature changes what is given. Fails with feature_not_found, or with
+// edges_too_old if it switches off or on.
 func (w *Writer) PatchFeature(ctx context.Context, name string, patch api.PatchFeature, opts ...Option) (Result[api.Feature], error) {
 	var f model.Faults
 	f.Check("path.feature", model.CheckName(name))
@@ -116,6 +117,11 @@ func (w *Writer) PatchFeature(ctx context.Context, name string, patch api.PatchF
 	}
 	if err := f.Err(); err != nil {
 		return Result[api.Feature]{}, err
+	}
+	if patch.Off != nil {
+		if err := w.refuseOldEdges(ctx); err != nil {
+			return Result[api.Feature]{}, err
+		}
 	}
 	return write(ctx, w, configuration, opts, func(c *change) (api.Feature, error) {
 		f, err := c.matchFeature(ctx, name)
@@ -154,20 +160,23 @@ func (c *change) patchFeature(ctx context.Context, f *model.Feature, patch api.P
 
 // ArchiveFeature stops serving a feature and keeps all of it until RestoreFeature:
 // its name stays taken, its rollout keeps its buckets, and what belongs to it cannot
-// be changed. Fails with feature_not_found, or with abtest_live while a test that has
-// not ended names the feature.
+// be changed. Fails with feature_not_found, with abtest_live while a test that has not
+// ended names the feature, or with edges_too_old.
 func (w *Writer) ArchiveFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
 	return w.archiveFeature(ctx, name, true, opts)
 }
 
 // RestoreFeature serves an archived feature again, to the same subjects as before.
-// Fails with feature_not_found.
+// Fails with feature_not_found or edges_too_old.
 func (w *Writer) RestoreFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
 	return w.archiveFeature(ctx, name, false, opts)
 }
 
 func (w *Writer) archiveFeature(ctx context.Context, name string, archive bool, opts []Option) (Result[api.Feature], error) {
 	if err := checkPath("feature", model.CheckName(name)); err != nil {
+		return Result[api.Feature]{}, err
+	}
+	if err := w.refuseOldEdges(ctx); err != nil {
 		return Result[api.Feature]{}, err
 	}
 	return write(ctx, w, configuration, opts, func(c *change) (api.Feature, error) {

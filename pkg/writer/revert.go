@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -21,7 +22,8 @@ import (
 //
 // It undoes all of the revision or nothing. Fails with revision_not_found, or with
 // not_revertible and the reason: something was changed again since, is in use, or
-// cannot be undone at all, as buckets, imports and tokens.
+// cannot be undone at all, as buckets, imports and tokens. Fails with edges_too_old as
+// the change itself does.
 func (w *Writer) Revert(ctx context.Context, revision int64, opts ...Option) (Result[api.Reverted], error) {
 	found, err := read(ctx, w, func(tx *postgres.Tx) ([]postgres.AuditEntry, int64, error) {
 		entries, err := tx.AuditOf(ctx, revision)
@@ -38,6 +40,11 @@ func (w *Writer) Revert(ctx context.Context, revision int64, opts ...Option) (Re
 	for i, e := range entries {
 		if resources[i], err = parseResource(e.Resource); err != nil {
 			return Result[api.Reverted]{Revision: found.Revision}, notRevertible(revision, err)
+		}
+	}
+	if slices.ContainsFunc(entries, changesState) {
+		if err := w.refuseOldEdges(ctx); err != nil {
+			return Result[api.Reverted]{}, err
 		}
 	}
 	return write(ctx, w, resources[0].kindOfChange(), opts, func(c *change) (api.Reverted, error) {
@@ -117,6 +124,14 @@ func (r reverter) revertRow(ctx context.Context) (err error) {
 		return r.changedSince()
 	}
 	return err
+}
+
+// changesState reports whether a row is about a feature that was switched or archived.
+func changesState(e postgres.AuditEntry) bool {
+	type state struct{ Off, Archived bool }
+	before, errBefore := decode[state](e.Before)
+	after, errAfter := decode[state](e.After)
+	return errors.Join(errBefore, errAfter) == nil && before != after
 }
 
 func refuse(format string, args ...any) error {
