@@ -206,4 +206,12 @@ func TestEveryCommandHelps(t *testing.T) {
 			t.Errorf("%s: %s", command.Name, stdout)
 		}
 	}
+	for _, group := range []string{"migrate", "token"} {
+		stdout, _ := must(t, "", "", group, "--help")
+		for _, command := range program().Commands {
+			if listed := strings.Contains(stdout, command.Summary); listed != strings.HasPrefix(command.Name, group+" ") {
+				t.Errorf("%s --help lists %s: %t", group, command.Name, listed)
+			}
+		}
+	}
 }

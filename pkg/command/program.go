@@ -101,8 +101,12 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 	}
 	command, args := p.find(args)
 	if command == nil {
-		if len(args) == 0 || args[0] == "help" || strings.TrimLeft(args[0], "-") == "help" || args[0] == "-h" {
-			p.help(env.Stdout)
+		if len(args) == 0 || isHelp(args[0]) {
+			p.help(env.Stdout, p.Commands)
+			return nil
+		}
+		if group := p.group(args[0]); len(group) > 0 && slices.ContainsFunc(args, isHelp) {
+			p.help(env.Stdout, group)
 			return nil
 		}
 		if strings.HasPrefix(args[0], "-") { // whose value, which may be a secret, is somewhere in args
@@ -200,9 +204,16 @@ func (p Program) find(args []string) (*Command, []string) {
 	return nil, args
 }
 
-func (p Program) help(w io.Writer) {
+// group is the commands whose first word is name and that have another one.
+func (p Program) group(name string) []Command {
+	return slices.DeleteFunc(slices.Clone(p.Commands), func(c Command) bool { return !strings.HasPrefix(c.Name, name+" ") })
+}
+
+func isHelp(arg string) bool { return strings.TrimLeft(arg, "-") == "help" || arg == "-h" }
+
+func (p Program) help(w io.Writer, commands []Command) {
 	fmt.Fprintf(w, "%s\n\nUsage: %s COMMAND [settings]\n\n", p.Summary, p.Name)
-	for _, c := range p.Commands {
+	for _, c := range commands {
 		fmt.Fprintf(w, "  %-16s %s\n", c.Name, c.Summary)
 	}
 	fmt.Fprintf(w, "\n%s COMMAND --help lists a command's settings, %s --version tells the version.\n", p.Name, p.Name)

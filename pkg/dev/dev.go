@@ -19,6 +19,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/edge"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgserver"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
@@ -43,7 +44,8 @@ func Run(ctx context.Context, c Config) (err error) {
 		}
 	}
 	url := database.URL("postgres") // the database that is always there
-	if err := c.prepare(ctx, url); err != nil {
+	found, err := c.prepare(ctx, url)
+	if err != nil {
 		return err
 	}
 
@@ -75,7 +77,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return edge.Run(ctx, e)
 	})
 	group.Go(func() error {
-		s := screen{DataDir: c.DataDir, Database: url, Token: string(c.AdminToken), Empty: c.Empty}
+		s := screen{DataDir: c.DataDir, Database: url, Token: string(c.AdminToken), Data: found}
 		for s.Admin == "" || s.Edge == "" {
 			select {
 			case a := <-adminReady:
@@ -103,23 +105,30 @@ func Run(ctx context.Context, c Config) (err error) {
 
 // prepare brings the schema up to date and, unless c.Empty, fills a database that
 // nothing was ever written to.
-func (c Config) prepare(ctx context.Context, url string) (err error) {
+func (c Config) prepare(ctx context.Context, url string) (found data, err error) {
 	w, err := writer.Open(ctx, url, writer.Options{Logger: c.Logger})
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	if err := w.UpgradeDB(ctx); err != nil || c.Empty {
-		return err
+	if err := w.UpgradeDB(ctx); err != nil {
+		return "", err
 	}
-	buckets, err := w.Buckets(ctx, writer.Page{})
-	if err != nil || buckets.Revision > 0 {
-		return err
+	sample, err := w.Feature(ctx, sampleFeature)
+	switch {
+	case err == nil:
+		return sampleData, nil
+	case model.CodeOf(err) != model.FeatureNotFound:
+		return "", err
+	case sample.Revision > 0:
+		return otherData, nil
+	case c.Empty:
+		return noData, nil
 	}
 	if err := addSampleData(ctx, w, time.Now()); err != nil {
-		return fmt.Errorf("add the sample data: %w", err)
+		return "", fmt.Errorf("add the sample data: %w", err)
 	}
-	return nil
+	return sampleData, nil
 }
 
 // awaitReady is true once the URL answers 200, and false where ctx ends before.

@@ -16,6 +16,9 @@ const (
 	sampleSubjects = 1000
 )
 
+// sampleFeature is one that only sample data has.
+const sampleFeature = "new-checkout"
+
 // addSampleData makes one of everything: a rollout, a test that is live for a
 // month, and a group with an override. Subject 42 is the one to look at: it is in
 // the group.
@@ -30,9 +33,9 @@ func addSampleData(ctx context.Context, w *writer.Writer, now time.Time) error {
 		},
 		func() error { _, err := w.ImportSubjects(ctx, sampleLines(), by); return err },
 
-		addFeature(ctx, w, "new-checkout", "The checkout on one page, on its way to everybody.", "on", by),
-		func() error { _, err := w.AddRollout(ctx, "new-checkout", "on", by); return err },
-		func() error { _, err := w.SetRolloutProportion(ctx, "new-checkout", 0.1, by); return err },
+		addFeature(ctx, w, sampleFeature, "The checkout on one page, on its way to everybody.", "on", by),
+		func() error { _, err := w.AddRollout(ctx, sampleFeature, "on", by); return err },
+		func() error { _, err := w.SetRolloutProportion(ctx, sampleFeature, 0.1, by); return err },
 
 		addFeature(ctx, w, "search-ranking", "By meaning instead of by words, under test.", "semantic", by),
 		func() error {

@@ -11,8 +11,17 @@ type screen struct {
 	DataDir, Database string
 	Admin, Edge       string // URLs
 	Token             string
-	Empty             bool
+	Data              data
 }
+
+// data is what is in the database at the start.
+type data string
+
+const (
+	noData     data = "none"
+	sampleData data = "sample"
+	otherData  data = "other" // of an earlier start
+)
 
 var welcome = template.Must(template.New("").Parse(`
 Flaggery is running. Ctrl-C stops it; the data stays in {{.DataDir}}.
@@ -23,13 +32,16 @@ Flaggery is running. Ctrl-C stops it; the data stays in {{.DataDir}}.
   token     {{.Token}}
 
 Try it in another terminal:
-{{if .Empty}}
+{{if eq .Data "none"}}
   # ten buckets, and a subject in one of them
   curl -H 'Authorization: Bearer {{.Token}}' -H 'Content-Type: application/json' -d '{"amount": 10}' {{.Admin}}/v1/buckets
   curl -H 'Authorization: Bearer {{.Token}}' -H 'Content-Type: application/json' -d '{"id": "42"}' '{{.Admin}}/v1/subjects?wait=2s'
 
   # what the subject gets: nothing yet, as there are no features
   curl '{{.Edge}}/v1/subject/flags?subject_id=42'
+{{else if eq .Data "other"}}
+  # the data is that of an earlier start; without {{.DataDir}} the next start makes sample data
+  curl -H 'Authorization: Bearer {{.Token}}' {{.Admin}}/v1/features
 {{else}}
   # what subject 42 gets
   curl '{{.Edge}}/v1/subject/flags?subject_id=42'

@@ -107,7 +107,7 @@ func (c *change) checkTest(ctx context.Context, test *model.ABTest) error {
 	for i := range tests {
 		other := &tests[i]
 		if features := model.Overlap(test, other); len(features) > 0 {
-			return model.Errorf(model.ABTestOverlap, "test %q is about %s from %s to %s already", other.Name,
+			return model.Errorf(model.ABTestOverlap, "test %q is about %s too, and both would be live from %s to %s", other.Name,
 				strings.Join(features, ", "), latest(test.Start, other.Start), earliest(test.End, other.End))
 		}
 	}
