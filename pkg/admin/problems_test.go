@@ -168,6 +168,7 @@ func TestProblems(t *testing.T) {
 		{"DELETE /v1/features/archived/rollout", "", 409, model.FeatureArchived, "", ""},
 		{"PUT /v1/groups/friends/overrides/archived", `{"variant": "B"}`, 409, model.FeatureArchived, "", ""},
 		{"DELETE /v1/groups/friends/overrides/archived", "", 409, model.FeatureArchived, "", ""},
+		{"DELETE /v1/groups/friends", "", 409, model.FeatureArchived, "", "archived"},
 		{"POST /v1/abtests", abTest("t", "2030", "2031", "archived"), 409, model.FeatureArchived, "", "archived"},
 
 		// Names.

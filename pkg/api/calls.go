@@ -51,7 +51,7 @@ var AdminCalls = Calls{
 	"GET /v1/groups":                                {},
 	"GET /v1/groups/{group}":                        {GroupNotFound},
 	"PATCH /v1/groups/{group}":                      {GroupNotFound},
-	"DELETE /v1/groups/{group}":                     {GroupNotFound},
+	"DELETE /v1/groups/{group}":                     {GroupNotFound, FeatureArchived},
 	"GET /v1/groups/{group}/subjects":               {GroupNotFound},
 	"PUT /v1/groups/{group}/subjects/{id}":          {GroupNotFound, SubjectNotFound},
 	"DELETE /v1/groups/{group}/subjects/{id}":       {GroupNotFound, SubjectNotFound, MemberNotFound},

@@ -29,7 +29,8 @@ func (a *Admin) PatchGroup(ctx context.Context, name string, patch api.PatchGrou
 }
 
 // DeleteGroup removes a group with its overrides; its members stay subjects.
-// Fails with group_not_found.
+// Fails with group_not_found, or with feature_archived if it overrides an archived
+// feature.
 func (a *Admin) DeleteGroup(ctx context.Context, name string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("groups", name), opts)
 }

@@ -136,6 +136,9 @@ const (
 
 func streamSubjects(ctx context.Context, q querier, c *changes, each func(*model.SubjectUpdate) error) error {
 	if !c.complete {
+		if err := q.joinByHash(ctx); err != nil {
+			return err
+		}
 		return scanSubjects(ctx, q, "load all subjects", selectAllSubjects, nil, each)
 	}
 	if err := scanSubjects(ctx, q, "read deleted subjects", selectDeletedSubjects, c.subjects(), each); err != nil {
@@ -148,8 +151,18 @@ func streamSubjects(ctx context.Context, q querier, c *changes, each func(*model
 	text := selectChangedSubjects
 	if changed > few {
 		text = selectManyChangedSubjects
+		if err := q.joinByHash(ctx); err != nil {
+			return err
+		}
 	}
 	return scanSubjects(ctx, q, "read changed subjects", text, c.subjects(), each)
+}
+
+// joinByHash keeps PostgreSQL from joining groups to subjects row by row until the end
+// of the transaction. Right after an import its statistics still say that there are few
+// of either, and going through all memberships for each subject takes minutes.
+func (q querier) joinByHash(ctx context.Context) error {
+	return q.exec(ctx, "rule out nested loops", `SET LOCAL enable_nestloop = off`)
 }
 
 // scanSubjects reads by hand: the rows are millions. textout and the like give

@@ -15,6 +15,9 @@ type ClassCount struct {
 // Classes counts the subjects of every class that has any. Those in no group are
 // counted by subtraction, so that only members are read one by one.
 func (tx *Tx) Classes(ctx context.Context, each func(ClassCount) error) error {
+	if err := tx.joinByHash(ctx); err != nil {
+		return err
+	}
 	var c ClassCount
 	return tx.scan(ctx, "count the subjects of classes", `
 		WITH grouped AS (

@@ -25,7 +25,7 @@ func (tx *Tx) MomentOf(ctx context.Context, at time.Time) (m Moment, err error) 
 	err = tx.get(ctx, "find the revision of a moment", &m, `
 		SELECT revision, at FROM revision
 		WHERE at <= $1 AND revision >= coalesce((SELECT max(revision) FROM revision WHERE stepped_back AND at <= $1), 0)
-		ORDER BY at DESC, revision DESC LIMIT 1`, at)
+		ORDER BY at DESC, revision DESC LIMIT 1`, at.Truncate(time.Microsecond)) // PostgreSQL would round up
 	if errors.Is(err, sql.ErrNoRows) {
 		return m, tx.historyUnavailable(ctx, at)
 	}

@@ -256,6 +256,39 @@ func TestUpdateOfMany(t *testing.T) {
 	}
 }
 
+// Statistics from before an import say that subjects and memberships are few. Row by
+// row, so many would be joined for minutes.
+func TestUpdateOfManyAfterFew(t *testing.T) {
+	const many = 40_000
+	db := open(t)
+	change(t, db, true, `INSERT INTO bucket (id) VALUES (1)`, `INSERT INTO subject_group (name, revision) VALUES ('g', 1)`,
+		`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT 'old-' || i, 1, 1, $label, $label FROM generate_series(1, 1000) i`,
+		`INSERT INTO member (subject_id, group_id, since) SELECT 'old-' || i, id, 0 FROM subject_group, generate_series(1, 3) i`)
+	before := update(t, db, model.Position{}).Position
+	if _, err := db.SQL().Exec(`ANALYZE`); err != nil {
+		t.Fatal(err)
+	}
+	change(t, db, false, fmt.Sprintf(`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT 's-' || i, 1, 1, $label, $label FROM generate_series(1, %d) i`, many),
+		fmt.Sprintf(`INSERT INTO member (subject_id, group_id, since) SELECT 's-' || i, id, 0 FROM subject_group, generate_series(1, %d) i`, many))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for name, since := range map[string]model.Position{"changed": before, "all": {}} {
+		members := 0
+		err := db.feed.Update(ctx, since, func(u *model.Update) error {
+			for s, err := range u.Subjects {
+				if err != nil {
+					return err
+				}
+				members += len(s.Groups)
+			}
+			return nil
+		})
+		if err != nil || members != many && name == "changed" || members != many+3 && name == "all" {
+			t.Errorf("%s: %d memberships, %v", name, members, err)
+		}
+	}
+}
+
 func TestUpdateReloads(t *testing.T) {
 	t.Parallel()
 	db := open(t)

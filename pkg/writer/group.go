@@ -2,6 +2,7 @@ package writer
 
 import (
 	"context"
+	"maps"
 	"iter"
 	"math"
 	"slices"
@@ -69,7 +70,8 @@ func (c *change) patchGroup(ctx context.Context, g *postgres.Group, patch api.Pa
 }
 
 // DeleteGroup removes a group with its overrides; its members stay as they are
-// otherwise. Fails with group_not_found.
+// otherwise. Fails with group_not_found, or with feature_archived if it overrides an
+// archived feature, whose overrides are kept.
 func (w *Writer) DeleteGroup(ctx context.Context, name string, opts ...Option) (Result[api.Group], error) {
 	if err := checkPath("group", model.CheckName(name)); err != nil {
 		return Result[api.Group]{}, err
@@ -84,6 +86,15 @@ func (w *Writer) DeleteGroup(ctx context.Context, name string, opts ...Option) (
 }
 
 func (c *change) deleteGroup(ctx context.Context, g *postgres.Group) (api.Group, error) {
+	for _, feature := range slices.Sorted(maps.Keys(g.Overrides)) {
+		f, err := c.tx.Feature(ctx, feature)
+		if err != nil {
+			return api.Group{}, err
+		}
+		if err := refuseArchived(f); err != nil {
+			return api.Group{}, err
+		}
+	}
 	if err := c.tx.DeleteGroup(ctx, g); err != nil {
 		return api.Group{}, err
 	}
