@@ -2,8 +2,8 @@ package writer
 
 import (
 	"context"
-	"maps"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 
