@@ -87,7 +87,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with a URL, and whoever finds it, the password stays unseen.
+// No error about a URL shows its password.
 func TestNoFormOfURLShowsItsPassword(t *testing.T) {
 	for _, dbURL := range []string{
 		"host=127.0.0.1 port=1 user=me password=hunter2", "postgres://me:hunter2@127.0.0.1:1/x", "postgres://127.0.0.1:1/x?user=me&password=hunter2",

@@ -291,7 +291,7 @@ func TestSilentProvider(t *testing.T) {
 		answered <- answer.StatusCode
 	}
 	go login(ctx)
-	first := <-asked // and whoever waits with it
+	first := <-asked // and all who wait with it
 	for range many {
 		go login(t.Context())
 	}

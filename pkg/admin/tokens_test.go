@@ -110,7 +110,7 @@ func TestStartWithoutAFirstToken(t *testing.T) {
 	}
 }
 
-// Whoever guesses tokens through a proxy, or over any number of addresses of one
+// Guessing tokens through a proxy, or over any number of addresses of one
 // network, is limited, and nobody else is.
 func TestGuessingLocksNobodyOut(t *testing.T) {
 	t.Parallel()

@@ -210,7 +210,7 @@ func Usage(fs *flag.FlagSet, w io.Writer) {
 	})
 }
 
-// shownSecrets are the flags among args that hold secrets: whoever may list processes
+// shownSecrets are the flags among args that hold secrets: anyone who may list processes
 // sees them.
 func shownSecrets(fs *flag.FlagSet, args []string) (names []string) {
 	given := map[string]bool{}
