@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 )
 
 const (
@@ -63,6 +66,9 @@ func (db *DB) Edges(ctx context.Context) ([]Edge, error) {
 	f, err := db.look(ctx, db.single())
 	if err == nil && len(f.stored)+len(f.dropped) > 0 {
 		err = db.storeEdges(ctx)
+		if pq.As(err, pqerror.LockNotAvailable) != nil {
+			err = nil // another admin is about to write the same
+		}
 	}
 	return f.edges, ended(ctx, err)
 }
@@ -181,9 +187,9 @@ func (e *Edge) overrules(other *Edge) bool {
 // saw leave.
 func (db *DB) storeEdges(ctx context.Context) error {
 	return transact(ctx, db.pool, nil, func(q querier) error {
-		var locked bool
-		err := q.get(ctx, "lock the edges seen", &locked, `SELECT pg_try_advisory_xact_lock(hashtextextended('flaggery edge_seen', 0))`)
-		if err != nil || !locked { // another admin is about to write the same
+		// Not an advisory lock, which anybody who connects may hold.
+		err := q.exec(ctx, "lock the edges seen", `LOCK TABLE edge_seen IN SHARE UPDATE EXCLUSIVE MODE NOWAIT`)
+		if err != nil {
 			return err
 		}
 		f, err := db.look(ctx, q)
