@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -16,14 +17,19 @@ import (
 type dataset struct {
 	subjects int
 	features int
+	buckets  int // 0 for the usual number
 }
 
 func (d dataset) String() string {
-	return fmt.Sprintf("%s subjects, %d features", count(d.subjects), d.features)
+	return fmt.Sprintf("%s subjects, %d features, %d buckets", count(d.subjects), d.features, d.bucketCount())
 }
 
 // database is the name of the one that holds d.
-func (d dataset) database() string { return fmt.Sprintf("bench_%d_%d", d.subjects, d.features) }
+func (d dataset) database() string {
+	return fmt.Sprintf("bench_%d_%d_%d", d.subjects, d.features, d.bucketCount())
+}
+
+func (d dataset) bucketCount() int { return cmp.Or(d.buckets, buckets) }
 
 // The ids of subjects are of one length, so that a request for one of them can
 // be made from a request for another.
@@ -108,27 +114,19 @@ func (d dataset) configure(ctx context.Context, dbURL string) error {
 		return err
 	}
 	defer w.Close()
-	if _, err := w.IncreaseBuckets(ctx, buckets); err != nil {
+	if _, err := w.IncreaseBuckets(ctx, d.bucketCount()); err != nil {
 		return err
 	}
+	defaultVariant := control
 	for i := range d.features {
-		name := featureName(i)
-		if _, err := w.AddFeature(ctx, api.CreateFeature{Name: name}); err != nil {
-			return err
-		}
+		create := api.CreateFeature{Name: featureName(i), DefaultVariant: &defaultVariant}
 		for _, variant := range []string{control, treatment, special} {
-			create := api.CreateVariant{Name: variant, MakeDefault: variant == control}
-			if _, err := w.AddVariant(ctx, name, create); err != nil {
-				return err
-			}
+			create.Variants = append(create.Variants, api.NewVariant{Name: variant})
 		}
-		if i%3 == 0 {
-			continue
+		if i%3 != 0 {
+			create.Rollout = &api.CreateRollout{Variant: treatment, Proportion: float64(1+i%9) / 10}
 		}
-		if _, err := w.AddRollout(ctx, name, treatment); err != nil {
-			return err
-		}
-		if _, err := w.SetRolloutProportion(ctx, name, float64(1+i%9)/10); err != nil {
+		if _, err := w.AddFeature(ctx, create); err != nil {
 			return err
 		}
 	}
@@ -172,7 +170,7 @@ func (d dataset) addSubjects(ctx context.Context, db *sql.DB) error {
 		{`SET LOCAL session_replication_role = replica`, nil},
 		{`INSERT INTO subject (id, weight, bucket_id, born, label)
 		  SELECT $1 || lpad(i::text, $2, '0'), 1 + (i / $3) % 10, 1 + i % $3, $4, $4
-		  FROM generate_series(0, $5 - 1) i`, []any{idPrefix, idDigits, buckets, label, d.subjects}},
+		  FROM generate_series(0, $5 - 1) i`, []any{idPrefix, idDigits, d.bucketCount(), label, d.subjects}},
 		{`UPDATE bucket b SET weight = s.weight, subjects = s.subjects
 		  FROM (SELECT bucket_id, sum(weight) AS weight, count(*) AS subjects FROM subject GROUP BY bucket_id) s
 		  WHERE b.id = s.bucket_id`, nil},

@@ -236,7 +236,7 @@ func (f *followers) stop() error {
 // many serves them. The replicas share a process, and so two processors with
 // PostgreSQL; each has its own connections and its own read model.
 func (l *lab) measureFleet(ctx context.Context) (_ []figure, err error) {
-	d := dataset{l.size.subjectCounts[0], standardFeatures}
+	d := dataset{subjects: l.size.subjectCounts[0], features: standardFeatures}
 	fleet, err := l.startFollowers(ctx, d, l.size.edges)
 	if err != nil {
 		return nil, err
@@ -271,7 +271,7 @@ func (l *lab) measureFleet(ctx context.Context) (_ []figure, err error) {
 // measurePeak compares the resident memory of a replica at rest with its peak
 // while it follows changes, and while it loads all subjects anew.
 func (l *lab) measurePeak(ctx context.Context) (_ []figure, err error) {
-	d := dataset{l.size.many, standardFeatures}
+	d := dataset{subjects: l.size.many, features: standardFeatures}
 	one, err := l.startFollowers(ctx, d, 1)
 	if err != nil {
 		return nil, err

@@ -28,5 +28,7 @@ var goals = []goal{
 	{"import", "bulk import", (*lab).measureImport},
 	{"writes", "single admin writes", (*lab).measureWrites},
 	{"past", "`GET /v1/subjects/{id}/explain` of the past", (*lab).measurePast},
+	{"console", "what a page of the console asks, 10 M subjects", (*lab).measureConsole},
+	{"slider", "a dry run of a rollout, as a slider moves", (*lab).measureSlider},
 	{"changing", "requests during constant change", (*lab).measureChanging},
 }

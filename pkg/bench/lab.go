@@ -54,6 +54,8 @@ type size struct {
 	edges         int // in a fleet
 	imported      int
 	past          int // changes
+	console       dataset
+	slider        dataset
 }
 
 var (
@@ -64,6 +66,8 @@ var (
 		changeRates:   []int{0, 1, 10, 100},
 		rounds:        5, round: 3 * time.Second,
 		changes: 300, edges: 200, imported: 1_000_000, past: 1_000_000,
+		console: dataset{subjects: 10_000_000, features: 10_000, buckets: 4096},
+		slider:  dataset{subjects: 1_000_000, features: 500, buckets: 4096},
 	}
 	quick = size{
 		subjects: 100_000, many: 1_000_000,
@@ -72,13 +76,15 @@ var (
 		changeRates:   []int{0, 100},
 		rounds:        3, round: 400 * time.Millisecond,
 		changes: 50, edges: 50, imported: 100_000, past: 100_000,
+		console: dataset{subjects: 1_000_000, features: 200, buckets: 4096},
+		slider:  dataset{subjects: 100_000, features: 50, buckets: 4096},
 	}
 )
 
 const standardFeatures = 20
 
 // standard is the data of the first goal.
-func (s size) standard() dataset { return dataset{s.subjects, standardFeatures} }
+func (s size) standard() dataset { return dataset{subjects: s.subjects, features: standardFeatures} }
 
 // openLab starts PostgreSQL, with the settings of a small server of its own. It
 // is as safe as any: what writes cost includes that they are on disk.

@@ -119,7 +119,7 @@ func (l *lab) measureFeatures(ctx context.Context) ([]figure, error) {
 		x: "features", y: "CPU seconds per million requests", lines: []line{{name: "edge"}, {name: "bare handler, same bytes"}}}
 	var figures []figure
 	for _, features := range l.size.featureCounts {
-		d := dataset{l.size.subjectCounts[0], features}
+		d := dataset{subjects: l.size.subjectCounts[0], features: features}
 		edge, err := l.edge(ctx, d)
 		if err != nil {
 			return nil, err
@@ -138,7 +138,7 @@ func (l *lab) measureFeatures(ctx context.Context) ([]figure, error) {
 func (l *lab) measureSubjects(ctx context.Context) ([]figure, error) {
 	var targets []target
 	for _, subjects := range l.size.subjectCounts {
-		edge, err := l.edge(ctx, dataset{subjects, standardFeatures})
+		edge, err := l.edge(ctx, dataset{subjects: subjects, features: standardFeatures})
 		if err != nil {
 			return nil, err
 		}

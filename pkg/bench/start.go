@@ -15,7 +15,7 @@ func (l *lab) measureStart(ctx context.Context) ([]figure, error) {
 		if subjects < 1_000_000 {
 			continue // starting the process would be measured, and not loading
 		}
-		d := dataset{subjects, standardFeatures}
+		d := dataset{subjects: subjects, features: standardFeatures}
 		var ours, bare []float64
 		for round := range 3 {
 			l.progress.step(fmt.Sprintf("start with %s subjects, round %d of 3", count(subjects), round+1))

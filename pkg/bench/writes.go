@@ -151,7 +151,7 @@ func (l *lab) measureArrival(ctx context.Context) ([]figure, error) {
 	var figures []figure
 	var medians []float64
 	for _, subjects := range []int{l.size.subjectCounts[0], l.size.subjects} {
-		d := dataset{subjects, standardFeatures}
+		d := dataset{subjects: subjects, features: standardFeatures}
 		arrivals, err := l.arrivals(ctx, d)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", d, err)
