@@ -1,7 +1,7 @@
--- What held at each revision, so that a moment of the past is explained by what held
--- then. Triggers write it: whoever writes, a program of the release before included,
--- leaves it complete. They run as the owner of the schema, so nobody else has to be
--- allowed to write history.
+-- What held at each revision, so that a moment of the past is explained by what
+-- held then. Triggers write it, so it is complete after any write, by programs of
+-- the previous release as well. They run as the owner of the schema, so nobody else
+-- has to be allowed to write history.
 
 -- Imports hold subjects and members and take the state row last; other writes hold it
 -- and give up soon. In this order nobody waits in a circle.

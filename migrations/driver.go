@@ -10,20 +10,21 @@ import (
 	"github.com/golang-migrate/migrate/v4/database"
 )
 
-// waitForTables bounds how long a migration waits for tables that others read. While it
-// waits, everybody who comes later waits behind it; and a reader may hold them for any
-// time.
+// waitForTables bounds how long a migration waits for tables that others read.
+// While it waits, every later session queues behind it, and a reader may hold its
+// tables for any time.
 const waitForTables = "5s"
 
-// driver is the tool's, but for what a role that can only read could hold up.
+// driver is golang-migrate's, without the statements that wait for sessions which
+// only read.
 type driver struct {
 	database.Driver
 	conn   *sql.Conn
 	before int // the version that a migration started from
 }
 
-// Lock waits for others that migrate for as long as the tool says, and bounds what
-// comes then.
+// Lock waits for other migrating programs, as long as golang-migrate allows. It
+// then bounds the waits of the migration itself.
 func (d *driver) Lock() error {
 	if err := d.Driver.Lock(); err != nil {
 		return err
@@ -33,7 +34,7 @@ func (d *driver) Lock() error {
 
 func (d *driver) Unlock() error { return errors.Join(d.exec(`RESET lock_timeout`), d.Driver.Unlock()) }
 
-// SetVersion does not empty the table by TRUNCATE, as that waits for its readers.
+// SetVersion empties the table by DELETE: TRUNCATE would wait for its readers.
 func (d *driver) SetVersion(version int, dirty bool) error {
 	if dirty {
 		var err error
@@ -48,7 +49,7 @@ func (d *driver) SetVersion(version int, dirty bool) error {
 	return d.exec(statements) // all or nothing, as one query
 }
 
-// Run takes the mark of a running migration back where none ran, for want of a table.
+// Run removes the dirty mark again if no statement ran because a table was locked.
 func (d *driver) Run(migration io.Reader) error {
 	err := d.Driver.Run(migration)
 	var failed database.Error

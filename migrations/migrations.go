@@ -1,6 +1,5 @@
-// Package migrations holds the database schema as numbered SQL files, each with
-// a way up and a way down, and applies them. Nothing else in the program knows
-// the tool that does so.
+// Package migrations holds the database schema as numbered SQL files, each with a
+// way up and a way down, and applies them. No other package imports golang-migrate.
 package migrations
 
 import (
@@ -24,7 +23,7 @@ import (
 //go:embed *.sql
 var Files embed.FS
 
-// table is where the database's own version is kept.
+// table holds the version of the database's schema.
 const table = "schema_migrations"
 
 // lockTimeout bounds the wait for another program that is migrating. It is
@@ -39,20 +38,20 @@ type Status struct {
 	Dirty    bool // a migration to or from version Database is running or failed halfway
 }
 
-// Up brings the schema to the program's version. Programs that do so at the
-// same time wait for each other, and all but the first find nothing to do. A
-// schema ahead of the program is an error. The migration that is running when
-// ctx ends is finished, and the next one is not begun.
+// Up brings the schema to the program's version. Programs that do so at the same
+// time wait for each other; the first one migrates, the others find nothing to do.
+// A schema ahead of the program is an error. The migration that is running when ctx
+// ends is finished, and the next one is not begun.
 func Up(ctx context.Context, db *sql.DB) error {
 	return run(ctx, db, func(m *migrate.Migrate, _ Status) error { return m.Up() })
 }
 
-// Down takes back the given number of migrations, the last first, and their data
-// with them. Where the database has fewer it takes back none.
+// Down reverts the given number of migrations, the last first, together with their
+// data. If the database has fewer, it reverts none.
 func Down(ctx context.Context, db *sql.DB, steps int) error {
 	return run(ctx, db, func(m *migrate.Migrate, s Status) error {
 		if steps < 1 || uint(steps) > s.Database { // versions count up by one
-			return fmt.Errorf("cannot take back %d migrations of a schema at version %d", steps, s.Database)
+			return fmt.Errorf("cannot revert %d migrations of a schema at version %d", steps, s.Database)
 		}
 		return m.Steps(-steps)
 	})
@@ -69,7 +68,7 @@ func run(ctx context.Context, db *sql.DB, apply func(*migrate.Migrate, Status) e
 		return err
 	}
 	if s.Database > s.Program {
-		return s.Err() // the tool only says that it knows no such version
+		return s.Err() // golang-migrate's own error only names the unknown version
 	}
 	source, err := iofs.New(Files, ".")
 	if err != nil {
@@ -92,8 +91,8 @@ func run(ctx context.Context, db *sql.DB, apply func(*migrate.Migrate, Status) e
 	stop := context.AfterFunc(ctx, func() { m.GracefulStop <- true })
 	defer stop()
 	err = apply(m, s)
-	// Only now, under the tool's lock, does dirty mean failed: for others a running
-	// migration looks just the same.
+	// Under golang-migrate's lock, dirty means failed. Without the lock it may also
+	// mean that another program is migrating.
 	if dirty := (migrate.ErrDirty{}); errors.As(err, &dirty) {
 		s.Database, s.Dirty = uint(dirty.Version), true
 		err = s.Err()
@@ -102,14 +101,14 @@ func run(ctx context.Context, db *sql.DB, apply func(*migrate.Migrate, Status) e
 		err = nil
 	}
 	if err == nil {
-		err = ctx.Err() // a graceful stop is no error to the tool
+		err = ctx.Err() // golang-migrate reports no error for a graceful stop
 	}
 	sourceErr, driverErr := m.Close()
 	return errors.Join(err, sourceErr, driverErr)
 }
 
-// CurrentStatus reads the database's version, and changes nothing: a role that
-// can only read may ask.
+// CurrentStatus reads the database's version. It changes nothing, so a read-only
+// role may call it.
 func CurrentStatus(ctx context.Context, db *sql.DB) (Status, error) {
 	s := Status{Program: latest()}
 	var exists bool
@@ -120,14 +119,14 @@ func CurrentStatus(ctx context.Context, db *sql.DB) (Status, error) {
 		return s, nil
 	}
 	err := db.QueryRowContext(ctx, `SELECT version, dirty FROM `+table).Scan(&s.Database, &s.Dirty)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) { // no row: everything was taken back
+	if err != nil && !errors.Is(err, sql.ErrNoRows) { // no row: every migration was reverted
 		return Status{}, fmt.Errorf("read the schema version: %w", err)
 	}
 	return s, nil
 }
 
-// Check is an error that says what to do unless the database's schema is the
-// program's.
+// Check fails if the schemas of database and program differ. Its error says what to
+// do.
 func Check(ctx context.Context, db *sql.DB) error {
 	s, err := CurrentStatus(ctx, db)
 	if err != nil {
@@ -136,12 +135,12 @@ func Check(ctx context.Context, db *sql.DB) error {
 	return s.Err()
 }
 
-// Err is nil where the two versions agree.
+// Err is nil if the two versions agree.
 func (s Status) Err() error {
 	switch {
 	case s.Dirty:
 		return fmt.Errorf("database schema: a migration is running, or failed halfway, at version %d (the program's is %d): "+
-			"where none is running, restore the backup or repair the schema by hand, set %s.dirty to false, then run 'flaggery-admin migrate up'",
+			"if none is running, restore the backup or repair the schema by hand, set %s.dirty to false, then run 'flaggery-admin migrate up'",
 			s.Database, s.Program, table)
 	case s.Database < s.Program:
 		return fmt.Errorf("database schema is at version %d, behind the program's version %d: "+

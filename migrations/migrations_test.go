@@ -53,16 +53,19 @@ func TestDownLeavesNothingBehind(t *testing.T) {
 		t.Fatalf("after up: status %+v, error %v", s, err)
 	}
 	// One by one, each way: a step that relies on another's is found.
-	for range s.Program {
+	for version := s.Program; version > 0; version-- {
 		if err := migrations.Down(ctx, db, 1); err != nil {
 			t.Fatal(err)
+		}
+		if got, err := migrations.CurrentStatus(ctx, db); err != nil || got.Database != version-1 {
+			t.Fatalf("down from version %d: status %+v, error %v", version, got, err)
 		}
 	}
 	if got := objects(t, db); !slices.Equal(got, empty) {
 		t.Errorf("after down the database holds\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(empty, "\n"))
 	}
-	if err := migrations.Down(ctx, db, 1); err == nil || !strings.Contains(err.Error(), "cannot take back 1 migrations of a schema at version 0") {
-		t.Errorf("taking back a migration that is not there: got error %v", err)
+	if err := migrations.Down(ctx, db, 1); err == nil || !strings.Contains(err.Error(), "cannot revert 1 migrations of a schema at version 0") {
+		t.Errorf("down from an empty database: got error %v", err)
 	}
 	if err := migrations.Up(ctx, db); err != nil {
 		t.Fatal(err)
