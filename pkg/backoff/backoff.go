@@ -8,9 +8,9 @@ import (
 )
 
 // Backoff gives the delays between attempts. Each is random between 0 and a limit,
-// which begins at First and doubles up to Max. Clients that failed in the same moment
-// so come back at different ones. (Marc Brooker, Exponential Backoff And Jitter, 2015,
-// calls it full jitter.) One goroutine may use a Backoff.
+// which begins at First and doubles up to Max. Clients that failed at the same
+// moment therefore retry at different moments. (Marc Brooker, Exponential Backoff
+// And Jitter, 2015, calls it full jitter.) One goroutine may use a Backoff.
 type Backoff struct {
 	First, Max time.Duration // both above 0
 
