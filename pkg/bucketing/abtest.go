@@ -32,10 +32,10 @@ type Draw struct {
 // rest is drawn after that. Buckets without weight are drawn by count, with the
 // proportions as their probabilities.
 //
-// No group's weight is off its proportion by the heaviest bucket or more, and
-// no group's count of empty buckets by one or more.
+// Each group's weight misses its proportion by less than the heaviest bucket, and
+// its count of empty buckets by less than one.
 func Split(salt model.Salt, buckets []model.Bucket, proportions []float64) Draw {
-	// In salted order, as of equally needy groups the first one is served.
+	// In salted order: of groups with equal need the first one receives the bucket.
 	order := make([]int, len(proportions))
 	for g := range order {
 		order[g] = g
@@ -116,9 +116,9 @@ func byLikeness(salt model.Salt, buckets []model.Bucket, factor uint64) []model.
 	return order
 }
 
-// draw hands out buckets by chance, so that no group has bound too much or too
-// little. Among three groups or more a draw may fail to do so and is repeated. If
-// all fail, which takes many groups of one or two buckets, need alone decides.
+// draw hands out buckets by chance and keeps each group's weight within bound of
+// its need. With three or more groups a draw may miss the bound and is repeated. If
+// all draws miss it (many groups of one or two buckets), need alone decides.
 func draw(salt model.Salt, buckets []model.Bucket, needs []int64, bound int64) [][]model.BucketID {
 	for p := firstDraw; p <= lastDraw; p++ {
 		groups, left := newGroups(len(needs)), slices.Clone(needs)
@@ -151,8 +151,8 @@ func draw(salt model.Salt, buckets []model.Bucket, needs []int64, bound int64) [
 // off that share by less than the bucket decided last, mostly a light one, as light
 // ones come last. A random number is in [0, below), another one for each n.
 func pick(buckets []model.Bucket, need, all int64, random func(n int32, below int64) int64) (picked, rest []model.Bucket) {
-	// What of a bucket is in. It starts as need ÷ all of its weight, rounded to one
-	// of its neighbours by chance, as in apportion.
+	// parts holds, for each bucket, how much of its weight is in. It starts as need
+	// ÷ all of the bucket's weight, rounded up or down by chance, as in apportion.
 	parts := make([]int64, len(buckets))
 	offset := uint64(random(0, all))
 	var sum, begin uint64
@@ -163,7 +163,7 @@ func pick(buckets []model.Bucket, need, all int64, random func(n int32, below in
 		end, _ := bits.Div64(high+carry, low, uint64(all))
 		parts[i], begin = int64(end-begin), end
 	}
-	open := 0 // of all buckets so far, the one that may be neither in nor out
+	open := 0 // the one bucket so far that may still be undecided
 	for i := 1; i < len(buckets); i++ {
 		gain := min(buckets[open].Weight-parts[open], parts[i])
 		loss := min(parts[open], buckets[i].Weight-parts[i])
@@ -185,10 +185,10 @@ func pick(buckets []model.Bucket, need, all int64, random func(n int32, below in
 	return picked, rest
 }
 
-// byNeed gives the buckets, in their order, each to the group that needs most. It
-// returns what each group got and what it still needs, below 0 if it got too
-// much. No group gets the heaviest bucket too much, as it needed something before
-// its last, or too little, as those that got theirs needed more.
+// byNeed gives each bucket, in order, to the group that needs most. It returns what
+// each group got and what it still needs (negative if it got too much). The error
+// of a group is below the heaviest bucket: before its last bucket it still needed
+// some, and any bucket that it did not get went to a group that needed more.
 func byNeed(buckets []model.Bucket, needs []int64) ([][]model.BucketID, []int64) {
 	groups, left := newGroups(len(needs)), slices.Clone(needs)
 	for _, b := range buckets {
@@ -199,7 +199,8 @@ func byNeed(buckets []model.Bucket, needs []int64) ([][]model.BucketID, []int64)
 	return groups, left
 }
 
-// newGroups has no nil, which is no empty array in PostgreSQL.
+// newGroups holds empty slices instead of nil, which PostgreSQL would store as
+// NULL.
 func newGroups(n int) [][]model.BucketID {
 	groups := make([][]model.BucketID, n)
 	for g := range groups {
@@ -208,16 +209,16 @@ func newGroups(n int) [][]model.BucketID {
 	return groups
 }
 
-// chances are the groups' probabilities of a bucket that is drawn after some were
-// set aside, which took what the groups need from targets to needs. They are of
-// the exact shares, not of rounded ones.
+// chances holds, by group, the probability that a drawn bucket is in it. Buckets
+// set aside have already reduced the groups' needs from targets to needs. The
+// result uses exact shares, not rounded ones.
 func chances(shares []*big.Rat, total int64, targets, needs []int64) []float64 {
 	exact, sum := make([]*big.Rat, len(shares)), new(big.Rat)
 	for g, share := range shares {
 		exact[g] = new(big.Rat).Mul(share, big.NewRat(max(total, 1), 1)) // without weight, the share itself
 		exact[g].Sub(exact[g], big.NewRat(targets[g]-needs[g], 1))
 		if exact[g].Sign() < 0 {
-			exact[g] = new(big.Rat) // it has too much, and gets no more
+			exact[g] = new(big.Rat) // it already has more than its share
 		}
 		sum.Add(sum, exact[g])
 	}
@@ -229,12 +230,12 @@ func chances(shares []*big.Rat, total int64, targets, needs []int64) []float64 {
 }
 
 // JoinSplit returns the buckets of a test's groups, each ascending, after empty
-// buckets were added to the installation. Every group receives a share within
-// one bucket of its proportion, and neither above nor below it in the long run,
-// however few are added at a time.
+// buckets were added to the installation. Every group receives a share within one
+// bucket of its proportion. There is no drift in the long run, even if buckets are
+// added one at a time.
 func JoinSplit(salt model.Salt, groups [][]model.BucketID, added []model.BucketID, proportions []float64) [][]model.BucketID {
 	joined := make([][]model.BucketID, len(groups))
-	last := 0 // the last group that may receive any; it also gets what rounding leaves
+	last := 0 // the last group that may receive any; it also gets the rounding remainder
 	for g, p := range proportions {
 		joined[g] = append([]model.BucketID{}, groups[g]...)
 		if p > 0 {
@@ -245,10 +246,10 @@ func JoinSplit(salt model.Salt, groups [][]model.BucketID, added []model.BucketI
 		return joined
 	}
 
-	// Systematic sampling: the groups lie end to end on a line as long as the
-	// added buckets are many, each as long as its share of them; the buckets, in
-	// salted order, are points on it one apart. Where the first one lies is drawn
-	// anew for every addition, from what no other addition has: its lowest id.
+	// Systematic sampling: the groups lie end to end on a line as long as the added
+	// buckets are many, each as long as its share of them; the buckets, in salted
+	// order, are points on it one apart. The position of the first one is drawn for
+	// each addition, from a value that is unique to it: its lowest id.
 	offset := float64(hash(salt, joinOffset, int32(slices.Min(added)))>>11) / (1 << 53)
 	count := float64(len(added))
 	g, end := 0, proportions[0]*count

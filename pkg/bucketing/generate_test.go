@@ -140,8 +140,8 @@ func isSubset(a, b []model.BucketID) bool {
 	return !slices.ContainsFunc(a, func(id model.BucketID) bool { return !slices.Contains(b, id) })
 }
 
-// within fails where a count is more than four standard deviations off what n
-// draws with chance p give. Callers use fixed salts: it holds always or never.
+// within fails if a count is more than four standard deviations off what n draws
+// with chance p give. Callers use fixed salts: it holds always or never.
 func within(t *testing.T, what string, have, n int, p float64) {
 	t.Helper()
 	mean, deviation := float64(n)*p, math.Sqrt(float64(n)*p*(1-p))

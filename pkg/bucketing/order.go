@@ -17,8 +17,7 @@ func NewSalt() model.Salt {
 	return salt
 }
 
-// purpose separates the uses of one salt, so that what one draws says nothing
-// about another.
+// purpose separates the uses of one salt, so that their results are independent.
 type purpose byte
 
 const (

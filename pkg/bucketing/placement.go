@@ -22,8 +22,8 @@ func NewPlacer(buckets []model.Bucket) *Placer {
 }
 
 // Place takes a subject into the lightest bucket, of equal ones that with the
-// lowest id, and returns the bucket; 0 where there is none. Whoever places many
-// takes the heaviest first, which leaves the smallest differences.
+// lowest id, and returns the bucket; 0 if there is none. Callers that place many
+// take the heaviest first, which keeps the differences smallest.
 func (p *Placer) Place(weight int64) model.BucketID {
 	if len(p.heap) == 0 {
 		return 0

@@ -10,10 +10,10 @@ import (
 // one value to another; assigned, which stays untouched, is what it has so far.
 //
 // A rise only adds buckets and a fall only removes them, so nobody flickers. At
-// unchanged weights, the weight assigned stays within half the heaviest bucket
-// of the target, and the empty buckets within half a bucket of theirs. Where
-// weights have drifted since the last change, direction goes before precision:
-// a rise of a rollout that is above its new target already adds nothing.
+// unchanged weights, the weight assigned stays within half the heaviest bucket of
+// the target, and the empty buckets within half a bucket of theirs. If weights have
+// drifted since the last change, direction goes before precision: a rise adds
+// nothing if the rollout is already above its new target.
 //
 // 0 is no bucket and 1 is every bucket, whatever they weigh.
 func Assign(salt model.Salt, buckets []model.Bucket, assigned []model.BucketID, from, to float64) []model.BucketID {
@@ -64,7 +64,7 @@ func Assign(salt model.Salt, buckets []model.Bucket, assigned []model.BucketID, 
 			gap, step = &emptyGap, 1
 		}
 		if miss := step - *gap; miss > *gap || miss == *gap && rise {
-			*gap = 0 // the move would not bring the sum nearer: so far and no further
+			*gap = 0 // the move would not bring the sum nearer: stop
 			continue
 		}
 		*gap -= step
@@ -78,10 +78,10 @@ func Assign(salt model.Salt, buckets []model.Bucket, assigned []model.BucketID, 
 	return ascending(result)
 }
 
-// Join returns a rollout's buckets, ascending, after empty buckets were added
-// to the installation: of those a share enters that is within one bucket of the
-// proportion, and neither above nor below it in the long run, however few are
-// added at a time.
+// Join returns a rollout's buckets, ascending, after empty buckets were added to
+// the installation. The share of them that joins is within one bucket of the
+// proportion. There is no drift in the long run, even if buckets are added one at a
+// time.
 func Join(salt model.Salt, assigned, added []model.BucketID, proportion float64) []model.BucketID {
 	return JoinSplit(salt, [][]model.BucketID{assigned, nil}, added, []float64{proportion, 1 - proportion})[0]
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// checkStep fails where a change of proportion moved a bucket against its
-// direction, or 0 and 1 are not exact.
+// checkStep fails if a change of proportion moved a bucket against its direction,
+// or 0 and 1 are not exact.
 func checkStep(t *rapid.T, buckets int, before, after []model.BucketID, from, to float64) {
 	t.Helper()
 	isSet(t, after, buckets)

@@ -16,8 +16,8 @@ func target(proportion float64, total int64) int64 {
 	return new(big.Int).Quo(exact.Num(), exact.Denom()).Int64()
 }
 
-// normalise returns proportions as exact shares of their sum, which may miss 1
-// a little.
+// normalise returns proportions as exact shares of their sum, which may differ
+// slightly from 1.
 func normalise(proportions []float64) []*big.Rat {
 	shares, sum := make([]*big.Rat, len(proportions)), new(big.Rat)
 	for g, p := range proportions {

@@ -2,11 +2,11 @@ package bucketing
 
 import "github.com/flaggery/flaggery/pkg/model"
 
-// BucketOf gives an id that is no subject's a bucket, the same on every edge
-// and after every restart; 0 where there are no buckets. When buckets are
-// added, an id either stays or moves to one of those, the fewest ids that keep
-// the buckets even (Lamping and Veach, "A Fast, Minimal Memory, Consistent Hash
-// Algorithm"). It does not allocate. Its results are frozen in testdata.
+// BucketOf gives an unknown id a bucket, the same on every edge and after every
+// restart; 0 if there are no buckets. When buckets are added, an id either stays or
+// moves to a new one, and as few ids move as keep the buckets even (Lamping and
+// Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm"). It does not
+// allocate. Its results are frozen in testdata.
 func BucketOf(id string, buckets int) model.BucketID {
 	key := mix(id)
 	bucket, next := int64(-1), int64(0)
