@@ -11,10 +11,10 @@ import (
 )
 
 // Compile prepares a configuration, which must not be changed afterwards. It
-// refuses one that contradicts itself, naming every fault: an unknown feature or
-// variant, an assignment that is not what it should be, two tests of a feature
-// in one moment, a name that is there twice. What PostgreSQL holds has no such
-// fault; a reader that meets one keeps what it had.
+// rejects an inconsistent one and names every fault: an unknown feature or variant,
+// an invalid assignment, overlapping tests of a feature, a duplicate name. The
+// schema excludes such faults; a reader that finds one keeps its last
+// configuration.
 func Compile(c *model.Configuration) (*Resolver, error) {
 	k := compiler{config: c, features: make(map[string]int, len(c.Features))}
 	if c.Buckets < 0 || c.Buckets > model.MaxBuckets {
@@ -83,7 +83,7 @@ func (k *compiler) compileTests() {
 
 	for i := range k.resolver.features {
 		f := &k.resolver.features[i]
-		slices.SortStableFunc(f.tests, func(a, b arms) int { return a.test.start.Compare(b.test.start) })
+		slices.SortStableFunc(f.tests, func(a, b testVariants) int { return a.test.start.Compare(b.test.start) })
 		for j := 1; j < len(f.tests); j++ {
 			if a, b := f.tests[j-1].test, f.tests[j].test; b.start.Before(a.end) {
 				k.faultf("feature %q: tests %q and %q overlap from %s on", f.name, a.name, b.name, b.start.UTC().Format(time.RFC3339Nano))
@@ -136,15 +136,15 @@ func (k *compiler) compileTest(source *model.ABTest) {
 		k.faultf("%s: bucket %d is in none of its groups", what, b+1)
 	}
 	if !t.start.Before(t.end) {
-		return // stopped before it began: never live, so it can overlap nothing
+		return // stopped before its start: never live, so it overlaps nothing
 	}
 	k.resolver.boundaries = append(k.resolver.boundaries, t.start, t.end)
 	for _, name := range features {
 		i, found := k.features[name]
 		if !found {
-			continue // a fault already
+			continue // noted above
 		}
-		a := arms{test: t, variants: make([]string, len(source.Groups))}
+		a := testVariants{test: t, variants: make([]string, len(source.Groups))}
 		for g := range source.Groups {
 			a.variants[g] = source.Groups[g].Variants[name]
 		}
@@ -164,7 +164,7 @@ func (k *compiler) compileGroups() {
 	}
 	k.checkOrder("groups", names)
 
-	// By who wins, each feature's overrides come in that order too.
+	// Sorted by precedence, so each feature's overrides are as well.
 	for _, g := range slices.SortedFunc(slices.Values(k.config.Groups), model.CompareGroups) {
 		what := fmt.Sprintf("group %q", g.Name)
 		for _, name := range slices.Sorted(maps.Keys(g.Overrides)) {
@@ -176,7 +176,7 @@ func (k *compiler) compileGroups() {
 	}
 }
 
-// checkVariant notes a reference to a variant that is not there.
+// checkVariant notes a reference to a variant that does not exist.
 func (k *compiler) checkVariant(what, featureName, variant string) bool {
 	i, found := k.features[featureName]
 	if !found {
@@ -190,7 +190,7 @@ func (k *compiler) checkVariant(what, featureName, variant string) bool {
 	return true
 }
 
-// checkOrder notes the first name that is there twice or out of order.
+// checkOrder notes the first duplicate or unsorted name.
 func (k *compiler) checkOrder(what string, names []string) {
 	for i := 1; i < len(names); i++ {
 		switch {

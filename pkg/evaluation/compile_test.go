@@ -15,9 +15,9 @@ func TestCompileRefuses(t *testing.T) {
 		c.Tests = append(c.Tests, test)
 	}
 	for _, c := range []struct {
-		name  string
-		spoil func(c *model.Configuration)
-		want  []string // every fault, in order
+		name   string
+		change func(c *model.Configuration)
+		want   []string // every fault, in order
 	}{
 		{"buckets below 0", func(c *model.Configuration) { c.Buckets = -1 }, []string{"there are -1 buckets, not between 0 and 100000"}},
 		{"feature twice", func(c *model.Configuration) { c.Features[0].Name = "foobar" }, []string{`features: "foobar" is there twice`}},
@@ -57,7 +57,7 @@ func TestCompileRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			configuration := example()
-			c.spoil(configuration)
+			c.change(configuration)
 			r, err := evaluation.Compile(configuration)
 			if want := strings.Join(c.want, "\n"); err == nil || err.Error() != want || r != nil {
 				t.Errorf("got:\n%v\nwant:\n%s", err, want)

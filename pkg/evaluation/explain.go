@@ -20,7 +20,7 @@ type Explanation struct {
 // Explanation's steps the last that applies wins.
 type Step struct {
 	Step      Reason
-	Variant   string // what the step would give, or gives; "" where it has nothing to give
+	Variant   string // what the step gives, or would give if it applied; "" for nothing
 	Test      string
 	TestGroup string
 	Group     string
@@ -28,10 +28,11 @@ type Step struct {
 	Detail    string // why it applies or not, for people
 }
 
-// Explain tells of every feature, in name order and also where it resolves to
-// nothing, how each step went: default, rollout, abtest, override. A step is
-// listed even where the feature has none such; of several overrides each is,
-// the winner last. Of a feature that is off or archived, the last steps say so.
+// Explain yields an explanation of every feature, in name order, including features
+// that resolve to nothing. The steps are default, rollout, abtest and override. A
+// step is listed even if the feature has none of its kind; each of several
+// overrides is listed, the winner last. If the feature is off or archived, the last
+// steps say so.
 func (r *Resolver) Explain(class model.Class, at time.Time) []Explanation {
 	explanations := make([]Explanation, len(r.features))
 	for i := range r.features {
@@ -40,7 +41,7 @@ func (r *Resolver) Explain(class model.Class, at time.Time) []Explanation {
 	return explanations
 }
 
-// explain tells the steps by the same questions that decide asks.
+// explain lists the steps. It uses the same conditions as decide.
 func (f *feature) explain(class model.Class, at time.Time) Explanation {
 	d := f.decide(class, at)
 	steps := []Step{f.explainDefault(), f.explainRollout(class.Bucket), f.explainTest(class.Bucket, at)}

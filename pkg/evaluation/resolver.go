@@ -27,9 +27,9 @@ type Decision struct {
 	Feature   string
 	Variant   string // "" for nothing
 	Reason    Reason // "" if no step applies
-	Test      string // with TestGroup where Reason is ABTest
+	Test      string // with TestGroup, if Reason is ABTest
 	TestGroup string
-	Group     string // where Reason is Override
+	Group     string // if Reason is Override
 	Revision  int64  // of the last change to what decided: the feature, the test or the group
 }
 
@@ -48,8 +48,8 @@ type feature struct {
 	variants       []model.Variant
 	defaultVariant string // "" for none
 	rollout        *rollout
-	tests          []arms     // by start; their periods do not overlap
-	overrides      []override // the winner first
+	tests          []testVariants // by start; their periods do not overlap
+	overrides      []override     // the winner first
 }
 
 type rollout struct {
@@ -58,8 +58,8 @@ type rollout struct {
 	assigned int
 }
 
-// arms is what a test says of one feature.
-type arms struct {
+// testVariants holds, for one feature, the variant of each group of a test.
+type testVariants struct {
 	test     *test
 	variants []string // by test group
 }
@@ -84,8 +84,7 @@ type override struct {
 // moment, in name order, until yield returns false. Features that resolve to
 // nothing are left out. It does not allocate.
 //
-// Bucket 0 is in no rollout and no test, and groups that the configuration does
-// not know mean nothing.
+// Bucket 0 is in no rollout and no test. Unknown groups are ignored.
 func (r *Resolver) Decide(class model.Class, at time.Time, yield func(Decision) bool) {
 	for i := range r.features {
 		if d := r.features[i].decide(class, at); d.Variant != "" && !yield(d) {
@@ -94,8 +93,8 @@ func (r *Resolver) Decide(class model.Class, at time.Time, yield func(Decision) 
 	}
 }
 
-// DecideFeature resolves a single feature. The boolean is false where there is
-// no such feature; one that resolves to nothing has no Variant.
+// DecideFeature resolves a single feature. The boolean is false if there is no such
+// feature; one that resolves to nothing has no Variant.
 func (r *Resolver) DecideFeature(name string, class model.Class, at time.Time) (Decision, bool) {
 	i, found := slices.BinarySearch(r.names, name)
 	if !found {
@@ -114,8 +113,8 @@ func (r *Resolver) Flags(class model.Class, at time.Time) map[string]string {
 	return flags
 }
 
-// NextBoundary is the first start or end of a test after at. Until then, what
-// Decide answers does not change; without one, it never does.
+// NextBoundary is the first start or end of a test after at. Until then, Decide's
+// results do not change; if there is none, they never change.
 func (r *Resolver) NextBoundary(at time.Time) (time.Time, bool) {
 	i := sort.Search(len(r.boundaries), func(i int) bool { return r.boundaries[i].After(at) })
 	if i == len(r.boundaries) {
@@ -128,9 +127,9 @@ func (r *Resolver) NextBoundary(at time.Time) (time.Time, bool) {
 // the slice.
 func (r *Resolver) Features() []string { return r.names }
 
-// Payload is that of a variant, nil for none; false if the feature cannot resolve
-// to the variant. A feature that is off resolves to __DISABLE__, which it need not
-// have.
+// Payload returns the payload of a variant, nil for none; false if the feature
+// cannot resolve to the variant. A feature that is off resolves to __DISABLE__ even
+// if it has no such variant.
 func (r *Resolver) Payload(featureName, variant string) (json.RawMessage, bool) {
 	i, found := slices.BinarySearch(r.names, featureName)
 	if !found {
@@ -141,7 +140,7 @@ func (r *Resolver) Payload(featureName, variant string) (json.RawMessage, bool) 
 	return v.Payload, found || r.features[i].off && variant == model.DisablingVariant
 }
 
-// decide asks the steps from the strongest down.
+// decide tries the steps, the one of highest precedence first.
 func (f *feature) decide(class model.Class, at time.Time) Decision {
 	if f.archived {
 		return Decision{Feature: f.name, Reason: Archived}
@@ -167,8 +166,8 @@ func (f *feature) decide(class model.Class, at time.Time) Decision {
 	return Decision{Feature: f.name}
 }
 
-// nextOverride is the place of the first override from i on that one of the
-// groups makes, or len(f.overrides).
+// nextOverride is the index of the first override from i on of one of the groups,
+// or len(f.overrides).
 func (f *feature) nextOverride(i int, groups []model.GroupID) int {
 	if len(groups) == 0 {
 		return len(f.overrides)
@@ -182,7 +181,7 @@ func (f *feature) nextOverride(i int, groups []model.GroupID) int {
 }
 
 // liveTest is the test of the feature that is live at a moment, or nil.
-func (f *feature) liveTest(at time.Time) *arms {
+func (f *feature) liveTest(at time.Time) *testVariants {
 	i := sort.Search(len(f.tests), func(i int) bool { return f.tests[i].test.start.After(at) }) - 1
 	if i < 0 || !at.Before(f.tests[i].test.end) {
 		return nil
@@ -190,7 +189,7 @@ func (f *feature) liveTest(at time.Time) *arms {
 	return &f.tests[i]
 }
 
-// group is the place of the test group that a bucket is in.
+// group is the index of the test group that a bucket is in.
 func (t *test) group(b model.BucketID) (int, bool) {
 	if b < 1 || int(b) >= len(t.groupOf) {
 		return 0, false
