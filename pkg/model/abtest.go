@@ -11,9 +11,9 @@ import (
 // can be written as decimals.
 const proportionSlack = 1e-9
 
-// Validate notes all faults of a test that is to be created, with locations as
-// in the request body. Proportions that are all NaN stand for "left out" and
-// become equal shares.
+// Validate notes all faults of a test that is to be created, with locations as in
+// the request body. Proportions that are all NaN stand for "left out" and become
+// equal proportions.
 func (t *ABTest) Validate(f *Faults) {
 	f.Check("body.name", CheckName(t.Name))
 	if !t.End.After(t.Start) {
@@ -68,8 +68,7 @@ func (t *ABTest) shareEqually() {
 	}
 }
 
-// Overlap says whether a and b share features in a common period, and which
-// features those are.
+// Overlap returns the features that a and b share, if their periods overlap.
 func Overlap(a, b *ABTest) []string {
 	from, until := a.Start, a.End
 	if b.Start.After(from) {

@@ -14,7 +14,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/auth"
 )
 
-// Configuration is everything that resolution depends on but the subjects, at
+// Configuration is everything that resolution depends on except the subjects, at
 // one revision.
 type Configuration struct {
 	Buckets  int       // their ids are 1 … Buckets
@@ -22,7 +22,8 @@ type Configuration struct {
 	Tests    []ABTest  // in name order
 	Groups   []Group   // in name order
 
-	// Tokens are who may ask, by hash in ascending order; nil where that was not read.
+	// Tokens are those that may query an edge, by hash in ascending order; nil if
+	// they were not read.
 	Tokens []auth.Credential
 }
 
@@ -39,7 +40,7 @@ type Feature struct {
 	Default     string    // a variant's name, or "" for none
 	Rollout     *Rollout  // nil for none
 	Off         bool      // every subject gets __DISABLE__
-	Archived    bool      // not served, whatever else holds
+	Archived    bool      // not served, regardless of everything else
 	Revision    int64     // of the last change to the feature, its variants, default or rollout
 }
 
@@ -67,7 +68,7 @@ func (f *Feature) Variant(name string) (Variant, bool) {
 // Rollout hands one variant of a feature to a share of the buckets.
 type Rollout struct {
 	Variant    string
-	Proportion float64 // as asked for; what the buckets amount to is near it
+	Proportion float64 // as requested; the share of the buckets is near it
 	Salt       Salt
 	Buckets    []BucketID // assigned, ascending
 }
@@ -89,16 +90,16 @@ type ABTest struct {
 type Design struct {
 	Number int        // GreedyDesign or DrawnDesign
 	Aside  []BucketID // ascending: too heavy to be drawn, and no part of a comparison
-	Chance []float64  // by group: of each drawn bucket to be in it; nil of GreedyDesign
+	Chance []float64  // by group: the probability of a drawn bucket to be in it; nil for GreedyDesign
 }
 
-// The designs there have been. Tests keep theirs.
+// The designs so far. A test keeps the one that it was created with.
 const (
 	GreedyDesign = 1 // by need alone: groups differ before the test begins
 	DrawnDesign  = 2 // by chance
 )
 
-// TestGroup is one arm of an A/B test.
+// TestGroup is one group of an A/B test.
 type TestGroup struct {
 	Name       string
 	Proportion float64
@@ -106,7 +107,7 @@ type TestGroup struct {
 	Buckets    []BucketID        // assigned, ascending
 }
 
-// TestState is where a test stands at some moment.
+// TestState is the state of a test at some moment.
 type TestState string
 
 // The states of a test.
@@ -116,8 +117,8 @@ const (
 	Ended     TestState = "ended"
 )
 
-// State is where the test stands at the moment at: live from its start
-// (included) to its end (excluded).
+// State is the state of the test at the moment at: live from its start (included)
+// to its end (excluded).
 func (t *ABTest) State(at time.Time) TestState {
 	switch {
 	case at.Before(t.Start):
@@ -129,7 +130,7 @@ func (t *ABTest) State(at time.Time) TestState {
 	}
 }
 
-// Features is what the test is about, in name order.
+// Features are those that the test is about, in name order.
 func (t *ABTest) Features() []string {
 	var names []string
 	if len(t.Groups) > 0 {
@@ -145,25 +146,25 @@ func (t *ABTest) Features() []string {
 type Group struct {
 	ID        GroupID
 	Name      string
-	Priority  int               // the higher wins where two groups of a subject override the same feature
+	Priority  int               // the higher wins if two groups of a subject override the same feature
 	Overrides map[string]string // variant by feature
 	Revision  int64             // of the last change to the group or its overrides; its members do not count
 }
 
-// CompareGroups orders groups by who wins: the higher priority first, then the
+// CompareGroups orders groups by precedence: the higher priority first, then the
 // name that sorts first.
 func CompareGroups(a, b Group) int {
 	return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Name, b.Name))
 }
 
-// Limits of the configuration. They bound what one revision can weigh on an
-// edge; each is far above what people manage by hand.
+// Limits of the configuration. They bound the cost of one revision on an edge; each
+// is far above what people manage by hand.
 const (
 	MaxDescriptionLength = 4096
 	MaxTags              = 64
 	MaxTestGroups        = 64
 	MaxPriority          = math.MaxInt32
-	// MaxConfigurationSize is of all names, texts and payloads together, in bytes.
+	// MaxConfigurationSize bounds all names, texts and payloads together, in bytes.
 	// Assignments do not count.
 	MaxConfigurationSize = 32 << 20
 )
@@ -202,11 +203,11 @@ func CheckDescription(text string) error {
 // CheckTags says what is wrong with the tags of a feature. Their order is kept.
 func CheckTags(tags []string) error {
 	if len(tags) > MaxTags {
-		return fmt.Errorf("must be at most %d, are %d", MaxTags, len(tags))
+		return fmt.Errorf("must have at most %d entries, has %d", MaxTags, len(tags))
 	}
 	for i, tag := range tags {
 		if slices.Contains(tags[:i], tag) {
-			return fmt.Errorf("must differ, %q is there twice", tag)
+			return fmt.Errorf("must differ from each other, %q is given twice", tag)
 		}
 		if len(tag) > MaxNameLength {
 			return fmt.Errorf("must have at most %d bytes each, %q has %d", MaxNameLength, tag, len(tag))

@@ -53,12 +53,12 @@ const (
 	Forbidden          Code = "forbidden"
 )
 
-// Error is a failure that a user caused and can mend. Whatever is not an Error
-// is internal: it is logged with its cause and shown without it.
+// Error is a failure that a user caused and can fix. Any other error is internal:
+// it is logged with its cause and shown without it.
 type Error struct {
 	Code   Code
 	Detail string
-	Fields []FieldError // the parts of the request at fault, where parts are
+	Fields []FieldError // the invalid parts of the request, if parts are invalid
 }
 
 // FieldError names one part of a request and what is wrong with it. Location is
@@ -85,8 +85,8 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// CodeOf is the code of the first Error in err's chain, or "" where err is nil
-// or internal.
+// CodeOf is the code of the first Error in err's chain, or "" if err is nil or
+// internal.
 func CodeOf(err error) Code {
 	var e *Error
 	if errors.As(err, &e) {
@@ -95,8 +95,8 @@ func CodeOf(err error) Code {
 	return ""
 }
 
-// Faults collects field errors, so that a sender learns all of them at once.
-// The zero value is ready to use.
+// Faults collects field errors, so that an answer lists all of them at once. The
+// zero value is ready to use.
 type Faults []FieldError
 
 // Addf notes one fault.
@@ -104,7 +104,7 @@ func (f *Faults) Addf(location, format string, args ...any) {
 	*f = append(*f, FieldError{location, fmt.Sprintf(format, args...)})
 }
 
-// Check notes err as a fault of location, and nothing where err is nil.
+// Check notes err as a fault of location, and nothing if err is nil.
 func (f *Faults) Check(location string, err error) {
 	if err != nil {
 		f.Addf(location, "%s", err.Error())

@@ -20,25 +20,24 @@ const MaxJSONDepth = 64
 // bodyDepth is how deep a request may nest around a payload.
 const bodyDepth = 8
 
-// What is wrong with text that begins with a JSON value all the same.
+// Errors of text that does begin with a JSON value.
 var (
 	ErrJSONDepth    = fmt.Errorf("must nest at most %d deep", MaxJSONDepth)
 	ErrJSONNumber   = errors.New("must not hold numbers beyond 1.8e308")
 	ErrJSONTrailing = errors.New("must be a single JSON value")
 )
 
-// CheckJSON says what is wrong with a text that should be one JSON value which all
-// parsers read alike (I-JSON, RFC 7493): UTF-8 without unpaired surrogates, no object
-// with two members of one name, no number beyond the range of a float64, at most
-// MaxJSONDepth deep. The error is one of those above, or says where the text stops
-// being JSON.
+// CheckJSON fails unless text is one JSON value that all parsers read alike
+// (I-JSON, RFC 7493): UTF-8 without unpaired surrogates, no object with two members
+// of one name, no number beyond the range of a float64, at most MaxJSONDepth deep.
+// The error is one of those above, or names the place where the text is not JSON.
 func CheckJSON(text []byte) error { return checkJSON(text, MaxJSONDepth) }
 
 // CheckBody is CheckJSON for the text of a request, which may have payloads in it.
 func CheckBody(text []byte) error { return checkJSON(text, MaxJSONDepth+bodyDepth) }
 
 func checkJSON(text []byte, maxDepth int) error {
-	var number error // the text is to be JSON to its end before this counts
+	var number error // reported only if the whole text is JSON
 	d := jsontext.NewDecoder(bytes.NewReader(text))
 	for first := true; first || d.StackDepth() > 0; first = false {
 		token, err := d.ReadToken()
@@ -64,7 +63,7 @@ func checkJSON(text []byte, maxDepth int) error {
 // maxPointer bounds how much of a place in JSON an error shows.
 const maxPointer = 100
 
-// JSONError says in our words what jsontext found wrong with a text.
+// JSONError translates an error of jsontext into the words of our other errors.
 func JSONError(err error) error {
 	var syntax *jsontext.SyntacticError
 	if !errors.As(err, &syntax) {
@@ -80,8 +79,8 @@ func JSONError(err error) error {
 	return fmt.Errorf("must be valid JSON: %s%s at byte %d", strings.TrimPrefix(syntax.Err.Error(), "jsontext: "), place, syntax.ByteOffset)
 }
 
-// EncodeJSON writes v as encoding/json does, but every json.RawMessage in it byte for
-// byte. Encoders drop white space of what they pass on, or escape some of it.
+// EncodeJSON writes v as encoding/json does, but every json.RawMessage in it byte
+// for byte: an Encoder would compact or escape it.
 func EncodeJSON(v any) ([]byte, error) {
 	type passed struct {
 		end int // of the null that stands for raw

@@ -103,11 +103,11 @@ func goodTest() ABTest {
 func TestValidateABTest(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		spoil    func(*ABTest)
+		change   func(*ABTest)
 		location string // of the only fault; "" for none
 		message  string
 	}{
-		{"good", func(*ABTest) {}, "", ""},
+		{"valid", func(*ABTest) {}, "", ""},
 		{"thirds", func(x *ABTest) {
 			x.Groups = append(x.Groups, TestGroup{Name: "third", Variants: map[string]string{"f": "A"}})
 			for i := range x.Groups {
@@ -125,7 +125,7 @@ func TestValidateABTest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			test := goodTest()
-			c.spoil(&test)
+			c.change(&test)
 			var faults Faults
 			test.Validate(&faults)
 			if c.location == "" {

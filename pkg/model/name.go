@@ -16,7 +16,7 @@ const NamePattern = `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`
 // off. It does not fit NamePattern, so no ordinary variant can take it.
 const DisablingVariant = "__DISABLE__"
 
-// Limits of sizes, in bytes where the unit is not named.
+// Limits of sizes, in bytes unless a comment names another unit.
 const (
 	MaxNameLength      = 128
 	MaxSubjectIDLength = 256
@@ -66,8 +66,8 @@ func PersonName(name, subject string) string { return name + personMark + subjec
 const personMark = " (sub "
 
 // CheckTokenName says what is wrong with the name of a token. The audit names
-// actors by it: what looks like another name, a person or Flaggery itself is not for
-// tokens.
+// actors by it, so a token must not look like another name, a person or Flaggery
+// itself.
 func CheckTokenName(name string) error {
 	if len(name) > MaxNameLength {
 		return fmt.Errorf("must have at most %d bytes, has %d", MaxNameLength, len(name))
@@ -81,7 +81,7 @@ func CheckTokenName(name string) error {
 		}
 	}
 	if strings.Contains(name, personMark) {
-		return fmt.Errorf("must not hold %q: in the audit this is how people are named", personMark)
+		return fmt.Errorf("must not hold %q, which marks people's names in the audit", personMark)
 	}
 	if strings.TrimSpace(name) != name {
 		return errors.New("must not begin or end with a space")

@@ -12,15 +12,15 @@ const (
 	MaxTotalWeight = math.MaxInt64 // over all subjects
 )
 
-// BucketID counts up from 1 without gaps; buckets are never removed. 0 is "in no
-// bucket", where a subject is unknown.
+// BucketID counts up from 1 without gaps; buckets are never removed. 0 means "in no
+// bucket": the subject is unknown.
 type BucketID int32
 
-// MaxBuckets bounds what one installation may have, and with it the length of
-// every list of buckets.
+// MaxBuckets bounds the buckets of one installation, and so the length of every
+// list of buckets.
 const MaxBuckets = 100_000
 
-// GroupID identifies a group for good: a name can be given again, an id never is.
+// GroupID identifies a group permanently: names can be reused, ids never are.
 type GroupID int32
 
 // Bucket is a container of subjects.
@@ -30,7 +30,7 @@ type Bucket struct {
 	Subjects int64    `db:"subjects"` // how many
 }
 
-// Subject is a user, an account, a client company: whom flags are resolved for.
+// Subject is a user, an account or a client company: flags are resolved for it.
 type Subject struct {
 	ID       string
 	Weight   int64
@@ -39,8 +39,8 @@ type Subject struct {
 	Version  int64    // changes with every write to the subject; for If-Match
 }
 
-// Class is all that resolution needs of a subject. Subjects of one class get
-// the same answer.
+// Class is all that resolution needs to know of a subject. Subjects of one class
+// get the same answer.
 type Class struct {
 	Bucket BucketID
 	Groups []GroupID // ascending

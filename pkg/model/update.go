@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// Position is a point in one history of revisions.
+// Position is a point in a history of revisions.
 type Position struct {
 	Epoch    string // identity of the history; "" before there is any
 	Revision int64
-	At       time.Time // when the revision was made; tells two histories apart that share an epoch
+	At       time.Time // when the revision was made; distinguishes two histories that share an epoch
 }
 
-// Update is what brings a reader from the position that it asked from to a later
-// one: either what changed between them or, if Full, everything.
+// Update brings a reader from the position in its query to a later one: it holds
+// the changes between them or, if Full, everything.
 type Update struct {
 	Position
-	Now           time.Time      // on the database's clock, as the update began to be read
-	Received      time.Time      // the reader's own clock when Now came in
-	Full          bool           // replaces all that the reader had
+	Now           time.Time      // on the database's clock, when reading the update began
+	Received      time.Time      // on the reader's clock, when Now was received
+	Full          bool           // replaces everything that the reader holds
 	Configuration *Configuration // nil if it did not change
-	Count         int64          // how many subjects there are; only if Full
+	Count         int64          // of subjects in the database; only if Full
 	// Subjects are those concerned, deletions first; an error ends them. They can be
 	// read once, and only while the reader works on the update. nil if no subject changed.
 	Subjects iter.Seq2[*SubjectUpdate, error]
@@ -31,6 +31,6 @@ type SubjectUpdate struct {
 	ID     []byte // valid until the next one comes, like Groups
 	Bucket BucketID
 	Groups []GroupID // ascending
-	New    bool      // created after the position that was asked from; not set if Full
-	Gone   bool      // deleted, and it existed at the position that was asked from
+	New    bool      // created after the position in the query; not set if Full
+	Gone   bool      // deleted, and it existed at the position in the query
 }
