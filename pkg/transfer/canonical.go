@@ -7,12 +7,12 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// parsePlain reads a line as exports and most programs write it, at a tenth of the
-// cost of [api.DecodeExact]: id, weight and groups in this order and without escapes.
-// ok is false for any other line, valid or not.
-func parsePlain(number int64, text []byte) (line api.ImportLine, ok bool) {
+// parseCanonical reads a line as exports and most programs write it, at a tenth of
+// the cost of [api.DecodeExact]: id, weight and groups in this order and without
+// escapes. ok is false for any other line, valid or not.
+func parseCanonical(number int64, text []byte) (line api.ImportLine, ok bool) {
 	line.Number = number
-	s := plainScanner(text)
+	s := canonicalScanner(text)
 	if !s.take("{") || !s.take(`"id"`) || !s.take(":") {
 		return line, false
 	}
@@ -50,10 +50,10 @@ func parsePlain(number int64, text []byte) (line api.ImportLine, ok bool) {
 	return line, s.take("}") && len(bytes.TrimRight(s, "\r\n")) == 0
 }
 
-// plainScanner is the rest of a line.
-type plainScanner []byte
+// canonicalScanner is the rest of a line.
+type canonicalScanner []byte
 
-func (s *plainScanner) take(token string) bool {
+func (s *canonicalScanner) take(token string) bool {
 	text := bytes.TrimLeft(*s, " ")
 	if len(text) < len(token) || string(text[:len(token)]) != token {
 		return false
@@ -62,7 +62,7 @@ func (s *plainScanner) take(token string) bool {
 	return true
 }
 
-func (s *plainScanner) text() (string, bool) {
+func (s *canonicalScanner) text() (string, bool) {
 	if !s.take(`"`) {
 		return "", false
 	}
@@ -82,7 +82,7 @@ func (s *plainScanner) text() (string, bool) {
 
 // number takes digits without sign, fraction or exponent, few enough not to
 // overflow.
-func (s *plainScanner) number() (n int64, ok bool) {
+func (s *canonicalScanner) number() (n int64, ok bool) {
 	text := bytes.TrimLeft(*s, " ")
 	digits := 0
 	for digits < len(text) && '0' <= text[digits] && text[digits] <= '9' {

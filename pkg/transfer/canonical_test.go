@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// FuzzPlainLines holds the quick reader of lines against the exact one: what it
+// FuzzCanonicalLines holds the quick reader of lines against the exact one: what it
 // takes, it takes for the same.
-func FuzzPlainLines(f *testing.F) {
+func FuzzCanonicalLines(f *testing.F) {
 	for _, seed := range []string{
 		`{"id":"a"}`, `{"id":"a","weight":3,"groups":["g","h"]}`, `{"id": "a", "weight": 0, "groups": []}` + "\r\n", `{"id":"a","groups":["g"]}`,
 		`{"id":"a","weight":9007199254740991}`, `{"id":"a","weight":99999999999999999}`, `{"id":"a","weight":01}`, `{"id":"a","weight":-1}`,
@@ -18,18 +18,18 @@ func FuzzPlainLines(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		plain, ok := parsePlain(7, text)
+		canonical, ok := parseCanonical(7, text)
 		if !ok {
 			return
 		}
-		if decoded, err := decodeJSON(7, text); err != nil || !reflect.DeepEqual(plain, decoded) {
-			t.Fatalf("%q is %+v, not %+v, %v", text, plain, decoded, err)
+		if decoded, err := decodeJSON(7, text); err != nil || !reflect.DeepEqual(canonical, decoded) {
+			t.Fatalf("%q is %+v, not %+v, %v", text, canonical, decoded, err)
 		}
 	})
 }
 
-// The quick reader is quick for lines as they come, and leaves what it should.
-func TestPlainLines(t *testing.T) {
+// parseCanonical takes the usual lines and leaves all others to the JSON decoder.
+func TestCanonicalLines(t *testing.T) {
 	for text, want := range map[string]bool{
 		`{"id":"a","weight":3,"groups":["g","h"]}` + "\n":    true,
 		`{"id": "a", "weight": 3, "groups": ["g"]}` + "\r\n": true,
@@ -38,7 +38,7 @@ func TestPlainLines(t *testing.T) {
 		`{"id":"é"}`:            false,
 		`{"id":"a","what":1}`:   false,
 	} {
-		if _, ok := parsePlain(1, []byte(text)); ok != want {
+		if _, ok := parseCanonical(1, []byte(text)); ok != want {
 			t.Errorf("%s: %v", text, ok)
 		}
 	}

@@ -22,8 +22,8 @@ const (
 
 var knownColumns = []string{columnID, columnWeight, columnGroups}
 
-// readCSV reads records under a header. Its line is read on its own, as it also says
-// which separator the records have.
+// readCSV reads records under a header. The header line is read first, because it
+// decides the separator of the records.
 func readCSV(r io.Reader, ignoreColumns bool) iter.Seq2[api.ImportLine, error] {
 	return func(yield func(api.ImportLine, error) bool) {
 		text, err := newText(r)
@@ -68,13 +68,13 @@ func readCSV(r io.Reader, ignoreColumns bool) iter.Seq2[api.ImportLine, error] {
 				}
 				continue
 			}
-			if err != nil { // if it is too long, its end is unknown, so nothing can be read after it
+			if err != nil { // the end of a record that is too long is unknown, so reading stops
 				yield(failed(lines.number+int64(last)+1, err))
 				return
 			}
 			number, _ := records.FieldPos(0)
 			last, _ = records.FieldPos(len(record) - 1)
-			if isBlank(record) { // spreadsheets write such rows below the last one
+			if isBlank(record) { // spreadsheets append such rows
 				continue
 			}
 			empty = false
@@ -125,7 +125,7 @@ func parseRecord(number int64, columns, record []string) (api.ImportLine, error)
 		switch {
 		case column == columnID:
 			line.ID = value
-		case value == "": // as if the column were not there
+		case value == "": // as if the column were missing
 		case column == columnWeight:
 			weight, err := api.ParseInteger(value)
 			if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// ReadExport reads the NDJSON of an export. Unknown fields are skipped, as a later
-// release may add some; an error is the last. The lines have no numbers, as theirs
-// would not be those of an import that is made of them.
+// ReadExport reads the NDJSON of an export. Unknown fields are skipped, because a
+// later release may add some; an error ends the sequence. The lines carry no
+// numbers: an import made of them would have other ones.
 func ReadExport(r io.Reader) iter.Seq2[api.ImportLine, error] {
 	return func(yield func(api.ImportLine, error) bool) {
 		lines := lineReader{text: bufio.NewReaderSize(r, maxLine)}
@@ -39,7 +39,7 @@ func ReadExport(r io.Reader) iter.Seq2[api.ImportLine, error] {
 }
 
 func parseExported(text []byte) (line api.ImportLine, err error) {
-	line, ok := parsePlain(0, text)
+	line, ok := parseCanonical(0, text)
 	if !ok {
 		line = api.ImportLine{}
 		err = json.Unmarshal(text, &line)
@@ -74,7 +74,7 @@ func readNDJSON(r io.Reader) iter.Seq2[api.ImportLine, error] {
 	}
 }
 
-// lineReader reads a text by its lines.
+// lineReader reads a text line by line.
 type lineReader struct {
 	text   *bufio.Reader
 	number int64 // of the line last read, from 1
@@ -104,7 +104,7 @@ func (l *lineReader) next() ([]byte, error) {
 }
 
 func parseJSON(number int64, text []byte) (api.ImportLine, error) {
-	if line, ok := parsePlain(number, text); ok {
+	if line, ok := parseCanonical(number, text); ok {
 		return line, nil
 	}
 	return decodeJSON(number, text)

@@ -21,7 +21,7 @@ import (
 // of groups fit.
 const maxLine = 1 << 20
 
-// What is wrong with a text itself.
+// Errors of the text as a whole.
 var (
 	errTooLong = errors.New("is longer than 1 MiB")
 	errUTF16   = errors.New("is UTF-16: save it as UTF-8")
@@ -31,12 +31,12 @@ var (
 // Format is how an import is written.
 type Format struct {
 	MediaType     string
-	IgnoreColumns bool // of a CSV, if imports do not know them; else they are refused
+	IgnoreColumns bool // skip unknown columns of a CSV; else they are rejected
 }
 
-// Read reads an import, a line at a time. A bad line is yielded with a
-// validation_failed error, and the lines go on unless nothing can be read after it;
-// any other error is the last. An import without any line has a bad one.
+// Read reads an import line by line. An invalid line is yielded with a
+// validation_failed error, and reading goes on if it can; any other error ends the
+// sequence. An import without lines yields one such error.
 func Read(r io.Reader, f Format) (iter.Seq2[api.ImportLine, error], error) {
 	switch base, _, _ := mime.ParseMediaType(f.MediaType); base {
 	case api.MediaNDJSON, "application/ndjson", "application/jsonl":
@@ -48,7 +48,7 @@ func Read(r io.Reader, f Format) (iter.Seq2[api.ImportLine, error], error) {
 		"Content-Type must be %s, application/ndjson, application/jsonl or %s, is %q", api.MediaNDJSON, api.MediaCSV, f.MediaType)
 }
 
-// newText is the text of an import after its byte order mark.
+// newText returns the text of an import without its byte order mark.
 func newText(r io.Reader) (*bufio.Reader, error) {
 	text := bufio.NewReaderSize(r, maxLine)
 	start, err := text.Peek(len(api.ByteOrderMark))
@@ -67,8 +67,8 @@ func badLine(number int64, format string, args ...any) (api.ImportLine, error) {
 	return api.ImportLine{Number: number}, model.Errorf(model.ValidationFailed, format, args...)
 }
 
-// failed is what to yield if the text cannot be read: a bad line if it is the text's
-// fault.
+// failed returns what to yield if the text cannot be read: an invalid line if the
+// text is at fault.
 func failed(number int64, err error) (api.ImportLine, error) {
 	if errors.Is(err, errTooLong) || errors.Is(err, errUTF16) {
 		return badLine(number, "%s", err)
@@ -76,12 +76,12 @@ func failed(number int64, err error) (api.ImportLine, error) {
 	return api.ImportLine{}, fmt.Errorf("read the import: %w", err)
 }
 
-// Write writes items as NDJSON. It ends at the first error that items yields,
-// and what was written until then is no whole.
+// Write writes items as NDJSON. It stops at the first error that items yields; the
+// output is then incomplete.
 func Write[T any](w io.Writer, items iter.Seq2[T, error]) error {
 	buffered := bufio.NewWriterSize(w, 64<<10)
 	encoder := json.NewEncoder(buffered)
-	encoder.SetEscapeHTML(false) // for people, and for parsePlain
+	encoder.SetEscapeHTML(false) // for people, and for parseCanonical
 	for item, err := range items {
 		if err == nil {
 			err = encoder.Encode(item)
