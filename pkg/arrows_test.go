@@ -15,44 +15,44 @@ import (
 
 const anything = "anything"
 
-// arrows are the imports of ours that each package may have, besides those of
-// its tests. They lead from the programs down to the nouns, and never back. Who
-// needs another one gives the reason here.
+// arrows lists the packages of this module that each package may import, tests
+// aside. They lead from the programs down to the nouns, and never back. A new arrow
+// needs a reason here.
 var arrows = map[string]struct {
 	imports string
 	reason  string
 }{
-	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/command pkg/transfer pkg/writer pkg/postgres pkg/auth pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work straight on a database, and 'token' names settings where the model finds them wrong"},
+	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/command pkg/transfer pkg/writer pkg/postgres pkg/auth pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work directly on a database, and 'token' names the setting of an invalid value"},
 	"cmd/flaggery-edge":  {"pkg/edge pkg/command", "thin, and small enough to be a small image: no writer, no migrations"},
-	"migrations":         {"", "SQL, usable by whoever has a database"},
-	"pkg/backoff":        {"", "pure but for the clock: attempts of any kind"},
-	"pkg/auth":           {"", "pure: who may do what, whatever there is to do"},
-	"pkg/model":          {"pkg/auth", "pure: the nouns and their rules; who may ask travels with the configuration"},
+	"migrations":         {"", "SQL, for any program with a database"},
+	"pkg/backoff":        {"", "pure except for the clock: retries of any kind"},
+	"pkg/auth":           {"", "pure: roles and permissions, independent of what they protect"},
+	"pkg/model":          {"pkg/auth", "pure: the nouns and their rules; the configuration carries the tokens that edges accept"},
 	"pkg/bucketing":      {"pkg/model", "pure: arithmetic over the nouns"},
-	"pkg/evaluation":     {"pkg/model", "pure: so that everybody resolves alike"},
+	"pkg/evaluation":     {"pkg/model", "pure: so that all programs resolve alike"},
 	"pkg/api":            {"pkg/model pkg/auth", "requests and answers lean on the domain's codes and limits"},
-	"pkg/transfer":       {"pkg/api pkg/model", "files of subjects: it does not know where they come from or go to"},
-	"pkg/flaggery":       {"pkg/api pkg/transfer pkg/backoff", "other programs import it: as little as possible comes with it; it reads and writes the files that the admin does"},
+	"pkg/transfer":       {"pkg/api pkg/model", "formats of subjects, independent of their source"},
+	"pkg/flaggery":       {"pkg/api pkg/transfer pkg/backoff", "other programs import it, so its dependencies are few; it reads and writes the same formats as the admin"},
 	"pkg/postgres":       {"pkg/model pkg/auth pkg/backoff", "all SQL, and no rule of the domain"},
 	"pkg/writer":         {"pkg/postgres pkg/bucketing pkg/evaluation pkg/model pkg/auth pkg/api pkg/backoff migrations", "use cases in one transaction each; the service hands on its requests and results as they are"},
-	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model pkg/auth", "a value: it knows neither its source nor its server"},
-	"pkg/replica":        {"pkg/snapshot pkg/model pkg/backoff", "its source is an interface, so that another one can take PostgreSQL's place"},
-	"pkg/web":            {"pkg/api pkg/model pkg/auth", "what both servers share knows neither"},
-	"pkg/command":        {"pkg/model", "programs and their settings, whatever they do; refusals are printed field by field"},
-	"pkg/signin":         {"pkg/model pkg/auth", "pages that know callers, and nothing of what they may change"},
-	"pkg/shortcut":       {"", "HTTP alone: it knows nothing of what is served"},
+	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model pkg/auth", "a value, independent of its source and its server"},
+	"pkg/replica":        {"pkg/snapshot pkg/model pkg/backoff", "its source is an interface, so that another one can replace PostgreSQL"},
+	"pkg/web":            {"pkg/api pkg/model pkg/auth", "shared by both servers, so it depends on neither"},
+	"pkg/command":        {"pkg/model", "programs and their settings, whatever they do; it prints the fields of a model.Error"},
+	"pkg/signin":         {"pkg/model pkg/auth", "pages that know callers, but not what they may change"},
+	"pkg/shortcut":       {"", "HTTP alone, independent of what is served"},
 	"pkg/admin":          {"pkg/transfer pkg/writer pkg/postgres pkg/bucketing pkg/web pkg/command pkg/signin pkg/auth pkg/api pkg/model pkg/backoff migrations", "the only service that writes; its metrics show proportions as the writer does; it waits for its database"},
-	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/command pkg/auth pkg/api pkg/model pkg/shortcut", "the edge cannot write: it does not know how"},
-	"pkg/pgserver":       {"", "a process, whatever its databases hold"},
+	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/command pkg/auth pkg/api pkg/model pkg/shortcut", "without the writer, the edge cannot write"},
+	"pkg/pgserver":       {"", "a process, independent of its databases' content"},
 	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/command pkg/writer pkg/auth pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},
 	"pkg/pgtest":         {"pkg/pgserver migrations", "tests only"},
-	"pkg/oidctest":       {"", "tests only: what it stands for knows nothing of us"},
+	"pkg/oidctest":       {"", "tests only: a provider that knows nothing of Flaggery"},
 	"pkg/faults":         {anything, "tests only"},
 	"pkg/e2e":            {anything, "tests only: whole scenarios"},
 }
 
-// confined are the libraries that only some packages may know, so that another
-// one can take their place, or their next major version.
+// confined lists libraries that only some packages may import, so that they can be
+// replaced or upgraded in few places.
 var confined = []struct {
 	library string
 	users   string
@@ -61,8 +61,8 @@ var confined = []struct {
 	{"github.com/labstack/echo", "pkg/web pkg/admin pkg/edge pkg/signin", "its support ends with 2026: the step to v5 stays small"},
 	{"github.com/danielgtaylor/huma", "pkg/web pkg/admin pkg/edge pkg/signin", "it comes with echo"},
 	{"github.com/jmoiron/sqlx", "pkg/postgres", "all SQL is there"},
-	{"github.com/lib/pq", "pkg/postgres pkg/pgserver pkg/pgtest", "all SQL is in postgres; the others ask a server whether it answers, and make test databases"},
-	{"github.com/golang-migrate/migrate", "migrations", "nothing else knows the tool"},
+	{"github.com/lib/pq", "pkg/postgres pkg/pgserver pkg/pgtest", "all SQL is in postgres; pgserver pings its server, pgtest creates databases"},
+	{"github.com/golang-migrate/migrate", "migrations", "no other package depends on the tool"},
 	{"github.com/prometheus", "pkg/web pkg/admin pkg/edge", "services are measured; the packages below report to an observer"},
 }
 
