@@ -10,34 +10,33 @@ import (
 )
 
 // Answers keeps the bodies of all periods and counts how often each was served. A
-// request counts by one atomic add to its body; what was served of each variant is
-// summed up only on request. No count is lost when bodies come and go.
+// request counts by one atomic add to its body; totals by variant are summed up
+// only on request. No count is lost when a body is dropped.
 type Answers struct {
 	mu     sync.Mutex
 	tables map[*table]struct{} // of periods that are served
 	totals map[Flag]uint64     // collected from bodies
 
 	configured *evaluation.Resolver // the latest configuration
-	removed    map[Flag]time.Time   // since when flags with a total are not in it
+	removed    map[Flag]time.Time   // when flags with a total were found missing from it
 }
 
-// table has the bodies of one period, each in the slot that its class number falls
-// on: a cache without bookkeeping, one atomic load to read. Class numbers are dense,
-// so two classes compete for a slot only if there are more than maxBodies.
+// table holds the bodies of one period, each in the slot of its class number: a
+// cache without bookkeeping that is read by one atomic load. Class numbers are
+// dense, so two classes compete for a slot only if there are more than maxBodies.
 type table struct {
-	slots []atomic.Pointer[Body] // as many as a power of two
+	slots []atomic.Pointer[Body] // their number is a power of two
 
 	// Guarded by Answers.mu.
 	bytes  int  // of the bodies
-	hand   int  // the slot that was emptied last to make room
-	closed bool // bodies are not kept any longer
+	hand   int  // the slot that was last emptied to make room
+	closed bool // new bodies are not kept
 }
 
 const (
 	minBodies = 1 << 8
 	maxBodies = 1 << 17
-	// maxBodyBytes bounds the bodies of a period if answers are long and classes are
-	// many.
+	// maxBodyBytes bounds the bodies of a period, for long answers of many classes.
 	maxBodyBytes = 128 << 20
 
 	// keepRemoved is how long a total outlives its variant. Prometheus reads the last
@@ -52,7 +51,7 @@ func newAnswers() *Answers {
 	}
 }
 
-// Add counts flags that were served once, outside of a body.
+// Add counts flags that were served once, without a body.
 func (a *Answers) Add(flags ...Flag) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -72,13 +71,13 @@ func (a *Answers) Totals(now time.Time) map[Flag]uint64 {
 			}
 		}
 	}
-	maps.DeleteFunc(a.totals, func(f Flag, _ uint64) bool { return a.outlived(f, now) })
+	maps.DeleteFunc(a.totals, func(f Flag, _ uint64) bool { return a.expired(f, now) })
 	return maps.Clone(a.totals)
 }
 
-// outlived reports whether a total has been without its variant for long enough. The
+// expired reports whether the variant of a total was removed long enough ago. The
 // caller holds mu.
-func (a *Answers) outlived(f Flag, now time.Time) bool {
+func (a *Answers) expired(f Flag, now time.Time) bool {
 	if a.isConfigured(f) {
 		return false
 	}
@@ -99,7 +98,7 @@ func (a *Answers) isConfigured(f Flag) bool {
 	return ok
 }
 
-// configure says which flags there are from now on.
+// configure sets which flags exist from now on.
 func (a *Answers) configure(resolver *evaluation.Resolver) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -165,7 +164,7 @@ func (a *Answers) keep(t *table, b *Body) *Body {
 	return b
 }
 
-// keepOFREP gives a body its other form, and returns that.
+// keepOFREP stores the OFREP form of a body, and returns it.
 func (a *Answers) keepOFREP(t *table, b *Body, o *OFREP) *OFREP {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -177,8 +176,8 @@ func (a *Answers) keepOFREP(t *table, b *Body, o *OFREP) *OFREP {
 	return o
 }
 
-// bound drops bodies until the others take little enough memory, all but b if it
-// must be. The caller holds mu.
+// bound drops bodies, but never b, until the others fit into maxBodyBytes. The
+// caller holds mu.
 func (a *Answers) bound(t *table, b *Body) {
 	for t.bytes > maxBodyBytes && t.bytes > b.size() {
 		t.hand = (t.hand + 1) % len(t.slots)
@@ -190,8 +189,8 @@ func (a *Answers) bound(t *table, b *Body) {
 
 // drop empties a slot. The caller holds mu.
 //
-// The body is marked before its count is collected, and CountServed counts before it
-// looks for the mark: each count is collected by one of the two.
+// The body is marked before its count is collected, and CountServed counts before
+// it looks for the mark, so each count is collected by exactly one of the two.
 func (a *Answers) drop(t *table, slot *atomic.Pointer[Body]) {
 	b := slot.Swap(nil)
 	if b == nil {

@@ -7,23 +7,23 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Reason says for machines why an update was refused.
+// Reason is why an update was rejected, as a metric's label.
 type Reason string
 
-// Why an update was refused.
+// Why an update was rejected.
 const (
 	RevisionBack  Reason = "revision_back"      // the revision went back within an epoch
 	Inconsistent  Reason = "configuration"      // the configuration contradicts itself
 	Dangling      Reason = "dangling_reference" // a subject is in a bucket that does not exist
-	Miscounted    Reason = "count"              // there are not as many subjects as the database counts
-	Unrecognised  Reason = "unrecognised"       // a change does not fit the subjects it should change
-	NotApplicable Reason = "not_applicable"     // a part of everything, without something to apply it to
+	Miscounted    Reason = "count"              // the number of subjects differs from the database's count
+	Unrecognised  Reason = "unrecognised"       // a change does not match the known subjects
+	NotApplicable Reason = "not_applicable"     // a partial update without a base
 )
 
-// Reasons are all of them.
+// Reasons lists all of them.
 var Reasons = []Reason{RevisionBack, Inconsistent, Dangling, Miscounted, Unrecognised, NotApplicable}
 
-// Refused is an update that was not applied because it cannot be right.
+// Refused is the error of an invalid update, which was not applied.
 type Refused struct {
 	Reason Reason
 	Err    error
@@ -36,7 +36,7 @@ func refuse(reason Reason, format string, args ...any) error {
 	return &Refused{reason, fmt.Errorf(format, args...)}
 }
 
-// Builder makes snapshots, one after the other. One goroutine may use it.
+// Builder makes snapshots, one after the other. It is for one goroutine.
 type Builder struct {
 	key     key
 	unknown Unknown
@@ -44,18 +44,18 @@ type Builder struct {
 	classes *classes
 }
 
-// NewBuilder makes a Builder of snapshots that treat unknown ids alike and count
-// what they serve in the same Answers.
+// NewBuilder makes a Builder. Its snapshots share the treatment of unknown ids and
+// the Answers that count what they serve.
 func NewBuilder(unknown Unknown) *Builder {
 	return &Builder{key: newKey(), unknown: unknown, answers: newAnswers(), classes: newClasses()}
 }
 
-// Answers are those of all snapshots of the Builder.
+// Answers returns the Answers that all snapshots of the Builder share.
 func (b *Builder) Answers() *Answers { return b.answers }
 
-// Apply makes the snapshot that an update leads to from base, which is the last
-// one that the Builder made, or nil. Base stays as it was. An update that cannot be
-// right is Refused as a whole.
+// Apply makes the next snapshot from an update and base, which is the Builder's
+// last snapshot or nil. It does not change base. An invalid update is Refused as a
+// whole.
 func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 	switch {
 	case base == nil && !u.Full:
@@ -98,11 +98,11 @@ func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 		}
 		next.generation = newGeneration(resolver, configuration, len(b.classes.list), b.answers, now)
 	}
-	next.classes, next.plain = b.classes.list, b.classes.plain
+	next.classes, next.ungrouped = b.classes.list, b.classes.ungrouped
 	return &next, nil
 }
 
-// subjects makes the index that an update leads to.
+// subjects makes the next index from an update.
 func (b *Builder) subjects(base *index, u *model.Update, buckets int) (*index, error) {
 	d := newDraft(base, u.Full, int(u.Count))
 	if u.Subjects != nil {

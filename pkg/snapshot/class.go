@@ -10,29 +10,29 @@ import (
 // classes gives every combination of a bucket and groups a number. It only
 // grows: snapshots share its lists, each up to the length it knew.
 type classes struct {
-	list  []model.Class // by ClassID
-	plain []ClassID     // the class without groups, by bucket
-	ids   map[string]ClassID
-	key   []byte
+	list      []model.Class // by ClassID
+	ungrouped []ClassID     // the class without groups, by bucket
+	ids       map[string]ClassID
+	key       []byte
 }
 
 func newClasses() *classes {
 	return &classes{list: make([]model.Class, 1), ids: map[string]ClassID{}}
 }
 
-// addBuckets numbers the classes without groups of bucket 0 (none) up to n, so
-// that they are there for ids that are no subject's.
+// addBuckets numbers the classes without groups of bucket 0 (none) up to n. Unknown
+// ids need them.
 func (c *classes) addBuckets(n int) {
-	for b := len(c.plain); b <= n; b++ {
+	for b := len(c.ungrouped); b <= n; b++ {
 		c.list = append(c.list, model.Class{Bucket: model.BucketID(b)})
-		c.plain = append(c.plain, ClassID(len(c.list)-1))
+		c.ungrouped = append(c.ungrouped, ClassID(len(c.list)-1))
 	}
 }
 
 // intern is the number of a class. The bucket is one that addBuckets knows.
 func (c *classes) intern(bucket model.BucketID, groups []model.GroupID) ClassID {
 	if len(groups) == 0 {
-		return c.plain[bucket]
+		return c.ungrouped[bucket]
 	}
 	key := c.keyOf(bucket, groups)
 	id, ok := c.ids[string(key)]
@@ -44,7 +44,7 @@ func (c *classes) intern(bucket model.BucketID, groups []model.GroupID) ClassID 
 	return id
 }
 
-// keyOf is a class as text for ids, valid until the next call.
+// keyOf is a class as key of ids, valid until the next call.
 func (c *classes) keyOf(bucket model.BucketID, groups []model.GroupID) []byte {
 	c.key = binary.LittleEndian.AppendUint32(c.key[:0], uint32(bucket))
 	for _, g := range groups {

@@ -7,27 +7,27 @@ import (
 	"slices"
 )
 
-// draft is an index in the making. It starts from a base and copies a shard when
-// it first writes to it, so a change costs what it touches and a reload of what
-// is already known costs next to nothing.
+// draft is an index in the making. It starts from a base and copies a shard when it
+// first writes to it, so the cost of a change depends on its size, and a reload of
+// known subjects costs next to nothing.
 type draft struct {
 	index
 	full  bool
 	owned []bool // by shard: whether it is the draft's own and may be written to
-	// visited marks, for a full load over a base, the entries that came again, so
-	// that those of the base that did not can go at the end. nil for shards that
-	// began empty: all that is in them came.
+	// visited marks, for a full load over a base, the entries that were loaded
+	// again; the others are removed at the end. It is nil for shards that began
+	// empty: all of their entries were loaded.
 	visited        [][]uint64
 	ownsCollisions bool
 }
 
 var (
-	errNotKnown = errors.New("a subject that should be known is not")
+	errNotKnown = errors.New("a subject that should be known is unknown")
 	errNotNew   = errors.New("a subject that should be new is known")
 )
 
-// newDraft begins the index after base. A full one takes every subject by put
-// once and ends up with exactly these; otherwise put and remove change the base.
+// newDraft begins the index after base. A full draft holds exactly the subjects
+// that are put, each once; otherwise put and remove change the base.
 func newDraft(base *index, full bool, expected int) *draft {
 	d := &draft{index: *base, full: full}
 	d.shards = slices.Clone(base.shards)
@@ -47,8 +47,8 @@ func newDraft(base *index, full bool, expected int) *draft {
 	return d
 }
 
-// put sets the class of a subject. known says that the subject was in the base;
-// a full draft finds that out itself.
+// put sets the class of a subject. known is whether the subject is in the base; a
+// full draft finds that out itself.
 func (d *draft) put(id []byte, class ClassID, known bool) error {
 	if _, ok := d.collided[string(id)]; ok {
 		if !known {
@@ -80,7 +80,7 @@ func (d *draft) put(id []byte, class ClassID, known bool) error {
 	return nil
 }
 
-// remove takes out a subject of the base.
+// remove removes a subject of the base.
 func (d *draft) remove(id []byte) error {
 	if _, ok := d.collided[string(id)]; ok {
 		d.ownCollisions()
@@ -99,7 +99,7 @@ func (d *draft) remove(id []byte) error {
 	return nil
 }
 
-// finish is the index that was made. The draft must not be used after it.
+// finish returns the index. The draft must not be used afterwards.
 func (d *draft) finish() *index {
 	for n := range d.visited {
 		came := 0
@@ -114,7 +114,7 @@ func (d *draft) finish() *index {
 	return &ix
 }
 
-// visit marks an entry as come, and reports whether it already was.
+// visit marks an entry as loaded, and reports whether it already was.
 func (d *draft) visit(n, at int) bool {
 	if d.visited == nil {
 		return true
@@ -153,11 +153,11 @@ func (d *draft) own(n int) *shard {
 }
 
 // rebuild moves a shard's entries into a table of at least the given capacity;
-// onlyVisited leaves the others behind.
+// onlyVisited drops the others.
 func (d *draft) rebuild(n, capacity int, onlyVisited bool) {
 	old := d.shards[n].entries
 	s := &d.shards[n]
-	// The allocator rounds up; what it gives beyond what was asked for is used.
+	// The allocator rounds up; the extra space is used.
 	entries := slices.Grow([]entry(nil), capacity)
 	*s = shard{entries: entries[:cap(entries)]}
 	d.owned[n] = true
@@ -181,13 +181,13 @@ func (d *draft) rebuild(n, capacity int, onlyVisited bool) {
 	}
 }
 
-// reshape spreads all entries over other shards.
+// reshape distributes all entries over another number of shards.
 func (d *draft) reshape(shards []shard) {
 	old := d.shards
 	d.shards = shards
 	d.owned = slices.Repeat([]bool{true}, len(shards))
 	if d.full && d.count == 0 {
-		return // a full load that takes nothing over
+		return // a full load that takes over no entry
 	}
 	for _, s := range old {
 		for _, e := range s.entries {

@@ -19,8 +19,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// The snapshot file, all numbers little-endian (docs/snapshot-file.md says the
-// same to people):
+// The snapshot file, all numbers little-endian (docs/snapshot-file.md is for its
+// users):
 //
 //	magic          8 bytes, "FLAGGERY"
 //	version        uint32
@@ -29,10 +29,10 @@ import (
 //	shards         for each: uint32 used, uint32 capacity, capacity × 12 bytes
 //	SHA-256        of all that comes before it
 //
-// Ids are not in it, but for collided ones: the key of their hash is.
+// It holds the key of the hash of ids, but no ids, except collided ones.
 const (
 	fileMagic   = "FLAGGERY"
-	fileVersion = 2 // 1 knew no feature that is off or archived
+	fileVersion = 2 // version 1 had no features that are off or archived
 	entrySize   = 12
 	// previousSuffix is added to the name of the file that the last write replaced.
 	previousSuffix = ".previous"
@@ -48,13 +48,13 @@ type fileHeader struct {
 	Collided      int
 	Shards        int
 	Classes       []model.Class // by ClassID
-	Plain         []ClassID     // by bucket
+	Ungrouped     []ClassID     `json:"Plain"` // by bucket
 	Configuration *model.Configuration
 }
 
-// WriteFile writes a snapshot so that a crash at any moment leaves a whole file
-// under path: beside it, flushed, then renamed. The file that was there before is
-// kept with the suffix ".previous".
+// WriteFile writes a snapshot to a temporary file, flushes it and renames it, so
+// that path names a complete file even after a crash. The file before it is kept
+// with the suffix ".previous".
 func WriteFile(path string, s *Snapshot) (err error) {
 	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*"+temporarySuffix) // mode 0600: it holds the key
 	if err != nil {
@@ -64,7 +64,7 @@ func WriteFile(path string, s *Snapshot) (err error) {
 		if err != nil {
 			err = fmt.Errorf("write the snapshot file: %w", err)
 			_ = temporary.Close()
-			_ = os.Remove(temporary.Name()) // or a full disk stays full
+			_ = os.Remove(temporary.Name()) // otherwise a full disk would stay full
 		}
 	}()
 	if err := s.encode(temporary); err != nil {
@@ -73,7 +73,7 @@ func WriteFile(path string, s *Snapshot) (err error) {
 	if err := temporary.Sync(); err != nil {
 		return err
 	}
-	// What cannot be read must not take the place of what can.
+	// An unreadable file must not replace a readable one.
 	info, err := temporary.Stat()
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func WriteFile(path string, s *Snapshot) (err error) {
 	if err := temporary.Close(); err != nil {
 		return err
 	}
-	// A link, not a rename: path names a whole file at every moment.
+	// A link, not a rename: path names a complete file at every moment.
 	_ = os.Remove(path + previousSuffix)
 	if err := os.Link(path, path+previousSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -99,8 +99,8 @@ func WriteFile(path string, s *Snapshot) (err error) {
 	return errors.Join(directory.Sync(), directory.Close())
 }
 
-// RemoveUnfinished removes what a WriteFile left that was killed. None may be under
-// way.
+// RemoveUnfinished removes the temporary files of a killed WriteFile. None may be
+// running.
 func RemoveUnfinished(path string) error {
 	directory, base := filepath.Split(path)
 	files, err := os.ReadDir(filepath.Dir(path))
@@ -120,7 +120,7 @@ func (s *Snapshot) encode(to io.Writer) error {
 	header, err := model.EncodeJSON(fileHeader{
 		Position: s.Position, Saved: time.Now().UTC(), Key: [2]uint64{s.index.k0, s.index.k1},
 		Subjects: s.index.count, Collided: len(s.index.collided), Shards: len(s.index.shards),
-		Classes: s.classes, Plain: s.plain, Configuration: s.generation.configuration,
+		Classes: s.classes, Ungrouped: s.ungrouped, Configuration: s.generation.configuration,
 	})
 	if err != nil {
 		return err
@@ -156,10 +156,10 @@ func (s *Snapshot) encode(to io.Writer) error {
 	return err
 }
 
-// ReadFile is the snapshot that WriteFile wrote, and when. It must be the first
-// one of the Builder, which goes on from it. If the file is damaged or of a newer
-// version, the previous one is tried; the error then says what is wrong with
-// either. A file that does not exist is [fs.ErrNotExist].
+// ReadFile returns the snapshot that WriteFile wrote, and its time. It must be the
+// first snapshot of the Builder. If the file is damaged or of a newer version, the
+// previous one is read; the error names the faults of both. If the file does not
+// exist, the error is [fs.ErrNotExist].
 func (b *Builder) ReadFile(path string, now time.Time) (*Snapshot, time.Time, error) {
 	s, saved, err := b.readFile(path, now)
 	if err == nil {
@@ -185,7 +185,7 @@ func (b *Builder) readFile(path string, now time.Time) (_ *Snapshot, _ time.Time
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }() // opened for reading only
 	info, err := file.Stat()
 	if err != nil {
 		return nil, time.Time{}, err
@@ -193,12 +193,11 @@ func (b *Builder) readFile(path string, now time.Time) (_ *Snapshot, _ time.Time
 	return b.decode(file, info.Size(), now)
 }
 
-// verify checks the sum at the end, before anything that comes before it is
-// believed.
+// verify checks the checksum at the end, before any other byte is used.
 func verify(file io.ReaderAt, size int64) error {
 	body := size - sha256.Size
 	if body < int64(len(fileMagic)) {
-		return errors.New("it is too short")
+		return errors.New("the file is too short")
 	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, io.NewSectionReader(file, 0, body)); err != nil {
@@ -209,13 +208,13 @@ func verify(file io.ReaderAt, size int64) error {
 		return err
 	}
 	if !bytes.Equal(sum.Sum(nil), want) {
-		return errors.New("it is damaged: its checksum does not match")
+		return errors.New("the file is damaged: its checksum does not match")
 	}
 	return nil
 }
 
-// fileReader reads numbers and bytes of which there cannot be more than the file
-// has, and keeps the first error.
+// fileReader reads numbers and bytes, at most as many as the file has, and keeps
+// the first error.
 type fileReader struct {
 	*bufio.Reader
 	left    int64
@@ -264,8 +263,8 @@ func (b *Builder) decode(file io.ReaderAt, size int64, now time.Time) (*Snapshot
 	return s, header.Saved, err
 }
 
-// readHeader checks a whole file by its sum, and reads all of it but the subjects,
-// which the reader is left in front of.
+// readHeader verifies the checksum of a whole file and reads its header. It leaves
+// the reader at the first subject.
 func readHeader(file io.ReaderAt, size int64) (*fileReader, *fileHeader, error) {
 	if err := verify(file, size); err != nil {
 		return nil, nil, err
@@ -273,10 +272,10 @@ func readHeader(file io.ReaderAt, size int64) (*fileReader, *fileHeader, error) 
 	body := io.NewSectionReader(file, 0, size-sha256.Size)
 	r := &fileReader{Reader: bufio.NewReaderSize(body, 1<<20), left: body.Size()}
 	if magic := r.bytes(int64(len(fileMagic))); string(magic) != fileMagic {
-		return nil, nil, errors.New("it is no snapshot file")
+		return nil, nil, errors.New("this is no snapshot file")
 	}
 	if version := r.number(); r.err == nil && (version < 1 || version > fileVersion) {
-		return nil, nil, fmt.Errorf("it has version %d of the format, this program reads 1 to %d", version, fileVersion)
+		return nil, nil, fmt.Errorf("the format has version %d, this program reads 1 to %d", version, fileVersion)
 	}
 	header := &fileHeader{}
 	text := r.bytes(int64(r.number()))
@@ -284,29 +283,29 @@ func readHeader(file io.ReaderAt, size int64) (*fileReader, *fileHeader, error) 
 		return nil, nil, r.err
 	}
 	if err := json.Unmarshal(text, header); err != nil {
-		return nil, nil, fmt.Errorf("its header is damaged: %w", err)
+		return nil, nil, fmt.Errorf("the header is damaged: %w", err)
 	}
 	return r, header, nil
 }
 
-// check refuses a header whose parts do not fit together: nothing is looked up by a
-// number that was not checked.
+// check rejects a header with inconsistent parts, so that every number in it is a
+// valid index.
 func (h *fileHeader) check() error {
 	if h.Configuration == nil {
-		return errors.New("it has no configuration")
+		return errors.New("the configuration is missing")
 	}
 	if h.Position.Revision < 0 || h.Subjects < 0 || h.Collided < 0 {
-		return fmt.Errorf("it has revision %d, %d subjects and %d collisions", h.Position.Revision, h.Subjects, h.Collided)
+		return fmt.Errorf("the header has revision %d, %d subjects and %d collisions", h.Position.Revision, h.Subjects, h.Collided)
 	}
-	if len(h.Plain) <= h.Configuration.Buckets {
-		return fmt.Errorf("it has classes for %d of %d buckets", len(h.Plain)-1, h.Configuration.Buckets)
+	if len(h.Ungrouped) <= h.Configuration.Buckets {
+		return fmt.Errorf("the header has classes for %d of %d buckets", len(h.Ungrouped)-1, h.Configuration.Buckets)
 	}
 	for id, class := range h.Classes {
-		if class.Bucket < 0 || int(class.Bucket) >= len(h.Plain) {
-			return fmt.Errorf("class %d has bucket %d of %d", id, class.Bucket, len(h.Plain)-1)
+		if class.Bucket < 0 || int(class.Bucket) >= len(h.Ungrouped) {
+			return fmt.Errorf("class %d has bucket %d of %d", id, class.Bucket, len(h.Ungrouped)-1)
 		}
 	}
-	for bucket, id := range h.Plain {
+	for bucket, id := range h.Ungrouped {
 		if id == 0 || int(id) >= len(h.Classes) || int(h.Classes[id].Bucket) != bucket || len(h.Classes[id].Groups) > 0 {
 			return fmt.Errorf("bucket %d has class %d of %d, which is not its own", bucket, id, len(h.Classes))
 		}
@@ -314,7 +313,7 @@ func (h *fileHeader) check() error {
 	return nil
 }
 
-// checkSubject refuses a class that no subject can have.
+// checkSubject rejects a class that no subject can have.
 func (h *fileHeader) checkSubject(class ClassID) error {
 	if class == 0 || int(class) >= len(h.Classes) {
 		return fmt.Errorf("a subject has class %d of %d", class, len(h.Classes))
@@ -327,7 +326,7 @@ func (h *fileHeader) checkSubject(class ClassID) error {
 
 func (r *fileReader) index(header *fileHeader) (*index, error) {
 	if r.left < int64(header.Shards)*8 || header.Shards < 1 || header.Shards > maxShards {
-		return nil, fmt.Errorf("it names %d shards", header.Shards)
+		return nil, fmt.Errorf("the header has %d shards", header.Shards)
 	}
 	ix := &index{
 		k0: header.Key[0], k1: header.Key[1], mask: ^uint64(0),
@@ -370,26 +369,26 @@ func (r *fileReader) index(header *fileHeader) (*index, error) {
 				}
 			}
 		}
-		// A probe ends at a free place: without one it would never.
+		// A probe ends at a free place, so there must be one.
 		if used != s.used || used >= capacity {
-			return nil, fmt.Errorf("a shard of %d entries has %d used, it says %d", capacity, used, s.used)
+			return nil, fmt.Errorf("a shard of %d entries has %d used, its header says %d", capacity, used, s.used)
 		}
 		entries += used
 	}
 	if entries != ix.count || r.left != 0 {
-		return nil, fmt.Errorf("it has %d subjects and says %d, with %d bytes to spare", entries, ix.count, r.left)
+		return nil, fmt.Errorf("the file has %d subjects, its header says %d; %d bytes are left over", entries, ix.count, r.left)
 	}
 	return ix, nil
 }
 
-// restore takes over what a file says as what this Builder made last.
+// restore makes the content of a file this Builder's last snapshot.
 func (b *Builder) restore(header *fileHeader, ix *index, now time.Time) (*Snapshot, error) {
 	resolver, err := evaluation.Compile(header.Configuration)
 	if err != nil {
-		return nil, fmt.Errorf("its configuration contradicts itself: %w", err)
+		return nil, fmt.Errorf("the configuration is inconsistent: %w", err)
 	}
 	classes := newClasses()
-	classes.list, classes.plain = header.Classes, header.Plain
+	classes.list, classes.ungrouped = header.Classes, header.Ungrouped
 	for id, class := range classes.list {
 		if len(class.Groups) > 0 {
 			classes.ids[string(classes.keyOf(class.Bucket, class.Groups))] = ClassID(id)
@@ -397,7 +396,7 @@ func (b *Builder) restore(header *fileHeader, ix *index, now time.Time) (*Snapsh
 	}
 	b.classes = classes
 	return &Snapshot{
-		Position: header.Position, index: ix, classes: classes.list, plain: classes.plain, unknown: b.unknown,
+		Position: header.Position, index: ix, classes: classes.list, ungrouped: classes.ungrouped, unknown: b.unknown,
 		generation:     newGeneration(resolver, header.Configuration, len(classes.list), b.answers, now.UnixNano()),
 		RevisionHeader: revisionHeader(header.Position),
 	}, nil

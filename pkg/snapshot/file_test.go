@@ -23,15 +23,15 @@ import (
 func TestFileHoldsAll(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{model.Position{Epoch: "e", Revision: 1, At: noon}, drawConfiguration(t, 5), map[string]model.Class{}}
+		data := &fixture{model.Position{Epoch: "e", Revision: 1, At: noon}, drawConfiguration(t, 5), map[string]model.Class{}}
 		b := NewBuilder(Reject)
-		s := must(t, b, nil, w.load(noon))
-		s = must(t, b, s, w.change(t, noon))
+		s := must(t, b, nil, data.load(noon))
+		s = must(t, b, s, data.change(t, noon))
 		if rapid.Bool().Draw(t, "collisions") {
 			weak := *s.index
-			weak.collided = map[string]ClassID{"collided": s.plain[1]}
+			weak.collided = map[string]ClassID{"collided": s.ungrouped[1]}
 			weak.count++
-			w.subjects["collided"] = model.Class{Bucket: 1}
+			data.subjects["collided"] = model.Class{Bucket: 1}
 			s.index = &weak
 		}
 		if err := WriteFile(path, s); err != nil {
@@ -45,16 +45,16 @@ func TestFileHoldsAll(t *testing.T) {
 		if saved.IsZero() {
 			t.Fatal("the file does not say when it was written")
 		}
-		w.check(t, s, noon)
-		if w.subjects["collided"].Bucket != 0 && s.Class("collided") != s.plain[1] {
+		data.check(t, s, noon)
+		if data.subjects["collided"].Bucket != 0 && s.Class("collided") != s.ungrouped[1] {
 			t.Fatal("a collided subject is lost")
 		}
 		for range 3 {
-			s = must(t, b, s, w.change(t, noon))
-			w.check(t, s, noon)
+			s = must(t, b, s, data.change(t, noon))
+			data.check(t, s, noon)
 		}
-		s = must(t, b, s, w.load(noon))
-		w.check(t, s, noon)
+		s = must(t, b, s, data.load(noon))
+		data.check(t, s, noon)
 	})
 }
 
@@ -66,11 +66,11 @@ func must(t *rapid.T, b *Builder, base *Snapshot, u *model.Update) *Snapshot {
 	return s
 }
 
-// writeWorld writes a small snapshot and returns the file's bytes.
-func writeWorld(t testing.TB, path string, revision int64, subjects int) []byte {
+// writeFixture writes a small snapshot and returns the file's bytes.
+func writeFixture(t testing.TB, path string, revision int64, subjects int) []byte {
 	t.Helper()
-	w := plainWorld(revision, "A", subjects)
-	if err := WriteFile(path, mustApply(t, NewBuilder(Reject), nil, w.load(noon))); err != nil {
+	data := uniformFixture(revision, "A", subjects)
+	if err := WriteFile(path, mustApply(t, NewBuilder(Reject), nil, data.load(noon))); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := os.ReadFile(path)
@@ -86,7 +86,7 @@ func read(raw []byte) (*Snapshot, error) {
 }
 
 func TestDamagedFilesAreRefused(t *testing.T) {
-	raw := writeWorld(t, filepath.Join(t.TempDir(), "snapshot"), 1, 20)
+	raw := writeFixture(t, filepath.Join(t.TempDir(), "snapshot"), 1, 20)
 	for n := range raw {
 		if _, err := read(raw[:n]); err == nil {
 			t.Fatalf("a file cut at byte %d of %d is read", n, len(raw))
@@ -109,30 +109,30 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 	}
 }
 
-// A file that is whole and says what cannot be is refused, and nothing is looked up by
-// its numbers.
+// A complete file with impossible content is rejected, and none of its numbers is
+// used as an index.
 func TestNumbersOutOfRangeAreRefused(t *testing.T) {
 	for what, change := range map[string]func(s *Snapshot){
 		"revision":                func(s *Snapshot) { s.Revision = -1 },
 		"subjects":                func(s *Snapshot) { s.index.count = -1 },
 		"bucket of a class":       func(s *Snapshot) { s.classes[len(s.classes)-1].Bucket = 99 },
 		"negative bucket":         func(s *Snapshot) { s.classes[1].Bucket = -1 },
-		"class of a bucket":       func(s *Snapshot) { s.plain[1] = ClassID(len(s.classes)) },
-		"no class of a bucket":    func(s *Snapshot) { s.plain[1] = 0 },
-		"other bucket's class":    func(s *Snapshot) { s.plain[1], s.plain[2] = s.plain[2], s.plain[1] },
-		"fewer classes":           func(s *Snapshot) { s.plain = s.plain[:2] },
+		"class of a bucket":       func(s *Snapshot) { s.ungrouped[1] = ClassID(len(s.classes)) },
+		"no class of a bucket":    func(s *Snapshot) { s.ungrouped[1] = 0 },
+		"other bucket's class":    func(s *Snapshot) { s.ungrouped[1], s.ungrouped[2] = s.ungrouped[2], s.ungrouped[1] },
+		"fewer classes":           func(s *Snapshot) { s.ungrouped = s.ungrouped[:2] },
 		"no classes":              func(s *Snapshot) { s.classes = nil },
 		"class of a collision":    func(s *Snapshot) { s.index.collided, s.index.count = map[string]ClassID{"x": 1 << 31}, s.index.count+1 },
 		"no class of a collision": func(s *Snapshot) { s.index.collided, s.index.count = map[string]ClassID{"x": 0}, s.index.count+1 },
 		"collision in no bucket": func(s *Snapshot) {
-			s.index.collided, s.index.count = map[string]ClassID{"x": s.plain[0]}, s.index.count+1
+			s.index.collided, s.index.count = map[string]ClassID{"x": s.ungrouped[0]}, s.index.count+1
 		},
 		"buckets":          func(s *Snapshot) { s.generation.configuration.Buckets = 1 },
 		"negative buckets": func(s *Snapshot) { s.generation.configuration.Buckets = -1 },
 		"nothing":          func(*Snapshot) {},
 	} {
-		w := plainWorld(1, "A", 20)
-		s := mustApply(t, NewBuilder(Reject), nil, w.load(noon))
+		data := uniformFixture(1, "A", 20)
+		s := mustApply(t, NewBuilder(Reject), nil, data.load(noon))
 		change(s)
 		var raw bytes.Buffer
 		if err := s.encode(&raw); err != nil {
@@ -165,8 +165,8 @@ func TestUnfinishedFilesAreRemoved(t *testing.T) {
 	}
 }
 
-// resum gives damaged bytes a checksum that fits, so that what reads them is
-// tested by itself.
+// resum gives damaged bytes a valid checksum, so that the code after the check is
+// tested.
 func resum(raw []byte) []byte {
 	body := raw[:len(raw)-sha256.Size]
 	sum := sha256.Sum256(body)
@@ -174,7 +174,7 @@ func resum(raw []byte) []byte {
 }
 
 func TestNewerVersionIsRefused(t *testing.T) {
-	raw := writeWorld(t, filepath.Join(t.TempDir(), "snapshot"), 1, 20)
+	raw := writeFixture(t, filepath.Join(t.TempDir(), "snapshot"), 1, 20)
 	binary.LittleEndian.PutUint32(raw[len(fileMagic):], fileVersion+1)
 	if _, err := read(resum(raw)); err == nil || !strings.Contains(err.Error(), "version 3") {
 		t.Errorf("error %v, want one that names version 3", err)
@@ -183,8 +183,8 @@ func TestNewerVersionIsRefused(t *testing.T) {
 
 func TestPreviousFileStandsIn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
-	writeWorld(t, path, 1, 20)
-	writeWorld(t, path, 2, 20)
+	writeFixture(t, path, 1, 20)
+	writeFixture(t, path, 2, 20)
 	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -211,9 +211,9 @@ func TestNoFile(t *testing.T) {
 func TestFailedWriteLeavesTheFileAndNothingElse(t *testing.T) {
 	directory := t.TempDir()
 	path := filepath.Join(directory, "snapshot")
-	raw := writeWorld(t, path, 1, 20)
-	w := plainWorld(2, "A", 20)
-	s := mustApply(t, NewBuilder(Reject), nil, w.load(noon))
+	raw := writeFixture(t, path, 1, 20)
+	data := uniformFixture(2, "A", 20)
+	s := mustApply(t, NewBuilder(Reject), nil, data.load(noon))
 	s.generation.configuration = &model.Configuration{Features: []model.Feature{{
 		Variants: []model.Variant{{Payload: []byte("{")}}, // cannot be encoded, so the write fails in the middle
 	}}}
@@ -235,7 +235,7 @@ func TestFailedWriteLeavesTheFileAndNothingElse(t *testing.T) {
 // TestRandomDamage overwrites stretches of a large file.
 func TestRandomDamage(t *testing.T) {
 	t.Parallel()
-	raw := writeWorld(t, filepath.Join(t.TempDir(), "snapshot"), 1, 50_000)
+	raw := writeFixture(t, filepath.Join(t.TempDir(), "snapshot"), 1, 50_000)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -256,10 +256,10 @@ func TestRandomDamage(t *testing.T) {
 	}
 }
 
-// FuzzReadFile gives any bytes a checksum that fits: what reads them must
-// refuse or accept, without panicking or asking for more memory than they have.
+// FuzzReadFile gives any bytes a valid checksum. They must be rejected or accepted
+// without a panic, and without allocating more memory than they have.
 func FuzzReadFile(f *testing.F) {
-	raw := writeWorld(f, filepath.Join(f.TempDir(), "snapshot"), 1, 20)
+	raw := writeFixture(f, filepath.Join(f.TempDir(), "snapshot"), 1, 20)
 	f.Add(raw[:len(raw)-sha256.Size])
 	f.Add([]byte(fileMagic + "\x01\x00\x00\x00\x02\x00\x00\x00{}"))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -267,7 +267,7 @@ func FuzzReadFile(f *testing.F) {
 		s, err := read(append(body[:len(body):len(body)], sum[:]...))
 		if err == nil {
 			s.Class("42")
-			s.Body(s.plain[0], noon)
+			s.Body(s.ungrouped[0], noon)
 		}
 	})
 }
@@ -294,8 +294,8 @@ func BenchmarkFile(b *testing.B) {
 	})
 }
 
-// A payload that an earlier version took and that no decoder reads keeps the last
-// good file in its place.
+// If a payload of an earlier version cannot be decoded, the last valid file stays
+// in place.
 func TestUnreadableFileIsNotPutInPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
 	deep := strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)

@@ -10,17 +10,17 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// generation is one configuration and the answers made from it. Snapshots that
-// differ only in their subjects share it.
+// generation is one configuration and the answers made from it. Snapshots share it
+// if they differ only in their subjects.
 type generation struct {
 	configuration *model.Configuration // for the snapshot file, and its tokens
 	resolver      *evaluation.Resolver // the same, compiled
 	answers       *Answers
-	classes       int // how many there were when it began
+	classes       int // their number when the generation began
 	period        atomic.Pointer[period]
 	digests       sync.Map // of large payloads, by their first byte
 
-	mu      sync.Mutex // for moving on to the next period
+	mu      sync.Mutex // held while the next period begins
 	retired bool       // guarded by mu
 }
 
@@ -46,14 +46,15 @@ func (g *generation) newPeriod(now int64) *period {
 	return p
 }
 
-// crowded reports whether classes compete for slots though a larger table is allowed.
+// crowded reports whether classes compete for slots although a larger table is
+// allowed.
 func (g *generation) crowded(classes int) bool {
 	slots := len(g.period.Load().bodies.slots)
 	return classes > slots && slots < maxBodies
 }
 
-// at is the period of a moment. Periods only move on: a clock that is set back by
-// a little does not bring back an answer that was already replaced.
+// at is the period of a moment. Periods only move forward: if the clock is set back
+// slightly, replaced answers do not return.
 func (g *generation) at(now int64) *period {
 	if p := g.period.Load(); now < p.until {
 		return p
@@ -73,8 +74,8 @@ func (g *generation) at(now int64) *period {
 	return p
 }
 
-// retire drops the bodies. Requests that still hold the generation are answered from
-// bodies that are not kept.
+// retire drops the bodies. Requests that still hold the generation get bodies that
+// are not kept.
 func (g *generation) retire() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

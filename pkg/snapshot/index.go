@@ -17,29 +17,28 @@ type ClassID uint32
 type key [16]byte
 
 func newKey() (k key) {
-	_, _ = rand.Read(k[:]) // never fails, by its contract
+	_, _ = rand.Read(k[:]) // documented never to fail
 	return k
 }
 
-// index maps subject ids to classes without keeping the ids: it holds their
-// keyed 64-bit hashes. It is immutable; a builder makes the next one, which
-// shares the shards that did not change.
+// index maps subject ids to classes without keeping the ids: it holds their keyed
+// 64-bit hashes. It is immutable; the next index shares the unchanged shards.
 //
-// Two known subjects with one hash are told apart exactly: the later one lives in
-// collided, by its id. An id that no subject has is taken for a known one with
-// probability n / 2^64, as its hash must meet one of n among 2^64 values: for ten
-// million subjects 10^7 / 1.8·10^19 = 5.4·10^-13.
+// Known subjects with the same hash are kept apart: the later one is in collided,
+// by its id. An unknown id is mistaken for a known one with probability n / 2^64,
+// as its hash must equal one of n among 2^64 values: for ten million subjects 10^7
+// / 1.8·10^19 = 5.4·10^-13.
 type index struct {
 	k0, k1   uint64
-	mask     uint64 // all ones; tests weaken the hash with it
+	mask     uint64 // all ones; tests shorten the hash with it
 	shards   []shard
 	collided map[string]ClassID
 	count    int // subjects, collided ones included
 }
 
-// shard is an open-addressing table with linear probing. Nothing in it is a
-// pointer, so the garbage collector never walks it, and it is small, so that a
-// changed subject costs the copy of a few kilobytes.
+// shard is an open-addressing table with linear probing. It holds no pointers, so
+// the garbage collector never walks it. It is small: a changed subject costs the
+// copy of a few kilobytes.
 type shard struct {
 	entries []entry
 	used    int
@@ -86,7 +85,7 @@ func (ix *index) lookup(id []byte) ClassID {
 	}
 }
 
-// bytes is what the tables weigh.
+// bytes is the memory of the tables.
 func (ix *index) bytes() int {
 	n := len(ix.shards) * int(unsafe.Sizeof(shard{}))
 	for i := range ix.shards {
@@ -138,7 +137,7 @@ func makeShards(expected int) []shard {
 	return shards
 }
 
-// find is the place of a hash in the shard, or the free place where it belongs.
+// find returns the place of a hash in the shard, or the free place for it.
 func (s *shard) find(low, high uint32) (at int, found bool) {
 	for i := home(low, len(s.entries)); ; i++ {
 		if i == len(s.entries) {
@@ -157,8 +156,8 @@ func (s *shard) find(low, high uint32) (at int, found bool) {
 // full reports whether one more entry needs a larger table.
 func (s *shard) full() bool { return (s.used+1)*100 > len(s.entries)*maxLoad }
 
-// remove takes out the entry at i and moves up those behind it that it kept from
-// their home, so that no probe ends early.
+// remove removes the entry at i. It moves later entries that the removed one
+// displaced into the gap, so that no probe ends early.
 func (s *shard) remove(i int) {
 	n := len(s.entries)
 	for gap := i; ; {
@@ -172,7 +171,7 @@ func (s *shard) remove(i int) {
 			s.used--
 			return
 		}
-		// e may move to the gap if the gap lies between its home and its place.
+		// e may move to the gap if that lies between its home and its place.
 		if h := home(e.low, n); (i-h+n)%n >= (i-gap+n)%n {
 			s.entries[gap] = e
 			gap = i

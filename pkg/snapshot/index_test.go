@@ -10,7 +10,7 @@ import (
 )
 
 // weaken leaves 6 bits of the hash, so that almost every id collides with some
-// other and shards, homes and the exact map are all in play.
+// other, and shards, homes and the exact map are all used.
 const weaken = 0xe000_0000_0000_0000 | 0xe000_0000
 
 func TestEntriesAreTwelveBytes(t *testing.T) {
@@ -20,7 +20,7 @@ func TestEntriesAreTwelveBytes(t *testing.T) {
 }
 
 // TestIndexAgainstMap applies random changes and reloads and compares each index
-// with a map, and every earlier index with what it was when it was made.
+// with a map, and every earlier index with its original content.
 func TestIndexAgainstMap(t *testing.T) {
 	for _, mask := range []uint64{^uint64(0), weaken} {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
@@ -134,7 +134,8 @@ func TestChangesThatDoNotFit(t *testing.T) {
 	}
 }
 
-// TestReloadOfTheSameCopiesNothing holds reloads to the memory of what changed.
+// TestReloadOfTheSameCopiesNothing bounds the memory of reloads by the size of the
+// change.
 func TestReloadOfTheSameCopiesNothing(t *testing.T) {
 	const n = 100_000
 	d := newDraft(newIndex(newKey(), n), true, n)
@@ -171,7 +172,7 @@ func TestReloadOfTheSameCopiesNothing(t *testing.T) {
 // then grown by changes.
 func TestMemoryPerSubject(t *testing.T) {
 	const n = 150_000
-	k := key{1, 2} // which shards have just grown depends on it, and with them the second figure
+	k := key{1, 2} // decides which shards have just grown, and so the second figure
 	size := func(ix *index) float64 {
 		bytes := 0
 		for _, s := range ix.shards {

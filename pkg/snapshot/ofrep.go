@@ -9,19 +9,19 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// OFREP is what a Body says in the form of the OpenFeature Remote Evaluation
-// Protocol, version 0.3.0 (github.com/open-feature/protocol). It never changes.
+// OFREP is a Body in the form of the OpenFeature Remote Evaluation Protocol,
+// version 0.3.0 (github.com/open-feature/protocol). It is immutable.
 type OFREP struct {
 	Parts  [][]byte // of {"flags":[…]}, features in name order
 	Length []string // of all parts
-	ETag   []string // strong: a hash of what the parts say, the same on every edge
+	ETag   []string // strong: a hash of the content, the same on every edge
 
-	own int // bytes that are not shared
+	own int // bytes not shared with other classes
 }
 
 func (o *OFREP) size() int { return 128 + o.own + len(o.Parts)*24 }
 
-// renderOFREP makes the form of a class.
+// renderOFREP makes the OFREP form of a class.
 func renderOFREP(g *generation, class model.Class, at time.Time) *OFREP {
 	r := evaluationRenderer{resolver: g.resolver, own: []byte(`{"flags":[`)}
 	first := true
@@ -49,7 +49,7 @@ func renderOFREP(g *generation, class model.Class, at time.Time) *OFREP {
 	return o
 }
 
-// digest is the hash of a payload, which is made once in a configuration and not for
+// digest is the hash of a payload. It is computed once per configuration, not for
 // each class.
 func (g *generation) digest(payload []byte) [sha256.Size]byte {
 	if known, ok := g.digests.Load(&payload[0]); ok {
@@ -60,19 +60,19 @@ func (g *generation) digest(payload []byte) [sha256.Size]byte {
 	return digest
 }
 
-// sharedFrom is the size from which on a payload is not copied.
+// sharedFrom is the size in bytes from which payloads are shared, not copied.
 const sharedFrom = 1 << 10
 
-// evaluationRenderer makes a text of which large payloads are parts of their own: the
-// same bytes in all texts.
+// evaluationRenderer renders text in parts. Large payloads are parts of their own
+// that all texts share.
 type evaluationRenderer struct {
 	resolver *evaluation.Resolver
 	own      []byte
-	ends     []int // in own, of what comes before each payload
+	ends     []int // in own, of the text before each payload
 	payloads [][]byte
 }
 
-// parts are in turn what is the text's own and a payload.
+// parts alternate between the text's own bytes and a payload.
 func (r *evaluationRenderer) parts() (parts [][]byte) {
 	start := 0
 	for i, end := range r.ends {

@@ -5,7 +5,7 @@
 // A subject is found by a hash of its id, which leads to its class (bucket and
 // groups). All subjects of a class get the same answer. It is rendered once in each
 // period, the time between two boundaries of tests, by the first request for it.
-// Nothing depends on the number of subjects but the memory of the index.
+// Only the memory of the index depends on the number of subjects.
 package snapshot
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Unknown says what unknown ids get.
+// Unknown is the treatment of unknown ids.
 type Unknown string
 
-// What unknown ids get.
+// The treatments of unknown ids.
 const (
 	Reject   Unknown = "reject"   // nothing
 	Defaults Unknown = "defaults" // default variants only
@@ -46,7 +46,7 @@ type Snapshot struct {
 	model.Position
 	index      *index
 	classes    []model.Class
-	plain      []ClassID
+	ungrouped  []ClassID
 	generation *generation
 	unknown    Unknown
 
@@ -55,13 +55,13 @@ type Snapshot struct {
 
 func revisionHeader(p model.Position) []string { return []string{strconv.FormatInt(p.Revision, 10)} }
 
-// Class is the class of a subject, or what Unknown makes of an unknown id: 0 if it is
-// rejected, as is whatever cannot be an id.
+// Class is the class of a subject. An unknown id gets the class that Unknown gives
+// it, 0 if it is rejected. Invalid ids are rejected.
 func (s *Snapshot) Class(id string) ClassID {
 	return s.classOf(unsafe.Slice(unsafe.StringData(id), len(id)))
 }
 
-// classOf is Class of an id in a buffer, which it neither keeps nor changes.
+// classOf is Class for an id in a buffer, which it neither keeps nor changes.
 func (s *Snapshot) classOf(id []byte) ClassID {
 	if class := s.index.lookup(id); class != 0 {
 		return class
@@ -74,12 +74,13 @@ func (s *Snapshot) classOf(id []byte) ClassID {
 		return 0
 	}
 	if s.unknown == Defaults {
-		return s.plain[0]
+		return s.ungrouped[0]
 	}
-	return s.plain[bucketing.BucketOf(text, s.generation.configuration.Buckets)]
+	return s.ungrouped[bucketing.BucketOf(text, s.generation.configuration.Buckets)]
 }
 
-// Body is what the subjects of a class get at a moment on the database's clock.
+// Body is the answer to the subjects of a class at a moment on the database's
+// clock.
 func (s *Snapshot) Body(class ClassID, now time.Time) *Body {
 	return s.body(s.generation.at(now.UnixNano()), class)
 }
@@ -92,7 +93,7 @@ func (s *Snapshot) body(p *period, class ClassID) *Body {
 	return g.answers.keep(p.bodies, render(g.resolver, class, s.classes[class], time.Unix(0, p.from)))
 }
 
-// OFREP is Body with its form in that protocol.
+// OFREP is Body in the form of that protocol.
 func (s *Snapshot) OFREP(class ClassID, now time.Time) (*Body, *OFREP) {
 	g := s.generation
 	p := g.at(now.UnixNano())
@@ -108,8 +109,8 @@ func (s *Snapshot) OFREP(class ClassID, now time.Time) (*Body, *OFREP) {
 	return b, g.answers.keepOFREP(p.bodies, b, renderOFREP(g, s.classes[class], time.Unix(0, p.from)))
 }
 
-// Evaluation is a single flag of OFREP, in parts as there; false if the subjects of
-// the class have none of that name.
+// Evaluation is a single flag of OFREP, also in parts; false if the class has no
+// flag of that name.
 func (s *Snapshot) Evaluation(class ClassID, feature string, now time.Time) ([][]byte, Flag, bool) {
 	g := s.generation
 	of := s.classes[class]
@@ -122,8 +123,8 @@ func (s *Snapshot) Evaluation(class ClassID, feature string, now time.Time) ([][
 	return r.parts(), Flag{d.Feature, d.Variant}, true
 }
 
-// Credential is what is known of a token, by its hash. The time of the search gives
-// nothing away: nobody can choose the hash of a guessed token.
+// Credential finds a token by its hash. The duration of the search leaks nothing:
+// nobody can choose the hash of a guessed token.
 func (s *Snapshot) Credential(hash auth.TokenHash) (auth.Credential, bool) {
 	tokens := s.generation.configuration.Tokens
 	i, found := slices.BinarySearchFunc(tokens, hash, func(c auth.Credential, hash auth.TokenHash) int {
@@ -138,17 +139,17 @@ func (s *Snapshot) Credential(hash auth.TokenHash) (auth.Credential, bool) {
 // HasCredentials reports whether tokens were read with the configuration.
 func (s *Snapshot) HasCredentials() bool { return s.generation.configuration.Tokens != nil }
 
-// Stats is how large a snapshot is.
+// Stats are the sizes of a snapshot.
 type Stats struct {
 	Subjects int
-	Collided int // subjects whose hash is another's, kept by their id
+	Collided int // subjects that share their hash with another one, kept by their id
 	Classes  int
 	Buckets  int
 	Features int
 	Bytes    int // of the index of subjects
 }
 
-// Stats counts; it costs a step a shard.
+// Stats counts, in one step per shard.
 func (s *Snapshot) Stats() Stats {
 	return Stats{
 		Subjects: s.index.count,
@@ -160,8 +161,8 @@ func (s *Snapshot) Stats() Stats {
 	}
 }
 
-// Replaced drops what the snapshot does not share with the one that was published in
-// its place. Requests that still hold it are answered.
+// Replaced drops what the snapshot does not share with its successor. Requests that
+// still hold it are answered.
 func (s *Snapshot) Replaced(by *Snapshot) {
 	if s.generation != by.generation {
 		s.generation.retire()

@@ -21,19 +21,19 @@ import (
 
 var noon = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// world is what a database would hold: the slow and obvious counterpart of a
+// fixture is the content of a database: the slow and obvious counterpart of a
 // snapshot.
-type world struct {
+type fixture struct {
 	position model.Position
 	config   *model.Configuration
 	subjects map[string]model.Class
 }
 
-func (w *world) load(now time.Time) *model.Update {
+func (data *fixture) load(now time.Time) *model.Update {
 	return &model.Update{
-		Position: w.position, Now: now, Full: true, Configuration: w.config, Count: int64(len(w.subjects)),
+		Position: data.position, Now: now, Full: true, Configuration: data.config, Count: int64(len(data.subjects)),
 		Subjects: func(yield func(*model.SubjectUpdate, error) bool) {
-			for id, class := range w.subjects {
+			for id, class := range data.subjects {
 				if !yield(&model.SubjectUpdate{ID: []byte(id), Bucket: class.Bucket, Groups: class.Groups}, nil) {
 					return
 				}
@@ -42,28 +42,27 @@ func (w *world) load(now time.Time) *model.Update {
 	}
 }
 
-// change makes the world what it is after some writes, and the update that
-// tells of them.
-func (w *world) change(t *rapid.T, now time.Time) *model.Update {
-	w.position.Revision++
-	u := &model.Update{Position: w.position, Now: now}
+// change applies some writes to the fixture, and returns the update with them.
+func (data *fixture) change(t *rapid.T, now time.Time) *model.Update {
+	data.position.Revision++
+	u := &model.Update{Position: data.position, Now: now}
 	if rapid.Bool().Draw(t, "configuration changes") {
-		w.config = drawConfiguration(t, w.config.Buckets)
-		u.Configuration = w.config
+		data.config = drawConfiguration(t, data.config.Buckets)
+		u.Configuration = data.config
 	}
 	var updates []model.SubjectUpdate
 	for i, id := range rapid.SliceOfNDistinct(rapid.SampledFrom(testIDs[:40]), 0, 15, rapid.ID).Draw(t, "changed subjects") {
-		_, known := w.subjects[id]
+		_, known := data.subjects[id]
 		if known && i%3 == 0 {
-			delete(w.subjects, id)
+			delete(data.subjects, id)
 			updates = slices.Insert(updates, 0, model.SubjectUpdate{ID: []byte(id), Gone: true})
 			if i%2 == 0 {
 				continue
 			}
 			known = false // deleted and made again
 		}
-		class := drawSubject(t, w.config.Buckets)
-		w.subjects[id] = class
+		class := drawSubject(t, data.config.Buckets)
+		data.subjects[id] = class
 		updates = append(updates, model.SubjectUpdate{ID: []byte(id), Bucket: class.Bucket, Groups: class.Groups, New: !known})
 	}
 	if len(updates) > 0 {
@@ -123,24 +122,24 @@ func drawConfiguration(t *rapid.T, buckets int) *model.Configuration {
 	return c
 }
 
-// TestChangesEqualFreshLoads applies random sequences of changes and reloads.
-// After each, every subject gets what the resolution says, as time goes on, from
-// the followed snapshot as from one that was loaded afresh.
+// TestChangesEqualFreshLoads applies random sequences of changes and reloads. After
+// each, as time goes on, every subject gets the result of the resolution, both from
+// the followed snapshot and from a freshly loaded one.
 func TestChangesEqualFreshLoads(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		buckets := rapid.IntRange(1, 9).Draw(t, "buckets")
-		w := &world{model.Position{Epoch: "e", Revision: 1}, drawConfiguration(t, buckets), map[string]model.Class{}}
+		data := &fixture{model.Position{Epoch: "e", Revision: 1}, drawConfiguration(t, buckets), map[string]model.Class{}}
 		b := NewBuilder(Reject)
 		now := noon.Add(-5 * time.Minute)
-		s, err := b.Apply(nil, w.load(now))
+		s, err := b.Apply(nil, data.load(now))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 8 {
 			now = now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "seconds")) * time.Second)
-			u := w.change(t, now)
+			u := data.change(t, now)
 			if rapid.IntRange(0, 3).Draw(t, "kind") == 0 {
-				u = w.load(now)
+				u = data.load(now)
 			}
 			next, err := b.Apply(s, u)
 			if err != nil {
@@ -148,26 +147,26 @@ func TestChangesEqualFreshLoads(t *testing.T) {
 			}
 			s.Replaced(next)
 			s = next
-			fresh, err := NewBuilder(Reject).Apply(nil, w.load(now))
+			fresh, err := NewBuilder(Reject).Apply(nil, data.load(now))
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.check(t, s, now)
-			w.check(t, fresh, now)
+			data.check(t, s, now)
+			data.check(t, fresh, now)
 		}
 	})
 }
 
-func (w *world) check(t *rapid.T, s *Snapshot, now time.Time) {
-	if s.Position != w.position || s.Stats().Subjects != len(w.subjects) {
-		t.Fatalf("snapshot at %v with %d subjects, want %v with %d", s.Position, s.Stats().Subjects, w.position, len(w.subjects))
+func (data *fixture) check(t *rapid.T, s *Snapshot, now time.Time) {
+	if s.Position != data.position || s.Stats().Subjects != len(data.subjects) {
+		t.Fatalf("snapshot at %v with %d subjects, want %v with %d", s.Position, s.Stats().Subjects, data.position, len(data.subjects))
 	}
-	resolver, err := evaluation.Compile(w.config)
+	resolver, err := evaluation.Compile(data.config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range testIDs[:40] {
-		class, known := w.subjects[id]
+		class, known := data.subjects[id]
 		got := s.Class(id)
 		if !known {
 			if got != 0 {
@@ -185,17 +184,17 @@ func (w *world) check(t *rapid.T, s *Snapshot, now time.Time) {
 	}
 }
 
-// plainWorld has one feature of which all subjects get variant.
-func plainWorld(revision int64, variant string, subjects int) *world {
-	w := &world{position: model.Position{Epoch: "e", Revision: revision}, subjects: map[string]model.Class{}}
-	w.config = &model.Configuration{Buckets: 7}
+// uniformFixture has features of which all subjects get variant.
+func uniformFixture(revision int64, variant string, subjects int) *fixture {
+	data := &fixture{position: model.Position{Epoch: "e", Revision: revision}, subjects: map[string]model.Class{}}
+	data.config = &model.Configuration{Buckets: 7}
 	for _, name := range []string{"one", "two"} {
-		w.config.Features = append(w.config.Features, model.Feature{Name: name, Default: variant, Variants: []model.Variant{{Name: variant}}})
+		data.config.Features = append(data.config.Features, model.Feature{Name: name, Default: variant, Variants: []model.Variant{{Name: variant}}})
 	}
 	for i := range subjects {
-		w.subjects[fmt.Sprint(i)] = model.Class{Bucket: model.BucketID(1 + i%7)}
+		data.subjects[fmt.Sprint(i)] = model.Class{Bucket: model.BucketID(1 + i%7)}
 	}
-	return w
+	return data
 }
 
 func mustApply(t testing.TB, b *Builder, base *Snapshot, u *model.Update) *Snapshot {
@@ -208,8 +207,8 @@ func mustApply(t testing.TB, b *Builder, base *Snapshot, u *model.Update) *Snaps
 }
 
 func TestBody(t *testing.T) {
-	w := plainWorld(1, "A", 1)
-	s := mustApply(t, NewBuilder(Reject), nil, w.load(noon))
+	data := uniformFixture(1, "A", 1)
+	s := mustApply(t, NewBuilder(Reject), nil, data.load(noon))
 	b := s.Body(s.Class("0"), noon)
 	if got, want := string(b.JSON), `{"flags":{"one":"A","two":"A"}}`; got != want {
 		t.Errorf("the body is %s, want %s", got, want)
@@ -230,15 +229,15 @@ func TestBody(t *testing.T) {
 }
 
 func TestUnknownSubjects(t *testing.T) {
-	w := plainWorld(1, "A", 3)
-	w.config.Features[0].Variants = []model.Variant{{Name: "A"}, {Name: "B"}}
-	w.config.Features[0].Rollout = &model.Rollout{Variant: "B", Buckets: []model.BucketID{1, 2, 3, 4, 5, 6, 7}}
+	data := uniformFixture(1, "A", 3)
+	data.config.Features[0].Variants = []model.Variant{{Name: "A"}, {Name: "B"}}
+	data.config.Features[0].Rollout = &model.Rollout{Variant: "B", Buckets: []model.BucketID{1, 2, 3, 4, 5, 6, 7}}
 	for unknown, want := range map[Unknown]string{
 		Reject:   "",
 		Defaults: `{"flags":{"one":"A","two":"A"}}`,
 		Hash:     `{"flags":{"one":"B","two":"A"}}`,
 	} {
-		s := mustApply(t, NewBuilder(unknown), nil, w.load(noon))
+		s := mustApply(t, NewBuilder(unknown), nil, data.load(noon))
 		got := ""
 		if class := s.Class("nobody"); class != 0 {
 			got = string(s.Body(class, noon).JSON)
@@ -247,7 +246,7 @@ func TestUnknownSubjects(t *testing.T) {
 			t.Errorf("%s answers %q, want %q", unknown, got, want)
 		}
 	}
-	s := mustApply(t, NewBuilder(Hash), nil, w.load(noon))
+	s := mustApply(t, NewBuilder(Hash), nil, data.load(noon))
 	if s.Class("") != 0 || s.Class("new\nline") != 0 || s.Class(strings.Repeat("x", 257)) != 0 {
 		t.Error("what cannot be an id has a class")
 	}
@@ -257,28 +256,28 @@ func TestUnknownSubjects(t *testing.T) {
 }
 
 func TestTestsBeginAndEndOnTime(t *testing.T) {
-	w := plainWorld(1, "A", 1)
-	w.config.Features[0].Variants = []model.Variant{{Name: "A"}, {Name: "B"}}
+	data := uniformFixture(1, "A", 1)
+	data.config.Features[0].Variants = []model.Variant{{Name: "A"}, {Name: "B"}}
 	start, end := noon.Add(time.Minute), noon.Add(2*time.Minute)
 	all := []model.BucketID{1, 2, 3, 4, 5, 6, 7}
-	w.config.Tests = []model.ABTest{{Name: "t", Start: start, End: end, Groups: []model.TestGroup{
+	data.config.Tests = []model.ABTest{{Name: "t", Start: start, End: end, Groups: []model.TestGroup{
 		{Name: "a", Variants: map[string]string{"one": "B"}, Buckets: all}, {Name: "b", Variants: map[string]string{"one": "A"}}}}}
 	b := NewBuilder(Reject)
-	s := mustApply(t, b, nil, w.load(noon))
+	s := mustApply(t, b, nil, data.load(noon))
 	for _, step := range []struct {
 		at   time.Time
 		want string
 	}{
 		{noon, "A"}, {start.Add(-1), "A"}, {start, "B"}, {end.Add(-1), "B"},
-		{start.Add(-1), "B"}, // the clock was set back: what has begun stays begun
+		{start.Add(-1), "B"}, // the clock was set back: the period stays
 		{end, "A"},
 	} {
 		if got := s.Body(s.Class("0"), step.at).Flags[0].Variant; got != step.want {
 			t.Errorf("at %v the variant is %s, want %s", step.at, got, step.want)
 		}
 	}
-	w.position.Revision++
-	reloaded := mustApply(t, b, s, w.load(end.Add(-time.Millisecond)))
+	data.position.Revision++
+	reloaded := mustApply(t, b, s, data.load(end.Add(-time.Millisecond)))
 	if got := reloaded.Body(reloaded.Class("0"), end.Add(-time.Millisecond)).Flags[0].Variant; got != "A" {
 		t.Errorf("a reload by a clock that is a little behind brought back %s", got)
 	}
@@ -307,8 +306,8 @@ func TestRefusedUpdates(t *testing.T) {
 		}},
 	} {
 		b := NewBuilder(Reject)
-		base := mustApply(t, b, nil, plainWorld(5, "A", 3).load(noon))
-		u := plainWorld(6, "B", 3).load(noon)
+		base := mustApply(t, b, nil, uniformFixture(5, "A", 3).load(noon))
+		u := uniformFixture(6, "B", 3).load(noon)
 		c.update(u)
 		_, err := b.Apply(base, u)
 		var refused *Refused
@@ -323,7 +322,7 @@ func TestRefusedUpdates(t *testing.T) {
 	if _, err := b.Apply(nil, &model.Update{}); err == nil {
 		t.Error("changes were applied to nothing")
 	}
-	broken := plainWorld(5, "A", 3).load(noon)
+	broken := uniformFixture(5, "A", 3).load(noon)
 	all, lost := broken.Subjects, errors.New("the connection is lost")
 	broken.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
 		all(yield)
@@ -332,17 +331,17 @@ func TestRefusedUpdates(t *testing.T) {
 	if _, err := b.Apply(nil, broken); !errors.Is(err, lost) {
 		t.Errorf("subjects that end with an error were applied: %v", err)
 	}
-	restored := plainWorld(2, "A", 1)
-	base := mustApply(t, b, nil, plainWorld(5, "A", 3).load(noon))
+	restored := uniformFixture(2, "A", 1)
+	base := mustApply(t, b, nil, uniformFixture(5, "A", 3).load(noon))
 	restored.position.Epoch = "another"
 	if s := mustApply(t, b, base, restored.load(noon)); s.Revision != 2 || s.Class("2") != 0 {
 		t.Error("a restored database was not taken over")
 	}
 }
 
-// TestReadersDuringChanges has readers at full speed while configurations,
-// subjects and periods change. An answer that mixed two revisions would show two
-// variants; and at the end every answer was counted once.
+// TestReadersDuringChanges has readers at full speed while configurations, subjects
+// and periods change. An answer that mixed two revisions would show two variants.
+// At the end every answer was counted once.
 func TestReadersDuringChanges(t *testing.T) {
 	const readers, answers, changes = 4, 5_000, 100
 	b := NewBuilder(Reject)
@@ -355,16 +354,16 @@ func TestReadersDuringChanges(t *testing.T) {
 		defer current.RUnlock()
 		return current.s
 	}
-	world := func(revision int64) *world {
-		w := plainWorld(revision, fmt.Sprintf("v%d", revision), 100)
+	atRevision := func(revision int64) *fixture {
+		data := uniformFixture(revision, fmt.Sprintf("v%d", revision), 100)
 		// A boundary a millisecond after each change, so that periods move on meanwhile.
 		start := noon.Add(time.Duration(revision)*time.Second + time.Millisecond)
-		w.config.Tests = []model.ABTest{{Name: "t", Start: start, End: start.Add(time.Millisecond), Groups: []model.TestGroup{
-			{Name: "a", Variants: map[string]string{"one": w.config.Features[0].Default}, Buckets: []model.BucketID{1, 2, 3, 4, 5, 6, 7}},
-			{Name: "b", Variants: map[string]string{"one": w.config.Features[0].Default}}}}}
-		return w
+		data.config.Tests = []model.ABTest{{Name: "t", Start: start, End: start.Add(time.Millisecond), Groups: []model.TestGroup{
+			{Name: "a", Variants: map[string]string{"one": data.config.Features[0].Default}, Buckets: []model.BucketID{1, 2, 3, 4, 5, 6, 7}},
+			{Name: "b", Variants: map[string]string{"one": data.config.Features[0].Default}}}}}
+		return data
 	}
-	current.s = mustApply(t, b, nil, world(1).load(noon))
+	current.s = mustApply(t, b, nil, atRevision(1).load(noon))
 	var group sync.WaitGroup
 	for r := range readers {
 		group.Go(func() {
@@ -388,7 +387,7 @@ func TestReadersDuringChanges(t *testing.T) {
 	}
 	group.Go(func() {
 		for i := int64(2); i < changes; i++ {
-			next := mustApply(t, b, load(), world(i).load(noon.Add(time.Duration(i)*time.Second)))
+			next := mustApply(t, b, load(), atRevision(i).load(noon.Add(time.Duration(i)*time.Second)))
 			current.Lock()
 			old := current.s
 			current.s = next
@@ -409,15 +408,14 @@ func TestReadersDuringChanges(t *testing.T) {
 	}
 }
 
-// TestCountsOfDroppedBodies counts with a body of a snapshot that was replaced
-// meanwhile.
+// TestCountsOfDroppedBodies counts with a body of a replaced snapshot.
 func TestCountsOfDroppedBodies(t *testing.T) {
 	b := NewBuilder(Reject)
-	w := plainWorld(1, "A", 1)
-	s := mustApply(t, b, nil, w.load(noon))
+	data := uniformFixture(1, "A", 1)
+	s := mustApply(t, b, nil, data.load(noon))
 	class := s.Class("0")
 	before := s.Body(class, noon)
-	s.Replaced(mustApply(t, b, s, w.load(noon)))
+	s.Replaced(mustApply(t, b, s, data.load(noon)))
 	before.CountServed()
 	s.Body(class, noon).CountServed() // a request that still holds the snapshot
 	if n := b.Answers().Totals(noon)[Flag{"one", "A"}]; n != 2 {
@@ -426,14 +424,15 @@ func TestCountsOfDroppedBodies(t *testing.T) {
 }
 
 // TestTotalsOfRemovedVariants removes a feature of two, and a variant of the other.
-// Each total is read an hour longer, and goes on if its variant comes back by then.
+// Each total is read for another hour, and goes on if its variant returns in that
+// time.
 func TestTotalsOfRemovedVariants(t *testing.T) {
 	b := NewBuilder(Reject)
 	var s *Snapshot
 	serve := func(variant string, features int) {
-		w := plainWorld(1, variant, 1)
-		w.config.Features = w.config.Features[:features]
-		next := mustApply(t, b, s, w.load(noon))
+		data := uniformFixture(1, variant, 1)
+		data.config.Features = data.config.Features[:features]
+		next := mustApply(t, b, s, data.load(noon))
 		next.Body(next.Class("0"), noon).CountServed()
 		if s != nil {
 			s.Replaced(next)
@@ -456,7 +455,7 @@ func TestTotalsOfRemovedVariants(t *testing.T) {
 	expect(60, map[Flag]uint64{oneA: 2, twoA: 1, oneB: 1})
 	expect(61, map[Flag]uint64{oneA: 2, oneB: 1})
 	serve("A", 1)
-	serve("B", 1) // A was back, though nobody looked
+	serve("B", 1) // A was back, although no scrape saw it
 	expect(91, map[Flag]uint64{oneA: 3, oneB: 2})
 	expect(150, map[Flag]uint64{oneA: 3, oneB: 2})
 	expect(151, map[Flag]uint64{oneB: 2})
@@ -466,9 +465,9 @@ func TestTotalsOfRemovedVariants(t *testing.T) {
 
 // TestMoreClassesThanPlaces holds the cache to its bounds while classes compete.
 func TestMoreClassesThanPlaces(t *testing.T) {
-	w := plainWorld(1, "A", 0)
-	w.config.Buckets = 1000
-	s := mustApply(t, NewBuilder(Hash), nil, w.load(noon))
+	data := uniformFixture(1, "A", 0)
+	data.config.Buckets = 1000
+	s := mustApply(t, NewBuilder(Hash), nil, data.load(noon))
 	bodies := s.generation.period.Load().bodies
 	bodies.slots = bodies.slots[:64]
 	for round := range 3 {
@@ -494,11 +493,11 @@ func TestMoreClassesThanPlaces(t *testing.T) {
 
 // TestMoreClassesGetMorePlaces changes only subjects, into ever more classes.
 func TestMoreClassesGetMorePlaces(t *testing.T) {
-	w := plainWorld(1, "A", 1)
+	data := uniformFixture(1, "A", 1)
 	b := NewBuilder(Reject)
-	s := mustApply(t, b, nil, w.load(noon))
+	s := mustApply(t, b, nil, data.load(noon))
 	for group := range model.GroupID(4 * minBodies) {
-		u := &model.Update{Position: w.position, Now: noon, Subjects: func(yield func(*model.SubjectUpdate, error) bool) {
+		u := &model.Update{Position: data.position, Now: noon, Subjects: func(yield func(*model.SubjectUpdate, error) bool) {
 			yield(&model.SubjectUpdate{ID: []byte("0"), Bucket: 1, Groups: []model.GroupID{group + 1}}, nil)
 		}}
 		next := mustApply(t, b, s, u)
@@ -510,10 +509,10 @@ func TestMoreClassesGetMorePlaces(t *testing.T) {
 	}
 }
 
-// TestUnknownIDsTakeNoMemory asks for very many of them.
+// TestUnknownIDsTakeNoMemory queries very many of them.
 func TestUnknownIDsTakeNoMemory(t *testing.T) {
 	for _, unknown := range []Unknown{Reject, Defaults, Hash} {
-		s := mustApply(t, NewBuilder(unknown), nil, plainWorld(1, "A", 1000).load(noon))
+		s := mustApply(t, NewBuilder(unknown), nil, uniformFixture(1, "A", 1000).load(noon))
 		id := make([]byte, 0, 32)
 		ask := func(n int) {
 			for i := range n {
@@ -530,21 +529,21 @@ func TestUnknownIDsTakeNoMemory(t *testing.T) {
 	}
 }
 
-func largeWorld(n int) *world {
-	w := &world{position: model.Position{Epoch: "e", Revision: 1}, config: &model.Configuration{Buckets: 100}}
+func largeFixture(n int) *fixture {
+	data := &fixture{position: model.Position{Epoch: "e", Revision: 1}, config: &model.Configuration{Buckets: 100}}
 	for i := range 20 {
 		f := model.Feature{Name: fmt.Sprintf("feature-number-%02d", i), Default: "A", Variants: []model.Variant{{Name: "A"}, {Name: "B"}}}
 		f.Rollout = &model.Rollout{Variant: "B"}
 		for b := 1 + i%5; b <= 100; b += 5 {
 			f.Rollout.Buckets = append(f.Rollout.Buckets, model.BucketID(b))
 		}
-		w.config.Features = append(w.config.Features, f)
+		data.config.Features = append(data.config.Features, f)
 	}
-	return w
+	return data
 }
 
 func largeUpdate(n int) *model.Update {
-	u := largeWorld(n).load(noon)
+	u := largeFixture(n).load(noon)
 	u.Count = int64(n)
 	u.Subjects = func(yield func(*model.SubjectUpdate, error) bool) {
 		var s model.SubjectUpdate
@@ -587,21 +586,21 @@ func BenchmarkResolve(b *testing.B) {
 }
 
 // BenchmarkBody is the first answer of each class after a change of the
-// configuration, and what it costs to let go of the answers before.
+// configuration, and the cost of dropping the previous answers.
 func BenchmarkBody(b *testing.B) {
 	const classes = 1000
-	w := largeWorld(0)
+	data := largeFixture(0)
 	builder := NewBuilder(Hash)
-	w.config.Buckets = classes
-	s := mustApply(b, builder, nil, w.load(noon))
+	data.config.Buckets = classes
+	s := mustApply(b, builder, nil, data.load(noon))
 	b.ReportAllocs()
 	for b.Loop() {
-		u := w.load(noon)
+		u := data.load(noon)
 		u.Full, u.Subjects = false, nil
 		next := mustApply(b, builder, s, u)
 		s.Replaced(next)
 		s = next
-		for _, class := range s.plain[1:] {
+		for _, class := range s.ungrouped[1:] {
 			s.Body(class, noon).CountServed()
 		}
 	}
