@@ -17,16 +17,16 @@ import (
 )
 
 // A request either works or waits: for its body, for an event, for a client that
-// reads what was prepared. Those that work are bounded in number, those that wait in
-// the bytes they hold, so that what waits does not take the place of what works. A
-// request with a body begins to work when the body has been read; [Work] and [Wait]
-// change places in all other cases.
+// reads a prepared answer. Working requests are bounded in number, waiting ones by
+// the bytes they hold, so that waiting requests do not take the places of working
+// ones. A request with a body begins to work when the body has been read; [Work]
+// and [Wait] change between the two in all other cases.
 
-// waitCost is what a waiting request holds beside its body: goroutine, header and
-// context.
+// waitCost is the memory of a waiting request besides its body: goroutine, header
+// and context.
 const waitCost = 32 << 10
 
-// pool bounds what requests take of something at once.
+// pool bounds how much of something requests take at once.
 type pool struct {
 	limit int64
 	taken atomic.Int64
@@ -42,14 +42,14 @@ func (p *pool) take(n int64) bool {
 
 func (p *pool) give(n int64) { p.taken.Add(-n) }
 
-// room is what callers of one kind have to themselves.
+// room is the capacity that is reserved for callers of one kind.
 type room struct {
 	working, waiting pool // in requests, in bytes
 	refused          prometheus.Counter
 }
 
-// resize sets how many requests may work; 0 is no limit. Those that wait may hold half
-// as much memory.
+// resize sets how many requests may work at once; 0 is no limit. Waiting requests
+// may hold half as much memory.
 func (r *room) resize(requests int) {
 	r.working.limit, r.waiting.limit = int64(requests), int64(requests)*requestCost/2
 	if requests == 0 {
@@ -57,7 +57,7 @@ func (r *room) resize(requests int) {
 	}
 }
 
-// place is what one request takes of its room.
+// place is the share of a room that one request takes.
 type place struct {
 	room *room
 
@@ -68,13 +68,14 @@ type place struct {
 
 type placeKey struct{}
 
-// Work has the request in ctx work from now on, though its body has not been read.
-// It fails with not_ready if too many do. A request that no server limits may always.
+// Work makes the request in ctx a working one, even if its body has not been read.
+// It fails with not_ready if too many requests work. Requests without a limiting
+// server always may.
 func Work(ctx context.Context) error { return change(ctx, (*place).work) }
 
-// Wait has the request in ctx hold only its body from now on: call it before waiting,
-// and before writing what costs nothing more. It fails with not_ready if too many
-// wait, and the request works on.
+// Wait makes the request in ctx a waiting one, which holds only its body. Call it
+// before waiting, and before writing a prepared answer. It fails with not_ready if
+// too many requests wait; the request then stays a working one.
 func Wait(ctx context.Context) error { return change(ctx, (*place).wait) }
 
 func change(ctx context.Context, to func(*place) error) error {
@@ -86,7 +87,7 @@ func change(ctx context.Context, to func(*place) error) error {
 
 func (p *place) refuse() error {
 	p.room.refused.Inc()
-	return model.Errorf(model.NotReady, "too many requests are under way, try again in a second")
+	return model.Errorf(model.NotReady, "too many requests are in flight, try again in a second")
 }
 
 func (p *place) work() error {
@@ -117,7 +118,7 @@ func (p *place) wait() error {
 	return nil
 }
 
-// read notes that n more bytes of the body are held.
+// read counts n more bytes of the body.
 func (p *place) read(n int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -152,9 +153,9 @@ func (p *place) leave() {
 	}
 }
 
-// admit gives each request its place, or refuses it. Probes and scrapes go through: a
-// service that is busy is alive. It comes after authorization: callers who were let in
-// have a room of their own, which strangers cannot fill.
+// admit gives each request its place, or rejects it. Probes and scrapes always
+// pass: a busy service is alive. It comes after authorization: authenticated
+// callers have a room of their own that nobody else can fill.
 func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if operational(c.Path()) {
@@ -179,7 +180,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// admittedBody is a body whose bytes count while its request waits for the rest.
+// admittedBody is a body whose bytes count while the rest of it is awaited.
 type admittedBody struct {
 	io.ReadCloser
 	place  *place
@@ -193,7 +194,7 @@ func (b *admittedBody) Read(to []byte) (int, error) {
 		refused = b.place.work()
 	}
 	if refused != nil {
-		b.answer.Set(echo.HeaderRetryAfter, "1") // huma sends what a body failed with without its fields
+		b.answer.Set(echo.HeaderRetryAfter, "1") // huma drops the headers of a body's error
 		return n, refused
 	}
 	return n, err

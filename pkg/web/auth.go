@@ -15,13 +15,13 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Declared is a route with what it asks of its caller.
+// Declared is a route and the permission that it requires.
 type Declared struct {
 	Method, Path string // the path in echo's form: /v1/things/:id
 	Permission   auth.Permission
 }
 
-// Routes lists what the server answers, by path and method.
+// Routes lists the server's routes, by path and method.
 func (s *Server) Routes() []Declared {
 	var all []Declared
 	for r, permission := range s.permissions {
@@ -31,38 +31,38 @@ func (s *Server) Routes() []Declared {
 	return all
 }
 
-// Authenticator finds out whose token it is. Its error has the code
-// [model.Unauthenticated] if the token is invalid, and is any other if that cannot
-// be found out.
+// Authenticator finds the owner of a token. Its error has the code
+// [model.Unauthenticated] if the token is invalid; any other error means that it
+// could not be checked.
 type Authenticator func(ctx context.Context, token string) (auth.Identity, error)
 
 type callerKey struct{}
 
-// caller is what was found out about who sent a request.
+// caller is the result of authenticating a request.
 type caller struct {
 	identity auth.Identity
 	err      error // why the request is rejected
 }
 
-// Caller is who the request in ctx came from; the zero Identity where nobody
-// had to say.
+// Caller is the authenticated caller of the request in ctx, the zero Identity if
+// the request needed none.
 func Caller(ctx context.Context) auth.Identity {
 	known, _ := ctx.Value(callerKey{}).(caller)
 	return known.identity
 }
 
-// WithCaller is the context of a request with what [Server.Admit] said of it: the
-// request's route takes that, and neither authenticates nor counts it again.
+// WithCaller is the context of a request with the result of [Server.Admit]. The
+// request's route uses it, and neither authenticates nor counts the request again.
 func WithCaller(ctx context.Context, identity auth.Identity, err error) context.Context {
 	return context.WithValue(ctx, callerKey{}, caller{identity, err})
 }
 
-// authorize lets a request through to its route where the caller may use it.
+// authorize passes a request on to its route if the caller may use that.
 func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		permission, matched := s.permissions[route{r.Method, c.Path()}]
-		if permission == auth.Open || !matched { // no route: the answer is 404 or 405, for everybody alike
+		if permission == auth.Open || !matched { // without a route, the answer is 404 or 405 for everybody
 			return next(c)
 		}
 		if reading := s.readings[route{r.Method, c.Path()}]; permission == auth.Write && reading.isSet(r, "dry_run") {
@@ -86,20 +86,20 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// Admit finds out who sent a request. Its error says why the caller may not use
-// routes with a permission.
+// Admit authenticates the caller of a request. It fails if the caller lacks the
+// permission.
 func (s *Server) Admit(ctx context.Context, r *http.Request, permission auth.Permission) (auth.Identity, error) {
 	identity, err := s.Authenticate(ctx, s.echo.IPExtractor(r), s.token(r, permission))
 	if err == nil && !identity.Role.Allows(permission) {
-		err = model.Errorf(model.Forbidden, "the role %s may not do this: it takes the permission to %s", identity.Role, permission)
+		err = model.Errorf(model.Forbidden, "the role %s lacks the permission to %s", identity.Role, permission)
 	}
 	return identity, err
 }
 
-// Authenticate finds out whose token it is. It rejects a token that is used too
-// often, and failures of an address that failed too often.
+// Authenticate finds the owner of a token. It also fails if the token is used too
+// often, or after too many failed authentications from the caller's address.
 func (s *Server) Authenticate(ctx context.Context, address, token string) (auth.Identity, error) {
-	if token == "" { // which is no attempt
+	if token == "" { // not counted as a failed authentication
 		return auth.Identity{}, model.Errorf(model.Unauthenticated, "a token is needed: Authorization: Bearer <token>")
 	}
 	identity, err := s.authenticate(ctx, token)
@@ -107,21 +107,22 @@ func (s *Server) Authenticate(ctx context.Context, address, token string) (auth.
 		return auth.Identity{}, cmp.Or(s.rates.failed(address), err)
 	}
 	if err == nil {
-		err = s.rates.within(token)
+		err = s.rates.allow(token)
 	}
 	return identity, err
 }
 
-// byPerson tells the request of somebody who opened a page and has nothing to show.
+// byPerson reports whether a request opens a page in a browser, without
+// credentials.
 func byPerson(r *http.Request) bool {
 	return r.Header.Get(echo.HeaderAuthorization) == "" && preferred(r.Header.Get(echo.HeaderAccept), api.MediaProblem, echo.MIMETextHTML) == echo.MIMETextHTML
 }
 
-// sameOrigin refuses what other sites make a browser send.
+// sameOrigin rejects requests that other sites make a browser send.
 var sameOrigin = http.NewCrossOriginProtection()
 
-// CheckOrigin is an error where another site made a browser send a request that
-// changes something.
+// CheckOrigin fails if another site made a browser send a request that changes
+// something.
 func CheckOrigin(r *http.Request) error {
 	if sameOrigin.Check(r) != nil {
 		return model.Errorf(model.Forbidden, "another site sent this request")
@@ -130,10 +131,10 @@ func CheckOrigin(r *http.Request) error {
 }
 
 // token finds the token of a request, "" for none: in the Authorization header or,
-// without one, of who is signed in, unless another site may have sent the request.
-// Pages also take the token as a password, as a browser has no other way to send
-// it where nobody can sign in; nothing else does, since a browser would go on to
-// send it with requests that other sites make it send.
+// without one, in the session, unless another site may have sent the request. Pages
+// also accept the token as a password: without sign-in a browser has no other way
+// to send it. Other routes do not, because a browser would then also send the
+// password with requests from other sites.
 func (s *Server) token(r *http.Request, permission auth.Permission) string {
 	field := r.Header.Get(echo.HeaderAuthorization)
 	if field == "" {

@@ -18,11 +18,11 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Callers bounds how often somebody may call. 0 is no limit.
+// Callers bounds the rates of callers. 0 is no limit.
 type Callers struct {
-	Failures int    // a minute and address, for IPv6 a /64: failed authentications
-	Requests int    // a second and token
-	Proxies  string // networks whose X-Forwarded-For says who is calling, separated by commas
+	Failures int    // failed authentications per minute and address (IPv6: per /64)
+	Requests int    // per second and token
+	Proxies  string // networks whose X-Forwarded-For is trusted, separated by commas
 }
 
 // Flags adds the settings to fs, with their defaults.
@@ -45,7 +45,7 @@ func (c *Callers) Validate() error {
 	return errors.Join(failures, requests, proxies)
 }
 
-// networks are those of trusted proxies.
+// networks are the networks of trusted proxies.
 func (c *Callers) networks() (networks []netip.Prefix, err error) {
 	if c.Proxies == "" {
 		return nil, nil
@@ -60,8 +60,8 @@ func (c *Callers) networks() (networks []netip.Prefix, err error) {
 	return networks, nil
 }
 
-// extractor tells who is calling. Only what a trusted proxy says is believed:
-// everybody can send the header.
+// extractor finds the address of a caller. It trusts X-Forwarded-For of trusted
+// proxies only: everybody can send the header.
 func extractor(proxies []netip.Prefix) echo.IPExtractor {
 	if len(proxies) == 0 {
 		return echo.ExtractIPDirect()
@@ -73,17 +73,17 @@ func extractor(proxies []netip.Prefix) echo.IPExtractor {
 	return echo.ExtractIPFromXFFHeader(options...)
 }
 
-// rates keeps to what Callers says. Who was heard of longest ago is forgotten
-// first: the number of addresses and tokens that somebody makes up costs nothing.
+// rates enforces Callers. It forgets the least recently used addresses and tokens,
+// so that any number of them takes bounded memory.
 type rates struct {
 	limits    Callers
 	now       func() time.Time
 	addresses *lru.Cache[string, *rate.Limiter]   // of failures
 	tokens    *lru.Cache[tokenKey, *rate.Limiter] // of requests
-	limited   map[string]prometheus.Counter       // by what was too much
+	limited   map[string]prometheus.Counter       // by the limit that was exceeded
 }
 
-// tokenKey stands for a token, so that it is not kept.
+// tokenKey is the hash of a token, so that the token itself is not kept.
 type tokenKey [sha256.Size]byte
 
 const rememberedCallers = 10_000
@@ -102,9 +102,9 @@ func newRates(limits Callers, r prometheus.Registerer) *rates {
 	}
 }
 
-// failed notes a failed authentication. It is an error if its address has failed too
-// often. A valid token is never asked for its address: many may call through one
-// proxy, of whom only one guesses.
+// failed counts a failed authentication. It returns an error if there were too many
+// from the address. Valid tokens are accepted from any address: many callers may
+// share a proxy with one who guesses tokens.
 func (r *rates) failed(address string) error {
 	if r.limits.Failures == 0 {
 		return nil
@@ -124,18 +124,18 @@ func (r *rates) failed(address string) error {
 	return model.Errorf(model.RateLimited, "too many failed authentications from this address, try again in a minute")
 }
 
-// site is what one caller has of addresses: one of IPv4, but 2^64 of IPv6.
+// site is the network of one caller: an IPv4 address, or an IPv6 /64.
 func site(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil || ip.Unmap().Is4() {
 		return address
 	}
-	network, _ := ip.WithZone("").Prefix(64) // fails for other lengths alone
+	network, _ := ip.WithZone("").Prefix(64) // fails only for other lengths
 	return network.String()
 }
 
-// within is an error where a valid token is used too often.
-func (r *rates) within(token string) error {
+// allow fails if a valid token is used too often.
+func (r *rates) allow(token string) error {
 	if r.limits.Requests == 0 {
 		return nil
 	}

@@ -160,7 +160,7 @@ func TestCallersAreForgotten(t *testing.T) {
 	for i := range 3 * rememberedCallers {
 		name := strings.Repeat("x", i%50) + time.Duration(i).String()
 		_ = r.failed(name)
-		_ = r.within(name)
+		_ = r.allow(name)
 	}
 	if r.addresses.Len() > rememberedCallers || r.tokens.Len() > rememberedCallers {
 		t.Errorf("%d addresses and %d tokens are remembered", r.addresses.Len(), r.tokens.Len())

@@ -11,24 +11,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// connections bounds those that are open. If there are too many, the one that has been
-// idle for longest makes room; if none is idle, the new one is refused. One address
-// has at most three quarters, so that others always find room.
+// connections bounds the number of open connections. If there are too many, the
+// longest idle one is closed; if none is idle, the new one is rejected. One address
+// gets at most three quarters, so that others always find room.
 type connections struct {
 	limit   int // 0 is no limit
 	proxies []netip.Prefix
-	// What was refused, and closed to make room.
+	// Connections rejected, and closed to make room.
 	refused, closed prometheus.Counter
 
 	mu      sync.Mutex
 	open    map[*boundConn]struct{}
 	from    map[netip.Prefix]int // open ones by address
-	visited bool                 // there has been one
+	visited bool                 // there has been a connection
 }
 
-// add takes a connection in. It is false if there is no room for it. It waits while
-// only connections could make room that are so new that their first request is on its
-// way.
+// add accepts a connection. It returns false if there is no room for it. It waits
+// if only new connections could make room, because their first request may be on
+// its way.
 func (all *connections) add(c *boundConn) bool {
 	for {
 		added, soon := all.tryAdd(c)
@@ -58,8 +58,8 @@ func (all *connections) tryAdd(c *boundConn) (added, soon bool) {
 	return true, false
 }
 
-// makeRoom closes the connection among some that has been idle for longest. soon says
-// that one could be closed in a moment. The caller holds mu.
+// makeRoom closes the longest idle of some connections. soon reports that one may
+// be closed in a moment. The caller holds mu.
 func (all *connections) makeRoom(among func(*boundConn) bool) (made, soon bool) {
 	for {
 		var longest *boundConn
@@ -74,23 +74,23 @@ func (all *connections) makeRoom(among func(*boundConn) bool) (made, soon bool) 
 		if longest.idleSince.Load() > time.Now().UnixNano() {
 			return false, true
 		}
-		if longest.state.CompareAndSwap(idle, evicted) { // else a request came just now
+		if longest.state.CompareAndSwap(idle, evicted) { // otherwise a request has just arrived
 			all.closed.Inc()
 			all.forget(longest)
-			_ = longest.TCPConn.Close() // its client learns nothing else either way
+			_ = longest.TCPConn.Close() // the error would not change anything
 			return true, false
 		}
 	}
 }
 
-// remove forgets a connection that ends.
+// remove forgets a connection that has ended.
 func (all *connections) remove(c *boundConn) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	all.forget(c)
 }
 
-// forget is remove for who holds mu.
+// forget is remove; the caller holds mu.
 func (all *connections) forget(c *boundConn) {
 	if _, known := all.open[c]; !known {
 		return
@@ -101,14 +101,15 @@ func (all *connections) forget(c *boundConn) {
 	}
 }
 
-// count is how many are open, and whether there has ever been one.
+// count returns the number of open connections, and whether there has ever been
+// one.
 func (all *connections) count() (open int, visited bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	return len(all.open), all.visited
 }
 
-// note follows what net/http does with a connection.
+// note follows the state of a connection in net/http.
 func (all *connections) note(c net.Conn, state http.ConnState) {
 	for {
 		outer, ok := c.(interface{ NetConn() net.Conn })
@@ -122,14 +123,14 @@ func (all *connections) note(c net.Conn, state http.ConnState) {
 	}
 }
 
-// newGrace is when a connection without any request begins to count as idle.
+// newGrace is the time after which a connection without any request counts as idle.
 const newGrace = 200 * time.Millisecond
 
-// boundListener takes in connections as far as there is room.
+// boundListener accepts connections while there is room.
 type boundListener struct {
 	*net.TCPListener
-	all   *connections
-	plain bool // clients understand an answer without TLS
+	all       *connections
+	cleartext bool // without TLS, so clients can read a rejection
 }
 
 func (l *boundListener) Accept() (net.Conn, error) {
@@ -145,15 +146,15 @@ func (l *boundListener) Accept() (net.Conn, error) {
 			return bound, nil
 		}
 		l.all.refused.Inc()
-		if l.plain {
+		if l.cleartext {
 			refuse(c)
 		}
 		_ = c.Close()
 	}
 }
 
-// locate is where a client is, an address of version 4 or as much of one of version 6
-// as one client has to itself, and whether that is a trusted proxy.
+// locate returns the network of a client (an IPv4 address or an IPv6 /64), and
+// whether it is a trusted proxy.
 func (all *connections) locate(address net.Addr) (network netip.Prefix, trusted bool) {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {
@@ -163,12 +164,12 @@ func (all *connections) locate(address net.Addr) (network netip.Prefix, trusted 
 	for _, proxies := range all.proxies {
 		trusted = trusted || proxies.Contains(ip)
 	}
-	network, _ = ip.Prefix(min(ip.BitLen(), 64)) // fails for more bits than there are
+	network, _ = ip.Prefix(min(ip.BitLen(), 64)) // fails only for too many bits
 	return network, trusted
 }
 
-// States of a connection. It is in use from the first byte of a request until that is
-// answered.
+// States of a connection. It is in use from the first byte of a request to the end
+// of the answer.
 const (
 	idle = iota
 	inUse
@@ -176,23 +177,23 @@ const (
 )
 
 type boundConn struct {
-	*net.TCPConn // which writes several buffers at once
+	*net.TCPConn // for its vectored writes
 	all          *connections
 	address      netip.Prefix
-	trusted      bool // a proxy, for whom there is no bound of its own
+	trusted      bool // a proxy, which has no bound of its own
 	state        atomic.Int32
-	idleSince    atomic.Int64 // Unix time in nanoseconds; to come, if it is new
+	idleSince    atomic.Int64 // Unix time in nanoseconds; in the future for a new one
 }
 
 func (c *boundConn) Read(to []byte) (int, error) {
 	n, err := c.TCPConn.Read(to)
 	if n > 0 && c.state.Load() != inUse && !c.state.CompareAndSwap(idle, inUse) {
-		return 0, net.ErrClosed // the request came too late: nobody has seen any of it
+		return 0, net.ErrClosed // the request came too late and was not read
 	}
 	return n, err
 }
 
-// Idle notes that all requests that came are answered.
+// Idle marks that all requests are answered.
 func (c *boundConn) Idle(now time.Time) {
 	c.idleSince.Store(now.UnixNano())
 	c.state.CompareAndSwap(inUse, idle)
@@ -203,11 +204,11 @@ func (c *boundConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// refusal is a whole answer: who is sent it is not read.
+// refusal is a complete answer: the request itself is never read.
 const refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 149\r\n\r\n" +
 	`{"type":"about:blank","title":"Service Unavailable","status":503,"code":"not_ready","detail":"too many connections are open, try again in a second"}` + "\n"
 
-// refuse takes no time: what it sends fits into the buffer of any new connection.
+// refuse does not block: the refusal fits into the send buffer of a new connection.
 func refuse(c net.Conn) {
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write([]byte(refusal)) // the client may be gone

@@ -19,12 +19,13 @@ import (
 type Origins struct {
 	text string
 	any  bool
-	// Of an origin with a wildcard, "https://*.example.org", both sides of it.
+	// The parts before and after the wildcard of an origin such as
+	// "https://*.example.org".
 	exact     []string
 	wildcards [][2]string
 }
 
-// Headers of the protocol, in the form in which net/http keeps them.
+// Headers of the protocol, in net/http's canonical form.
 const (
 	fieldOrigin         = "Origin"
 	fieldVary           = "Vary"
@@ -40,18 +41,18 @@ const (
 const (
 	corsMethods = "GET, HEAD, POST"
 	corsExposed = "ETag, " + api.HeaderRevision + ", " + api.HeaderSnapshotAge + ", Retry-After"
-	corsMaxAge  = "600" // seconds that a browser keeps the answer to a preflight
+	corsMaxAge  = "600" // seconds that a browser caches a preflight
 )
 
-// corsReadable are the headers of requests that a page may set, in lower case.
+// corsReadable are the request headers that a page may set, in lower case.
 var corsReadable = []string{"authorization", "content-type", "if-none-match", "x-request-id"}
 
 // Flags adds the setting to fs.
 func (o *Origins) Flags(fs *flag.FlagSet) {
-	fs.Var(o, "cors-origins", "`origins` of browser pages that may ask, separated by commas: https://shop.example,https://*.example.org; * for any")
+	fs.Var(o, "cors-origins", "`origins` of browser pages that may read answers, separated by commas: https://shop.example,https://*.example.org; * for any")
 }
 
-// String is the setting as it was given.
+// String is the setting as given.
 func (o *Origins) String() string { return o.text }
 
 // Set implements [flag.Value].
@@ -76,7 +77,7 @@ func (o *Origins) Set(text string) error {
 	return nil
 }
 
-// checkOrigin says what is wrong with one origin of the setting.
+// checkOrigin fails if one origin of the setting is invalid.
 func checkOrigin(origin string) error {
 	const want = "it must look like https://shop.example, https://*.example.org or http://localhost:3000"
 	u, err := url.Parse(origin)
@@ -89,11 +90,11 @@ func checkOrigin(origin string) error {
 	return nil
 }
 
-// Enabled reports whether pages of any origin may ask.
+// Enabled reports whether any origin is allowed.
 func (o *Origins) Enabled() bool { return o.any || len(o.exact)+len(o.wildcards) > 0 }
 
-// allowed is what Access-Control-Allow-Origin says to a page of an origin, "" for
-// nothing. Browsers send origins in lower case.
+// allowed is the value of Access-Control-Allow-Origin for an origin, "" for none.
+// Browsers send origins in lower case.
 func (o *Origins) allowed(origin string) string {
 	if o.any {
 		return "*"
@@ -111,17 +112,17 @@ func (o *Origins) allowed(origin string) string {
 	return ""
 }
 
-// isHost tells labels of a host from anything else that a wildcard must not cover,
-// such as user names and ports.
+// isHost reports whether text consists of labels of a host. A wildcard must not
+// cover anything else, such as user names and ports.
 func isHost(labels string) bool {
 	return labels != "" && !strings.ContainsFunc(labels, func(r rune) bool {
 		return ('a' > r || r > 'z') && ('0' > r || r > '9') && r != '-' && r != '.'
 	})
 }
 
-// share is the middleware. Pages may read every answer to a question of theirs,
-// errors too, so it comes before whatever may reject a request. A preflight is
-// answered here: it brings no token.
+// share is the middleware. Pages may read every answer to their requests, errors
+// included, so it comes before any middleware that may reject a request. It also
+// answers preflights, which carry no token.
 func (o *Origins) share(next echo.HandlerFunc) echo.HandlerFunc {
 	if !o.Enabled() {
 		return next
@@ -148,8 +149,8 @@ func (o *Origins) share(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// SetFields sets what is the same in all answers, whoever asks: that they depend on
-// the origin or, if any may ask, that it may.
+// SetFields sets the headers that are the same in all answers: Vary: Origin or, if
+// any origin is allowed, that permission.
 func (o *Origins) SetFields(header http.Header) {
 	switch {
 	case o.any:
@@ -160,7 +161,7 @@ func (o *Origins) SetFields(header http.Header) {
 	}
 }
 
-// readable are those of the headers asked for that the service reads.
+// readable are those of the requested headers that the service reads.
 func readable(asked []string) string {
 	var names []string
 	for name := range strings.SplitSeq(strings.Join(asked, ","), ",") {

@@ -83,7 +83,7 @@ func TestCORS(t *testing.T) {
 			t.Errorf("%s: %s %v", origin, r.Status, h)
 		}
 		if h := ask(http.MethodGet, anyURL+"/v1/things", header).Header; h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Vary") != "" {
-			t.Errorf("%s where any may ask: %v", origin, h)
+			t.Errorf("%s if any origin is allowed: %v", origin, h)
 		}
 	}
 

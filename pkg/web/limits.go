@@ -10,12 +10,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Limits bound what a service holds in memory at once for its clients. What is
-// beyond them is refused with 503 and Retry-After, before it costs anything.
+// Limits bound the memory that a service holds for its clients. Beyond them,
+// connections and requests are rejected early and cheaply with 503 and Retry-After.
 // 0 is no limit.
 type Limits struct {
 	Connections int
-	Requests    int // that work at once; those that wait are bounded by half the memory of these
+	Requests    int // working at once; waiting requests are bounded by half their memory
 }
 
 // Flags adds the settings to fs, with their defaults.
@@ -24,16 +24,16 @@ func (l *Limits) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&l.Requests, "max-requests", 500, "`number` of requests worked on at once, fewer if memory is short, 0 for no limit; more are answered 503")
 }
 
-// What a connection and a request can cost in bytes: buffers and stacks, and a
-// body of the largest size with what is made of it and its answer.
+// The most memory that a connection (buffers, stacks) and a request (the largest
+// body, its decoded form, the answer) can take, in bytes.
 const (
 	connectionCost = 32 << 10
 	requestCost    = 4 << 20
 )
 
-// within lowers the limits to what fits in five eighths of so much memory: a quarter
-// each for connections and requests that work, an eighth for requests that wait.
-func (l Limits) within(memory int64) Limits {
+// fitting lowers the limits to five eighths of the memory: a quarter each for
+// connections and working requests, an eighth for waiting requests.
+func (l Limits) fitting(memory int64) Limits {
 	return Limits{
 		Connections: int(min(int64(l.Connections), max(memory/4/connectionCost, 1))),
 		Requests:    int(min(int64(l.Requests), max(memory/4/requestCost, 1))),
@@ -52,28 +52,28 @@ func (l *Limits) Validate() error {
 	return errors.Join(connections, requests)
 }
 
-// busy keeps to the limits.
+// busy enforces the limits.
 type busy struct {
 	connections connections
 	letIn, open room
 }
 
-// openShare is the part of the requests that callers may have whom nobody let in.
+// openShare is the share of the requests for unauthenticated callers.
 const openShare = 4
 
-// newBusy makes the rooms. If nobody has to be let in, the open one is all there is.
+// newBusy creates the rooms. Without authentication, there is only the open one.
 func newBusy(limits Limits, proxies []netip.Prefix, authenticates bool, r prometheus.Registerer) *busy {
-	shed := prometheus.NewCounterVec(prometheus.CounterOpts{
+	rejected := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "flaggery_http_shed_total",
-		Help: "What was refused with 503 because the service is busy: connections beyond FLAGGERY_MAX_CONNECTIONS, requests beyond FLAGGERY_MAX_REQUESTS; and idle connections that were closed to make room.",
+		Help: "Connections beyond FLAGGERY_MAX_CONNECTIONS and requests beyond FLAGGERY_MAX_REQUESTS, which are rejected with 503, and idle connections closed to make room.",
 	}, []string{"what"})
-	r.MustRegister(shed)
-	limits = limits.within(debug.SetMemoryLimit(-1)) // which asks, and sets nothing
+	r.MustRegister(rejected)
+	limits = limits.fitting(debug.SetMemoryLimit(-1)) // a negative value only reads the limit
 	b := &busy{connections: connections{
-		limit: limits.Connections, proxies: proxies, refused: shed.WithLabelValues("connection"), closed: shed.WithLabelValues("idle"),
+		limit: limits.Connections, proxies: proxies, refused: rejected.WithLabelValues("connection"), closed: rejected.WithLabelValues("idle"),
 		open: map[*boundConn]struct{}{}, from: map[netip.Prefix]int{},
 	}}
-	b.letIn.refused = shed.WithLabelValues("request")
+	b.letIn.refused = rejected.WithLabelValues("request")
 	b.open.refused = b.letIn.refused
 	b.letIn.resize(limits.Requests)
 	b.open.resize(limits.Requests)

@@ -232,7 +232,7 @@ func TestRequestsBeyondTheLimitAreRefused(t *testing.T) {
 		t.Errorf("a busy service is not alive: %d", answer.StatusCode)
 	}
 	if n := testutil.ToFloat64(s.busy.open.refused); n != 1 {
-		t.Errorf("%v requests were counted as shed", n)
+		t.Errorf("%v requests were counted as rejected", n)
 	}
 
 	close(finish)
@@ -268,7 +268,7 @@ func TestLimitsFitInMemory(t *testing.T) {
 		{Limits{0, 0}, 128 << 20, Limits{0, 0}},
 		{Limits{10, 5}, 1, Limits{1, 1}},
 	} {
-		if got := c.limits.within(c.memory); got != c.want {
+		if got := c.limits.fitting(c.memory); got != c.want {
 			t.Errorf("%+v in %d bytes are %+v, want %+v", c.limits, c.memory, got, c.want)
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// unmatched is the route label of every request that no route takes: the label's
-// values stay as many as there are routes, whatever is asked for.
+// unmatched is the route label of every request without a route, so that the label
+// has a bounded number of values.
 const unmatched = "unmatched"
 
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
@@ -33,7 +33,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// observer is where a kind of request is counted. status is an HTTP status.
+// observer is the metric of a kind of request. status is an HTTP status.
 func (m *metrics) observer(method, route string, status int) prometheus.Observer {
 	if !slices.Contains(methods, method) {
 		method = "other"
@@ -41,13 +41,13 @@ func (m *metrics) observer(method, route string, status int) prometheus.Observer
 	return m.duration.WithLabelValues(method, route, strconv.Itoa(status/100)+"xx")
 }
 
-// NewRegistry makes a registry with what is known of every Go process, and of
-// this build.
+// NewRegistry returns a registry with the metrics of the Go process and of this
+// build.
 func NewRegistry(version string) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "flaggery_build_info",
-		Help:        "Always 1; the labels tell which build is running.",
+		Help:        "Always 1; the labels identify the running build.",
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
 	})
 	build.Set(1)

@@ -27,7 +27,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// newAPI sets huma up: its own pages are off, the only format is JSON.
+// newAPI sets up huma: without its own pages, with JSON as the only format.
 func newAPI(e *echo.Echo, title, version string) huma.API {
 	return humaecho.New(e, huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -46,8 +46,8 @@ func newAPI(e *echo.Echo, title, version string) huma.API {
 	})
 }
 
-// Handle adds an operation of the server's calls to its routes and to its OpenAPI
-// document. Input and output are structs in the form that huma describes.
+// Handle adds an operation, one of the server's calls, to its routes and to its
+// OpenAPI document. Input and output are structs in huma's form.
 func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(context.Context, *I) (*O, error)) {
 	p = s.declare(p, op.Method, echoPath(op.Path))
 	if p != auth.Open {
@@ -66,7 +66,7 @@ func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(co
 	huma.Register(s.API, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
-			return nil, s.problemOf(ctx, err) // so that all other failures that huma meets are its own
+			return nil, s.problemOf(ctx, err) // so that any other error in huma is its own
 		}
 		return out, nil
 	})
@@ -78,8 +78,8 @@ func Handle[I, O any](s *Server, p auth.Permission, op huma.Operation, h func(co
 	}
 }
 
-// codes are what an operation fails with: its row in the table of calls, and what
-// comes with its permission and its input.
+// codes are the codes that an operation fails with: its row in the table of calls,
+// and those of its permission and its input.
 func (s *Server) codes(p auth.Permission, op huma.Operation, input reflect.Type) []model.Code {
 	call := op.Method + " " + op.Path
 	row, known := s.calls[call]
@@ -101,7 +101,7 @@ func (s *Server) codes(p auth.Permission, op huma.Operation, input reflect.Type)
 	return codes
 }
 
-// describeProblems documents which codes come with which status.
+// describeProblems documents the codes of each status.
 func (s *Server) describeProblems(responses map[string]*huma.Response, codes []model.Code) {
 	registry := s.API.OpenAPI().Components.Schemas
 	schema := registry.Schema(reflect.TypeFor[problem](), true, "Problem")
@@ -155,8 +155,8 @@ var jsonFormat = huma.Format{
 	},
 }
 
-// null is what JSON's null is validated as. huma takes nil for a property that was left
-// out; this fits a payload only.
+// null stands for JSON's null during validation. huma treats nil as a missing
+// property; this value is valid for a payload only.
 type null struct{}
 
 func nameNulls(v any) any {
@@ -175,8 +175,8 @@ func nameNulls(v any) any {
 	return v
 }
 
-// documentation adds /openapi.json and the page that renders it, whose parts are
-// all in the program.
+// documentation adds /openapi.json and the page that renders it. The program embeds
+// all parts of the page.
 func (s *Server) documentation(title string) {
 	s.Route(auth.Document, http.MethodGet, "/openapi.json", func(c echo.Context) error {
 		return c.JSON(http.StatusOK, s.API.OpenAPI())
@@ -198,7 +198,7 @@ func (s *Server) documentation(title string) {
 	s.Route(auth.Document, http.MethodGet, "/docs/*", contained)
 }
 
-// rendered keeps what a handler writes.
+// rendered records what a handler writes.
 type rendered struct {
 	strings.Builder
 	header http.Header
@@ -215,8 +215,8 @@ func (r *rendered) WriteHeader(int) {}
 
 var inline = regexp.MustCompile(`(?s)<(script|style)>(.*?)</(?:script|style)>`)
 
-// containing is the policy under which a page may use what comes from this server,
-// and of inline scripts and styles only those that it has now, by their hash.
+// containing is a content security policy for a page: it may use resources of this
+// server, and only its present inline scripts and styles, by their hash.
 func containing(page string) string {
 	own := map[string]string{}
 	for _, match := range inline.FindAllStringSubmatch(page, -1) {

@@ -11,9 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// operations is what operators ask of a service on addresses that clients do not
-// reach, without a token and beside all limits: metrics and health on one, profiles on
-// another, as whoever scrapes has no business with them.
+// operations serves operators on addresses that clients cannot reach, without
+// tokens and limits: metrics and health on one, profiles on another, because
+// scrapers need no profiles.
 type operations struct {
 	setting  string
 	address  string
@@ -21,8 +21,8 @@ type operations struct {
 	listener net.Listener
 }
 
-// CheckAddress says what is wrong with an address to answer operators on, which the
-// flag names; "" is none.
+// CheckAddress fails if the address of a setting for operators is invalid; "" is
+// none.
 func CheckAddress(name, address string) error {
 	if address == "" {
 		return nil
@@ -33,7 +33,7 @@ func CheckAddress(name, address string) error {
 	return nil
 }
 
-// The settings of the addresses.
+// The settings with the addresses.
 const (
 	MetricsAddress  = "FLAGGERY_METRICS_ADDRESS (--metrics-address)"
 	ProfilesAddress = "FLAGGERY_PROFILES_ADDRESS (--profiles-address)"
@@ -73,17 +73,17 @@ func (o *operations) listen() (err error) {
 	return nil
 }
 
-// serve answers until stop is called.
+// serve answers requests until stop is called.
 func (o *operations) serve(log *slog.Logger) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if err := o.server.Serve(o.listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("operators are answered no longer", "setting", o.setting, "address", o.address, "error", err)
+			log.Error("serving operators failed", "setting", o.setting, "address", o.address, "error", err)
 		}
 	}()
 	return func() {
-		_ = o.server.Close() // whoever asks now asks a service that has ended
+		_ = o.server.Close() // requests in flight are for a service that has ended
 		<-done
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// statusOf is the one place where codes of the contract become statuses.
+// statusOf is the only mapping from codes of the contract to statuses.
 var statusOf = map[model.Code]int{
 	model.Unauthenticated: http.StatusUnauthorized,
 	model.Forbidden:       http.StatusForbidden,
@@ -62,8 +62,7 @@ var statusOf = map[model.Code]int{
 	model.NotReady:           http.StatusServiceUnavailable,
 }
 
-// problem is the answer to a request that failed, in the form in which huma
-// writes it.
+// problem is the answer to a failed request, in huma's form.
 type problem struct{ api.Problem }
 
 // GetStatus implements [huma.StatusError].
@@ -72,7 +71,7 @@ func (p *problem) GetStatus() int { return p.Status }
 // ContentType implements [huma.ContentTypeFilter].
 func (p *problem) ContentType(string) string { return api.MediaProblem }
 
-// GetHeaders implements [huma.HeadersError]: what goes with the status.
+// GetHeaders implements [huma.HeadersError]: the headers of the status.
 func (p *problem) GetHeaders() http.Header {
 	h := http.Header{}
 	switch p.Status {
@@ -92,8 +91,8 @@ func newProblem(status int, code model.Code, detail string, fields []model.Field
 	return &problem{api.Problem{Type: "about:blank", Title: title, Status: status, Code: code, Detail: detail, Errors: fields}}
 }
 
-// problemOf translates any error. What nobody foresaw is logged with its cause
-// and shown without it. The answer to it is from no revision that is known.
+// problemOf translates any error. Unexpected errors are logged with their cause and
+// shown without it; their answer names no revision.
 func (s *Server) problemOf(ctx context.Context, err error) *problem {
 	p := s.translate(ctx, err)
 	if w, ok := ctx.Value(responseKey{}).(http.ResponseWriter); ok && p.Status >= http.StatusInternalServerError {
@@ -124,9 +123,9 @@ func (s *Server) translate(ctx context.Context, err error) *problem {
 	case errors.As(err, &ofEcho) && ofEcho.Code < http.StatusInternalServerError:
 		return newProblem(ofEcho.Code, codesOfEcho[ofEcho.Code], "", nil)
 	case ctx.Err() != nil:
-		s.log.DebugContext(ctx, "the client went away", "request_id", RequestID(ctx), "error", err)
-		// Nobody reads this, but for a client that has only closed its own side. It is
-		// no failure of the service, and must not be counted as one.
+		s.log.DebugContext(ctx, "the client closed its connection", "request_id", RequestID(ctx), "error", err)
+		// Only a client that has half-closed its connection reads this. It must not
+		// count as a failure of the service.
 		return newProblem(http.StatusRequestTimeout, "", "the client gave the request up", nil)
 	case errors.As(err, &network):
 		s.log.ErrorContext(ctx, "the database does not answer", "request_id", RequestID(ctx), "error", err)
@@ -136,13 +135,13 @@ func (s *Server) translate(ctx context.Context, err error) *problem {
 	return newProblem(http.StatusInternalServerError, "", "internal error, logged with request id "+RequestID(ctx), nil)
 }
 
-// codesOfEcho name what the router finds.
+// codesOfEcho are the codes of the router's errors.
 var codesOfEcho = map[int]model.Code{
 	http.StatusNotFound:         model.NotFound,
 	http.StatusMethodNotAllowed: model.MethodNotAllowed,
 }
 
-// WriteProblem answers with an error in place of a handler's own writing.
+// WriteProblem answers a request with an error, outside of a handler.
 func (s *Server) WriteProblem(hc huma.Context, err error) { s.answerProblem(err, humaecho.Unwrap(hc)) }
 
 // answerProblem is also echo's error handler.
@@ -151,10 +150,10 @@ func (s *Server) answerProblem(err error, c echo.Context) {
 	header := c.Response().Header()
 	for name, values := range p.GetHeaders() {
 		if name == echo.HeaderRetryAfter {
-			header.Del(name) // a body that was refused has set it
+			header.Del(name) // set by the body that was rejected
 		}
 		for _, value := range values {
-			header.Add(name, value) // there may be another WWW-Authenticate
+			header.Add(name, value) // Add, as there may be another WWW-Authenticate
 		}
 	}
 	body, err := json.Marshal(p)
@@ -166,8 +165,8 @@ func (s *Server) answerProblem(err error, c echo.Context) {
 	}
 }
 
-// huma keeps these in variables of its packages. They are set once, to values
-// without state, so that all servers of a process can share them.
+// huma keeps these in package variables. They are set once, to values without
+// state, so all servers of a process can share them.
 func init() {
 	huma.NewError = humaProblem
 	huma.ValidateStrictCasing = true
@@ -175,16 +174,16 @@ func init() {
 	validation.MsgExpectedRequiredProperty = isRequired + "%s"
 }
 
-// unfit are the messages about bodies that are JSON and still no request.
+// unfit are the messages about bodies that are JSON but no valid request.
 var unfit = []string{model.ErrJSONTrailing.Error(), model.ErrJSONNumber.Error(), model.ErrJSONDepth.Error()}
 
-// isRequired begins the message of a property that is missing; its name follows.
+// isRequired begins the message of a missing property; its name follows.
 const isRequired = "is required: "
 
-// humaProblem makes a problem of what huma itself found wrong with a request.
+// humaProblem makes a problem from huma's own errors about a request.
 func humaProblem(status int, detail string, errs ...error) huma.StatusError {
 	switch status {
-	case http.StatusInternalServerError: // the body could not be read: handlers fail with problems
+	case http.StatusInternalServerError: // the body could not be read; handlers return problems
 		if refused := (*model.Error)(nil); errors.As(errors.Join(errs...), &refused) {
 			return newProblem(statusOf[refused.Code], refused.Code, refused.Detail, nil)
 		}
@@ -197,8 +196,8 @@ func humaProblem(status int, detail string, errs ...error) huma.StatusError {
 		field := fieldError(err)
 		switch {
 		case slices.Contains(unfit, field.Message):
-			status = http.StatusUnprocessableEntity // it parses, but it is not what the contract allows
-		case status == http.StatusBadRequest && field.Location == "body": // and not without any body
+			status = http.StatusUnprocessableEntity // it parses, but violates the contract
+		case status == http.StatusBadRequest && field.Location == "body": // and there is a body
 			detail = "the request body is not valid JSON"
 		}
 		fields = append(fields, field)
@@ -209,8 +208,8 @@ func humaProblem(status int, detail string, errs ...error) huma.StatusError {
 	return newProblem(status, model.ValidationFailed, detail, fields)
 }
 
-// fieldError puts what huma found into the words of the contract: the location
-// is that of the field, also where the field is missing.
+// fieldError translates an error of huma to the contract: its location is that of
+// the field, even if the field is missing.
 func fieldError(err error) model.FieldError {
 	var detail *huma.ErrorDetail
 	if !errors.As(err, &detail) {

@@ -21,26 +21,26 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Every request has one reading. What one reader would take for absent and another
-// for the last of two values (a parameter that is there but empty, or there twice) is
-// refused here, for all routes; what has several spellings gets one.
+// Every request has exactly one interpretation. Ambiguous input (a parameter that
+// is empty, or given twice) is rejected here, for all routes; input with several
+// spellings is normalised.
 
-// reading is how the requests of a route are read.
+// reading describes how the requests of a route are read.
 type reading struct {
 	query, path map[string]form
-	// strict routes refuse parameters that they do not declare.
+	// strict routes reject parameters that they do not declare.
 	strict bool
-	// gzip routes read bodies that are compressed, which they declare as a header.
+	// gzip routes read compressed bodies; they declare the header.
 	gzip bool
-	// operation is nil for routes that the OpenAPI document does not show.
+	// operation is nil for routes outside the OpenAPI document.
 	operation *huma.Operation
-	answers   []string // media types, the first one unless another is asked for
+	answers   []string // media types; the first one is the default
 }
 
 // Gzip is the one Content-Encoding of bodies, of the routes that declare this header.
 const Gzip = "gzip"
 
-// form is how the values of a parameter are read.
+// form is the type of a parameter's values.
 type form int
 
 const (
@@ -48,16 +48,16 @@ const (
 	formText         // may be empty
 	formFlag         // true if empty
 	formInteger      // as in bodies
-	formList         // several values are one, separated by commas
+	formList         // several values, separated by commas
 	formTime         // as in bodies
-	formMany         // several values stay several
+	formMany         // a parameter that may be repeated
 )
 
-// freeTexts are the parameters that may be empty: as a filter that lets all through,
-// or as a comment that says nothing.
+// freeTexts are the parameters that may be empty: filters without effect and empty
+// comments.
 var freeTexts = []string{"comment", "prefix", "query", "q"}
 
-// readingOf is how an operation that is registered is read.
+// readingOf returns the reading of a registered operation.
 func readingOf(op *huma.Operation, strict bool) reading {
 	r := reading{query: map[string]form{}, path: map[string]form{}, strict: strict, operation: op, answers: []string{api.MediaJSON}}
 	if success := op.Responses["200"]; success != nil && len(success.Content) > 0 {
@@ -78,10 +78,10 @@ func readingOf(op *huma.Operation, strict bool) reading {
 	return r
 }
 
-// AnyQuery lets all parameters of a route through as they are: others decide on them.
+// AnyQuery accepts all parameters of a route unchecked: the handler checks them.
 const AnyQuery = "*"
 
-// pageReading is how a route outside of the OpenAPI document is read.
+// pageReading is the reading of a route outside the OpenAPI document.
 func pageReading(query []string, strict bool) reading {
 	r := reading{query: map[string]form{}, strict: strict}
 	for _, name := range query {
@@ -108,7 +108,7 @@ func formOf(declared *huma.Param) form {
 	return formSingle
 }
 
-// readQuery notes what is wrong with a query and returns it in its one spelling.
+// readQuery notes the faults of a query and returns it in its normal form.
 func (r *reading) readQuery(query url.Values, faults *model.Faults) url.Values {
 	one := url.Values{}
 	for name, values := range query {
@@ -134,13 +134,13 @@ func (r *reading) readQuery(query url.Values, faults *model.Faults) url.Values {
 	return one
 }
 
-// isSet reports whether a flag will be true to the handler of a request.
+// isSet reports whether the handler of a request will see the flag as true.
 func (r *reading) isSet(q *http.Request, flag string) bool {
 	values := q.URL.Query()[flag]
 	return r.query[flag] == formFlag && len(values) == 1 && (values[0] == "" || values[0] == "true")
 }
 
-// read notes what is wrong with a value and returns it in its one spelling.
+// read notes the faults of a value and returns it in its normal form.
 func (f form) read(location, value string, faults *model.Faults) string {
 	switch {
 	case f == formText:
@@ -157,15 +157,14 @@ func (f form) read(location, value string, faults *model.Faults) string {
 		}
 		return strconv.FormatInt(n, 10)
 	case f == formTime:
-		// Go's own parser takes a comma for the point, and offsets of 24 hours.
-		quoted, _ := json.Marshal(value) // text always has a JSON form
+		// Go's own parser also accepts a decimal comma, and offsets of 24 hours.
+		quoted, _ := json.Marshal(value) // never fails for a string
 		faults.Check(location, api.Decode(quoted, new(time.Time)))
 	}
 	return value
 }
 
-// readBody refuses a body that nobody would read, or that would be read as what it is
-// not.
+// readBody rejects a body that the call does not read, or of another media type.
 func (r *reading) readBody(q *http.Request) error {
 	encoding := q.Header.Get(echo.HeaderContentEncoding)
 	switch {
@@ -178,7 +177,7 @@ func (r *reading) readBody(q *http.Request) error {
 		return model.Errorf(model.UnsupportedMediaType, "Content-Encoding must be gzip, is %q", encoding)
 	}
 	switch {
-	case r.operation == nil && q.Method != http.MethodGet: // what a page sends is its own
+	case r.operation == nil && q.Method != http.MethodGet: // a page checks its own form
 		return nil
 	case r.operation == nil || r.operation.RequestBody == nil:
 		return readNothing(q.Body)
@@ -186,9 +185,10 @@ func (r *reading) readBody(q *http.Request) error {
 	return readMediaType(q.Header, r.operation.RequestBody.Content)
 }
 
-// readNothing refuses a body, but for what clients send that cannot send none.
+// readNothing rejects a body, except what clients send that cannot send an empty
+// one.
 func readNothing(body io.Reader) error {
-	const most = 16 // bytes: room for white space
+	const most = 16 // bytes, to allow white space
 	text, err := io.ReadAll(io.LimitReader(body, most))
 	if err != nil {
 		return newProblem(http.StatusBadRequest, model.ValidationFailed, "the request body ended early", nil)
@@ -199,8 +199,8 @@ func readNothing(body io.Reader) error {
 	return nil
 }
 
-// readMediaType refuses a body of a media type that a call does not read. One that
-// does not say what it is is JSON, if the call reads that.
+// readMediaType rejects a body of a media type that a call does not read. Without
+// Content-Type, a body counts as JSON, if the call reads that.
 func readMediaType(header http.Header, content map[string]*huma.MediaType) error {
 	given := header.Get(echo.HeaderContentType)
 	if content[given] != nil || len(header[echo.HeaderContentType]) == 0 && content[api.MediaJSON] != nil {
@@ -218,8 +218,8 @@ func readMediaType(header http.Header, content map[string]*huma.MediaType) error
 	return nil
 }
 
-// preferred is the media type among some that a client accepts most (RFC 9110, section
-// 12.5.1), the first of equals. It is the first too if the client accepts none.
+// preferred is the media type that a client prefers among some (RFC 9110, section
+// 12.5.1), the first of equals. If the client accepts none, it is the first one.
 func preferred(accept string, offers ...string) string {
 	best, most := offers[0], 0.0
 	if len(offers) == 1 {
@@ -233,8 +233,8 @@ func preferred(accept string, offers ...string) string {
 	return best
 }
 
-// quality is how much a client accepts a media type, from 0 to 1: what the most
-// specific range says that holds it.
+// quality is a client's preference for a media type, from 0 to 1, by the most
+// specific matching range.
 func quality(accept, offer string) (q float64) {
 	kind, _, _ := strings.Cut(offer, "/")
 	ranges, last := []string{"*/*", kind + "/*", offer}, -1
@@ -246,20 +246,20 @@ func quality(accept, offer string) (q float64) {
 		}
 		q, last = 1, specific
 		if weight, given := parameters["q"]; given {
-			q, _ = strconv.ParseFloat(weight, 64) // 0 if it is none
+			q, _ = strconv.ParseFloat(weight, 64) // 0 if it is no number
 		}
 	}
 	return q
 }
 
-// Headers that may be there once, and headers that are lists.
+// Headers that may be given once, and headers that are lists.
 var (
 	singleHeaders = []string{echo.HeaderAuthorization, echo.HeaderContentType, "Last-Event-Id"}
 	listHeaders   = []string{echo.HeaderAccept, "If-Match", "If-None-Match", echo.HeaderContentEncoding}
 )
 
-// oneHeader is readHeaders as a middleware. It comes before authorization, which reads
-// a header.
+// oneHeader is readHeaders as a middleware. It comes before authorization, which
+// reads one of the headers.
 func oneHeader(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := readHeaders(c.Request().Header); err != nil {
@@ -269,8 +269,8 @@ func oneHeader(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// readHeaders refuses headers that two readers may understand differently, and makes
-// one value of those that are lists.
+// readHeaders rejects ambiguous headers, and joins repeated list headers to one
+// value.
 func readHeaders(header http.Header) error {
 	var faults model.Faults
 	for _, name := range singleHeaders {
@@ -285,41 +285,41 @@ func readHeaders(header http.Header) error {
 		}
 		header[name] = []string{strings.Join(values, ", ")}
 	}
-	// To write without a condition because the condition is empty would be to lose
-	// somebody's change.
+	// A write with an empty condition must not become an unconditional one, which
+	// could overwrite somebody's change.
 	if tags := header["If-Match"]; len(tags) > 0 && strings.Trim(tags[0], ", \t") == "" {
 		faults.Addf("header.If-Match", "must not be empty: leave it out, or name an ETag in double quotes")
 	}
 	return faults.Err()
 }
 
-// HeadersAreSingle reports whether no header is there twice that may be there once,
-// for whoever answers before the routes do.
+// HeadersAreSingle reports whether every header that may be given once is given at
+// most once. It is for code that answers before the routes.
 func HeadersAreSingle(header http.Header) bool {
 	return !slices.ContainsFunc(singleHeaders, func(name string) bool { return len(header[name]) > 1 })
 }
 
 type headKey struct{}
 
-// IsHead reports whether the request in ctx asks for the head of an answer alone.
-// Handlers of streams answer it at once; the body of all others is dropped.
+// IsHead reports whether the request in ctx is a HEAD request. Handlers of streams
+// answer it at once; the bodies of all other answers are dropped.
 func IsHead(ctx context.Context) bool {
 	head, _ := ctx.Value(headKey{}).(bool)
 	return head
 }
 
-// onePath comes before the router. It decodes what a path need not encode, so that
-// both spellings lead to one route, and lets HEAD be answered as GET is: net/http
-// drops the body.
+// onePath comes before the router. It decodes unreserved characters of a path, so
+// that both spellings lead to one route, and routes HEAD like GET: net/http drops
+// the body.
 func onePath(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawPath != "" {
 			u := *r.URL
 			u.RawPath = decodeUnreserved(u.RawPath)
-			if plain := (&url.URL{Path: u.Path}); plain.EscapedPath() == u.RawPath {
+			if decoded := (&url.URL{Path: u.Path}); decoded.EscapedPath() == u.RawPath {
 				u.RawPath = ""
 			}
-			r = r.WithContext(r.Context()) // a copy: net/http goes by its own
+			r = r.WithContext(r.Context()) // a copy: net/http uses the original
 			r.URL = &u
 		}
 		if r.Method == http.MethodHead {
@@ -330,8 +330,8 @@ func onePath(next http.Handler) http.Handler {
 	})
 }
 
-// decodeUnreserved decodes the characters that mean the same encoded or not (RFC
-// 3986, section 2.3), and no others: %2F is no slash.
+// decodeUnreserved decodes only the unreserved characters, which mean the same
+// encoded or not (RFC 3986, section 2.3): %2F is no slash.
 func decodeUnreserved(path string) string {
 	var decoded strings.Builder
 	for i := 0; i < len(path); i++ {

@@ -1,10 +1,10 @@
-// Package web is what both services share: the HTTP server and how it ends, the
-// form of answers to requests that fail, who may call, limits, health, request
-// metrics, the access log, and the OpenAPI document with its page.
+// Package web is shared by both services: the HTTP server and its drain, problem
+// answers, authentication, limits, health, request metrics, the access log, and the
+// OpenAPI document with its page.
 //
-// Whatever goes wrong in a handler is returned as an error and leaves as
-// application/problem+json: a [model.Error] with the status of its code, anything
-// else as an internal error that is logged with its cause and shown without.
+// Handlers return errors, which are answered as application/problem+json: a
+// [model.Error] with the status of its code, any other error as an internal error
+// that is logged with its cause and shown without it.
 package web
 
 import (
@@ -36,62 +36,62 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Limits of requests.
+// Limits of a request.
 const (
 	MaxBody        = 1 << 20 // bytes of a JSON body
 	maxQuery       = 8 << 10
 	maxHeader      = 16 << 10
 	headerTimeout  = 5 * time.Second
-	requestTimeout = 10 * time.Second // to read one, and to write its answer; streams set their own
+	requestTimeout = 10 * time.Second // for reading it, and for writing its answer; streams set their own
 	idleTimeout    = 60 * time.Second
-	quietTime      = time.Second     // without a connection that comes or goes, until a drain stops accepting
-	maxQuietWait   = 5 * time.Second // for that
+	quietTime      = time.Second     // a drain stops accepting after so long without a new or closed connection
+	maxQuietWait   = 5 * time.Second // at most, for that
 	drainTimeout   = 20 * time.Second
 	readyTimeout   = 2 * time.Second
 )
 
-// Options of a server.
+// Options are the settings of a server.
 type Options struct {
 	Title   string // of the OpenAPI document
 	Version string // of the program
 	Logger  *slog.Logger
-	// Calls are what [Handle] may add, each with the codes that it fails with.
+	// Calls are the calls that [Handle] may add, each with the codes that it fails
+	// with.
 	Calls api.Calls
-	// AccessLevel is the level at which requests are logged; probes and scrapes are
-	// at debug always.
+	// AccessLevel is the level at which requests are logged. Probes and scrapes are
+	// always logged at debug.
 	AccessLevel slog.Level
-	// Registry takes the metrics of requests and, where ServeMetrics, is answered at
-	// /metrics; on MetricsAddress, where there is one, together with health, and then
-	// nowhere else. Profiles are on ProfilesAddress alone.
+	// Registry receives the metrics of requests. With ServeMetrics it is served at
+	// /metrics or, if MetricsAddress is set, only there, together with health.
+	// Profiles are served on ProfilesAddress only.
 	Registry        *prometheus.Registry
 	ServeMetrics    bool
 	MetricsAddress  string
 	ProfilesAddress string
 	Limits          Limits
 	Callers         Callers
-	Origins         Origins // whose pages may ask
+	Origins         Origins // whose pages may read answers
 	TLS             TLS
-	// StrictParameters refuses query parameters that a call does not have: a misspelt
-	// dry_run must not write. Without it they are ignored, as something on the way may
-	// add its own.
+	// StrictParameters rejects unknown query parameters: a misspelt dry_run must
+	// not write. Otherwise they are ignored, because proxies may add their own.
 	StrictParameters bool
-	// NoStore forbids to keep answers below /v1: they are for their caller, and now.
+	// NoStore forbids caching of answers below /v1: they are only for their caller.
 	NoStore bool
-	// Authenticate knows the callers. Where it is nil, everybody may do everything.
+	// Authenticate finds the caller of a token. If it is nil, everybody may do
+	// everything.
 	Authenticate Authenticator
-	// Session finds the token of who is signed in with a browser, "" for nobody, and
-	// SignInPath is where that is done. Both may be left out.
+	// Session finds the token of a browser's session, "" for none. SignInPath is
+	// the page to sign in. Both are optional.
 	Session    func(*http.Request) string
 	SignInPath string
-	// Ready is an error where the service cannot do its work now.
+	// Ready fails if the service cannot do its work now.
 	Ready func(ctx context.Context) error
-	// Revision is the one that answers name unless [NameRevision] says another: negative
-	// while none is known. It may be left out.
+	// Revision is the revision that answers name, unless [NameRevision] sets
+	// another one; negative if unknown. It is optional.
 	Revision func() int64
 }
 
-// Server answers HTTP. Routes are added by [Handle] and [Server.Route] before
-// Serve.
+// Server is an HTTP server. Add routes by [Handle] and [Server.Route] before Serve.
 type Server struct {
 	API huma.API
 
@@ -117,16 +117,16 @@ type Server struct {
 	ready        func(ctx context.Context) error
 	revision     func() int64
 	draining     atomic.Bool
-	drain        func(ctx context.Context) // what is in front; may be nil
+	drain        func(ctx context.Context) // of the listener in front; may be nil
 }
 
 type route struct{ method, path string }
 
-// New makes a server with the routes that both services have: health, metrics
-// and documentation.
+// New returns a server with the routes of both services: health, metrics and
+// documentation.
 func New(o Options) *Server {
 	e := echo.New()
-	proxies, _ := o.Callers.networks() // settings are validated by who has them
+	proxies, _ := o.Callers.networks() // the settings were validated
 	e.IPExtractor = extractor(proxies)
 	s := &Server{
 		echo:         e,
@@ -172,9 +172,9 @@ func New(o Options) *Server {
 	return s
 }
 
-// Route adds a route that the OpenAPI document does not show: /v1/things/{id}. query
-// are the parameters that it takes, which may be empty, or [AnyQuery]; there may be
-// several of one whose name ends in [].
+// Route adds a route outside the OpenAPI document: /v1/things/{id}. query names its
+// parameters, or is [AnyQuery]. Their values may be empty; a parameter whose name
+// ends in [] may be repeated.
 func (s *Server) Route(p auth.Permission, method, path string, h echo.HandlerFunc, query ...string) {
 	path = echoPath(path)
 	s.declare(p, method, path)
@@ -184,7 +184,7 @@ func (s *Server) Route(p auth.Permission, method, path string, h echo.HandlerFun
 	s.echo.Add(method, path, h)
 }
 
-// declare returns the permission that a route takes in fact.
+// declare returns the effective permission of a route.
 func (s *Server) declare(p auth.Permission, method, path string) auth.Permission {
 	if s.authenticate == nil {
 		p = auth.Open
@@ -193,12 +193,12 @@ func (s *Server) declare(p auth.Permission, method, path string) auth.Permission
 	return p
 }
 
-// Observer is where requests of a route are counted that are answered elsewhere.
+// Observer is the metric for requests of a route that are answered without it.
 func (s *Server) Observer(method, route string, status int) prometheus.Observer {
 	return s.metrics.observer(method, route, status)
 }
 
-// Front puts a handler in front of all routes, which it may pass requests on to.
+// Front puts a handler in front of all routes. It may pass requests on to them.
 func (s *Server) Front(wrap func(routes http.Handler) http.Handler) {
 	s.http.Handler = wrap(s.http.Handler)
 }
@@ -206,14 +206,15 @@ func (s *Server) Front(wrap func(routes http.Handler) http.Handler) {
 // ServeHTTP answers one request without a listener.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
 
-// BeforeShutdown has drain called when the server drains: its clients know by then,
-// and it still accepts connections. drain ends what a listener in front of the
-// server has, and returns at the latest when ctx ends.
+// BeforeShutdown sets a function that is called when the server drains: clients
+// have been informed by then, and connections are still accepted. drain ends the
+// connections of a listener in front of the server. It returns when ctx ends, at
+// the latest.
 func (s *Server) BeforeShutdown(drain func(ctx context.Context)) { s.drain = drain }
 
-// Listen listens on an address, and for operators on theirs; with TLS where that is
-// on. Connections beyond the limit take the place of idle ones, or are closed as soon
-// as they come, and told why if they understand it.
+// Listen listens on an address, with TLS if that is enabled, and on the addresses
+// for operators. Connections beyond the limit replace idle ones. If none is idle,
+// they are closed at once, without TLS after an answer with the reason.
 func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 	if s.tls.Enabled() {
 		if s.certificate, err = newCertificate(s.tls, s.log, s.registry); err != nil {
@@ -231,16 +232,16 @@ func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
-	l = &boundListener{TCPListener: l.(*net.TCPListener), all: &s.busy.connections, plain: !s.tls.Enabled()}
+	l = &boundListener{TCPListener: l.(*net.TCPListener), all: &s.busy.connections, cleartext: !s.tls.Enabled()}
 	if s.tls.Enabled() {
 		l = tls.NewListener(l, s.certificate.config())
 	}
 	return l, nil
 }
 
-// Serve answers requests that come through a listener of [Server.Listen] until ctx
-// ends. Then it drains: it turns unready, has clients close their connections, gives
-// requests in flight 20 seconds and cuts what is left.
+// Serve answers requests of a listener of [Server.Listen] until ctx ends. Then it
+// drains: it becomes unready, makes clients close their connections, gives requests
+// in flight 20 seconds and aborts the remaining ones.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for _, r := range s.echo.Routes() {
 		if s.permissions[route{r.Method, r.Path}] == "" {
@@ -265,15 +266,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s.announceDrain()
 	s.http.SetKeepAlivesEnabled(false)
-	// The context that ended must not end the drain too.
+	// The drain must outlast the ended context.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	if s.drain != nil {
-		s.drain(ctx) // before the server ends, which has to answer what comes out of it
+		s.drain(ctx) // before the server ends, as it may still pass on requests
 	}
 	err := s.http.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		s.log.Warn("requests were cut off", "after", drainTimeout)
+		s.log.Warn("requests were aborted", "after", drainTimeout)
 		err = s.http.Close()
 	}
 	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
@@ -282,11 +283,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// announceDrain has clients close their connections after their next answer, as it
-// says, while new ones are still accepted from balancers that have not looked yet.
-// To close a connection that is idle, or the listener, is to lose the request that
-// may be on its way; so it goes on until no connection has come or gone for a
-// while, but not for ever.
+// announceDrain makes clients close their connections: answers say so. New
+// connections are still accepted, because load balancers may not have noticed yet.
+// Closing an idle connection or the listener could lose a request that is on its
+// way. So this lasts until no connection was opened or closed for a while, within a
+// limit.
 func (s *Server) announceDrain() {
 	s.draining.Store(true)
 	look := time.NewTicker(quietTime / 50)
@@ -295,7 +296,7 @@ func (s *Server) announceDrain() {
 	last, visited := s.busy.connections.count()
 	changed := began
 	if !visited {
-		return // nobody knows this server. That none is connected just now says little
+		return // it never had a client. That none is connected just now says little
 	}
 	for now := began; now.Sub(began) < maxQuietWait && now.Sub(changed) < quietTime; now = <-look.C {
 		if n, _ := s.busy.connections.count(); n != last {
@@ -304,7 +305,7 @@ func (s *Server) announceDrain() {
 	}
 }
 
-// closeInDrain has answers that are given during the drain close their connections.
+// closeInDrain makes answers during the drain close their connections.
 func (s *Server) closeInDrain(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {
@@ -324,11 +325,11 @@ func (s *Server) readyz(c echo.Context) error {
 		ctx, cancel := context.WithTimeout(c.Request().Context(), readyTimeout)
 		defer cancel()
 		if err := s.ready(ctx); err != nil {
-			s.log.DebugContext(ctx, "not ready", "error", err) // probes ask often, and metrics tell as well
+			s.log.DebugContext(ctx, "not ready", "error", err) // probes are frequent, and metrics show it as well
 			if model.CodeOf(err) != "" {
 				return err
 			}
-			return model.Errorf(model.NotReady, "not ready, the log tells why")
+			return model.Errorf(model.NotReady, "not ready, see the log of the service")
 		}
 	}
 	return c.String(http.StatusOK, "ok\n")
@@ -339,18 +340,18 @@ type (
 	responseKey  struct{}
 )
 
-// NameRevision has the answer to the request in ctx name the revision that it is from.
-// The answer to a failure of the service names none.
+// NameRevision sets the revision that the answer to the request in ctx names.
+// Answers to failures of the service name none.
 func NameRevision(ctx context.Context, revision int64) {
 	if w, ok := ctx.Value(responseKey{}).(http.ResponseWriter); ok {
 		w.Header().Set(api.HeaderRevision, strconv.FormatInt(revision, 10))
 	}
 }
 
-// Extend gives the request in ctx so much more time, from now on, to be read and
-// answered; d <= 0 takes the limit away. Without it a request has 10 seconds, and
-// one whose reading time is over counts as given up by its client. A request that
-// no server limits is left as it is.
+// Extend sets the remaining time of the request in ctx, for reading it and for
+// answering it; d <= 0 removes the limit. The default is 10 seconds. A request that
+// exceeds its read timeout counts as cancelled by its client. Requests without a
+// limiting server do not change.
 func Extend(ctx context.Context, d time.Duration) error {
 	w, ok := ctx.Value(responseKey{}).(http.ResponseWriter)
 	if !ok {
@@ -368,21 +369,21 @@ func Extend(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// RequestID names the request in ctx: in the access log, in the answer's
+// RequestID is the id of the request in ctx: in the access log, in the answer's
 // X-Request-Id, in audit rows.
 func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	return id
 }
 
-// observe is the outermost layer: it names the request, catches panics, measures
-// and logs.
+// observe is the outermost middleware: it sets the request id, recovers panics,
+// measures and logs.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
 		r := c.Request()
 		id := r.Header.Get(echo.HeaderXRequestID)
-		if !plain(id) {
+		if !loggable(id) {
 			id = rand.Text()
 		}
 		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
@@ -403,8 +404,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		case errors.Is(err, http.ErrAbortHandler):
 			defer panic(http.ErrAbortHandler)
 		case c.Response().Committed:
-			s.log.ErrorContext(r.Context(), "answer broke off", "request_id", id, "error", err)
-			defer panic(http.ErrAbortHandler) // the client must not take a part for the whole
+			s.log.ErrorContext(r.Context(), "answer aborted", "request_id", id, "error", err)
+			defer panic(http.ErrAbortHandler) // the client must notice that the answer is incomplete
 		default:
 			s.answerProblem(err, c)
 		}
@@ -437,13 +438,14 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// operational tells routes that no user calls, and that are called all the time.
+// operational reports whether a route is for probes and scrapes, which are
+// frequent.
 func operational(pattern string) bool {
 	return pattern == "/healthz" || pattern == "/readyz" || pattern == "/metrics"
 }
 
-// recovered makes an error of a panic. One that means to cut the answer off
-// stays what it is.
+// recovered turns a panic into an error. A panic that aborts the answer is passed
+// on.
 func recovered(next echo.HandlerFunc, c echo.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -456,15 +458,15 @@ func recovered(next echo.HandlerFunc, c echo.Context) (err error) {
 	return next(c)
 }
 
-// plain tells whether an id that a client chose can be logged as it is.
-func plain(id string) bool {
+// loggable reports whether an id chosen by a client can be logged unchanged.
+func loggable(id string) bool {
 	return id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
 	})
 }
 
-// limit refuses what no handler should meet, and decodes path parameters exactly
-// once.
+// limit rejects requests that no handler should get, and decodes path parameters
+// exactly once.
 func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -473,14 +475,14 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 			return newProblem(http.StatusRequestURITooLong, model.ValidationFailed, "the query has more than 8 KiB", nil)
 		}
 		if pattern := c.Path(); strings.Count(u.EscapedPath(), "/") != strings.Count(pattern, "/") && !strings.HasSuffix(pattern, "*") {
-			return echo.ErrNotFound // the last parameter has taken more segments than one
+			return echo.ErrNotFound // the last parameter matched more than one segment
 		}
 		reading, known := s.readings[route{r.Method, c.Path()}]
 		var faults model.Faults
 		values := c.ParamValues()
 		for i, value := range values {
-			if u.RawPath != "" { // else the router has matched the decoded path
-				value, _ = url.PathUnescape(value) // net/http has refused what does not decode
+			if u.RawPath != "" { // otherwise the router matched the decoded path
+				value, _ = url.PathUnescape(value) // net/http has rejected paths that do not decode
 			}
 			name := c.ParamNames()[i]
 			location := "path." + name
@@ -519,8 +521,8 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// checkText refuses what nothing in Flaggery has in its name and what PostgreSQL
-// would refuse as text.
+// checkText rejects text that no name in Flaggery contains and that PostgreSQL
+// would reject.
 func checkText(faults *model.Faults, location, text string) {
 	switch {
 	case !utf8.ValidString(text):

@@ -243,7 +243,7 @@ func TestBrokenAnswersAreCut(t *testing.T) {
 		}
 		_ = answer.Body.Close()
 	}
-	if got := strings.Count(log.String(), "answer broke off"); got != 2 {
+	if got := strings.Count(log.String(), "answer aborted"); got != 2 {
 		t.Errorf("%d of 2 are in the log: %s", got, log.String())
 	}
 }

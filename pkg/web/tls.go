@@ -16,19 +16,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TLS is what a service identifies itself with. Without files it speaks plain
-// HTTP.
+// TLS are the certificate and key of a service. Without them it uses HTTP.
 type TLS struct {
 	CertFile, KeyFile string // PEM
 }
 
 // Flags adds the settings to fs.
 func (t *TLS) Flags(fs *flag.FlagSet) {
-	fs.StringVar(&t.CertFile, "tls-cert", "", "`path` of the certificate and its chain, PEM; read again when it changes. Without it: plain HTTP")
+	fs.StringVar(&t.CertFile, "tls-cert", "", "`path` of the certificate and its chain, PEM; reloaded when it changes. Without it: HTTP")
 	fs.StringVar(&t.KeyFile, "tls-key", "", "`path` of the certificate's private key, PEM")
 }
 
-// Validate reports what is missing.
+// Validate reports a missing setting.
 func (t *TLS) Validate() error {
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		return errors.New("FLAGGERY_TLS_CERT (--tls-cert) and FLAGGERY_TLS_KEY (--tls-key) go together: one of them is not set")
@@ -36,8 +35,8 @@ func (t *TLS) Validate() error {
 	return nil
 }
 
-// stayWithTLS has browsers that once came by TLS never come without it. localhost has
-// other services, which have none.
+// stayWithTLS makes browsers use TLS from now on (HSTS), except for localhost,
+// which may have other services without TLS.
 func stayWithTLS(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if host, _, _ := strings.Cut(r.Host, ":"); host != "localhost" {
@@ -50,9 +49,8 @@ func stayWithTLS(next http.Handler) http.Handler {
 // Enabled reports whether the service speaks TLS.
 func (t *TLS) Enabled() bool { return t.CertFile != "" }
 
-// certificate is the pair of files as they were when they last fitted together.
-// Who rotates them replaces one after the other, so a pair that does not fit is
-// looked at again and changes nothing until it does.
+// certificate is the pair of files when they last matched. A rotation replaces one
+// after the other, so a pair that does not match is ignored and read again later.
 type certificate struct {
 	TLS
 	log    *slog.Logger
@@ -65,8 +63,8 @@ type certificate struct {
 	read    stamps // of the files when they were last read
 }
 
-// lookEvery bounds how often the files are looked at: once a second at most,
-// however many clients connect.
+// lookEvery bounds how often the files are checked: at most once a second, for any
+// number of clients.
 const lookEvery = time.Second
 
 type stamps [2]struct {
@@ -77,7 +75,7 @@ type stamps [2]struct {
 func newCertificate(t TLS, log *slog.Logger, r prometheus.Registerer) (*certificate, error) {
 	c := &certificate{TLS: t, log: log, now: time.Now, failed: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "flaggery_tls_reload_failures_total",
-		Help: "How often a changed certificate or key could not be used, and the one before was kept.",
+		Help: "How often a changed certificate or key could not be used, so that the previous one was kept.",
 	})}
 	if err := c.load(); err != nil {
 		return nil, fmt.Errorf("FLAGGERY_TLS_CERT (--tls-cert), FLAGGERY_TLS_KEY (--tls-key): %w", err)
@@ -85,7 +83,7 @@ func newCertificate(t TLS, log *slog.Logger, r prometheus.Registerer) (*certific
 	c.looked = c.now()
 	r.MustRegister(c.failed, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "flaggery_tls_certificate_expiry_timestamp_seconds",
-		Help: "When the certificate that is served expires, in seconds since 1970.",
+		Help: "Expiry of the certificate in use, in seconds since 1970.",
 	}, func() float64 {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -103,16 +101,16 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if before := c.read; c.stat() != before {
 			if err := c.load(); err != nil {
 				c.failed.Inc()
-				c.log.Error("the changed certificate cannot be used, the one before is kept", "cert", c.CertFile, "key", c.KeyFile, "error", err)
+				c.log.Error("the changed certificate cannot be used, keeping the previous one", "cert", c.CertFile, "key", c.KeyFile, "error", err)
 			} else {
-				c.log.Info("the certificate was changed", "expires", c.current.Leaf.NotAfter)
+				c.log.Info("certificate reloaded", "expires", c.current.Leaf.NotAfter)
 			}
 		}
 	}
 	return c.current, nil
 }
 
-// load reads both files. What fails is not read again until it changes.
+// load reads both files. A failure is not retried until a file changes.
 func (c *certificate) load() error {
 	c.read = c.stat()
 	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
@@ -125,7 +123,7 @@ func (c *certificate) load() error {
 
 func (c *certificate) stat() (s stamps) {
 	for i, path := range []string{c.CertFile, c.KeyFile} {
-		if info, err := os.Stat(path); err == nil { // a file that is away differs from one that is there
+		if info, err := os.Stat(path); err == nil { // a missing file differs from an existing one
 			s[i].changed, s[i].size = info.ModTime(), cmp.Or(info.Size(), -1)
 		}
 	}
