@@ -6,7 +6,8 @@ import (
 	"log/slog"
 )
 
-// NewLogger logs to w from level on; format is "text" or "json".
+// NewLogger returns a logger that writes records of level and above to w; format is
+// "text" or "json".
 func NewLogger(w io.Writer, level slog.Level, format string) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: level}
 	switch format {

@@ -1,6 +1,6 @@
-// Package command is what a program is made of before it does anything: commands
-// and their help, settings from flags and environment variables, secrets that
-// nothing prints, and the log.
+// Package command provides the frame of a program: commands and their help,
+// settings from flags and environment variables, secrets that are never printed,
+// and the log.
 package command
 
 import (
@@ -23,11 +23,11 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Program is a command line: what main consists of.
+// Program is a command line program.
 type Program struct {
 	Name     string // "flaggery-admin"
 	Summary  string
-	Version  string // "" for that of the build
+	Version  string // "" for the version of the build
 	Commands []Command
 }
 
@@ -35,19 +35,19 @@ type Program struct {
 // --log-level and --log-format.
 type Command struct {
 	Name      string // "serve", or two words: "migrate up"
-	Arguments string // what it takes beside flags, for the help; "" for nothing
+	Arguments string // arguments besides flags, for the help; "" for none
 	Summary   string
 	Service   bool // runs until it is stopped, and logs its settings at the start
-	Private   bool // for a machine that nobody shares
+	Private   bool // runs on a machine with a single user
 	Flags     func(fs *flag.FlagSet)
-	Variables []string     // of the environment that it reads beside those of its flags
-	Validate  func() error // of the settings, once Flags has them; nil where there is nothing to check
+	Variables []string     // environment variables that it reads besides those of its flags
+	Validate  func() error // checks the parsed settings; nil if there is nothing to check
 	Run       func(ctx context.Context, env Environment) error
 }
 
-// Environment is what a command runs in.
+// Environment is what a command gets to run with.
 type Environment struct {
-	Args    []string // beside flags
+	Args    []string // without flags
 	Version string
 	Logger  *slog.Logger // to stderr
 	Stdin   io.Reader
@@ -55,10 +55,10 @@ type Environment struct {
 	Stderr  io.Writer
 }
 
-// Main runs the program and exits: with status 1 and one line on stderr where it
-// failed. The first SIGINT, SIGTERM or SIGHUP ends the command's context, the second
-// one the process. A service goes on if nobody reads its log any more; other commands
-// end then, as Unix programs do.
+// Main runs the program and exits, with status 1 and one line on stderr if it
+// failed. The first SIGINT, SIGTERM or SIGHUP ends the command's context, the
+// second one the process. If the reader of its output is gone, a service goes on;
+// other commands end, as Unix programs do.
 func (p Program) Main() {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // which nohup asks for
@@ -73,7 +73,7 @@ func (p Program) Main() {
 	os.Exit(p.Execute(ctx, os.Args[1:], os.Environ(), env))
 }
 
-// Execute is Main without the process: environ has entries NAME=value, and it returns
+// Execute is Main without the process. environ has entries NAME=value. It returns
 // the exit status.
 func (p Program) Execute(ctx context.Context, args, environ []string, env Environment) int {
 	env.Version = p.version()
@@ -109,7 +109,7 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 			p.help(env.Stdout, group)
 			return nil
 		}
-		if strings.HasPrefix(args[0], "-") { // whose value, which may be a secret, is somewhere in args
+		if strings.HasPrefix(args[0], "-") { // args may hold a secret, so they are not shown
 			return fmt.Errorf("the command comes first, then its settings, see %s --help", p.Name)
 		}
 		return fmt.Errorf("there is no command %q, see %s --help", strings.Join(args, " "), p.Name)
@@ -126,7 +126,7 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 		return nil
 	}
 	if err == nil && command.Arguments == "" && len(rest) > 0 {
-		err = fmt.Errorf("%s takes settings alone, and was given other arguments: %d", command.Name, len(rest)) // secrets, maybe
+		err = fmt.Errorf("%s takes only settings, but got %d other arguments", command.Name, len(rest)) // secrets, maybe
 	}
 	logger, logErr := NewLogger(env.Stderr, log.level, log.format)
 	var invalid error
@@ -150,7 +150,7 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 	return command.Run(ctx, env)
 }
 
-// logSettings are what every command has.
+// logSettings are the settings of every command.
 type logSettings struct {
 	level  slog.Level
 	format string
@@ -160,12 +160,12 @@ func (c *Command) flags(fs *flag.FlagSet, log *logSettings) {
 	if c.Flags != nil {
 		c.Flags(fs)
 	}
-	fs.TextVar(&log.level, "log-level", slog.LevelInfo, "`level` from which on to log: debug, info, warn, error")
+	fs.TextVar(&log.level, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn, error")
 	fs.StringVar(&log.format, "log-format", "text", "`format` of the log: text, json")
 }
 
-// variables are those that any of the commands reads: containers of one program often
-// share an environment.
+// variables are those of all commands: containers of one program often share an
+// environment.
 func (p Program) variables() (names []string) {
 	for i := range p.Commands {
 		fs := flag.NewFlagSet(p.Commands[i].Name, flag.ContinueOnError)
@@ -176,24 +176,23 @@ func (p Program) variables() (names []string) {
 	return names
 }
 
-// memoryShare is how much of a container's memory Go is told to stay within. The
-// rest is for what its collector does not count: stacks of the kernel, buffers of
-// connections.
+// memoryShare is the share of a container's memory for GOMEMLIMIT. The rest is for
+// memory that Go's runtime does not count: kernel stacks, buffers of connections.
 const memoryShare = 0.9
 
-// limitMemory sets GOMEMLIMIT from the limit of the process's cgroup, where
-// there is one and the environment does not say.
+// limitMemory sets GOMEMLIMIT from the limit of the process's cgroup, if there is
+// one and the environment does not set it.
 func limitMemory(logger *slog.Logger) {
 	limit, err := memlimit.Set(memlimit.WithRatio(memoryShare))
 	switch {
 	case err != nil:
-		logger.Debug("the container's memory limit is not known", "error", err) // as on every system without cgroups
+		logger.Debug("the container's memory limit is unknown", "error", err) // as on every system without cgroups
 	case limit > 0 && limit < math.MaxInt64:
 		logger.Info("memory is limited", "gomemlimit", limit)
 	}
 }
 
-// find returns the command that args begin with, and the other args.
+// find returns the command that args begin with, and the remaining args.
 func (p Program) find(args []string) (*Command, []string) {
 	for i := range p.Commands {
 		words := strings.Fields(p.Commands[i].Name)
@@ -216,10 +215,10 @@ func (p Program) help(w io.Writer, commands []Command) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-16s %s\n", c.Name, c.Summary)
 	}
-	fmt.Fprintf(w, "\n%s COMMAND --help lists a command's settings, %s --version tells the version.\n", p.Name, p.Name)
+	fmt.Fprintf(w, "\n%s COMMAND --help lists a command's settings, %s --version prints the version.\n", p.Name, p.Name)
 }
 
-// version is what the linker was told, else what the go tool noted.
+// version is the one set by the linker, else that of the build information.
 func (p Program) version() string {
 	if p.Version != "" {
 		return p.Version

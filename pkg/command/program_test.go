@@ -56,7 +56,7 @@ func TestProgram(t *testing.T) {
 		{"serve --log-format json", "82", 0, "served 82 v1\n", `"port":"82"`},
 		{"serve --log-level error", "", 0, "served 80 v1\n", ""},
 		{"serve --port 101 --log-format xml", "", 1, "", "things: FLAGGERY_LOG_FORMAT: \"xml\" is neither text nor json; FLAGGERY_PORT is too high\n"},
-		{"serve now", "", 1, "", "things: serve takes settings alone, and was given other arguments: 1\n"},
+		{"serve now", "", 1, "", "things: serve takes only settings, but got 1 other arguments\n"},
 		{"data load file", "", 1, "", "things: cannot load [\"file\"]; really\n"},
 		{"data load a b", "", 1, "", "things: the request is not valid\n  line 1: is bad\n  line 2: is worse\n"},
 		{"data", "", 1, "", "things: there is no command \"data\", see things --help\n"},

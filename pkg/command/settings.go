@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// ParseSettings fills the flags of fs from args and, if an argument does not say, from
-// the environment, whose entries are NAME=value: --db-url is FLAGGERY_DB_URL there, or
-// the content of the file that FLAGGERY_DB_URL_FILE names, which is how containers get
-// secrets. It returns the arguments that are no flags, and all faults at once, each
-// naming its setting. [flag.ErrHelp] is returned as it is.
+// ParseSettings fills the flags of fs from args and, if an argument does not say,
+// from the environment, whose entries are NAME=value. --db-url is FLAGGERY_DB_URL
+// there, or the content of the file named by FLAGGERY_DB_URL_FILE, which is how
+// containers get secrets. It returns the arguments that are no flags, and all
+// faults at once, each with the name of its setting. [flag.ErrHelp] is returned as
+// it is.
 func ParseSettings(fs *flag.FlagSet, args, environ []string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // the caller prints, once
 	fs.Usage = func() {}
@@ -64,7 +65,7 @@ func ParseSettings(fs *flag.FlagSet, args, environ []string) (rest []string, err
 const (
 	variablePrefix = "FLAGGERY_"
 	fileSuffix     = "_FILE"
-	byteOrderMark  = "\xef\xbb\xbf" // which some editors put in front
+	byteOrderMark  = "\xef\xbb\xbf" // which some editors prepend
 )
 
 // values are the variables of an environment, by name.
@@ -77,7 +78,7 @@ func values(environ []string) map[string]string {
 	return variables
 }
 
-// explained is a flag whose errors say what it takes.
+// explained is a flag whose errors name the accepted values.
 type explained struct{ flag.Value }
 
 // IsBoolFlag lets a boolean flag stand without a value.
@@ -111,8 +112,8 @@ func (e explained) Set(text string) error {
 	return err
 }
 
-// unknownVariables names what is set for Flaggery in an environment and is none of the
-// known settings, each with the one that may have been meant.
+// unknownVariables lists the variables of an environment that begin with FLAGGERY_
+// but are no setting, each with the most similar setting.
 func unknownVariables(known, environ []string) (unknown []string) {
 	for name, value := range values(environ) {
 		setting := strings.TrimSuffix(name, fileSuffix)
@@ -129,11 +130,11 @@ func unknownVariables(known, environ []string) (unknown []string) {
 	return unknown
 }
 
-// maxMisspelling is how many letters may differ between a name and the one meant.
+// maxMisspelling is how many letters of a misspelt name may be wrong.
 const maxMisspelling = 4
 
 // serviceLink matches the variables that Kubernetes sets in every container for a
-// service named flaggery or flaggery-…; all but their ports are told by the name.
+// service named flaggery or flaggery-…; a port is recognised by its value.
 var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP)(_PROTO|_PORT|_ADDR)?$`)
 
 func isServiceLink(name, value string) bool {
@@ -210,8 +211,8 @@ func Usage(fs *flag.FlagSet, w io.Writer) {
 	})
 }
 
-// shownSecrets are the flags among args that hold secrets: anyone who may list processes
-// sees them.
+// shownSecrets are the flags among args that hold secrets. Arguments are visible to
+// anyone who may list processes.
 func shownSecrets(fs *flag.FlagSet, args []string) (names []string) {
 	given := map[string]bool{}
 	for _, arg := range args {
@@ -234,12 +235,12 @@ func shownSecrets(fs *flag.FlagSet, args []string) (names []string) {
 
 const masked = "***"
 
-// Secret is text that nothing prints. It is a [flag.Value].
+// Secret is text that is never printed. It is a [flag.Value].
 type Secret string
 
 func (s Secret) secret() bool { return s != "" }
 
-// String hides the secret, in fmt, slog and everywhere else that asks.
+// String hides the secret from fmt, slog and every other user of [fmt.Stringer].
 func (s Secret) String() string {
 	if s == "" {
 		return ""
@@ -265,40 +266,40 @@ var shownParameters = []string{
 	"application_name", "connect_timeout", "host", "port", "search_path", "sslcert", "sslmode", "sslrootcert", "statement_timeout", "target_session_attrs", "user",
 }
 
-// plainText is what hosts, names and values of those parameters consist of. Anything
-// else may be a password that was not escaped.
-var plainText = regexp.MustCompile(`^[A-Za-z0-9_.,:/\[\]-]*$`)
+// unambiguous matches hosts, names and values of those parameters. Anything else
+// may be a password that was not escaped.
+var unambiguous = regexp.MustCompile(`^[A-Za-z0-9_.,:/\[\]-]*$`)
 
-// String is the URL as it may be shown: what is known to be no secret, and no more.
+// String is the URL for display: only the parts that are known to be no secret.
 func (d DatabaseURL) String() string {
 	if d == "" {
 		return ""
 	}
 	u, err := url.Parse(string(d))
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
-		return masked // whatever it is, a password may be in it, cut in two by a / or ?
+		return masked // the text may hold a password, cut in two by a / or ?
 	}
 	text := u.Scheme + "://"
 	if u.User != nil {
-		text += plain(u.User.Username())
+		text += safePart(u.User.Username())
 		if _, has := u.User.Password(); has {
 			text += ":" + masked
 		}
 		text += "@"
 	}
-	text += plain(u.Host) + plain(u.Path)
+	text += safePart(u.Host) + safePart(u.Path)
 	separator := "?"
 	for _, name := range shownParameters {
 		if query := u.Query(); query.Has(name) {
-			text += separator + name + "=" + plain(query.Get(name))
+			text += separator + name + "=" + safePart(query.Get(name))
 			separator = "&"
 		}
 	}
 	return text
 }
 
-func plain(text string) string {
-	if plainText.MatchString(text) {
+func safePart(text string) string {
+	if unambiguous.MatchString(text) {
 		return text
 	}
 	return masked
