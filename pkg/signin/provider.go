@@ -26,20 +26,19 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Provider is an OpenID Connect provider, and whom of its people it lets in as
-// what.
+// Provider is an OpenID Connect provider, with the roles of its people.
 type Provider struct {
 	Issuer       string // its URL, "" for none
 	ClientID     string
 	ClientSecret string
-	PublicURL    string // of this service, as browsers see it; see [CheckPublicURL]
-	Scopes       string // to ask for beside openid, separated by commas
+	PublicURL    string // of this service, as seen by browsers; see [CheckPublicURL]
+	Scopes       string // requested besides openid, separated by commas
 	Claim        string // of ID tokens, with the groups of a person
 	Roles        string // by group: "platform=admin,developers=editor,*=viewer"
 }
 
-// Flags adds the settings to fs, with their defaults. secret is where the client's
-// secret goes.
+// Flags adds the settings to fs, with their defaults. secret receives the client's
+// secret.
 func (p *Provider) Flags(fs *flag.FlagSet, secret flag.Value) {
 	fs.StringVar(&p.Issuer, "oidc-issuer", "", "`URL` of an OpenID Connect provider that people sign in with")
 	fs.StringVar(&p.ClientID, "oidc-client-id", "", "`id` of this service at the provider")
@@ -63,7 +62,7 @@ func (p *Provider) Validate() error {
 		errs = append(errs, fmt.Errorf("FLAGGERY_OIDC_ISSUER (--oidc-issuer) %w", err))
 	}
 	if p.PublicURL == "" {
-		errs = append(errs, errors.New("FLAGGERY_PUBLIC_URL (--public-url) is not set: the provider sends people back there"))
+		errs = append(errs, errors.New("FLAGGERY_PUBLIC_URL (--public-url) is not set: the provider redirects people to it"))
 	}
 	if p.ClientID == "" {
 		errs = append(errs, errors.New("FLAGGERY_OIDC_CLIENT_ID (--oidc-client-id) is not set"))
@@ -76,8 +75,7 @@ func (p *Provider) Validate() error {
 	return errors.Join(errs...)
 }
 
-// CheckPublicURL says what is wrong with the URL of the service as browsers see it;
-// "" is none.
+// CheckPublicURL fails if the public URL of the service is invalid; "" is none.
 func CheckPublicURL(text string) error {
 	if text == "" {
 		return nil
@@ -88,7 +86,7 @@ func CheckPublicURL(text string) error {
 	return nil
 }
 
-// checkURL refuses to send secrets in plain text over a network.
+// checkURL rejects URLs that would send secrets unencrypted over a network.
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Host)) {
@@ -119,7 +117,7 @@ func (p *Provider) roles() (map[string]auth.Role, error) {
 // ranks are the roles that people can have, the lowest first.
 var ranks = []auth.Role{auth.ClientRole, auth.ViewerRole, auth.EditorRole, auth.AdminRole}
 
-// roleOf is the highest role that one of the groups has, "" for none.
+// roleOf is the highest role of any of the groups, "" for none.
 func (p *Provider) roleOf(groups []string) (highest auth.Role) {
 	roles, _ := p.roles() // checked at the start
 	for _, group := range append(groups, "*") {
@@ -130,11 +128,11 @@ func (p *Provider) roleOf(groups []string) (highest auth.Role) {
 	return highest
 }
 
-// provider finds out the endpoints of a Provider when the first person signs in: the
-// service starts without it.
+// provider discovers the endpoints of a Provider at the first sign-in, so that the
+// service starts without the provider.
 type provider struct {
 	Provider
-	talks     chan struct{} // a place for each conversation
+	talks     chan struct{} // a place for each request to the provider
 	discovery singleflight.Group
 	mu        sync.Mutex
 	found     *oidc.Provider
@@ -152,17 +150,18 @@ func (p *provider) host() string {
 }
 
 const (
-	providerTimeout = 10 * time.Second // of one conversation with the provider
-	// maxTalks leaves the service to others while the provider does not answer: anybody
-	// may begin to sign in.
+	providerTimeout = 10 * time.Second // of one sign-in with the provider
+	// maxTalks bounds the sign-ins that wait for the provider: anybody may begin
+	// one.
 	maxTalks   = 16
 	retryAfter = 5 * time.Second // a discovery that failed
 )
 
-// errBusy is for logins beyond maxTalks.
+// errBusy is the error of sign-ins beyond maxTalks.
 var errBusy = errors.New("too many people are signing in, or the provider is slow to answer")
 
-// talk begins a conversation with the provider, for which ctx is; done ends it.
+// talk takes a place for requests to the provider, which use ctx; done gives it
+// back.
 func (p *provider) talk(ctx context.Context) (_ context.Context, done func(), err error) {
 	select {
 	case p.talks <- struct{}{}:
@@ -173,7 +172,8 @@ func (p *provider) talk(ctx context.Context) (_ context.Context, done func(), er
 	return oidc.ClientContext(ctx, &http.Client{Timeout: providerTimeout}), func() { cancel(); <-p.talks }, nil
 }
 
-// discover finds out the endpoints, once for all who wait, whose going does not end it.
+// discover finds the endpoints, once for all waiting requests. It goes on if one of
+// them is cancelled.
 func (p *provider) discover(ctx context.Context) (*oidc.Provider, error) {
 	if found, err := p.known(); found != nil || err != nil {
 		return found, err
@@ -196,8 +196,8 @@ func (p *provider) discover(ctx context.Context) (*oidc.Provider, error) {
 	}
 }
 
-// known is what a discovery has found, or why the last one failed; neither where it is
-// time for one.
+// known returns the result of the last discovery or its error; neither if a new one
+// is due.
 func (p *provider) known() (*oidc.Provider, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -226,8 +226,7 @@ func (p *provider) config(found *oidc.Provider) *oauth2.Config {
 	}
 }
 
-// checkEndpoints refuses a provider that has the client's secret or codes sent in
-// plain text.
+// checkEndpoints rejects a provider with an endpoint that is not encrypted.
 func checkEndpoints(found *oidc.Provider) error {
 	var keys struct {
 		URL string `json:"jwks_uri"`
@@ -243,14 +242,14 @@ func checkEndpoints(found *oidc.Provider) error {
 	return nil
 }
 
-// flow is a login under way, kept by the browser.
+// flow is the state of a login, kept in a cookie.
 type flow struct {
 	State, Nonce, Verifier, Next string
 }
 
 const flowLasts = 10 * time.Minute
 
-// Login sends the browser to the provider: authorization code flow with PKCE.
+// Login redirects the browser to the provider: authorization code flow with PKCE.
 func (c *Pages) Login(ctx echo.Context) error {
 	if c.provider == nil {
 		return echo.ErrNotFound
@@ -273,7 +272,7 @@ func (c *Pages) Login(ctx echo.Context) error {
 	return ctx.Redirect(http.StatusSeeOther, c.provider.config(found).AuthCodeURL(f.State, oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.Verifier)))
 }
 
-// Callback is where the provider sends the browser back to.
+// Callback handles the redirect back from the provider.
 func (c *Pages) Callback(ctx echo.Context) error {
 	if c.provider == nil {
 		return echo.ErrNotFound
@@ -305,13 +304,13 @@ func (c *Pages) Callback(ctx echo.Context) error {
 	return c.begin(ctx, person, f.Next)
 }
 
-// failed tells that the provider cannot be worked with; the log has why.
+// failed answers that the provider failed; the log has the reason.
 func (c *Pages) failed(ctx echo.Context, err error) error {
 	c.options.Log(ctx.Request().Context(), "signing in failed", err)
-	return c.signInPage(ctx, http.StatusBadGateway, "", "the provider did not answer as it should; the log tells why. Try again, or use a token")
+	return c.signInPage(ctx, http.StatusBadGateway, "", "the provider did not answer correctly, see the log of the service. Try again, or use a token")
 }
 
-// exchange gets and verifies the ID token, and reads from it who somebody is.
+// exchange gets and verifies the ID token, and reads the person from it.
 func (p *provider) exchange(ctx context.Context, code string, f flow) (Person, error) {
 	found, err := p.discover(ctx)
 	if err != nil {
@@ -345,8 +344,8 @@ func (p *provider) exchange(ctx context.Context, code string, f flow) (Person, e
 	return Person{Name: nameOf(claims, verified.Subject), Role: p.roleOf(texts(claims[p.Claim])), Subject: verified.Subject}, nil
 }
 
-// nameOf is what a person is called beside their subject: an address that the provider
-// has verified, or the name there, which people may choose, or the subject again.
+// nameOf is the name of a person: a verified e-mail address, else the name at the
+// provider, which people may choose, else the subject.
 func nameOf(claims map[string]any, subject string) string {
 	candidates := []any{claims["email"], claims["preferred_username"]}
 	if claims["email_verified"] != true {
@@ -360,7 +359,7 @@ func nameOf(claims map[string]any, subject string) string {
 	return "somebody"
 }
 
-// texts reads a claim that is one text or a list of them.
+// texts reads a claim that is a string or a list of strings.
 func texts(claim any) (all []string) {
 	switch v := claim.(type) {
 	case string:

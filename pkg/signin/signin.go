@@ -1,6 +1,6 @@
 // Package signin signs people in with a browser, by a token or by OpenID Connect,
-// and out. A session is a token in a cookie that signing in made; the admin takes it
-// as it takes any other.
+// and out. Signing in creates a session token and stores it in a cookie; the admin
+// accepts it like any other token.
 package signin
 
 import (
@@ -20,38 +20,39 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Person is who signs in or has done so.
+// Person is somebody who signs in or has signed in.
 type Person struct {
 	Name    string
 	Role    auth.Role
-	Token   int64  // that was typed, if it is stored
-	Subject string // at the provider, "" for who typed a token
+	Token   int64  // the token that was typed, if it is stored
+	Subject string // at the provider, "" if a token was typed
 }
 
-// Options are what the pages need of the admin.
+// Options are what the pages need from the admin.
 type Options struct {
-	// Check tells whose token it is, or fails with unauthenticated or rate_limited.
+	// Check returns the owner of a token, or fails with unauthenticated or
+	// rate_limited.
 	Check func(c echo.Context, token string) (Person, error)
-	// Begin makes a session of somebody who proved who they are, End revokes its token.
+	// Begin creates a session of an authenticated person, End revokes its token.
 	Begin func(ctx context.Context, p Person, expires time.Time) (session string, err error)
 	End   func(ctx context.Context, token string) error
-	// Token is that of a session, "" for none.
+	// Token is the token of a session, "" for none.
 	Token func(session string) string
-	// PublicURL is the service as browsers see it; "" for not known.
+	// PublicURL is the URL of the service as seen by browsers; "" if unknown.
 	PublicURL string
-	// Log is told what went wrong between the service and the provider.
+	// Log gets the errors between the service and the provider.
 	Log func(ctx context.Context, what string, err error)
-	// Provider is whom people prove it to; its zero value is nobody.
+	// Provider authenticates people; the zero value is none.
 	Provider Provider
 }
 
-// Pages answers the browser.
+// Pages serves the pages to browsers.
 type Pages struct {
 	options  Options
 	provider *provider // nil without one
 }
 
-// SessionLasts is how long nobody who signed in is asked again.
+// SessionLasts is how long a session lasts.
 const SessionLasts = 12 * time.Hour
 
 const maxForm = 16 << 10
@@ -71,8 +72,8 @@ const (
 	SignInPath   = "/signin"
 	SignOutPath  = "/signout"
 	StylePath    = "/console.css"
-	LoginPath    = "/auth/login"    // leads to the provider
-	CallbackPath = "/auth/callback" // leads back from there
+	LoginPath    = "/auth/login"    // redirects to the provider
+	CallbackPath = "/auth/callback" // redirected to by the provider
 )
 
 //go:embed pages
@@ -80,10 +81,10 @@ var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 
-// Home is where people arrive; who is not signed in is sent to do so.
+// Home is the start page. It redirects people who are not signed in.
 func (c *Pages) Home(ctx echo.Context) error {
 	person, err := c.options.Check(ctx, c.Session(ctx.Request()))
-	if code := model.CodeOf(err); code == model.Unauthenticated || code == model.RateLimited { // for others' failures, maybe
+	if code := model.CodeOf(err); code == model.Unauthenticated || code == model.RateLimited { // possibly caused by failures of others
 		return ctx.Redirect(http.StatusSeeOther, SignInPath)
 	}
 	if err != nil {
@@ -98,7 +99,7 @@ type signInPage struct {
 	Fault    string
 }
 
-// SignInPage asks for a token, or leads to the provider.
+// SignInPage asks for a token, or links to the provider.
 func (c *Pages) SignInPage(ctx echo.Context) error {
 	return c.signInPage(ctx, http.StatusOK, ctx.QueryParam("next"), "")
 }
@@ -111,7 +112,7 @@ func (c *Pages) signInPage(ctx echo.Context, status int, next, fault string) err
 	return render(ctx, status, "signin.html", page)
 }
 
-// SignIn takes a token from the form.
+// SignIn handles the form with a token.
 func (c *Pages) SignIn(ctx echo.Context) error {
 	r := ctx.Request()
 	r.Body = http.MaxBytesReader(ctx.Response(), r.Body, maxForm)
@@ -130,7 +131,7 @@ func (c *Pages) SignIn(ctx echo.Context) error {
 	return c.begin(ctx, person, next)
 }
 
-// begin lets somebody in, and sends them where they wanted to go.
+// begin starts a session and redirects to the page that was asked for.
 func (c *Pages) begin(ctx echo.Context, p Person, next string) error {
 	session, err := c.options.Begin(ctx.Request().Context(), p, time.Now().Add(SessionLasts))
 	if err != nil {
@@ -140,7 +141,7 @@ func (c *Pages) begin(ctx echo.Context, p Person, next string) error {
 	return ctx.Redirect(http.StatusSeeOther, local(next))
 }
 
-// SignOut ends the session. A token that somebody typed is theirs to keep.
+// SignOut ends the session. A token that was typed stays valid.
 func (c *Pages) SignOut(ctx echo.Context) error {
 	if token := c.Session(ctx.Request()); token != "" {
 		if err := c.options.End(ctx.Request().Context(), token); err != nil && model.CodeOf(err) == "" {
@@ -172,8 +173,8 @@ func render(ctx echo.Context, status int, page string, data any) error {
 	return ctx.HTML(status, text.String())
 }
 
-// local is where to go after signing in: a path of this site, and nothing that a
-// browser takes for another one.
+// local is the page to go to after signing in: a path of this site, never another
+// site.
 func local(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
@@ -182,22 +183,22 @@ func local(next string) string {
 	return next
 }
 
-// The names of cookies, after a prefix by which browsers keep other hosts and plain
-// HTTP from setting them. On loopback there is no HTTPS, and no need for it.
+// The names of cookies, after a prefix: browsers then accept them only from this
+// host and over HTTPS. On loopback there is no HTTPS, and no need for it.
 const (
 	sessionCookie = "flaggery"
 	flowCookie    = "flaggery-login"
 	hostPrefix    = "__Host-"
 )
 
-// Session is the token of who is signed in, "" for nobody.
+// Session is the token of the signed-in person, "" for nobody.
 func (c *Pages) Session(r *http.Request) string { return c.options.Token(c.kept(r, sessionCookie)) }
 
-// kept is what the browser keeps under a name, "" for nothing. Where HTTPS leads to a
-// proxy that does not say so, the cookie was sent by HTTPS all the same.
+// kept is the value of a cookie, "" for none. The cookie may have come by HTTPS
+// through a proxy that does not say so.
 func (c *Pages) kept(r *http.Request, name string) string {
 	cookie, err := r.Cookie(hostPrefix + name)
-	if err != nil && c.plain(r) {
+	if err != nil && c.onLoopback(r) {
 		cookie, err = r.Cookie(name)
 	}
 	if err != nil {
@@ -211,17 +212,18 @@ func (c *Pages) cookie(r *http.Request, name, value string, lasts time.Duration)
 	if lasts < 0 {
 		age = -1
 	}
-	plain := c.plain(r)
-	if !plain {
+	onLoopback := c.onLoopback(r)
+	if !onLoopback {
 		name = hostPrefix + name
 	}
-	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: !plain, SameSite: http.SameSiteLaxMode}
+	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: !onLoopback, SameSite: http.SameSiteLaxMode}
 }
 
-// plain tells a browser on this machine, which speaks HTTP to the service itself. The
-// public URL decides if there is one. Else everything has to say so, as clients choose
-// the host that they name, and proxies on this machine call from loopback, too.
-func (c *Pages) plain(r *http.Request) bool {
+// onLoopback reports whether the browser is on this machine and speaks HTTP to the
+// service itself. The public URL decides, if there is one. Otherwise the address
+// and every header must agree, because clients choose the host that they name, and
+// proxies on this machine call from loopback as well.
+func (c *Pages) onLoopback(r *http.Request) bool {
 	if c.options.PublicURL != "" {
 		return strings.HasPrefix(c.options.PublicURL, "http:")
 	}
@@ -233,7 +235,8 @@ func (c *Pages) plain(r *http.Request) bool {
 	return r.TLS == nil && !strings.HasPrefix(r.Header.Get(echo.HeaderOrigin), "https:") && loopback(r.RemoteAddr) && loopback(r.Host)
 }
 
-// loopback tells an address of this machine, with or without a port.
+// loopback reports whether it is an address of this machine, with or without a
+// port.
 func loopback(address string) bool {
 	if host, _, err := net.SplitHostPort(address); err == nil {
 		address = host
@@ -242,5 +245,5 @@ func loopback(address string) bool {
 	return address == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// errFlow is for logins that somebody else began, or that took too long.
+// errFlow is the error of logins that another browser began, or that took too long.
 var errFlow = errors.New("this login was not begun here, or took too long: begin again")
