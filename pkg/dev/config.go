@@ -14,21 +14,21 @@ import (
 	"github.com/flaggery/flaggery/pkg/command"
 )
 
-// Config is what can be chosen.
+// Config are the settings of Run.
 type Config struct {
-	DataDir    string // where the database and the token are kept
+	DataDir    string // holds the database and the token
 	Host       string
 	Port       int // of the admin; 0 for any that is free
 	EdgePort   int // likewise
 	Empty      bool
-	AdminToken command.Secret // without one a random token is kept in DataDir
+	AdminToken command.Secret // if empty, a random token is kept in DataDir
 
 	Version string
 	Logger  *slog.Logger
-	// Out gets the description of what runs where.
+	// Out gets a description of the services and their addresses.
 	Out io.Writer
-	// Ready is told the URLs of both services, once they listen and Out has been
-	// written. It may be nil.
+	// Ready is called with the URLs of both services, once they listen and Out has
+	// been written. It may be nil.
 	Ready func(admin, edge string)
 }
 
@@ -62,8 +62,8 @@ func (c *Config) Validate() error {
 	return command.Faults(faults...)
 }
 
-// keptToken reads the token from a file that only we can read, and makes one
-// where there is none.
+// keptToken reads the token from a file that only the current user can read, and
+// creates one if there is none.
 func keptToken(path string) (command.Secret, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +72,7 @@ func keptToken(path string) (command.Secret, error) {
 	}
 	token := strings.TrimSpace(string(text))
 	if err == nil && token == "" {
-		err = fmt.Errorf("%s is empty: remove it, and the next start makes another token", path)
+		err = fmt.Errorf("%s is empty: remove it, and the next start creates another token", path)
 	}
 	return command.Secret(token), err
 }

@@ -1,6 +1,5 @@
-// Package dev is Flaggery on one machine for whoever wants to try it or develop
-// against it: a PostgreSQL of its own, the admin and one edge, in one process,
-// with sample data.
+// Package dev runs Flaggery on one machine, to try it or to develop against it: a
+// PostgreSQL of its own, the admin and one edge, in one process, with sample data.
 package dev
 
 import (
@@ -43,7 +42,7 @@ func Run(ctx context.Context, c Config) (err error) {
 			return err
 		}
 	}
-	url := database.URL("postgres") // the database that is always there
+	url := database.URL("postgres") // the database that always exists
 	found, err := c.prepare(ctx, url)
 	if err != nil {
 		return err
@@ -88,11 +87,11 @@ func Run(ctx context.Context, c Config) (err error) {
 				return nil
 			}
 		}
-		// An edge listens before it has loaded anything.
+		// An edge listens before it has loaded its snapshot.
 		if !awaitReady(ctx, s.Edge+"/readyz") {
 			return nil
 		}
-		if err := s.print(c.Out); err != nil { // nobody reads it any more
+		if err := s.print(c.Out); err != nil { // the reader of the output is gone
 			c.Logger.Warn("start screen not printed", "error", err)
 		}
 		if c.Ready != nil {
@@ -103,8 +102,8 @@ func Run(ctx context.Context, c Config) (err error) {
 	return group.Wait()
 }
 
-// prepare brings the schema up to date and, unless c.Empty, fills a database that
-// nothing was ever written to.
+// prepare migrates the schema and, unless c.Empty, adds sample data to a new
+// database.
 func (c Config) prepare(ctx context.Context, url string) (found data, err error) {
 	w, err := writer.Open(ctx, url, writer.Options{Logger: c.Logger})
 	if err != nil {
@@ -131,14 +130,14 @@ func (c Config) prepare(ctx context.Context, url string) (found data, err error)
 	return sampleData, nil
 }
 
-// awaitReady is true once the URL answers 200, and false where ctx ends before.
+// awaitReady returns true once the URL answers 200, and false if ctx ends first.
 func awaitReady(ctx context.Context, url string) bool {
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return false
 		}
-		req.Close = true // leave no connection behind
+		req.Close = true // keep no connection open
 		if resp, err := http.DefaultClient.Do(req); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -153,8 +152,8 @@ func awaitReady(ctx context.Context, url string) bool {
 	}
 }
 
-// reachable is where somebody on this machine finds a listener, which may listen
-// on all of the machine's addresses.
+// reachable is an address of a listener for clients on this machine: the listener
+// may be on all addresses.
 func reachable(addr net.Addr) string {
 	if a, ok := addr.(*net.TCPAddr); ok && a.IP.IsUnspecified() {
 		return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: a.Port}).String()

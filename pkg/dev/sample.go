@@ -16,12 +16,11 @@ const (
 	sampleSubjects = 1000
 )
 
-// sampleFeature is one that only sample data has.
+// sampleFeature is a feature of the sample data alone.
 const sampleFeature = "new-checkout"
 
-// addSampleData makes one of everything: a rollout, a test that is live for a
-// month, and a group with an override. Subject 42 is the one to look at: it is in
-// the group.
+// addSampleData creates an example of everything: a rollout, a test that is live
+// for a month, and a group with an override. Subject 42 is in the group.
 func addSampleData(ctx context.Context, w *writer.Writer, now time.Time) error {
 	by := writer.By("sample data")
 	proportion := func(p float64) *float64 { return &p }
@@ -60,7 +59,7 @@ func addSampleData(ctx context.Context, w *writer.Writer, now time.Time) error {
 	return nil
 }
 
-// addFeature makes a feature that is off by default.
+// addFeature creates a feature that is off by default.
 func addFeature(ctx context.Context, w *writer.Writer, name, description, variant string, by writer.Option) func() error {
 	return func() error {
 		if _, err := w.AddFeature(ctx, api.CreateFeature{Name: name, Description: description}, by); err != nil {

@@ -6,7 +6,7 @@ import (
 	"text/template"
 )
 
-// screen is what a newcomer sees.
+// screen is the text that is printed at the start.
 type screen struct {
 	DataDir, Database string
 	Admin, Edge       string // URLs
@@ -14,7 +14,7 @@ type screen struct {
 	Data              data
 }
 
-// data is what is in the database at the start.
+// data is the kind of data in the database at the start.
 type data string
 
 const (
