@@ -65,7 +65,7 @@ func TestAKilledParent(t *testing.T) {
 			query(t, lines.Text(), `CREATE TABLE kept AS SELECT 42 AS n; SELECT ''`)
 			kill()
 			if runtime.GOOS != "linux" {
-				return // where nobody tells a child of its parent's death
+				return // only Linux ends a child with its parent
 			}
 			// It gets the folder's lock only when the last process of the old
 			// server has ended.
@@ -94,7 +94,7 @@ func openDir(t *testing.T, user *syscall.Credential) string {
 	return dir
 }
 
-// copyProgram puts the test program where any user can run it.
+// copyProgram copies the test program to a folder of which any user can run it.
 func copyProgram(t *testing.T, dir string) string {
 	t.Helper()
 	self, err := os.Executable()

@@ -1,6 +1,6 @@
-// Package pgserver runs a PostgreSQL of our own as a child process, for
-// development and tests. It listens on 127.0.0.1 alone and trusts every
-// connection: not for anything that matters.
+// Package pgserver runs a PostgreSQL as a child process, for development and tests.
+// It listens on 127.0.0.1 alone and trusts every connection: never use it in
+// production.
 package pgserver
 
 import (
@@ -28,26 +28,26 @@ import (
 const (
 	host         = "127.0.0.1"
 	pingInterval = 25 * time.Millisecond
-	// startTimeout covers the end of an abandoned server and the recovery after a
-	// crash as well.
+	// startTimeout includes the end of an abandoned server and recovery after a
+	// crash.
 	startTimeout = 2 * time.Minute
 	endTimeout   = time.Minute // of an abandoned server
-	// lockTimeout bridges the moment for which a child that is just being forked
-	// has all of its parent's files.
+	// lockTimeout bridges the moment in which a newly forked child still holds all
+	// files of its parent.
 	lockTimeout = 2 * time.Second
 	stopTimeout = time.Minute
 )
 
-// Config says where a server keeps its files and how it runs.
+// Config are the settings of a server.
 type Config struct {
-	// Dir belongs to the server: the database lives in Dir/data and is kept
-	// between starts, the server's log is Dir/postgres.log. Made where missing.
+	// Dir belongs to the server: the database is in Dir/data and is kept between
+	// starts, the log is Dir/postgres.log. It is created if missing.
 	Dir string
 	// Port to listen on; 0 for a free one.
 	Port int
 	// Settings are PostgreSQL's own, as in postgresql.conf.
 	Settings map[string]string
-	// Log hears of slow steps; nil for nobody.
+	// Log gets a record of slow steps; nil for none.
 	Log *slog.Logger
 }
 
@@ -55,14 +55,14 @@ type Config struct {
 type Server struct {
 	port    int
 	process *process
-	lock    *os.File // the folder, locked for this program
+	lock    *os.File // on the folder, for this program
 	stop    sync.Once
 	stopErr error
 }
 
 // Start starts a PostgreSQL and returns once it answers. The first start in a
-// folder creates the database cluster. On Linux the server ends when this
-// process does, however it ends.
+// folder creates the database cluster. On Linux the server ends with this process,
+// even if that is killed.
 func Start(ctx context.Context, c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -105,8 +105,9 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	defer data.Close()
-	// The server inherits this lock, which so lasts until the last of its processes
-	// is gone: moments longer than the other one, where its parent was killed.
+	// The server inherits this lock, so it lasts until the last of its processes
+	// has ended. That is slightly longer than the other lock if the parent was
+	// killed.
 	if err := awaitLock(ctx, data.File, endTimeout, "a PostgreSQL whose parent was killed does not end"); err != nil {
 		return nil, err
 	}
@@ -121,7 +122,7 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 	defer log.Close()
 
 	args := []string{"-D", data.path, "-c", "listen_addresses=" + host, "-c", "port=" + strconv.Itoa(c.Port),
-		"-c", "unix_socket_directories="} // no socket, and so no folder for one
+		"-c", "unix_socket_directories="} // no socket, so no folder for it
 	for name, value := range c.Settings {
 		args = append(args, "-c", name+"="+value)
 	}
@@ -152,9 +153,9 @@ func (s *Server) await(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-s.process.done:
-			return errors.New("it ended at once")
+			return errors.New("the server ended at once")
 		case <-ctx.Done():
-			return fmt.Errorf("it does not answer: %w", ctx.Err())
+			return fmt.Errorf("the server does not answer: %w", ctx.Err())
 		}
 	}
 	return nil
@@ -168,7 +169,7 @@ func (s *Server) URL(database string) string {
 	return u.String()
 }
 
-// Port is where the server listens.
+// Port is the port that the server listens on.
 func (s *Server) Port() int { return s.port }
 
 // Done is closed when the server has ended, for whatever reason.
@@ -185,21 +186,21 @@ func (s *Server) Stop() error {
 		case <-time.After(stopTimeout):
 			s.process.signal(syscall.SIGQUIT) // without a checkpoint: the next start recovers
 			<-s.process.done
-			s.stopErr = fmt.Errorf("PostgreSQL did not stop within %v and was told to quit", stopTimeout)
+			s.stopErr = fmt.Errorf("PostgreSQL did not stop within %v and was sent SIGQUIT", stopTimeout)
 		}
 	})
 	return s.stopErr
 }
 
-// Kill ends the server as a crash does: at once, its data left for recovery.
+// Kill ends the server like a crash: at once, so the next start recovers.
 func (s *Server) Kill() {
 	s.process.signal(syscall.SIGKILL)
 	<-s.process.done
 	s.stop.Do(func() { s.lock.Close() })
 }
 
-// initialise creates the database cluster where there is none. It is built
-// aside, so that an interrupted attempt is never taken for a cluster.
+// initialise creates the database cluster if there is none. It is built in another
+// folder and renamed, so that an interrupted attempt is never used.
 func initialise(ctx context.Context, programs string, c Config) error {
 	final, aside := filepath.Join(c.Dir, "data"), filepath.Join(c.Dir, "data.new")
 	if _, err := os.Stat(final); !errors.Is(err, fs.ErrNotExist) {
@@ -241,8 +242,8 @@ func initialise(ctx context.Context, programs string, c Config) error {
 	return os.Rename(aside, final)
 }
 
-// awaitLock locks a file until it is closed by all who have it open. Its error
-// is the text given where somebody else keeps it locked.
+// awaitLock locks a file until all processes that have it open close it. If another
+// process keeps the lock, the error is the given text.
 func awaitLock(ctx context.Context, f *os.File, atMost time.Duration, kept string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, atMost, errors.New(kept))
 	defer cancel()
@@ -261,9 +262,9 @@ func awaitLock(ctx context.Context, f *os.File, atMost time.Duration, kept strin
 	}
 }
 
-// freePort is the wanted port, or any for 0, where nobody listens yet. Any is
-// below the ports that systems give to outgoing connections: one of those could
-// take it while the server is away, or even connect to itself.
+// freePort checks that the wanted port is free, or for 0 finds a free one. That one
+// is below the range of outgoing connections: such a connection could take the port
+// while the server is stopped, or even connect to itself.
 func freePort(wanted int) (port int, err error) {
 	const first, last, tries = 20000, 30000, 100
 	for range tries {

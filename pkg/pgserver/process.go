@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// process is a child whose end can be waited for.
+// process is a child process that can be waited for.
 type process struct {
 	*os.Process
 	done chan struct{} // closed when it has ended
@@ -29,7 +29,7 @@ func spawn(cmd *exec.Cmd) (*process, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // how it ended is in its log, or in cmd.ProcessState
+			_ = cmd.Wait() // its log and cmd.ProcessState say how it ended
 		}
 	}()
 	if err := <-started; err != nil {
@@ -39,20 +39,20 @@ func spawn(cmd *exec.Cmd) (*process, error) {
 }
 
 func (p *process) signal(sig syscall.Signal) {
-	_ = p.Signal(sig) // fails where it has ended, which is what is wanted
+	_ = p.Signal(sig) // fails if the process has ended, as wanted
 }
 
-// dataDir is a cluster's folder as the processes that work on it see it.
+// dataDir is a cluster's folder as seen by PostgreSQL's processes.
 type dataDir struct {
 	*os.File
 	path       string
-	credential *syscall.Credential // nil to run them as ourselves
+	credential *syscall.Credential // nil for our own user
 }
 
-// openData prepares for running PostgreSQL on a folder. PostgreSQL refuses to
-// run as root, so root runs it as the folder's owner, who may have no way into
-// the folders above (a checkout in /root): on Linux the open folder itself is
-// handed down and is the path.
+// openData prepares for running PostgreSQL on a folder. PostgreSQL refuses to run
+// as root, so root runs it as the folder's owner. That user may have no access to
+// the parent folders (a checkout in /root), so on Linux the processes inherit the
+// open folder and use it as path.
 func openData(path string) (*dataDir, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -82,17 +82,18 @@ func openData(path string) (*dataDir, error) {
 // folder open, and hold its lock, for as long as they run.
 func (d *dataDir) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
-	cmd.Dir = "/" // ours may be closed to the other user
+	cmd.Dir = "/" // the other user may have no access to ours
 	cmd.ExtraFiles = []*os.File{d.File}
-	// In a group of its own Ctrl-C reaches this program only, which then stops
-	// PostgreSQL last.
+	// PostgreSQL has a process group of its own, so Ctrl-C reaches only this
+	// program, which stops PostgreSQL last.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: d.credential}
 	endWithParent(cmd.SysProcAttr)
 	return cmd
 }
 
-// giveAway hands a new folder to the user who will run PostgreSQL: ourselves,
-// or where that is root, the user of the system's package, or else nobody.
+// giveAway changes the owner of a new folder to the user who will run PostgreSQL:
+// our own user or, if that is root, the user of the system's package, or else
+// nobody.
 func giveAway(path string) error {
 	if os.Geteuid() != 0 {
 		return nil

@@ -6,6 +6,6 @@ import "syscall"
 
 const openFiles = "" // no such folder
 
-// endWithParent does nothing: only Linux tells a child of its parent's death. A
-// killed parent leaves PostgreSQL running until it is stopped by hand.
+// endWithParent does nothing: only Linux can end a child with its parent. After a
+// killed parent, PostgreSQL runs until it is stopped by hand.
 func endWithParent(*syscall.SysProcAttr) {}

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// places are where packages put PostgreSQL's programs; among several versions
-// the newest counts.
+// places are the folders of PostgreSQL's programs in packages; of several versions
+// the newest is used.
 var places = []string{
 	"/usr/lib/postgresql/*/bin",          // Debian, Ubuntu
 	"/usr/pgsql-*/bin",                   // Red Hat, from PostgreSQL's own repository
@@ -21,7 +21,7 @@ var places = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
-// Programs is the folder that holds initdb, postgres and what comes with them.
+// Programs is the folder that holds initdb, postgres and the other programs.
 func Programs() (string, error) {
 	if dir := os.Getenv("FLAGGERY_PG_BIN"); dir != "" {
 		if !hasPrograms(dir) {
@@ -30,7 +30,7 @@ func Programs() (string, error) {
 		return filepath.Abs(dir)
 	}
 	if path, err := exec.LookPath("initdb"); err == nil {
-		// A link in /usr/bin may lead to where the programs really are.
+		// A link in /usr/bin may lead to the folder of all programs.
 		if path, err = filepath.EvalSymlinks(path); err == nil && hasPrograms(filepath.Dir(path)) {
 			return filepath.Dir(path), nil
 		}
