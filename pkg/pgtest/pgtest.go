@@ -2,10 +2,10 @@
 //
 //	db, err := sql.Open("postgres", pgtest.Open(t))
 //
-// Nothing has to be prepared but PostgreSQL's programs: the first test process
-// starts a server that all test processes of the user share and that ends by
-// itself soon after the last of them. Databases are cloned from a migrated
-// template, so each test can have its own and run in parallel.
+// Only PostgreSQL's programs have to be installed: the first test process starts a
+// server. All test processes of the user share it, and it ends soon after the last
+// of them. Databases are cloned from a migrated template, so each test can have its
+// own and run in parallel.
 package pgtest
 
 import (
@@ -26,22 +26,22 @@ import (
 )
 
 // Open makes a database with the program's schema and returns its URL. It is
-// dropped when the test ends, whoever is still connected.
+// dropped when the test ends, even if sessions are still connected.
 func Open(t testing.TB) string {
 	t.Helper()
 	server := shared(t)
 	return create(t, server, server.template)
 }
 
-// Role is one that a test is free to make: with a name and a password in which
-// nothing is as programs would like it.
+// Role is a role for a test to create, with a name and a password of awkward
+// characters.
 type Role struct {
 	Name, Password string
-	URL            string // of the database, for who connects as this role
+	URL            string // of the database, for connections as this role
 }
 
-// NewRole names a role that does not exist yet. Where it does when the test ends, it
-// is dropped: roles are the server's, not the database's.
+// NewRole names a role that does not exist yet. If it exists when the test ends, it
+// is dropped: roles belong to the server, not to the database.
 func NewRole(t testing.TB, dbURL string) Role {
 	t.Helper()
 	u, err := url.Parse(dbURL)
@@ -54,7 +54,7 @@ func NewRole(t testing.TB, dbURL string) Role {
 	t.Cleanup(func() {
 		name := pq.QuoteIdentifier(r.Name)
 		for _, statement := range []string{
-			"CREATE ROLE " + name, // it may not have come so far
+			"CREATE ROLE " + name, // the test may have ended before creating it
 			"DROP OWNED BY " + name, "DROP ROLE " + name,
 		} {
 			err := exec(context.Background(), dbURL, statement)
@@ -115,9 +115,9 @@ func clone(ctx context.Context, server lease, template string) (url string, drop
 	}, nil
 }
 
-// copyStrategy asks for databases to be copied by file, which without fsync
-// takes a fourth of the time that the default does since PostgreSQL 15. Earlier
-// ones know no other.
+// copyStrategy makes PostgreSQL copy databases file by file. Without fsync that
+// takes a fourth of the time of the default since version 15. Earlier versions
+// always copy files.
 func copyStrategy(ctx context.Context, server string) (string, error) {
 	db, err := sql.Open("postgres", server)
 	if err != nil {
@@ -132,8 +132,8 @@ func copyStrategy(ctx context.Context, server string) (string, error) {
 	return " STRATEGY file_copy", nil
 }
 
-// makeTemplate makes the template where it does not exist yet and returns its
-// name, which tells one schema from another: checkouts share a server.
+// makeTemplate creates the template if it does not exist yet and returns its name.
+// The name depends on the schema, because checkouts share a server.
 func makeTemplate(ctx context.Context, server string) (string, error) {
 	name, err := templateName()
 	if err != nil {
@@ -149,7 +149,7 @@ func makeTemplate(ctx context.Context, server string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	// One process at a time; the lock goes with the connection.
+	// One process at a time; the lock ends with the connection.
 	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock(hashtext($1))`, name); err != nil {
 		return "", err
 	}
@@ -158,7 +158,7 @@ func makeTemplate(ctx context.Context, server string) (string, error) {
 	if err != nil || exists {
 		return name, err
 	}
-	// Renamed when complete, so that a killed attempt is never taken for it.
+	// Renamed when complete, so that an interrupted attempt is never used.
 	aside := name + "_aside"
 	for _, statement := range []string{"DROP DATABASE IF EXISTS " + aside, "CREATE DATABASE " + aside + " TEMPLATE template0"} {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
@@ -197,8 +197,8 @@ func migrateUp(ctx context.Context, url string) error {
 	return migrations.Up(ctx, db)
 }
 
-// exec runs a statement on a connection that it closes again: tests that watch
-// for leaked goroutines see none.
+// exec runs a statement on a connection of its own and closes it: tests that look
+// for leaked goroutines find none.
 func exec(ctx context.Context, url, statement string) error {
 	connector, err := pq.NewConnector(url)
 	if err != nil {
@@ -216,7 +216,7 @@ func exec(ctx context.Context, url, statement string) error {
 func withDatabase(server, name string) string {
 	u, err := url.Parse(server)
 	if err != nil {
-		panic(err) // it was made by pgserver
+		panic(err) // pgserver makes only valid URLs
 	}
 	u.Path = "/" + name
 	return u.String()

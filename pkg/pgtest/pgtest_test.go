@@ -43,7 +43,7 @@ func TestOpenMakesADatabaseForEachTest(t *testing.T) {
 	}
 }
 
-func TestADatabaseIsDroppedWhoeverIsConnected(t *testing.T) {
+func TestADatabaseIsDroppedWhileConnected(t *testing.T) {
 	t.Parallel()
 	var db *sql.DB
 	t.Run("", func(t *testing.T) {

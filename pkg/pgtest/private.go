@@ -7,15 +7,15 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgserver"
 )
 
-// Private is a PostgreSQL of one test alone, which may stop it, kill it and
-// start it again. It keeps its port and, unlike the shared one, its data.
+// Private is the PostgreSQL of a single test, which may stop, kill and restart it.
+// It keeps its port and, unlike the shared server, its data.
 type Private struct {
 	config pgserver.Config
 	server *pgserver.Server
 }
 
-// Server starts a private PostgreSQL, in about two seconds: Open is for tests
-// that leave their server running.
+// Server starts a private PostgreSQL, which takes about two seconds. Tests that do
+// not stop their server use Open.
 func Server(t testing.TB) *Private {
 	t.Helper()
 	p := &Private{config: pgserver.Config{Dir: t.TempDir(), Settings: map[string]string{"max_connections": "300"}}}
@@ -52,8 +52,8 @@ func (p *Private) Start() error {
 	return nil
 }
 
-// Stop ends all sessions and the server, in good order.
+// Stop ends all sessions and the server cleanly.
 func (p *Private) Stop() error { return p.server.Stop() }
 
-// Kill ends the server as a crash does.
+// Kill ends the server like a crash.
 func (p *Private) Kill() { p.server.Kill() }

@@ -17,20 +17,20 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgserver"
 )
 
-// How processes share a server: each holds a shared lock on the file "users"
-// for as long as it lives, however it ends. The server's keeper, a detached
-// process, waits for the exclusive lock on it; with that in hand nobody uses
-// the server and nobody can begin to, and it stops the server.
+// How processes share a server: each process holds a shared lock on the file
+// "users" until it ends. The server's keeper, a detached process, waits for the
+// exclusive lock on that file. Once it has the lock, nobody uses the server or can
+// begin to, and the keeper stops the server.
 
 const (
-	// keeperVariable makes a test program be the keeper, see init. Its value is
-	// the folder; the only argument is how long to linger.
+	// keeperVariable makes a test program the keeper, see init. Its value is the
+	// folder; the only argument is the duration to linger.
 	keeperVariable = "FLAGGERY_PGTEST_KEEPER"
 	// linger bridges the gap between the test processes of one run.
 	linger = 10 * time.Second
 )
 
-// settings make a server fast, not safe: whatever tests store may be lost.
+// settings make a server fast, not safe: data of tests may be lost.
 func settings() map[string]string {
 	return map[string]string{
 		"fsync":              "off",
@@ -39,21 +39,21 @@ func settings() map[string]string {
 		"max_connections":    "300",
 		"shared_buffers":     "64MB",
 		"max_wal_size":       "256MB", // it may lie in memory
-		// In the folder, to go with it after a crash.
+		// In the folder, so that it is removed with it after a crash.
 		"dynamic_shared_memory_type": "mmap",
 	}
 }
 
-// lease is a right to use the shared server, which lasts as long as the process.
+// lease is the right to use the shared server until the process ends.
 type lease struct {
-	users    *os.File // held, so that the lock is
+	users    *os.File // kept open to hold the lock
 	url      string   // of the database "postgres"
 	template string
 	strategy string // option of CREATE DATABASE
 }
 
-// takeLease finds or starts the shared server; the first test of a process
-// waits for it, the others get what that one got.
+// takeLease finds or starts the shared server. The first test of a process waits
+// for it, the others get the same lease.
 var takeLease = sync.OnceValues(func() (l lease, err error) {
 	dir, err := userDir()
 	if err != nil {
@@ -85,8 +85,8 @@ func findOrStart(dir string, linger time.Duration) (string, error) {
 	return startKeeper(dir, linger)
 }
 
-// startKeeper runs this program once more as the keeper, in a session of its
-// own, where neither Ctrl-C nor the end of this process reaches it.
+// startKeeper runs this program once more as the keeper, in a session of its own,
+// so that neither Ctrl-C nor the end of this process ends it.
 func startKeeper(dir string, linger time.Duration) (string, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -114,8 +114,8 @@ func startKeeper(dir string, linger time.Duration) (string, error) {
 	return url, nil
 }
 
-// A test program started as the keeper never gets to its tests. A program of
-// its own would have to be built first.
+// A test program started as the keeper never runs its tests. A separate program
+// would have to be built first.
 func init() {
 	dir := os.Getenv(keeperVariable)
 	if dir == "" {
@@ -154,19 +154,19 @@ func keep(dir string, linger time.Duration) error {
 	if err != nil {
 		return errors.Join(err, s.Stop())
 	}
-	defer users.Close() // last of all: until then nobody takes a lease
+	defer users.Close() // last: until then nobody can take a lease
 	unused := make(chan error, 1)
 	go func() { unused <- waitUntilUnused(users, linger) }()
 	select {
 	case err = <-unused:
 	case <-s.Done():
-		return errors.New("it crashed") // the next process to come starts another
+		return errors.New("it crashed") // the next process starts another one
 	}
 	return errors.Join(err, os.Remove(urlFile), s.Stop(), os.RemoveAll(server))
 }
 
-// waitUntilUnused returns when nobody has had a lease for a while, with the
-// exclusive lock.
+// waitUntilUnused returns with the exclusive lock once nobody has had a lease for a
+// while.
 func waitUntilUnused(users *os.File, linger time.Duration) error {
 	for {
 		if err := flock(users, syscall.LOCK_EX); err != nil {
@@ -182,7 +182,7 @@ func waitUntilUnused(users *os.File, linger time.Duration) error {
 	}
 }
 
-// lockFile opens a file, made where missing, and locks it until it is closed.
+// lockFile opens a file, creates it if missing, and locks it until it is closed.
 func lockFile(path string, how int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -202,8 +202,8 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// userDir is where the shared server lives. Its name is known to all, so it is
-// used only where it is ours alone.
+// userDir is the folder of the shared server. Its name is predictable, so it is
+// used only if it belongs to us alone.
 func userDir() (string, error) {
 	dir := filepath.Join(tempDir(), fmt.Sprintf("flaggery-pgtest-%d", os.Geteuid()))
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -214,7 +214,7 @@ func userDir() (string, error) {
 		return "", err
 	}
 	if s, ok := info.Sys().(*syscall.Stat_t); !ok || info.Mode() != fs.ModeDir|0o700 || int(s.Uid) != os.Geteuid() {
-		return "", fmt.Errorf("%s is not a folder of ours alone: remove it", dir)
+		return "", fmt.Errorf("%s must be a folder that only this user can access: remove it", dir)
 	}
 	return dir, nil
 }
