@@ -1,5 +1,5 @@
 // Package oidctest is an OpenID Connect provider for tests: the code flow with PKCE
-// over real HTTP, and tokens that it can be told to get wrong.
+// over real HTTP, and tokens with faults if a test wants them.
 package oidctest
 
 import (
@@ -20,17 +20,17 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Provider lets everybody in at once, as whoever it was told to. It checks what a
-// provider checks: the client, where it sends people back to, and PKCE.
+// Provider signs everybody in at once, as the person that the test set. It checks
+// what a provider checks: the client, its redirect URL, and PKCE.
 type Provider struct {
 	*httptest.Server
 	t   testing.TB
 	key *rsa.PrivateKey
 
 	mu     sync.Mutex
-	claims map[string]any // of the next ID token, over those of every one
+	claims map[string]any // of the next ID token, added to the default ones
 	signer *rsa.PrivateKey
-	codes  map[string]url.Values // what was asked for, by code
+	codes  map[string]url.Values // the authorization request, by code
 }
 
 // The client that the provider knows.
@@ -124,15 +124,15 @@ func (p *Provider) sign(claims map[string]any) string {
 	return compact
 }
 
-// Says sets what the next ID tokens claim.
+// Says sets the claims of the next ID tokens.
 func (p *Provider) Says(claims map[string]any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.claims = claims
 }
 
-// SignWithOther has the next ID tokens signed with a key that the provider does not
-// publish, or with its own one again.
+// SignWithOther makes the provider sign the next ID tokens with an unpublished key,
+// or with its own one again.
 func (p *Provider) SignWithOther(other bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
