@@ -2,6 +2,8 @@ package faults
 
 import (
 	"flag"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,9 +16,9 @@ import (
 var older = flag.String("old", "", "a folder with the programs of an earlier version, for TestUpgrade; without it they are this version's")
 
 // An installation is upgraded under load, in steps between which both versions
-// work side by side and no request fails: one edge, then the schema, one admin,
-// the other admin and the other edge. docs/operations.md begins with the schema;
-// that the order does not matter to edges is one promise more.
+// work side by side and no request fails: the schema, one edge, one admin, the other
+// admin and the other edge. One more edge, which authenticates its callers, stays as
+// it is.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)
@@ -35,7 +37,9 @@ func TestUpgrade(t *testing.T) {
 	edge := w.newEdge(url)
 	edge.program = old("flaggery-edge")
 	edge.run()
-	w.newEdge(url).run() // the new version, on the schema of the old one
+	authenticating := newService(t, "flaggery-edge", "127.0.0.1", "FLAGGERY_DB_URL="+url, "FLAGGERY_EDGE_NAME=authenticating", "FLAGGERY_EDGE_AUTH=token")
+	authenticating.program = edge.program
+	authenticating.run()
 
 	reads := w.read(4, 5*time.Millisecond, w.edges...)
 	writes := w.write(2, 10*time.Millisecond)
@@ -46,6 +50,7 @@ func TestUpgrade(t *testing.T) {
 	migrate(t, program(t, "flaggery-admin"), url)
 	elapse(spell) // the old admin writes to the new schema, and the old edge reads it
 	w.synced(allow(5 * time.Second))
+	w.newEdge(url).run()
 	w.newAdmin(url).run()
 	both := w.write(2, 10*time.Millisecond) // through either admin
 	elapse(spell)
@@ -62,6 +67,7 @@ func TestUpgrade(t *testing.T) {
 		s.program = program(t, filepath.Base(s.program))
 		s.run()
 	}
+	tokensReach(t, w, authenticating)
 	reads, writes = w.read(4, 5*time.Millisecond, w.edges...), w.write(4, 10*time.Millisecond)
 	elapse(spell)
 	after, written := reads.next(), writes.next()
@@ -70,6 +76,28 @@ func TestUpgrade(t *testing.T) {
 	measured(t, "old and new programs side by side", figures{
 		"answers_checked": w.finish(), "requests": after.requests, "writes": written.requests, "same_version": *older == "",
 	})
+}
+
+// tokensReach makes a token and revokes it, and waits until an edge that authenticates
+// its callers goes by both.
+func tokensReach(t *testing.T, w *world, edge *service) {
+	t.Helper()
+	made := w.newToken("client")
+	c := client{addr: edge.addr, token: made.Token}
+	defer c.close()
+	reaches := func(status int) {
+		t.Helper()
+		eventually(t, patience, fmt.Sprintf("a token gets %d", status), func() error {
+			a, err := c.get("/v1/subject/flags?subject_id=" + steady + "0")
+			if err == nil && a.status != status {
+				err = fmt.Errorf("%d %s", a.status, a.body)
+			}
+			return err
+		})
+	}
+	reaches(http.StatusOK)
+	w.call("DELETE", fmt.Sprintf("/v1/tokens/%d", made.ID), nil)
+	reaches(http.StatusUnauthorized)
 }
 
 func migrate(t *testing.T, admin, url string) {
