@@ -165,7 +165,8 @@ func TestUpGivesWayToReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = reader.Rollback() }()
-	if _, err := reader.Exec(`LOCK TABLE feature, schema_migrations IN ACCESS SHARE MODE`); err != nil {
+	tables := strings.Join(list(t, db, `SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'`), ", ")
+	if _, err := reader.Exec(`LOCK TABLE ` + tables + ` IN ACCESS SHARE MODE`); err != nil {
 		t.Fatal(err)
 	}
 	before, err := migrations.CurrentStatus(t.Context(), db)

@@ -91,25 +91,36 @@ func (e edge) atWith(revision int64, token string) edge {
 	}
 }
 
-// A file that was saved while everybody was let in is no reason to let nobody in.
+// A file that was saved while everybody was let in is no reason to let nobody in, nor
+// one to let those in whose tokens were revoked meanwhile.
 func TestSnapshotFileWithoutTokens(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
 	w := openWriter(t, dbURL)
 	quickstart(t, w)
-	r, err := w.CreateToken(t.Context(), api.NewToken{Name: "app", Role: api.ClientRole})
-	token, revision := must(t, r, err)
+	create := func() (api.Token, int64) {
+		r, err := w.CreateToken(t.Context(), api.NewToken{Name: "app", Role: api.ClientRole})
+		return must(t, r, err)
+	}
+	revoked, _ := create()
+	token, revision := create()
 	file := filepath.Join(t.TempDir(), "snapshot")
 	keep := func(c *Config) { c.SnapshotFile = file }
+	keepTokens := func(c *Config) { keep(c); withTokens(c) }
 	t.Run("open", func(t *testing.T) { start(t, dbURL, keep).at(revision) })
-	t.Run("tokens", func(t *testing.T) {
-		start(t, dbURL, func(c *Config) { keep(c); withTokens(c) }).atWith(revision, token.Token).flags("", 401)
-	})
+	t.Run("tokens", func(t *testing.T) { start(t, dbURL, keepTokens).atWith(revision, token.Token).flags("", 401) })
 	t.Run("without the database", func(t *testing.T) {
-		away := start(t, "postgres://nobody@127.0.0.1:1/none", func(c *Config) { keep(c); withTokens(c) })
+		away := start(t, "postgres://nobody@127.0.0.1:1/none", keepTokens)
 		away.ready()
 		away.flags("Bearer "+token.Token, 200)
 		away.flags("", 401)
+	})
+
+	gone, err := w.RevokeToken(t.Context(), revoked.ID)
+	_, revision = must(t, gone, err)
+	t.Run("open again", func(t *testing.T) { start(t, dbURL, keep).at(revision) })
+	t.Run("tokens again", func(t *testing.T) {
+		start(t, dbURL, keepTokens).atWith(revision, token.Token).flags("Bearer "+revoked.Token, 401)
 	})
 }
 

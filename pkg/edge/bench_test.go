@@ -32,7 +32,7 @@ func (s *source) Update(_ context.Context, since model.Position, apply func(*mod
 	}
 	u := &model.Update{Position: model.Position{Epoch: "e", Revision: revision}, Now: time.Now(), Received: time.Now()}
 	if since != u.Position {
-		u.Full, u.Count, u.Configuration = true, int64(s.subjects), &model.Configuration{Buckets: 100, Tokens: s.tokens}
+		u.Full, u.Count, u.Configuration, u.Tokens = true, int64(s.subjects), &model.Configuration{Buckets: 100}, s.tokens
 		for i := range 20 {
 			u.Configuration.Features = append(u.Configuration.Features, model.Feature{
 				Name: fmt.Sprintf("feature-number-%02d", i), Default: "treatment", Variants: []model.Variant{{Name: "treatment"}}})

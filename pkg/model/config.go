@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/flaggery/flaggery/pkg/auth"
 )
 
 // Configuration is everything that resolution depends on except the subjects, at
@@ -21,10 +19,6 @@ type Configuration struct {
 	Features []Feature // in name order
 	Tests    []ABTest  // in name order
 	Groups   []Group   // in name order
-
-	// Tokens are those that may query an edge, by hash in ascending order; nil if
-	// they were not read.
-	Tokens []auth.Credential
 }
 
 // Salt keys the bucket order of one rollout or test, so that the orders of two

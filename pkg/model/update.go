@@ -3,6 +3,8 @@ package model
 import (
 	"iter"
 	"time"
+
+	"github.com/flaggery/flaggery/pkg/auth"
 )
 
 // Position is a point in a history of revisions.
@@ -20,7 +22,10 @@ type Update struct {
 	Received      time.Time      // on the reader's clock, when Now was received
 	Full          bool           // replaces everything that the reader holds
 	Configuration *Configuration // nil if it did not change
-	Count         int64          // of subjects in the database; only if Full
+	// Tokens are those that may query an edge, by hash in ascending order; nil if they did
+	// not change or were not read.
+	Tokens []auth.Credential
+	Count  int64 // of subjects in the database; only if Full
 	// Subjects are those concerned, deletions first; an error ends them. They can be
 	// read once, and only while the reader works on the update. nil if no subject changed.
 	Subjects iter.Seq2[*SubjectUpdate, error]

@@ -22,7 +22,8 @@ type changes struct {
 	state
 	now, received time.Time // on the database's clock, and on the reader's when that came in
 	complete      bool      // the changes since the position are all known
-	config        bool
+	config        bool      // all of the configuration is to be read, with tokens
+	tokens        bool      // tokens are
 	labels        pq.Int64Array
 	at            time.Time // of the last change
 }
@@ -31,7 +32,7 @@ type changes struct {
 // its time says whether the reader has seen this history or another one that was
 // lost, in a failover say, and whose revisions had the same numbers.
 const selectChanges = `
-	SELECT s.epoch, s.revision, clock_timestamp(), c.revision, c.label, c.config, c.at
+	SELECT s.epoch, s.revision, clock_timestamp(), c.revision, c.label, c.config, c.tokens, c.at
 	FROM state s LEFT JOIN change c ON c.revision BETWEEN $1 AND s.revision ORDER BY c.revision`
 
 // queryChanges is what a poll costs, so it reads by hand: with the rows put together by
@@ -42,7 +43,7 @@ func queryChanges(ctx context.Context, q querier, since model.Position) (*change
 	var (
 		now             time.Time
 		revision, label sql.NullInt64
-		config          sql.NullBool
+		config, tokens  sql.NullBool
 		at              sql.NullTime
 	)
 	err := q.scan(ctx, "query changes", selectChanges, []any{since.Revision}, func() error {
@@ -58,14 +59,16 @@ func queryChanges(ctx context.Context, q querier, since model.Position) (*change
 				last = revision.Int64
 			}
 			c.at = at.Time.UTC()
-			c.config = c.config || config.Bool
+			c.config = c.config || config.Bool && !tokens.Bool
+			c.tokens = c.tokens || tokens.Bool
 			if label.Valid {
 				c.labels = append(c.labels, label.Int64)
 			}
 		}
 		return nil
-	}, &c.Epoch, &c.Revision, &now, &revision, &label, &config, &at)
+	}, &c.Epoch, &c.Revision, &now, &revision, &label, &config, &tokens, &at)
 	c.complete = c.Epoch == since.Epoch && c.Revision == last && !forked
+	c.config = c.config || !c.complete
 	return c, err
 }
 

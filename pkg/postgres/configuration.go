@@ -30,25 +30,41 @@ func (tx *Tx) Configuration(ctx context.Context) (*model.Configuration, error) {
 	return &p.configuration, nil
 }
 
-// configuration is Tx.Configuration for an edge.
-func (f *Feed) configuration(ctx context.Context, q querier) (*parts, error) {
-	if !f.tokens {
-		return readParts(ctx, q, "read the configuration", selectConfiguration)
+// readConfiguration completes an update by what changed of the configuration and of
+// tokens, and returns the state that it saw.
+func (f *Feed) readConfiguration(ctx context.Context, q querier, c *changes, u *model.Update) (state, error) {
+	var what, text string
+	switch {
+	case c.config && f.tokens:
+		what, text = "read the configuration with tokens", selectConfigurationWithTokens
+	case c.config:
+		what, text = "read the configuration", selectConfiguration
+	case c.tokens && f.tokens:
+		what, text = "read tokens", selectTokens
+	default:
+		return c.state, nil
 	}
-	p, err := readParts(ctx, q, "read the configuration with tokens", selectConfigurationWithTokens)
-	if pq.As(err, pqerror.InsufficientPrivilege) != nil {
+	p, err := readParts(ctx, q, what, text)
+	if f.tokens && pq.As(err, pqerror.InsufficientPrivilege) != nil {
 		err = fmt.Errorf("the role may not read tokens, as FLAGGERY_EDGE_AUTH=token needs: run 'flaggery-admin migrate up --create-edge-role' for it: %w", err)
 	}
-	if err == nil && p.configuration.Tokens == nil {
-		p.configuration.Tokens = []auth.Credential{} // they were read, there are none
+	if err != nil {
+		return state{}, err
 	}
-	return p, err
+	if c.config {
+		u.Configuration = &p.configuration
+	}
+	if f.tokens {
+		u.Tokens = append([]auth.Credential{}, p.tokens...) // not nil: they were read
+	}
+	return p.state, nil
 }
 
 // parts is what the rows of a statement say that has several kinds of them.
 type parts struct {
 	state         state
 	configuration model.Configuration
+	tokens        []auth.Credential
 	subjects      []model.SubjectUpdate
 }
 
@@ -82,17 +98,21 @@ func readParts(ctx context.Context, q querier, what, text string, args ...any) (
 
 // Tokens are only for edges that authenticate their callers.
 const (
-	selectConfiguration           = `SELECT part, row FROM (` + configurationParts + `) AS parts ORDER BY place, a, b, n`
-	selectConfigurationWithTokens = `SELECT part, row FROM (` + configurationParts + `
-		UNION ALL SELECT 6, 'token', t.hash, '', 0, to_json(t) FROM (` + selectCredentials + `) t
-		) AS parts ORDER BY place, a, b, n`
+	selectConfiguration           = `SELECT part, row FROM (` + statePart + configurationParts + inOrder
+	selectConfigurationWithTokens = `SELECT part, row FROM (` + statePart + configurationParts + tokenParts + inOrder
+	selectTokens                  = `SELECT part, row FROM (` + statePart + tokenParts + inOrder
 
+	inOrder = `) AS parts ORDER BY place, a, b, n`
+
+	statePart = `
+		SELECT 1 AS place, 'state' AS part, '' COLLATE "C" AS a, '' COLLATE "C" AS b, 0 AS n, to_json(s) AS row FROM (` + selectState + `) s`
 	configurationParts = `
-		SELECT 1 AS place, 'state' AS part, '' COLLATE "C" AS a, '' COLLATE "C" AS b, 0 AS n, to_json(s) AS row FROM (` + selectState + `) s
 		UNION ALL SELECT 2, 'feature', f.name, '', 0, to_json(f) FROM (` + selectFeatures + `) f
 		UNION ALL SELECT 3, 'variant', v.feature, v.name, 0, to_json(v) FROM (` + selectVariants + `) v
 		UNION ALL SELECT 4, 'test', t.test, '', t.position, to_json(t) FROM (` + selectTests + `) t
 		UNION ALL SELECT 5, 'group', g.name, '', 0, to_json(g) FROM (` + selectGroups + `) g`
+	tokenParts = `
+		UNION ALL SELECT 6, 'token', t.hash, '', 0, to_json(t) FROM (` + selectCredentials + `) t`
 
 	// Ids of buckets are gapless, so the largest one is the count.
 	selectState = `SELECT epoch, revision, (SELECT coalesce(max(id), 0) FROM bucket) AS buckets FROM state`
@@ -267,7 +287,7 @@ func (p *parts) addCredential(object []byte) error {
 	}
 	t := auth.Credential{Role: row.Role, Expires: row.Expires}
 	_, err := hex.Decode(t.Hash[:], []byte(row.Hash))
-	p.configuration.Tokens = append(p.configuration.Tokens, t)
+	p.tokens = append(p.tokens, t)
 	return err
 }
 

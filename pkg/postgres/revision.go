@@ -16,25 +16,35 @@ type AuditRow struct {
 	Token                   int64  // that was shown, 0 for none that is stored
 }
 
+// Kind says what a write changes, which decides what edges reread.
+type Kind int
+
+// The kinds of writes.
+const (
+	OfConfiguration Kind = iota // of all that no other kind has
+	OfTokens
+	OfSubjects // and their memberships
+)
+
 // Record ends a write: it stores the change row and the audit rows of the
 // transaction's revision, and notifies edges at the commit. It is one statement, and
 // the last one, as a commit that notifies takes a lock that all of the server's share.
-func (tx *Tx) Record(ctx context.Context, config, subjects bool, audit []AuditRow) error {
-	args := []any{tx.Revision, nil, config, tx.Now}
-	if subjects {
+func (tx *Tx) Record(ctx context.Context, kind Kind, audit []AuditRow) error {
+	args := []any{tx.Revision, nil, kind != OfSubjects, kind == OfTokens, tx.Now}
+	if kind == OfSubjects {
 		args[1] = tx.Label
 	}
 	rows := make([]string, len(audit))
 	for i, row := range audit {
 		n := len(args)
-		rows[i] = fmt.Sprintf("($1, %d, $4, $%d, $%d, $%d, $%d::json, $%d::json, $%d, $%d, nullif($%d::bigint, 0))",
+		rows[i] = fmt.Sprintf("($1, %d, $5, $%d, $%d, $%d, $%d::json, $%d::json, $%d, $%d, nullif($%d::bigint, 0))",
 			i, n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8)
 		args = append(args, row.Actor, row.Action, row.Resource, orNull(row.Before), orNull(row.After), row.Comment, row.RequestID, row.Token)
 	}
 	return tx.exec(ctx, "record a change", `
 		WITH change AS (
-			INSERT INTO change (revision, label, config, at)
-			VALUES ($1::bigint, $2::bigint, $3::boolean, $4::timestamptz)
+			INSERT INTO change (revision, label, config, tokens, at)
+			VALUES ($1::bigint, $2::bigint, $3::boolean, $4::boolean, $5::timestamptz)
 		), audit AS (
 			INSERT INTO audit (revision, position, at, actor, action, resource, before, after, comment, request_id, token)
 			VALUES `+strings.Join(rows, ", ")+`

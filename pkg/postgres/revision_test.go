@@ -28,8 +28,10 @@ func TestPrune(t *testing.T) {
 	ctx := t.Context()
 	for i := range 6 { // an hour apart; a subject comes and goes
 		now = start.Add(time.Duration(i) * time.Hour)
+		kind := OfSubjects
 		err := db.Write(ctx, func(tx *Tx) error {
 			if i == 0 {
+				kind = OfConfiguration
 				if err := tx.InsertBuckets(ctx, 1, 1); err != nil {
 					return err
 				}
@@ -46,7 +48,7 @@ func TestPrune(t *testing.T) {
 					return err
 				}
 			}
-			return tx.Record(ctx, i == 0, i > 0, []AuditRow{{Actor: "a", Action: "b", Resource: fmt.Sprint(i)}})
+			return tx.Record(ctx, kind, []AuditRow{{Actor: "a", Action: "b", Resource: fmt.Sprint(i)}})
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -88,7 +90,7 @@ func TestRecordNotifies(t *testing.T) {
 	}
 	record := func(fail error) error {
 		return db.Write(ctx, func(tx *Tx) error {
-			if err := tx.Record(ctx, true, false, []AuditRow{{Actor: "a", Action: "b", Resource: "c", After: `{"a":1}`}}); err != nil {
+			if err := tx.Record(ctx, OfConfiguration, []AuditRow{{Actor: "a", Action: "b", Resource: "c", After: `{"a":1}`}}); err != nil {
 				return err
 			}
 			return fail

@@ -57,12 +57,8 @@ func (f *Feed) readSmall(ctx context.Context, q querier, since model.Position) (
 		return nil, err
 	}
 	u := c.update()
-	if c.config {
-		p, err := f.configuration(ctx, q)
-		if err != nil || p.state != c.state {
-			return nil, err
-		}
-		u.Configuration = &p.configuration
+	if seen, err := f.readConfiguration(ctx, q, c, u); err != nil || seen != c.state {
+		return nil, err
 	}
 	if len(c.labels) > 0 {
 		p, err := readParts(ctx, q, "read changed subjects", selectSmall, append(c.subjects(), maxSmall+1)...)
@@ -106,12 +102,8 @@ func (f *Feed) stream(ctx context.Context, since model.Position, apply func(*mod
 			}
 			u.Count, u.At = all.Count, all.At.Time.UTC() // zero at revision 0
 		}
-		if u.Full || c.config {
-			p, err := f.configuration(ctx, q)
-			if err != nil {
-				return err
-			}
-			u.Configuration = &p.configuration
+		if _, err := f.readConfiguration(ctx, q, c, u); err != nil {
+			return err
 		}
 		if u.Full || len(c.labels) > 0 {
 			if err := q.withoutTimeLimit(ctx); err != nil {

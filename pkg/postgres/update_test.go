@@ -14,6 +14,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
@@ -43,7 +44,12 @@ func openWith(t testing.TB, o Options) *database {
 
 func newFeed(t testing.TB, url string) *Feed {
 	t.Helper()
-	feed, err := NewFeed(url, FeedOptions{Name: "test", Version: "v1.2.0"})
+	return newFeedWith(t, url, FeedOptions{Name: "test", Version: "v1.2.0"})
+}
+
+func newFeedWith(t testing.TB, url string, o FeedOptions) *Feed {
+	t.Helper()
+	feed, err := NewFeed(url, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +223,71 @@ func TestSmallUpdateOfAMovingDatabase(t *testing.T) {
 				t.Errorf("configuration %v, %s: %v, %v", config, name, u, err)
 			}
 		}
+	}
+}
+
+// Tokens change with each sign-in. Edges that let everybody in read nothing then, the
+// others only tokens; those of earlier releases go by config.
+func TestUpdateOfTokens(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	ctx := t.Context()
+	authenticating := newFeedWith(t, db.url, FeedOptions{Name: "test", Tokens: true})
+	var u *model.Update
+	all := func(full *model.Update) error {
+		u = full
+		for range full.Subjects {
+			t.Error("a subject")
+		}
+		return nil
+	}
+	record := func(kind Kind, token byte) {
+		err := db.Write(ctx, func(tx *Tx) error {
+			if err := tx.InsertToken(ctx, &auth.Token{Name: "app", Role: auth.ClientRole}, auth.TokenHash{token}); err != nil {
+				return err
+			}
+			return tx.Record(ctx, kind, []AuditRow{{}})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := authenticating.Update(ctx, model.Position{}, all); err != nil || u.Tokens == nil || len(u.Tokens) != 0 {
+		t.Fatalf("of no tokens %v are read, %v", u.Tokens, err)
+	}
+	since := u.Position
+	for i, row := range []struct {
+		kind          Kind
+		configuration bool // is read
+	}{
+		{OfTokens, false},
+		{OfTokens, false},
+		{OfConfiguration, true},
+		{OfTokens, true}, // it changed since
+	} {
+		revision := i + 1
+		record(row.kind, byte(revision))
+		for _, feed := range []*Feed{db.feed, authenticating} {
+			statements, want, tokens := 0, 1, 0
+			if row.configuration || feed.tokens {
+				want++
+			}
+			if feed.tokens {
+				tokens = revision
+			}
+			u, err := feed.readSmall(ctx, querier{on: moving{feed.pool, func() { statements++ }}}, since)
+			if err != nil || u.Revision != int64(revision) || (u.Configuration != nil) != row.configuration || len(u.Tokens) != tokens || statements != want {
+				t.Errorf("revision %d: %d statements, %+v, %v", revision, statements, u, err)
+			}
+			var streamed *model.Update
+			err = feed.stream(ctx, since, func(u *model.Update) error { streamed = u; return nil })
+			if err != nil || !reflect.DeepEqual(streamed.Configuration, u.Configuration) || !reflect.DeepEqual(streamed.Tokens, u.Tokens) {
+				t.Errorf("revision %d is %+v, in a transaction %+v, %v", revision, u, streamed, err)
+			}
+		}
+	}
+	if n := count(t, db, `SELECT count(*) FROM change WHERE config`); n != 4 {
+		t.Errorf("edges of earlier releases see %d changes", n)
 	}
 }
 

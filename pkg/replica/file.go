@@ -38,6 +38,9 @@ func (r *Replica) restore(ctx context.Context) {
 		r.log.ErrorContext(ctx, "the snapshot file cannot be used, everything is loaded from the database", "error", err)
 		return
 	}
+	if !r.tokens {
+		s.DropCredentials()
+	}
 	r.restored, r.restoredAt, r.saved = s, saved, s.Position
 	r.log.InfoContext(ctx, "snapshot file read", "file", r.file, "revision", s.Revision, "saved", saved,
 		"subjects", s.Stats().Subjects, "took", time.Since(began))

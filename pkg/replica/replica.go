@@ -42,7 +42,7 @@ type Options struct {
 	Unknown snapshot.Unknown
 	Poll    time.Duration // how often to ask without a notification
 	File    string        // where the snapshot is kept for a start without the source, or ""
-	Tokens  bool          // a file without tokens is not used
+	Tokens  bool          // updates have tokens, and a file without is not used
 	Logger  *slog.Logger
 
 	Observer Observer // may be nil

@@ -72,6 +72,10 @@ func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 	next.Position = u.Position
 	next.RevisionHeader = revisionHeader(u.Position)
 
+	if u.Full || u.Tokens != nil {
+		next.tokens = u.Tokens
+	}
+
 	var (
 		resolver      *evaluation.Resolver
 		configuration = u.Configuration

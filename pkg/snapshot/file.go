@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/evaluation"
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -49,7 +50,12 @@ type fileHeader struct {
 	Shards        int
 	Classes       []model.Class // by ClassID
 	Ungrouped     []ClassID     `json:"Plain"` // by bucket
-	Configuration *model.Configuration
+	Configuration fileConfiguration
+}
+
+type fileConfiguration struct {
+	*model.Configuration
+	Tokens []auth.Credential // nil if they were not read
 }
 
 // WriteFile writes a snapshot to a temporary file, flushes it and renames it, so
@@ -120,7 +126,7 @@ func (s *Snapshot) encode(to io.Writer) error {
 	header, err := model.EncodeJSON(fileHeader{
 		Position: s.Position, Saved: time.Now().UTC(), Key: [2]uint64{s.index.k0, s.index.k1},
 		Subjects: s.index.count, Collided: len(s.index.collided), Shards: len(s.index.shards),
-		Classes: s.classes, Ungrouped: s.ungrouped, Configuration: s.generation.configuration,
+		Classes: s.classes, Ungrouped: s.ungrouped, Configuration: fileConfiguration{s.generation.configuration, s.tokens},
 	})
 	if err != nil {
 		return err
@@ -291,7 +297,7 @@ func readHeader(file io.ReaderAt, size int64) (*fileReader, *fileHeader, error) 
 // check rejects a header with inconsistent parts, so that every number in it is a
 // valid index.
 func (h *fileHeader) check() error {
-	if h.Configuration == nil {
+	if h.Configuration.Configuration == nil {
 		return errors.New("the configuration is missing")
 	}
 	if h.Position.Revision < 0 || h.Subjects < 0 || h.Collided < 0 {
@@ -383,7 +389,8 @@ func (r *fileReader) index(header *fileHeader) (*index, error) {
 
 // restore makes the content of a file this Builder's last snapshot.
 func (b *Builder) restore(header *fileHeader, ix *index, now time.Time) (*Snapshot, error) {
-	resolver, err := evaluation.Compile(header.Configuration)
+	configuration := header.Configuration.Configuration
+	resolver, err := evaluation.Compile(configuration)
 	if err != nil {
 		return nil, fmt.Errorf("the configuration is inconsistent: %w", err)
 	}
@@ -397,7 +404,8 @@ func (b *Builder) restore(header *fileHeader, ix *index, now time.Time) (*Snapsh
 	b.classes = classes
 	return &Snapshot{
 		Position: header.Position, index: ix, classes: classes.list, ungrouped: classes.ungrouped, unknown: b.unknown,
-		generation:     newGeneration(resolver, header.Configuration, len(classes.list), b.answers, now.UnixNano()),
+		generation:     newGeneration(resolver, configuration, len(classes.list), b.answers, now.UnixNano()),
+		tokens:         header.Configuration.Tokens,
 		RevisionHeader: revisionHeader(header.Position),
 	}, nil
 }

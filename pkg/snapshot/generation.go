@@ -13,7 +13,7 @@ import (
 // generation is one configuration and the answers made from it. Snapshots share it
 // if they differ only in their subjects.
 type generation struct {
-	configuration *model.Configuration // for the snapshot file, and its tokens
+	configuration *model.Configuration // for the snapshot file
 	resolver      *evaluation.Resolver // the same, compiled
 	answers       *Answers
 	classes       int // their number when the generation began

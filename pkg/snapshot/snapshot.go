@@ -48,6 +48,7 @@ type Snapshot struct {
 	classes    []model.Class
 	ungrouped  []ClassID
 	generation *generation
+	tokens     []auth.Credential // as in model.Update; nil if they were not read
 	unknown    Unknown
 
 	RevisionHeader []string // the revision's digits, as net/http wants the value of a header
@@ -126,18 +127,21 @@ func (s *Snapshot) Evaluation(class ClassID, feature string, now time.Time) ([][
 // Credential finds a token by its hash. The duration of the search leaks nothing:
 // nobody can choose the hash of a guessed token.
 func (s *Snapshot) Credential(hash auth.TokenHash) (auth.Credential, bool) {
-	tokens := s.generation.configuration.Tokens
-	i, found := slices.BinarySearchFunc(tokens, hash, func(c auth.Credential, hash auth.TokenHash) int {
+	i, found := slices.BinarySearchFunc(s.tokens, hash, func(c auth.Credential, hash auth.TokenHash) int {
 		return bytes.Compare(c.Hash[:], hash[:])
 	})
 	if !found {
 		return auth.Credential{}, false
 	}
-	return tokens[i], true
+	return s.tokens[i], true
 }
 
-// HasCredentials reports whether tokens were read with the configuration.
-func (s *Snapshot) HasCredentials() bool { return s.generation.configuration.Tokens != nil }
+// HasCredentials reports whether tokens were read.
+func (s *Snapshot) HasCredentials() bool { return s.tokens != nil }
+
+// DropCredentials is for a snapshot that nobody else has yet, and whose updates will
+// have no tokens: those that it has would outlive their revocation.
+func (s *Snapshot) DropCredentials() { s.tokens = nil }
 
 // Stats are the sizes of a snapshot.
 type Stats struct {

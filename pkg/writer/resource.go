@@ -104,6 +104,8 @@ func (r resource) kindOfChange() kind {
 	switch r.kind {
 	case subjectResource, memberResource, importResource:
 		return subjects
+	case tokenResource:
+		return tokens
 	default:
 		return configuration
 	}

@@ -31,7 +31,7 @@ func (w *Writer) CreateToken(ctx context.Context, create api.NewToken, opts ...O
 	secret := auth.NewToken()
 	hash, _ := auth.HashToken(secret)
 	token.Prefix = auth.TokenPrefix(secret)
-	result, err := write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
+	result, err := write(ctx, w, tokens, opts, func(c *change) (api.Token, error) {
 		if err := c.match(unversioned); err != nil {
 			return api.Token{}, err
 		}
@@ -57,7 +57,7 @@ type NewSession struct {
 // token_not_found.
 func (w *Writer) BeginSession(ctx context.Context, create NewSession, opts ...Option) (Result[api.Token], error) {
 	hash, _ := auth.HashToken(create.Secret)
-	return write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
+	return write(ctx, w, tokens, opts, func(c *change) (api.Token, error) {
 		if err := c.match(unversioned); err != nil {
 			return api.Token{}, err
 		}
@@ -96,7 +96,7 @@ func (c *change) addToken(ctx context.Context, token auth.Token, hash auth.Token
 // RevokeToken removes a token and the sessions that it began: every admin refuses
 // them from then on, and edges as soon as they serve the revision. Fails with token_not_found.
 func (w *Writer) RevokeToken(ctx context.Context, id int64, opts ...Option) (Result[api.Token], error) {
-	return write(ctx, w, configuration, opts, func(c *change) (api.Token, error) {
+	return write(ctx, w, tokens, opts, func(c *change) (api.Token, error) {
 		token, err := c.tx.Token(ctx, id)
 		if err != nil {
 			return api.Token{}, err

@@ -92,6 +92,10 @@ func TestTokens(t *testing.T) {
 	if revoked.Revision != 3 || revoked.Value.Name != "ci" {
 		t.Errorf("revoked %+v", revoked)
 	}
+	must[api.Token](t)(w.BeginSession(ctx, NewSession{Name: "ann", Role: api.ViewerRole, Secret: auth.NewToken(), Expires: w.now.Add(time.Hour)}))
+	if changes := w.one(`SELECT count(*) FROM change WHERE config AND tokens AND label IS NULL`); changes != "4" {
+		t.Errorf("%s changes of tokens alone", changes)
+	}
 	_, gone := w.Authenticate(ctx, twin.Token)
 	wantError(t, gone, model.Unauthenticated, "not known, or was revoked")
 	_, never := w.Authenticate(ctx, auth.NewToken())

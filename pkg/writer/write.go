@@ -28,13 +28,14 @@ type change struct {
 	drawn        bool // another try would make another choice
 }
 
-// kind says what a use case changes: none changes both. It decides what edges
+// kind says what a use case changes: none changes two of them. It decides what edges
 // reread and how a dry run counts.
-type kind int
+type kind = postgres.Kind
 
 const (
-	configuration kind = iota // buckets, features, tests, groups, overrides, tokens
-	subjects                  // and their memberships
+	configuration = postgres.OfConfiguration // buckets, features, tests, groups, overrides
+	tokens        = postgres.OfTokens
+	subjects      = postgres.OfSubjects // and their memberships
 )
 
 // Actions in the audit.
@@ -93,7 +94,7 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 			if err := checkToken(ctx, tx, s.whileValid); err != nil {
 				return err
 			}
-			return tx.Record(ctx, kind == configuration, kind == subjects, c.audit)
+			return tx.Record(ctx, kind, c.audit)
 		}
 		result.Revision = before
 		return errDiscard
