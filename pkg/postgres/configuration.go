@@ -30,6 +30,17 @@ func (tx *Tx) Configuration(ctx context.Context) (*model.Configuration, error) {
 	return &p.configuration, nil
 }
 
+// ConfigurationOf is Configuration of some features alone: what resolution needs of
+// those that exist, of tests what they say of these, and of groups those that override
+// one.
+func (tx *Tx) ConfigurationOf(ctx context.Context, features []string) (*model.Configuration, error) {
+	p, err := readParts(ctx, tx.querier, "read the configuration of features", selectConfigurationOf, pq.StringArray(features))
+	if err != nil {
+		return nil, err
+	}
+	return &p.configuration, nil
+}
+
 // readConfiguration completes an update by what changed of the configuration and of
 // tokens, and returns the state that it saw.
 func (f *Feed) readConfiguration(ctx context.Context, q querier, c *changes, u *model.Update) (state, error) {
@@ -101,6 +112,15 @@ const (
 	selectConfiguration           = `SELECT part, row FROM (` + statePart + configurationParts + inOrder
 	selectConfigurationWithTokens = `SELECT part, row FROM (` + statePart + configurationParts + tokenParts + inOrder
 	selectTokens                  = `SELECT part, row FROM (` + statePart + tokenParts + inOrder
+
+	// It is selectConfiguration of other tables: what they have of the features $1.
+	selectConfigurationOf = `
+		WITH feature AS (SELECT * FROM feature WHERE name = ANY($1)),
+		variant AS (SELECT * FROM variant WHERE feature = ANY($1)),
+		abtest_variant AS (SELECT * FROM abtest_variant WHERE feature = ANY($1)),
+		abtest AS (SELECT * FROM abtest WHERE name IN (SELECT abtest FROM abtest_variant)),
+		override AS (SELECT * FROM override WHERE feature = ANY($1)),
+		subject_group AS (SELECT * FROM subject_group WHERE id IN (SELECT group_id FROM override)) ` + selectConfiguration
 
 	inOrder = `) AS parts ORDER BY place, a, b, n`
 

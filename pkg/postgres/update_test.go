@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -453,6 +454,66 @@ func TestConfiguration(t *testing.T) {
 	got = fmt.Sprintf("%d %+v", c.Buckets, c.Groups)
 	if want := `12 [{ID:2 Name:empty Priority:0 Overrides:map[] Revision:8} {ID:1 Name:vip Priority:-3 Overrides:map[zeta:b] Revision:7}]`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// What is read of some features is the whole without the others.
+func TestConfigurationOf(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	change(t, db, true,
+		`INSERT INTO bucket (id) SELECT generate_series(1, 9)`,
+		`INSERT INTO feature (name, revision) SELECT unnest('{a,b,c,d}'::text[]), 1`,
+		`INSERT INTO variant (feature, name, payload) SELECT f.name, v, '{"n": 1.50}' FROM feature f CROSS JOIN unnest('{A,B}'::text[]) v`,
+		`UPDATE feature SET default_variant = 'A', off = name = 'd'`,
+		`INSERT INTO rollout (feature, variant, proportion, salt, buckets)
+			SELECT name, 'B', 0.25, decode(repeat('01', 16), 'hex'), '{2,9}' FROM feature WHERE name <> 'c'`,
+		`INSERT INTO abtest (name, starts, ends, salt, revision)
+			SELECT unnest('{ab,c}'::text[]), '2027-01-01', '2028-01-01', decode(repeat('02', 16), 'hex'), 5`,
+		`INSERT INTO abtest_group (abtest, position, name, proportion, buckets)
+			SELECT t.name, i, 'g' || i, 0.5, '{1,2}' FROM abtest t CROSS JOIN generate_series(0, 1) i`,
+		`INSERT INTO abtest_variant (abtest, abtest_group, feature, variant) SELECT abtest, name, unnest(string_to_array(abtest, NULL)), 'A' FROM abtest_group`,
+		`INSERT INTO subject_group (name, priority, revision) VALUES ('bc', 1, 7), ('b', 2, 7), ('none', 0, 8)`,
+		`INSERT INTO override (group_id, feature, variant) SELECT id, unnest(string_to_array(name, NULL)), 'B' FROM subject_group WHERE name <> 'none'`,
+	)
+	for _, features := range [][]string{{"a"}, {"b"}, {"c"}, {"d"}, {"c", "b"}, {"a", "b", "c", "d"}, {"unknown", "a"}, {}} {
+		err := db.Read(t.Context(), func(tx *Tx) error {
+			all, err := tx.Configuration(t.Context())
+			if err != nil {
+				return err
+			}
+			got, err := tx.ConfigurationOf(t.Context(), features)
+			if err != nil {
+				return err
+			}
+			other := func(feature, _ string) bool { return !slices.Contains(features, feature) }
+			want := &model.Configuration{Buckets: all.Buckets}
+			for _, f := range all.Features {
+				if !other(f.Name, "") {
+					want.Features = append(want.Features, f)
+				}
+			}
+			for _, test := range all.Tests {
+				for _, g := range test.Groups {
+					maps.DeleteFunc(g.Variants, other)
+				}
+				if len(test.Features()) > 0 {
+					want.Tests = append(want.Tests, test)
+				}
+			}
+			for _, g := range all.Groups {
+				if maps.DeleteFunc(g.Overrides, other); len(g.Overrides) > 0 {
+					want.Groups = append(want.Groups, g)
+				}
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("of %q: got %+v, want %+v", features, got, want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
