@@ -82,7 +82,7 @@ func importCommand() command.Command {
 					return err
 				}
 				if dryRun {
-					return json.NewEncoder(env.Stdout).Encode(api.DryRun[api.Imported]{DryRun: true, Affected: result.Affected, Result: result.Value})
+					return json.NewEncoder(env.Stdout).Encode(api.DryRun[api.Imported]{DryRun: true, Effect: result.Effect, Result: result.Value})
 				}
 				return json.NewEncoder(env.Stdout).Encode(result.Value)
 			})

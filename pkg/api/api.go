@@ -52,10 +52,36 @@ type Page[T any] struct {
 
 // DryRun is the answer to a write that was only tried.
 type DryRun[T any] struct {
-	DryRun   bool     `json:"dry_run" doc:"Always true: nothing was stored"`
-	Drawn    bool     `json:"drawn,omitempty" doc:"The write draws by chance (a new test, the order of a new rollout): stored, it comes out differently"`
-	Affected Affected `json:"affected"`
-	Result   T        `json:"result"`
+	DryRun bool `json:"dry_run" doc:"Always true: nothing was stored"`
+	Drawn  bool `json:"drawn,omitempty" doc:"The write draws by chance (a new test, the order of a new rollout): stored, it comes out differently"`
+	Effect
+	Result T `json:"result"`
+}
+
+// Effect is what a write does to the flags of subjects.
+type Effect struct {
+	Affected Affected     `json:"affected"`
+	Changes  []FlagChange `json:"changes" doc:"Those flags, in the order of feature, from and to"`
+	// Heaviest is nil if the write draws, or is an import.
+	Heaviest []ChangedSubject `json:"heaviest,omitzero" doc:"The heaviest of those subjects, at most 10; absent if the write draws, and of imports"`
+}
+
+// FlagChange counts the subjects that get one variant of a feature instead of another.
+type FlagChange struct {
+	Feature  string  `json:"feature"`
+	From     *string `json:"from" doc:"The variant; null for none"`
+	To       *string `json:"to" doc:"The variant; null for none"`
+	Subjects int64   `json:"subjects"`
+	Weight   int64   `json:"weight"`
+}
+
+// ChangedSubject is a subject with the first of its features that change, by name.
+type ChangedSubject struct {
+	ID      string  `json:"id"`
+	Weight  int64   `json:"weight"`
+	Feature string  `json:"feature" doc:"The first of the subject's features that change, by name"`
+	From    *string `json:"from" doc:"The variant; null for none"`
+	To      *string `json:"to" doc:"The variant; null for none"`
 }
 
 // Affected counts the subjects whose flags would differ.

@@ -121,11 +121,11 @@ type Receipt struct {
 	Revision int64
 	// ETag of the resource, for [IfMatch]; empty if it has none.
 	ETag string
-	// DryRun says that nothing was stored, and Affected what would have changed. Drawn
+	// DryRun says that nothing was stored, and Effect what would have changed. Drawn
 	// says that this includes a draw, which would come out differently if it was stored.
-	DryRun   bool
-	Drawn    bool
-	Affected api.Affected
+	DryRun bool
+	Drawn  bool
+	api.Effect
 	// Propagation is nil unless the write was asked to [Wait].
 	Propagation *api.Propagation
 }

@@ -288,7 +288,7 @@ func decodeWrite[T any](a answer) (result Result[T], err error) {
 	if err := decode(a.body, &form); err != nil {
 		return result, err
 	}
-	result.DryRun, result.Drawn, result.Affected, result.Propagation = form.DryRun.DryRun, form.Drawn, form.Affected, form.Propagation
+	result.DryRun, result.Drawn, result.Effect, result.Propagation = form.DryRun.DryRun, form.Drawn, form.Effect, form.Propagation
 	if form.DryRun.DryRun {
 		return result, decode(form.Result, &result.Value)
 	}

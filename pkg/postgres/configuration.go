@@ -335,22 +335,28 @@ func (ids *bucketIDs) Scan(value any) error {
 func (ids *bucketIDs) UnmarshalText(text []byte) error { return scanInts(ids, text) }
 
 // Value makes bucketIDs an argument of a statement.
-func (ids bucketIDs) Value() (driver.Value, error) {
-	text := make([]byte, 0, 2+len(ids)*5)
-	text = append(text, '{')
-	for i, id := range ids {
-		if i > 0 {
-			text = append(text, ',')
-		}
-		text = strconv.AppendInt(text, int64(id), 10)
-	}
-	return string(append(text, '}')), nil
-}
+func (ids bucketIDs) Value() (driver.Value, error) { return textOf(ids), nil }
 
 // groupIDs is an integer[].
 type groupIDs []model.GroupID
 
 func (ids *groupIDs) Scan(value any) error { return scanInts(ids, value) }
+
+// Value makes groupIDs an argument of a statement.
+func (ids groupIDs) Value() (driver.Value, error) { return textOf(ids), nil }
+
+// textOf is the text of an integer[], like {1,2,3}.
+func textOf[S ~[]E, E ~int32](ints S) string {
+	text := make([]byte, 0, 2+len(ints)*5)
+	text = append(text, '{')
+	for i, n := range ints {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, int64(n), 10)
+	}
+	return string(append(text, '}'))
+}
 
 // scanInts scans an integer[] that holds no negative number; NULL is none.
 func scanInts[S ~[]E, E ~int32](ints *S, value any) (err error) {

@@ -1,8 +1,13 @@
 package writer
 
 import (
+	"cmp"
 	"context"
+	"iter"
+	"maps"
 	"math"
+	"slices"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/evaluation"
@@ -28,59 +33,201 @@ func (c *change) changesClass(id string, before, after *model.Class, weight int6
 	c.classChanges = append(c.classChanges, classChange{id, before, after, 1, weight})
 }
 
-// try makes a change, undoes it, and counts whose flags it would make others. It counts
-// last, as others who write the same rows wait until it is undone.
-func (c *change) try(ctx context.Context, do func() error) (api.Affected, error) {
-	before, err := c.tx.Configuration(ctx)
-	if err != nil {
-		return api.Affected{}, err
+// changesFeatures notes which features a row of the audit says something of: no other's
+// flags can change. New buckets have no subjects, and tokens no flags.
+func (c *change) changesFeatures(r resource, forms ...any) {
+	switch r.kind {
+	case featureResource, variantResource, defaultVariantResource, rolloutResource:
+		c.features = append(c.features, r.names[0])
+	case overrideResource:
+		c.features = append(c.features, r.names[1])
 	}
-	after := before
-	err = c.tx.Undo(ctx, func() (err error) {
-		if err = do(); err == nil && c.kind == configuration && len(c.audit) > 0 {
-			after, err = c.tx.Configuration(ctx)
+	for _, form := range forms {
+		switch form := form.(type) {
+		case api.ABTest:
+			c.features = slices.AppendSeq(c.features, maps.Keys(form.Groups[0].Variants)) // the same in each
+		case api.Group:
+			c.features = slices.AppendSeq(c.features, maps.Keys(form.Overrides))
+		}
+	}
+}
+
+// maxHeaviest is how many of the subjects concerned a dry run names.
+const maxHeaviest = 10
+
+// try makes a change, undoes it, and finds out whose flags it would make others. It
+// reads what there was, and counts, last: others who write the same rows wait until the
+// change is undone.
+func (c *change) try(ctx context.Context, do func() error) (api.Effect, error) {
+	var after *model.Configuration
+	err := c.tx.Undo(ctx, func() (err error) {
+		if err = do(); err == nil && len(c.features) > 0 {
+			after, err = c.tx.ConfigurationOf(ctx, c.features)
 		}
 		return err
 	})
-	if err != nil || len(c.audit) == 0 {
-		return api.Affected{}, err
+	e := effect{now: c.tx.Now, changes: map[flagChange]api.Affected{}, heaviest: []api.ChangedSubject{}}
+	switch {
+	case err != nil:
+	case len(c.features) > 0:
+		err = c.affectClasses(ctx, &e, after)
+	case len(c.classChanges) > 0:
+		err = c.affectSubjects(ctx, &e)
 	}
-	return c.affected(ctx, before, after)
+	if c.drawn || c.rows != nil {
+		e.heaviest = nil
+	}
+	return e.form(), err
 }
 
-// affected counts by class, as all subjects of a class get the same. A change of
-// the configuration leaves every subject in its class, and a change of subjects
-// leaves the configuration as it is.
-func (c *change) affected(ctx context.Context, before, after *model.Configuration) (a api.Affected, err error) {
-	var resolvers [2]*evaluation.Resolver
-	for i, configuration := range []*model.Configuration{before, after} {
-		if resolvers[i], err = compile(configuration); err != nil {
-			return a, err
-		}
+// affectClasses adds up what a change of the configuration does: every subject stays in
+// its class, and all of a class get the same.
+func (c *change) affectClasses(ctx context.Context, e *effect, after *model.Configuration) error {
+	before, err := c.tx.ConfigurationOf(ctx, c.features)
+	if err != nil {
+		return err
 	}
-	flags := func(i int, class *model.Class) func(func(evaluation.Decision) bool) {
-		return func(yield func(evaluation.Decision) bool) {
-			if class != nil {
-				resolvers[i].Decide(*class, c.tx.Now, yield)
+	if err := e.compile(before, after); err != nil {
+		return err
+	}
+	var groups []model.GroupID // that make a difference
+	for _, g := range slices.Concat(before.Groups, after.Groups) {
+		groups = append(groups, g.ID)
+	}
+	var changed []model.Class
+	err = c.tx.Classes(ctx, groups, func(k postgres.ClassCount) error {
+		if e.add(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight}) {
+			changed = append(changed, k.Class)
+		}
+		return nil
+	})
+	if err != nil || c.drawn {
+		return err
+	}
+	heaviest, err := c.tx.HeaviestOf(ctx, groups, changed, maxHeaviest)
+	for _, s := range heaviest {
+		class := s.Class()
+		e.name(classChange{id: s.ID, before: &class, after: &class, weight: s.Weight})
+	}
+	return err
+}
+
+// affectSubjects adds up what a change of subjects does, which leaves the configuration
+// as it is.
+func (c *change) affectSubjects(ctx context.Context, e *effect) error {
+	configuration, err := c.tx.Configuration(ctx)
+	if err != nil {
+		return err
+	}
+	if err := e.compile(configuration, configuration); err != nil {
+		return err
+	}
+	changed := slices.DeleteFunc(slices.Clone(c.classChanges), func(k classChange) bool { return !e.add(k) })
+	slices.SortFunc(changed, func(a, b classChange) int {
+		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.id, b.id))
+	})
+	for _, k := range changed[:min(len(changed), maxHeaviest)] {
+		e.name(k)
+	}
+	return nil
+}
+
+// effect adds up how flags change.
+type effect struct {
+	now      time.Time
+	before   *evaluation.Resolver
+	after    *evaluation.Resolver
+	affected api.Affected
+	changes  map[flagChange]api.Affected
+	heaviest []api.ChangedSubject
+	flags    [2][]evaluation.Decision // of the last class, for their memory
+}
+
+// flagChange is one variant of a feature instead of another, "" being none.
+type flagChange struct{ feature, from, to string }
+
+func (e *effect) compile(before, after *model.Configuration) (err error) {
+	if e.before, err = compile(before); err == nil {
+		e.after, err = compile(after)
+	}
+	return err
+}
+
+// add counts the subjects of k if any of their flags change.
+func (e *effect) add(k classChange) (changed bool) {
+	for change := range e.difference(k) {
+		e.changes[change] = plus(e.changes[change], k)
+		changed = true
+	}
+	if changed {
+		e.affected = plus(e.affected, k)
+	}
+	return changed
+}
+
+func plus(a api.Affected, k classChange) api.Affected {
+	return api.Affected{Subjects: a.Subjects + k.subjects, Weight: addWeights(a.Weight, k.weight)}
+}
+
+// name lists a subject with the first of its flags that change.
+func (e *effect) name(k classChange) {
+	for change := range e.difference(k) {
+		e.heaviest = append(e.heaviest, api.ChangedSubject{
+			ID: k.id, Weight: k.weight, Feature: change.feature, From: variantOrNone(change.from), To: variantOrNone(change.to),
+		})
+		return
+	}
+}
+
+// difference yields the flags that change, by feature. It walks two resolutions side by
+// side; both are in that order.
+func (e *effect) difference(k classChange) iter.Seq[flagChange] {
+	decide := func(i int, r *evaluation.Resolver, class *model.Class) []evaluation.Decision {
+		e.flags[i] = e.flags[i][:0]
+		if class != nil {
+			r.Decide(*class, e.now, func(d evaluation.Decision) bool {
+				e.flags[i] = append(e.flags[i], d)
+				return true
+			})
+		}
+		return e.flags[i]
+	}
+	before, after := decide(0, e.before, k.before), decide(1, e.after, k.after)
+	return func(yield func(flagChange) bool) {
+		for len(before)+len(after) > 0 {
+			var c flagChange
+			if len(after) == 0 || len(before) > 0 && before[0].Feature <= after[0].Feature {
+				c.feature, c.from, before = before[0].Feature, before[0].Variant, before[1:]
+			}
+			if len(after) > 0 && (c.feature == "" || c.feature == after[0].Feature) {
+				c.feature, c.to, after = after[0].Feature, after[0].Variant, after[1:]
+			}
+			if c.from != c.to && !yield(c) {
+				return
 			}
 		}
 	}
-	count := func(k classChange) {
-		if !sameFlags(flags(0, k.before), flags(1, k.after)) {
-			a.Subjects += k.subjects
-			a.Weight = addWeights(a.Weight, k.weight)
-		}
+}
+
+func (e *effect) form() api.Effect {
+	form := api.Effect{Affected: e.affected, Changes: []api.FlagChange{}, Heaviest: e.heaviest}
+	order := func(a, b flagChange) int {
+		return cmp.Or(cmp.Compare(a.feature, b.feature), cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
 	}
-	for _, k := range c.classChanges {
-		count(k)
-	}
-	if c.kind == configuration {
-		err = c.tx.Classes(ctx, func(k postgres.ClassCount) error {
-			count(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight})
-			return nil
+	for _, c := range slices.SortedFunc(maps.Keys(e.changes), order) {
+		n := e.changes[c]
+		form.Changes = append(form.Changes, api.FlagChange{
+			Feature: c.feature, From: variantOrNone(c.from), To: variantOrNone(c.to), Subjects: n.Subjects, Weight: n.Weight,
 		})
 	}
-	return a, err
+	return form
+}
+
+func variantOrNone(name string) *string {
+	if name == "" {
+		return nil
+	}
+	return &name
 }
 
 // addWeights stops at the largest number: the weights that an import replaces may
@@ -90,22 +237,4 @@ func addWeights(a, b int64) int64 {
 		return math.MaxInt64
 	}
 	return a + b
-}
-
-// sameFlags walks two resolutions side by side; both are in name order.
-func sameFlags(a, b func(func(evaluation.Decision) bool)) bool {
-	var flags []evaluation.Decision
-	a(func(d evaluation.Decision) bool {
-		flags = append(flags, d)
-		return true
-	})
-	same := true
-	b(func(d evaluation.Decision) bool {
-		same = len(flags) > 0 && flags[0].Feature == d.Feature && flags[0].Variant == d.Variant
-		if same {
-			flags = flags[1:]
-		}
-		return same
-	})
-	return same && len(flags) == 0
 }

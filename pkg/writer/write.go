@@ -23,7 +23,8 @@ type change struct {
 	kind         kind
 	version      int64 // of the resource before the change, see match
 	audit        []postgres.AuditRow
-	grows        bool // names, texts or payloads may be longer after it
+	features     []string // that the audit says something of
+	grows        bool     // names, texts or payloads may be longer after it
 	classChanges []classChange
 	drawn        bool // another try would make another choice
 }
@@ -81,7 +82,7 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 			return c.checkSize(ctx)
 		}
 		if s.dryRun {
-			result.Affected, err = c.try(ctx, do)
+			result.Effect, err = c.try(ctx, do)
 			result.Drawn = c.drawn
 		} else {
 			err = do()
@@ -171,6 +172,7 @@ func (c *change) drawSalt() model.Salt {
 // the HTTP contract, nil for none.
 func (c *change) note(action string, r resource, before, after any) error {
 	c.grows = c.grows || action != deleted && r.kind.hasTexts()
+	c.changesFeatures(r, before, after)
 	row := postgres.AuditRow{Actor: c.actor, Action: action, Resource: r.String(), Comment: c.comment, RequestID: c.requestID, Token: c.token}
 	for _, side := range []struct {
 		value any

@@ -80,11 +80,11 @@ type Result[T any] struct {
 	// rollout have that of their feature, an override that of its group. In a dry
 	// run it is what it would be.
 	Version int64
-	// DryRun says that nothing was stored, and Affected what would have changed. Drawn
+	// DryRun says that nothing was stored, and Effect what would have changed. Drawn
 	// says that this includes a draw, which would come out differently if it was stored.
-	DryRun   bool
-	Drawn    bool
-	Affected api.Affected
+	DryRun bool
+	Drawn  bool
+	api.Effect
 }
 
 // Option changes how a write is carried out.
