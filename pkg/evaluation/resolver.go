@@ -143,27 +143,23 @@ func (r *Resolver) Payload(featureName, variant string) (json.RawMessage, bool) 
 // decide tries the steps, the one of highest precedence first.
 func (f *feature) decide(class model.Class, at time.Time) Decision {
 	if f.archived {
-		return Decision{Feature: f.name, Reason: Archived}
+		return f.byArchive()
 	}
 	if f.off {
-		return Decision{Feature: f.name, Variant: model.DisablingVariant, Reason: Off, Revision: f.revision}
+		return f.byOff()
 	}
 	if i := f.nextOverride(0, class.Groups); i < len(f.overrides) {
-		o := &f.overrides[i]
-		return Decision{Feature: f.name, Variant: o.variant, Reason: Override, Group: o.name, Revision: o.revision}
+		return f.byOverride(i)
 	}
 	if t := f.liveTest(at); t != nil {
 		if g, in := t.test.group(class.Bucket); in {
-			return Decision{Feature: f.name, Variant: t.variants[g], Reason: ABTest, Test: t.test.name, TestGroup: t.test.groups[g], Revision: t.test.revision}
+			return f.byTest(t.test, g, t.variants[g])
 		}
 	}
 	if f.rollout != nil && f.rollout.buckets.has(class.Bucket) {
-		return Decision{Feature: f.name, Variant: f.rollout.variant, Reason: Rollout, Revision: f.revision}
+		return f.byRollout()
 	}
-	if f.defaultVariant != "" {
-		return Decision{Feature: f.name, Variant: f.defaultVariant, Reason: Default, Revision: f.revision}
-	}
-	return Decision{Feature: f.name}
+	return f.byDefault()
 }
 
 // nextOverride is the index of the first override from i on of one of the groups,

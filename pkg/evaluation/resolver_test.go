@@ -86,6 +86,9 @@ func TestDecideAsTheObviousResolver(t *testing.T) {
 				if got, found := r.DecideFeature(d.Feature, class, at); !found || got != d {
 					t.Fatalf("alone: %+v, want %+v", got, d)
 				}
+				if steps := r.Steps(d.Feature, at); !slices.Contains(steps, d) {
+					t.Fatalf("%+v is none of the steps %+v", d, steps)
+				}
 			}
 			if got := decisions(r, class, at); !slices.Equal(got, want) {
 				t.Fatalf("%+v, want %+v", got, want)
