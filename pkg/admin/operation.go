@@ -72,18 +72,11 @@ func parseIfMatch(tags []string) ([]int64, error) {
 			faults.Addf("header.If-Match", "must be a list of ETags in double quotes, or *")
 			return nil, faults.Err()
 		}
-		if version, err := strconv.ParseInt(tag[1:len(tag)-1], 10, 64); err == nil && etag(version) == tag {
+		if version, err := strconv.ParseInt(tag[1:len(tag)-1], 10, 64); err == nil && api.ETag(version) == tag {
 			versions = append(versions, version)
 		}
 	}
 	return versions, nil
-}
-
-func etag(version int64) string {
-	if version == 0 {
-		return "" // the resource has none
-	}
-	return `"` + strconv.FormatInt(version, 10) + `"`
 }
 
 func (w Writing) wait() (time.Duration, error) {
@@ -155,7 +148,7 @@ func read[I, T any](h reader[I, T]) form {
 			if err != nil {
 				return nil, err
 			}
-			return &found[T]{Revision: result.Revision, ETag: etag(result.Version), Body: result.Value}, nil
+			return &found[T]{Revision: result.Revision, ETag: api.ETag(result.Version), Body: result.Value}, nil
 		})
 	}
 }
@@ -285,7 +278,7 @@ func write[I writeInput, T any](status int, h handler[I, T], location func(*I, T
 			}
 			switch {
 			case status != http.StatusNoContent:
-				answer.ETag = etag(result.Version)
+				answer.ETag = api.ETag(result.Version)
 				answer.Body = body(status, result.Value, propagation)
 			case propagation != nil:
 				answer.Body = body(http.StatusOK, struct{}{}, propagation)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -312,6 +314,52 @@ func TestProblems(t *testing.T) {
 				t.Errorf("%s: %s was not reached", call, code)
 			}
 		}
+	}
+}
+
+// What a problem says to programs beside its code.
+func TestProblemsExtend(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	populate(c)
+	c.must("POST", "/v1/abtests", abTest("earlier", "2000", "2010", "tested"))
+
+	// Whose change an old ETag does not know of: of a resource with a revision, and of a subject.
+	for path, body := range map[string]string{"/v1/features/foobar": `{"description": "changed"}`, "/v1/subjects/42": `{"weight": 7}`} {
+		old := c.must("GET", path, nil).Header.Get("ETag")
+		method := map[string]string{"/v1/features/foobar": "PATCH", "/v1/subjects/42": "PUT"}[path]
+		changed := c.must(method, path, body)
+		for _, dryRun := range []string{"", "?dry_run=true"} {
+			p := c.do("DELETE", path+dryRun, nil, "If-Match", old).isProblem(412, model.PreconditionFailed, "")
+			if p.Current != changed.Header.Get("ETag") || p.Current == old {
+				t.Errorf("%s: current is %s, changed from %s to %s", path, p.Current, old, changed.Header.Get("ETag"))
+			}
+			if who := p.Changed; who == nil || fmt.Sprint(who.Revision) != changed.Header.Get(api.HeaderRevision) || who.Actor != "FLAGGERY_ADMIN_TOKEN" || who.At.IsZero() {
+				t.Errorf("%s: changed by %+v, want revision %s", path, who, changed.Header.Get(api.HeaderRevision))
+			}
+		}
+	}
+
+	overlap := c.do("POST", "/v1/abtests", abTest("second", "2005", "2030", "tested")).isProblem(409, model.ABTestOverlap, "")
+	at := func(year int) time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }
+	conflicts := []model.Conflict{
+		{Test: "earlier", Features: []string{"tested"}, Start: at(2000), End: at(2010)},
+		{Test: "live", Features: []string{"tested"}, Start: at(2020), End: at(2100)},
+	}
+	if !reflect.DeepEqual(overlap.Conflicts, conflicts) {
+		t.Errorf("conflicts are %+v, want %+v", overlap.Conflicts, conflicts)
+	}
+
+	c.must("PUT", "/v1/features/foobar/default_variant", `{"variant": "B"}`)
+	used := append(c.do("DELETE", "/v1/features/foobar/variants/B", nil).isProblem(409, model.VariantInUse, "").UsedBy,
+		c.do("DELETE", "/v1/features/tested/variants/A", nil).isProblem(409, model.VariantInUse, "").UsedBy...)
+	places := []model.VariantPlace{
+		{Place: "default", Path: "features/foobar/default_variant"}, {Place: "rollout", Path: "features/foobar/rollout"},
+		{Place: "group", Path: "groups/friends/overrides/foobar"},
+		{Place: "test", Path: "abtests/earlier", TestGroup: "control"}, {Place: "test", Path: "abtests/live", TestGroup: "control"},
+	}
+	if !reflect.DeepEqual(used, places) {
+		t.Errorf("used by %+v, want %+v", used, places)
 	}
 }
 

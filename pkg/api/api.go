@@ -5,6 +5,7 @@
 package api
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/auth"
@@ -20,6 +21,14 @@ const (
 	// database: the seconds since it was last in sync.
 	HeaderSnapshotAge = "Flaggery-Snapshot-Age"
 )
+
+// ETag is the header of a resource at a version; "" if it has none.
+func ETag(version int64) string {
+	if version == 0 {
+		return ""
+	}
+	return `"` + strconv.FormatInt(version, 10) + `"`
+}
 
 // Media types.
 const (
@@ -37,6 +46,7 @@ type Problem struct {
 	Detail string             `json:"detail" doc:"What went wrong and what to do about it, for people"`
 	Code   model.Code         `json:"code,omitempty" doc:"What went wrong, for machines" example:"validation_failed"`
 	Errors []model.FieldError `json:"errors,omitempty" doc:"The fields at fault"`
+	model.Extension
 }
 
 func (p *Problem) Error() string {

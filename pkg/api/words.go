@@ -12,6 +12,14 @@ type (
 	Code = model.Code
 	// FieldError names one part of a request and what is wrong with it.
 	FieldError = model.FieldError
+	// Extension is what a problem says to programs beside its code.
+	Extension = model.Extension
+	// Changed says who changed a resource.
+	Changed = model.Changed
+	// Conflict is a test that stands in the way of another one.
+	Conflict = model.Conflict
+	// VariantPlace is a place that names a variant.
+	VariantPlace = model.VariantPlace
 	// BucketID counts up from 1 without gaps.
 	BucketID = model.BucketID
 	// TestState is where an A/B test stands: Scheduled, Live or Ended.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Code names one kind of failure for machines. Codes are part of the HTTP
@@ -59,6 +60,38 @@ type Error struct {
 	Code   Code
 	Detail string
 	Fields []FieldError // the invalid parts of the request, if parts are invalid
+	Extension
+}
+
+// Extension is what an Error says to programs beside its code. Which members are set
+// depends on the code.
+type Extension struct {
+	Current   string         `json:"current,omitempty" doc:"precondition_failed: the ETag that the resource has now" example:"\"17\""`
+	Changed   *Changed       `json:"changed,omitempty" doc:"precondition_failed: the change that left the resource with this ETag, if the audit has it"`
+	Conflicts []Conflict     `json:"conflicts,omitempty" doc:"abtest_overlap: all tests that share a moment and a feature with this one"`
+	UsedBy    []VariantPlace `json:"used_by,omitempty" doc:"variant_in_use: all places that name the variant"`
+}
+
+// Changed says who changed a resource.
+type Changed struct {
+	Revision int64     `json:"revision"`
+	At       time.Time `json:"at"`
+	Actor    string    `json:"actor"`
+}
+
+// Conflict is a test that stands in the way of another one.
+type Conflict struct {
+	Test     string    `json:"test"`
+	Features []string  `json:"features" doc:"Those that both tests are about"`
+	Start    time.Time `json:"start" doc:"Of the test that is there"`
+	End      time.Time `json:"end" doc:"Of the test that is there"`
+}
+
+// VariantPlace is a place that names a variant.
+type VariantPlace struct {
+	Place     string `json:"place" enum:"default,rollout,test,group"`
+	Path      string `json:"path" doc:"The resource that names the variant, as in the audit: what follows /v1/" example:"groups/friends/overrides/foobar"`
+	TestGroup string `json:"test_group,omitempty" doc:"Of a test: the group that gets the variant"`
 }
 
 // FieldError names one part of a request and what is wrong with it. Location is

@@ -2,10 +2,14 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"iter"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/flaggery/flaggery/pkg/model"
 )
 
 // AuditEntry is a stored AuditRow.
@@ -58,6 +62,20 @@ func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) iter.Seq2[Aud
 func (tx *Tx) AuditOf(ctx context.Context, revision int64) (entries []AuditEntry, err error) {
 	err = tx.selectAll(ctx, "read the audit of a revision", &entries, selectAudit+` WHERE revision = $1 ORDER BY position`, revision)
 	return entries, err
+}
+
+// Changed says who made the change that left a resource at a version: a revision or,
+// of subjects, a label. It is nil if that is not known.
+func (tx *Tx) Changed(ctx context.Context, version int64, isLabel bool) (*model.Changed, error) {
+	var changed model.Changed
+	err := tx.get(ctx, "find a change in the audit", &changed, `
+		SELECT revision, at, actor FROM audit
+		WHERE revision = CASE WHEN $2 THEN (SELECT revision FROM revision WHERE label = $1) ELSE $1 END AND position = 0`, version, isLabel)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil //nolint:nilnil // no change is known, and nothing failed
+	}
+	changed.At = changed.At.UTC()
+	return &changed, err
 }
 
 func orNoTime(t time.Time) any {

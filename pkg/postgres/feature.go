@@ -94,20 +94,20 @@ func (tx *Tx) DeleteVariant(ctx context.Context, feature, name string) error {
 
 // VariantUse is one place where a variant is referred to.
 type VariantUse struct {
+	Variant   string
 	Test      string `db:"abtest"` // with TestGroup, if a test gives it
 	TestGroup string `db:"abtest_group"`
 	Group     string `db:"overriding"` // if the override of a group gives it
 }
 
-// VariantUses finds the tests and the groups that refer to a variant.
-func (tx *Tx) VariantUses(ctx context.Context, feature, name string) ([]VariantUse, error) {
+// VariantUses finds the tests and the groups that refer to variants of a feature.
+func (tx *Tx) VariantUses(ctx context.Context, feature string) ([]VariantUse, error) {
 	var uses []VariantUse
-	err := tx.selectAll(ctx, "find the uses of a variant", &uses, `
-		SELECT abtest, abtest_group, '' AS overriding FROM abtest_variant WHERE feature = $1 AND variant = $2
+	err := tx.selectAll(ctx, "find the uses of variants", &uses, `
+		SELECT variant, abtest, abtest_group, '' AS overriding FROM abtest_variant WHERE feature = $1
 		UNION ALL
-		SELECT '', '', g.name FROM override o JOIN subject_group g ON g.id = o.group_id
-		WHERE o.feature = $1 AND o.variant = $2
-		ORDER BY 1, 2, 3`, feature, name)
+		SELECT o.variant, '', '', g.name FROM override o JOIN subject_group g ON g.id = o.group_id WHERE o.feature = $1
+		ORDER BY 2, 3, 4`, feature)
 	return uses, err
 }
 

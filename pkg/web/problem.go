@@ -117,7 +117,9 @@ func (s *Server) translate(ctx context.Context, err error) *problem {
 		if !known {
 			break
 		}
-		return newProblem(status, ofModel.Code, ofModel.Detail, ofModel.Fields)
+		p := newProblem(status, ofModel.Code, ofModel.Detail, ofModel.Fields)
+		p.Extension = ofModel.Extension
+		return p
 	case errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, model.BodyTooLarge, "the request body is too large", nil)
 	case errors.As(err, &ofEcho) && ofEcho.Code < http.StatusInternalServerError:

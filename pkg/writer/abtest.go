@@ -104,14 +104,28 @@ func (c *change) checkTest(ctx context.Context, test *model.ABTest) error {
 	if err := c.checkTestVariants(ctx, test); err != nil {
 		return err
 	}
+	return refuseOverlap(test, tests)
+}
+
+// refuseOverlap fails with abtest_overlap if another test shares a feature and a moment
+// with this one.
+func refuseOverlap(test *model.ABTest, tests []model.ABTest) error {
+	var reasons []string
+	var conflicts []model.Conflict
 	for i := range tests {
 		other := &tests[i]
-		if features := model.Overlap(test, other); len(features) > 0 {
-			return model.Errorf(model.ABTestOverlap, "test %q is about %s too, and both would be live from %s to %s", other.Name,
-				strings.Join(features, ", "), latest(test.Start, other.Start), earliest(test.End, other.End))
+		if features := model.Overlap(test, other); len(features) > 0 && other.Name != test.Name {
+			conflicts = append(conflicts, model.Conflict{Test: other.Name, Features: features, Start: other.Start, End: other.End})
+			reasons = append(reasons, fmt.Sprintf("test %q is about %s too, and both would be live from %s to %s", other.Name,
+				strings.Join(features, ", "), latest(test.Start, other.Start), earliest(test.End, other.End)))
 		}
 	}
-	return nil
+	if len(conflicts) == 0 {
+		return nil
+	}
+	err := model.Errorf(model.ABTestOverlap, "%s", strings.Join(reasons, "; "))
+	err.Conflicts = conflicts
+	return err
 }
 
 // checkTestVariants names all variants of a test that do not exist.

@@ -133,13 +133,12 @@ func (c *change) deleteVariant(ctx context.Context, f *model.Feature, name strin
 	if err != nil {
 		return api.Variant{}, err
 	}
-	uses, err := c.tx.VariantUses(ctx, f.Name, name)
+	uses, err := c.tx.VariantUses(ctx, f.Name)
 	if err != nil {
 		return api.Variant{}, err
 	}
-	if places := places(f, name, uses); len(places) > 0 {
-		return api.Variant{}, model.Errorf(model.VariantInUse, "variant %q of feature %q is in use: %s",
-			name, f.Name, strings.Join(places, "; "))
+	if err := refuseUsed(f, name, uses); err != nil {
+		return api.Variant{}, err
 	}
 	if err := c.tx.DeleteVariant(ctx, f.Name, name); err != nil {
 		return api.Variant{}, err
@@ -148,23 +147,37 @@ func (c *change) deleteVariant(ctx context.Context, f *model.Feature, name strin
 	return before, c.note(deleted, variantResource.of(f.Name, name), before, nil)
 }
 
-// places says where a variant is used and, unless that is plain, how to end it.
-func places(f *model.Feature, variant string, uses []postgres.VariantUse) []string {
-	var places []string
+// refuseUsed fails with variant_in_use if anything names the variant. It says where
+// and, unless that is plain, how to end it.
+func refuseUsed(f *model.Feature, variant string, uses []postgres.VariantUse) error {
+	var reasons []string
+	var places []model.VariantPlace
+	add := func(p model.VariantPlace, format string, args ...any) {
+		places, reasons = append(places, p), append(reasons, fmt.Sprintf(format, args...))
+	}
 	if f.Default == variant {
-		places = append(places, "it is the default")
+		add(model.VariantPlace{Place: "default", Path: defaultVariantResource.of(f.Name).String()}, "it is the default")
 	}
 	if f.Rollout != nil && f.Rollout.Variant == variant {
-		places = append(places, "the rollout hands it out")
+		add(model.VariantPlace{Place: "rollout", Path: rolloutResource.of(f.Name).String()}, "the rollout hands it out")
 	}
 	for _, use := range uses {
-		if use.Test != "" {
-			places = append(places, fmt.Sprintf("test %q names it for its group %q (an ended test too, delete that first)", use.Test, use.TestGroup))
-		} else {
-			places = append(places, fmt.Sprintf("group %q overrides the feature with it", use.Group))
+		switch {
+		case use.Variant != variant:
+		case use.Test != "":
+			add(model.VariantPlace{Place: "test", Path: testResource.of(use.Test).String(), TestGroup: use.TestGroup},
+				"test %q names it for its group %q (an ended test too, delete that first)", use.Test, use.TestGroup)
+		default:
+			add(model.VariantPlace{Place: "group", Path: overrideResource.of(use.Group, f.Name).String()},
+				"group %q overrides the feature with it", use.Group)
 		}
 	}
-	return places
+	if len(places) == 0 {
+		return nil
+	}
+	err := model.Errorf(model.VariantInUse, "variant %q of feature %q is in use: %s", variant, f.Name, strings.Join(reasons, "; "))
+	err.UsedBy = places
+	return err
 }
 
 // SetDefaultVariant makes a variant what everyone gets whom nothing else applies

@@ -77,7 +77,7 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		}
 		do := func() (err error) {
 			if result.Value, err = body(c); err != nil {
-				return err
+				return c.nameChange(ctx, err)
 			}
 			return c.checkSize(ctx)
 		}
@@ -143,9 +143,25 @@ func (c *change) match(version int64) error {
 	c.version = version
 	version = max(version, absent)
 	if c.ifMatch != nil && !slices.Contains(c.ifMatch, version) {
-		return model.Errorf(model.PreconditionFailed, "the resource changed, it is at version %d: read it again", version)
+		err := model.Errorf(model.PreconditionFailed, "the resource changed, it is at version %d: read it again", version)
+		err.Current = api.ETag(version)
+		return err
 	}
 	return nil
+}
+
+// nameChange adds to precondition_failed which change IfMatch did not know of.
+func (c *change) nameChange(ctx context.Context, err error) error {
+	var refused *model.Error
+	if !errors.As(err, &refused) || refused.Code != model.PreconditionFailed || c.version <= absent {
+		return err
+	}
+	changed, lookup := c.tx.Changed(ctx, c.version, c.kind == subjects)
+	if lookup != nil {
+		return lookup
+	}
+	refused.Changed = changed
+	return err
 }
 
 // newVersion is the version of the resource after the change.
