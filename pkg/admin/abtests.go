@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -26,15 +27,29 @@ func abTestAt(_ *addABTestInput, t api.ABTest) string { return "/v1/abtests/" + 
 
 type listABTestsInput struct {
 	Listing
-	State string `query:"state" enum:"scheduled,live,ended" doc:"Only those in this state"`
+	State   string    `query:"state" enum:"scheduled,live,ended" doc:"Only those in this state"`
+	Feature string    `query:"feature" doc:"Only those about this feature" example:"foobar"`
+	From    time.Time `query:"from" doc:"Only those that end after this moment"`
+	Until   time.Time `query:"until" doc:"Only those that start before this moment"`
 }
 
 func (a *service) listABTests(ctx context.Context, in *listABTestsInput) (writer.Result[api.Page[api.ABTest]], error) {
-	return a.writer.ABTests(ctx, model.TestState(in.State), in.page())
+	filter := writer.ABTestFilter{State: model.TestState(in.State), Feature: in.Feature, From: in.From, Until: in.Until}
+	return a.writer.ABTests(ctx, filter, in.page())
 }
 
 func (a *service) getABTest(ctx context.Context, in *TestPath) (writer.Result[api.ABTest], error) {
 	return a.writer.ABTest(ctx, in.Test)
+}
+
+type patchABTestInput struct {
+	TestPath
+	Changing
+	Body api.PatchABTest
+}
+
+func (a *service) patchABTest(ctx context.Context, in *patchABTestInput, o ...writer.Option) (writer.Result[api.ABTest], error) {
+	return a.writer.PatchABTest(ctx, in.Test, in.Body, o...)
 }
 
 type changeABTestInput struct {

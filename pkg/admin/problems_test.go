@@ -69,6 +69,7 @@ func TestProblems(t *testing.T) {
 	problem(c.load(api.MediaNDJSON, `{"id": "1"}`, ""), 409, model.NoBuckets, "")
 	populate(c)
 	c.must("POST", "/v1/features/tested/disabling_variant", `{}`)
+	c.must("POST", "/v1/abtests", abTest("next", "2200", "2201", "tested"))
 	c.must("POST", "/v1/features", `{"name": "archived"}`)
 	c.must("POST", "/v1/features/archived/variants", `{"name": "A", "make_default": true}`)
 	c.must("POST", "/v1/features/archived/variants", `{"name": "B"}`)
@@ -135,6 +136,7 @@ func TestProblems(t *testing.T) {
 		{"DELETE /v1/groups/friends/subjects/1", "", 404, model.MemberNotFound, "", ""},
 		{"DELETE /v1/groups/friends/overrides/none", "", 404, model.OverrideNotFound, "", "none"},
 		{"GET /v1/abtests/none", "", 404, model.ABTestNotFound, "", "none"},
+		{"PATCH /v1/abtests/none", `{}`, 404, model.ABTestNotFound, "", ""},
 		{"POST /v1/abtests/none/stop", "", 404, model.ABTestNotFound, "", ""},
 		{"DELETE /v1/abtests/none", "", 404, model.ABTestNotFound, "", ""},
 		{"POST /v1/abtests", abTest("t", "2030", "2031", "none"), 404, model.FeatureNotFound, "body.groups[0].variants.none", "none"},
@@ -147,9 +149,9 @@ func TestProblems(t *testing.T) {
 		{"POST /v1/features/tested/disabling_variant", `{}`, 409, model.VariantExists, "", "__DISABLE__"},
 		{"POST /v1/features/foobar/rollout", `{"variant": "A"}`, 409, model.RolloutExists, "", ""},
 		{"POST /v1/groups", `{"name": "friends"}`, 409, model.GroupExists, "", ""},
-		{"POST /v1/abtests", abTest("live", "2200", "2201", "foobar"), 409, model.ABTestExists, "", "live"},
+		{"POST /v1/abtests", abTest("live", "2300", "2301", "foobar"), 409, model.ABTestExists, "", "live"},
 		{"POST /v1/abtests", abTest("second", "2030", "2031", "tested"), 409, model.ABTestOverlap, "", "live"},
-		{"POST /v1/abtests", abTest("second", "2099", "2200", "tested"), 409, model.ABTestOverlap, "", "tested"},
+		{"POST /v1/abtests", abTest("second", "2099", "2100", "tested"), 409, model.ABTestOverlap, "", "tested"},
 		{"DELETE /v1/abtests/live", "", 409, model.ABTestLive, "", ""},
 		{"POST /v1/features/tested/archive", "", 409, model.ABTestLive, "", "live"},
 		{"DELETE /v1/features/foobar", "", 409, model.FeatureHasVariants, "", ""},
@@ -233,7 +235,25 @@ func TestProblems(t *testing.T) {
 		{"POST /v1/abtests", groups(`{"name": "a", "proportion": -0.5, "variants": {"foobar": "A"}}, {"name": "b", "proportion": 1.5, "variants": {"foobar": "B"}}`), 422, model.ValidationFailed, "body.groups[0].proportion", ""},
 		{"POST /v1/abtests", groups(`{"name": "a", "variants": {"foobar": "A"}}, {"name": "b", "variants": {"tested": "B"}}`), 422, model.ValidationFailed, "body.groups[1].variants", "tested"},
 		{"POST /v1/abtests", groups(`{"name": "a", "variants": {}}, {"name": "b", "variants": {}}`), 422, model.ValidationFailed, "body.groups[0].variants", ""},
+		{"POST /v1/abtests", strings.Replace(abTest("t", "2030", "2031", "foobar"), "{", `{"description": "`+strings.Repeat("x", 4097)+`", `, 1), 422, model.ValidationFailed, "body.description", "4096"},
+		{"PATCH /v1/abtests/live", `{"start": "2030-01-01T00:00:00Z"}`, 422, model.ValidationFailed, "body.start", "started at 2020-01-01"},
+		{"PATCH /v1/abtests/live", `{"end": "2020-01-01T00:00:00Z"}`, 422, model.ValidationFailed, "body.end", "now"},
+		{"PATCH /v1/abtests/live", `{"end": "2010-01-01T00:00:00Z"}`, 422, model.ValidationFailed, "body.end", "2010"},
+		{"PATCH /v1/abtests/live", `{"end": "0001-01-01T00:00:00Z"}`, 422, model.ValidationFailed, "body.end", "1970"},
+		{"PATCH /v1/abtests/live", `{"end": "tomorrow"}`, 422, model.ValidationFailed, "body.end", ""},
+		{"PATCH /v1/abtests/live", `{"end": null}`, 422, model.ValidationFailed, "body.end", ""},
+		{"PATCH /v1/abtests/live", `{"name": "x"}`, 422, model.ValidationFailed, "body.name", ""},
+		{"PATCH /v1/abtests/live", `{"description": "` + strings.Repeat("x", 4097) + `"}`, 422, model.ValidationFailed, "body.description", "4096"},
+		{"PATCH /v1/abtests/next", `{"start": "2202-01-01T00:00:00Z"}`, 422, model.ValidationFailed, "body.end", "after start"},
+		{"PATCH /v1/abtests/next", `{"end": "2200-01-01T00:00:00Z"}`, 422, model.ValidationFailed, "body.end", "2200"},
+		{"PATCH /v1/abtests/next", `{"start": "2099-01-01T00:00:00Z"}`, 409, model.ABTestOverlap, "", "live"},
 		{"GET /v1/abtests?state=running", "", 422, model.ValidationFailed, "query.state", ""},
+		{"GET /v1/abtests?feature=a%20b", "", 422, model.ValidationFailed, "query.feature", ""},
+		{"GET /v1/abtests?from=noon", "", 422, model.ValidationFailed, "query.from", ""},
+		{"GET /v1/abtests?until=2027-01-01", "", 422, model.ValidationFailed, "query.until", ""},
+		{"GET /v1/abtests?from=2027-01-01T00:00:00Z&until=2027-01-01T00:00:00Z", "", 422, model.ValidationFailed, "query.until", "after from"},
+		{"GET /v1/abtests?from=9999-12-31T23:00:00-02:00", "", 422, model.ValidationFailed, "query.from", "9999"},
+		{"GET /v1/abtests?since=2027-01-01T00:00:00Z", "", 422, model.ValidationFailed, "query.since", ""},
 
 		// Groups.
 		{"POST /v1/groups", `{"name": "g", "priority": 2147483648}`, 422, model.ValidationFailed, "body.priority", ""},

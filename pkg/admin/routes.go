@@ -39,6 +39,7 @@ func (a *service) routes() []route {
 		{"POST /v1/abtests", "Add abtest", auth.Write, create(a.addABTest, abTestAt)},
 		{"GET /v1/abtests", "List abtests", auth.Read, read(a.listABTests)},
 		{"GET /v1/abtests/{test}", "Get abtest", auth.Read, read(a.getABTest)},
+		{"PATCH /v1/abtests/{test}", "Change abtest", auth.Write, change(a.patchABTest)},
 		{"POST /v1/abtests/{test}/stop", "Stop abtest", auth.Write, change(a.stopABTest)},
 		{"DELETE /v1/abtests/{test}", "Delete abtest", auth.Write, remove(a.deleteABTest)},
 

@@ -252,10 +252,18 @@ type Rollout struct {
 
 // CreateABTest makes a test.
 type CreateABTest struct {
-	Name   string            `json:"name" example:"checkout-2027"`
-	Start  time.Time         `json:"start" doc:"The first moment at which it is live"`
-	End    time.Time         `json:"end" doc:"The first moment at which it is live no longer"`
-	Groups []CreateTestGroup `json:"groups" minItems:"2" maxItems:"64"`
+	Name        string            `json:"name" example:"checkout-2027"`
+	Description string            `json:"description,omitempty" maxLength:"4096"`
+	Start       time.Time         `json:"start" doc:"The first moment at which it is live"`
+	End         time.Time         `json:"end" doc:"The first moment at which it is live no longer"`
+	Groups      []CreateTestGroup `json:"groups" minItems:"2" maxItems:"64"`
+}
+
+// PatchABTest changes what is given.
+type PatchABTest struct {
+	Start       *time.Time `json:"start,omitempty" doc:"The first moment at which it is live; it stays once the test is live"`
+	End         *time.Time `json:"end,omitempty" doc:"The end of the test, exclusive: not before now; it stays once the test has ended"`
+	Description *string    `json:"description,omitempty" maxLength:"4096"`
 }
 
 // CreateTestGroup is one arm of a test.
@@ -267,12 +275,15 @@ type CreateTestGroup struct {
 
 // ABTest compares variants over a period.
 type ABTest struct {
-	Name     string          `json:"name"`
-	Start    time.Time       `json:"start"`
-	End      time.Time       `json:"end"`
-	State    model.TestState `json:"state" enum:"scheduled,live,ended"`
-	Groups   []TestGroup     `json:"groups"`
-	Revision int64           `json:"revision" doc:"The revision that last changed it"`
+	Name        string          `json:"name"`
+	Description string          `json:"description"`
+	Start       time.Time       `json:"start"`
+	End         time.Time       `json:"end"`
+	State       model.TestState `json:"state" enum:"scheduled,live,ended"`
+	Groups      []TestGroup     `json:"groups"`
+	Revision    int64           `json:"revision" doc:"The revision that last changed it"`
+	// DeletedFeatures are in variants too, for the record.
+	DeletedFeatures []string `json:"deleted_features,omitempty" doc:"Features that the test was about and that were deleted since: of them, 'variants' is a record"`
 	// Design is how buckets came to groups.
 	Design   int              `json:"design" doc:"How buckets came to groups: 2 by a draw; 1, of earlier tests, by their weight"`
 	Aside    []model.BucketID `json:"aside" doc:"Buckets too heavy to be drawn: they are in groups for balance, and no part of a comparison"`
@@ -292,6 +303,7 @@ type TestGroup struct {
 	Variants            map[string]string `json:"variants"`
 	EffectiveProportion float64           `json:"effective_proportion"`
 	EffectiveWeight     int64             `json:"effective_weight"`
+	Subjects            int64             `json:"subjects" doc:"How many subjects are in its buckets"`
 	Chance              *float64          `json:"chance" doc:"The probability with which each drawn bucket came into the group; null if design is 1"`
 	Buckets             []model.BucketID  `json:"buckets"`
 }

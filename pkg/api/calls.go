@@ -44,6 +44,7 @@ var AdminCalls = Calls{
 	"POST /v1/abtests":             {ABTestExists, FeatureNotFound, VariantNotFound, ABTestOverlap, FeatureArchived},
 	"GET /v1/abtests":              {},
 	"GET /v1/abtests/{test}":       {ABTestNotFound},
+	"PATCH /v1/abtests/{test}":     {ABTestNotFound, ABTestOverlap},
 	"POST /v1/abtests/{test}/stop": {ABTestNotFound},
 	"DELETE /v1/abtests/{test}":    {ABTestNotFound, ABTestLive},
 

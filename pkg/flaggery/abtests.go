@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 )
@@ -18,9 +19,31 @@ func (a *Admin) AddABTest(ctx context.Context, create api.CreateABTest, opts ...
 
 // ABTests yields the tests in a state, or all if it is empty, by name.
 func (a *Admin) ABTests(ctx context.Context, state api.TestState) iter.Seq2[api.ABTest, error] {
+	return a.FindABTests(ctx, ABTestFilter{State: state})
+}
+
+// ABTestFilter narrows what [Admin.FindABTests] yields. The zero value takes everything.
+type ABTestFilter struct {
+	State   api.TestState
+	Feature string    // one that the test is about, or was before the feature was deleted
+	From    time.Time // only tests that end after this
+	Until   time.Time // only tests that start before this
+}
+
+// FindABTests yields tests by name.
+func (a *Admin) FindABTests(ctx context.Context, filter ABTestFilter) iter.Seq2[api.ABTest, error] {
 	query := url.Values{}
-	if state != "" {
-		query.Set("state", string(state))
+	if filter.State != "" {
+		query.Set("state", string(filter.State))
+	}
+	if filter.Feature != "" {
+		query.Set("feature", filter.Feature)
+	}
+	if !filter.From.IsZero() {
+		query.Set("from", filter.From.Format(time.RFC3339Nano))
+	}
+	if !filter.Until.IsZero() {
+		query.Set("until", filter.Until.Format(time.RFC3339Nano))
 	}
 	return list[api.ABTest](ctx, &a.client, at("abtests"), query, largeItems)
 }
@@ -28,6 +51,12 @@ func (a *Admin) ABTests(ctx context.Context, state api.TestState) iter.Seq2[api.
 // ABTest reads one test. Fails with abtest_not_found.
 func (a *Admin) ABTest(ctx context.Context, name string) (Result[api.ABTest], error) {
 	return read[api.ABTest](ctx, &a.client, at("abtests", name), nil)
+}
+
+// PatchABTest changes what is given: the start until the test starts, and the end until
+// it has ended, to now or later. Fails with abtest_not_found or abtest_overlap.
+func (a *Admin) PatchABTest(ctx context.Context, name string, patch api.PatchABTest, opts ...WriteOption) (Result[api.ABTest], error) {
+	return write[api.ABTest](ctx, &a.client, http.MethodPatch, at("abtests", name), patch, opts)
 }
 
 // StopABTest ends a live test now. Fails with abtest_not_found.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -77,6 +78,8 @@ type ABTest struct {
 	Groups   []TestGroup // in the order in which they were given
 	Revision int64       // of the last change to the test
 	Design   *Design     `json:"-"` // nil if it was not read: edges do not
+
+	Description string `json:"-"` // likewise ""
 }
 
 // Design is how a test's buckets came to its groups, which decides what can be
@@ -99,6 +102,8 @@ type TestGroup struct {
 	Proportion float64
 	Variants   map[string]string // by feature; the same features in each group of a test
 	Buckets    []BucketID        // assigned, ascending
+
+	Record map[string]string `json:"-"` // of features deleted since; nil if it was not read: edges do not
 }
 
 // TestState is the state of a test at some moment.
@@ -126,14 +131,18 @@ func (t *ABTest) State(at time.Time) TestState {
 
 // Features are those that the test is about, in name order.
 func (t *ABTest) Features() []string {
-	var names []string
-	if len(t.Groups) > 0 {
-		for name := range t.Groups[0].Variants {
-			names = append(names, name)
-		}
+	if len(t.Groups) == 0 {
+		return nil
 	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(t.Groups[0].Variants))
+}
+
+// DeletedFeatures is what the test was about and is there no longer, in name order.
+func (t *ABTest) DeletedFeatures() []string {
+	if len(t.Groups) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(t.Groups[0].Record))
 }
 
 // Group is a set of subjects for which variants are overridden.
@@ -182,7 +191,7 @@ func CheckPayload(payload json.RawMessage) error {
 	return CheckJSON(payload)
 }
 
-// CheckDescription says what is wrong with the description of a feature: it may
+// CheckDescription says what is wrong with the description of a feature or test: it may
 // have several lines.
 func CheckDescription(text string) error {
 	if len(text) > MaxDescriptionLength {

@@ -23,20 +23,32 @@ func (tx *Tx) ABTest(ctx context.Context, name string) (*model.ABTest, error) {
 	return &tests[0], nil
 }
 
-// ABTests reads at most limit tests in name order: those after a name and in a
-// state at the transaction's time, or in any if state is "".
-func (tx *Tx) ABTests(ctx context.Context, state model.TestState, after string, limit int) iter.Seq2[*model.ABTest, error] {
+// ABTestFilter narrows what ABTests reads. What is zero takes everything.
+type ABTestFilter struct {
+	State       model.TestState // at the transaction's time
+	Feature     string          // one that the test is about, or was
+	From, Until time.Time       // some moment from From on and before Until is in the test's period
+	After       string          // only those whose names come after this one
+}
+
+// ABTests reads at most limit tests in name order.
+func (tx *Tx) ABTests(ctx context.Context, f ABTestFilter, limit int) iter.Seq2[*model.ABTest, error] {
 	in := map[model.TestState]string{
 		"":              `true`,
 		model.Scheduled: `$3::timestamptz < starts`,
 		model.Live:      `starts <= $3::timestamptz AND $3::timestamptz < ends`,
 		model.Ended:     `starts <= $3::timestamptz AND ends <= $3::timestamptz`,
-	}[state]
+	}[f.State]
 	return fetchJSON(ctx, tx.querier, "list tests", `
 		SELECT (SELECT json_agg(g ORDER BY g.position) FROM (`+selectDesignedTests+` WHERE t.name = listed.name) g)
 		FROM (
-			SELECT name FROM abtest WHERE name > $1 AND $3::timestamptz IS NOT NULL AND `+in+` ORDER BY name LIMIT $2
-		) listed`, []any{after, limit, tx.Now}, readTest)
+			SELECT name FROM abtest t WHERE name > $1 AND $3::timestamptz IS NOT NULL AND `+in+`
+			  AND ($4 = '' OR EXISTS (SELECT FROM abtest_variant v WHERE v.abtest = t.name AND v.feature = $4)
+			               OR EXISTS (SELECT FROM abtest_group g WHERE g.abtest = t.name AND g.record ? $4))
+			  AND ($5::timestamptz IS NULL OR ends > $5)
+			  AND ($6::timestamptz IS NULL OR starts < $6)
+			ORDER BY name LIMIT $2
+		) listed`, []any{f.After, limit, tx.Now, f.Feature, orNoTime(f.From), orNoTime(f.Until)}, readTest)
 }
 
 // readTest reads the rows of one test.
@@ -86,10 +98,10 @@ func (tx *Tx) InsertABTest(ctx context.Context, t *model.ABTest, buckets []model
 	}
 	err := tx.exec(ctx, "insert a test", `
 		WITH t AS (
-			INSERT INTO abtest (name, starts, ends, salt, revision, design, aside) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			INSERT INTO abtest (name, starts, ends, salt, revision, design, aside, description) VALUES ($1, $2, $3, $4, $5, $6, $7, $10)
 		)
 		INSERT INTO abtest_baseline (abtest, revision, weights, subjects) VALUES ($1, $5, $8, $9)`,
-		t.Name, t.Start, t.End, t.Salt[:], t.Revision, t.Design.Number, bucketIDs(t.Design.Aside), weights, subjects)
+		t.Name, t.Start, t.End, t.Salt[:], t.Revision, t.Design.Number, bucketIDs(t.Design.Aside), weights, subjects, t.Description)
 	if err != nil {
 		return err
 	}
@@ -116,9 +128,10 @@ func (tx *Tx) UpdateABTestBuckets(ctx context.Context, name string, a Assignment
 		name, pq.StringArray(a.names), pq.StringArray(a.buckets), tx.Revision)
 }
 
-// EndABTest moves the end of a test.
-func (tx *Tx) EndABTest(ctx context.Context, name string, end time.Time) error {
-	return tx.exec(ctx, "move the end of a test", `UPDATE abtest SET ends = $2, revision = $3 WHERE name = $1`, name, end, tx.Revision)
+// UpdateABTest stores the period and the description of a test.
+func (tx *Tx) UpdateABTest(ctx context.Context, t *model.ABTest) error {
+	return tx.exec(ctx, "update a test", `UPDATE abtest SET starts = $2, ends = $3, description = $4, revision = $5 WHERE name = $1`,
+		t.Name, t.Start, t.End, t.Description, t.Revision)
 }
 
 // DeleteABTest removes a test with its groups.

@@ -146,8 +146,8 @@ const (
 	selectVariants = `SELECT feature, name, payload::text FROM variant`
 
 	selectTests = `SELECT ` + testColumns + testTables
-	// Edges do not read how a test was designed.
-	selectDesignedTests = `SELECT ` + testColumns + `, t.design, t.aside::text AS aside, g.chance` + testTables
+	// Edges do not read how a test was designed and what it was about.
+	selectDesignedTests = `SELECT ` + testColumns + `, t.description, t.design, t.aside::text AS aside, g.chance, g.record` + testTables
 
 	testColumns = `
 		t.name AS test, to_char(t.starts` + asUTC + ` AS starts, to_char(t.ends` + asUTC + ` AS ends, encode(t.salt, 'hex') AS salt, t.revision,
@@ -257,17 +257,19 @@ func (p *parts) addTest(object []byte) error {
 		Proportion   float64
 		Buckets      bucketIDs
 		Variants     map[string]string
-		Design       int // 0 if it was not read, like the next two
+		Description  string // "" if it was not read, like all that follow
+		Design       int
 		Aside        bucketIDs
 		Chance       *float64
+		Record       map[string]string
 	}
-	row.Variants = map[string]string{}
 	if err := json.Unmarshal(object, &row); err != nil {
 		return err
 	}
 	if n := len(p.configuration.Tests); n == 0 || p.configuration.Tests[n-1].Name != row.Test {
 		p.configuration.Tests = append(p.configuration.Tests, model.ABTest{
 			Name: row.Test, Start: row.Starts.UTC(), End: row.Ends.UTC(), Salt: model.Salt(row.Salt), Revision: row.Revision,
+			Description: row.Description,
 		})
 		if row.Design > 0 {
 			p.configuration.Tests[n].Design = &model.Design{Number: row.Design, Aside: row.Aside}
@@ -277,7 +279,7 @@ func (p *parts) addTest(object []byte) error {
 	if row.Chance != nil {
 		last.Design.Chance = append(last.Design.Chance, *row.Chance)
 	}
-	last.Groups = append(last.Groups, model.TestGroup{Name: row.Name, Proportion: row.Proportion, Variants: row.Variants, Buckets: row.Buckets})
+	last.Groups = append(last.Groups, model.TestGroup{Name: row.Name, Proportion: row.Proportion, Variants: row.Variants, Buckets: row.Buckets, Record: row.Record})
 	return nil
 }
 

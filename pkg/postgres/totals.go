@@ -29,7 +29,7 @@ func (tx *Tx) ConfigurationSize(ctx context.Context) (size int64, err error) {
 		SELECT coalesce(sum(size), 0)::bigint FROM (
 			SELECT octet_length(name) + octet_length(description) + octet_length(array_to_string(tags, '')) AS size FROM feature
 			UNION ALL SELECT octet_length(name) + coalesce(octet_length(payload::text), 0) FROM variant
-			UNION ALL SELECT octet_length(name) FROM abtest
+			UNION ALL SELECT octet_length(name) + octet_length(description) FROM abtest
 			UNION ALL SELECT octet_length(name) FROM abtest_group
 			UNION ALL SELECT octet_length(feature) + octet_length(variant) FROM abtest_variant
 			UNION ALL SELECT octet_length(name) FROM subject_group

@@ -63,9 +63,10 @@ func (c *change) addTest(ctx context.Context, test *model.ABTest) (api.ABTest, e
 func newTest(create api.CreateABTest) (*model.ABTest, error) {
 	var f model.Faults
 	test := &model.ABTest{
-		Name:  create.Name,
+		Name: create.Name, Description: create.Description,
 		Start: create.Start.UTC().Truncate(time.Microsecond), End: create.End.UTC().Truncate(time.Microsecond),
 	}
+	f.Check("body.description", model.CheckDescription(test.Description))
 	checkTime(&f, "body.start", test.Start)
 	checkTime(&f, "body.end", test.End)
 	for i, g := range create.Groups {
@@ -172,6 +173,95 @@ func earliest(a, b time.Time) string {
 	return a.Format(time.RFC3339Nano)
 }
 
+// PatchABTest changes what is given: the start until the test starts, and the end until
+// it has ended, to now or later. Fails with abtest_not_found or abtest_overlap.
+func (w *Writer) PatchABTest(ctx context.Context, name string, patch api.PatchABTest, opts ...Option) (Result[api.ABTest], error) {
+	var f model.Faults
+	f.Check("path.test", model.CheckName(name))
+	if patch.Start != nil {
+		checkTime(&f, "body.start", patch.Start.UTC())
+	}
+	if patch.End != nil {
+		checkTime(&f, "body.end", patch.End.UTC())
+	}
+	if patch.Description != nil {
+		f.Check("body.description", model.CheckDescription(*patch.Description))
+	}
+	if err := f.Err(); err != nil {
+		return Result[api.ABTest]{}, err
+	}
+	return write(ctx, w, configuration, opts, func(c *change) (api.ABTest, error) {
+		test, err := c.matchTest(ctx, name)
+		if err != nil {
+			return api.ABTest{}, err
+		}
+		return c.patchTest(ctx, test, patch)
+	})
+}
+
+func (c *change) patchTest(ctx context.Context, test *model.ABTest, patch api.PatchABTest) (api.ABTest, error) {
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.ABTest{}, err
+	}
+	before := testForm(test, buckets, c.tx.Now)
+	if patch.Description != nil {
+		test.Description = *patch.Description
+	}
+	if err := c.movePeriod(ctx, test, patch); err != nil {
+		return api.ABTest{}, err
+	}
+	if test.Start.Equal(before.Start) && test.End.Equal(before.End) && test.Description == before.Description {
+		return before, nil
+	}
+	return c.updateTest(ctx, updated, test, before, buckets)
+}
+
+// movePeriod changes when a test is live, as far as that is still to come.
+func (c *change) movePeriod(ctx context.Context, test *model.ABTest, patch api.PatchABTest) error {
+	var f model.Faults
+	start, end, now := test.Start, test.End, c.tx.Now
+	if patch.Start != nil {
+		test.Start = patch.Start.UTC().Truncate(time.Microsecond)
+	}
+	if patch.End != nil {
+		test.End = patch.End.UTC().Truncate(time.Microsecond)
+	}
+	startMoves, endMoves := !test.Start.Equal(start), !test.End.Equal(end)
+	if !startMoves && !endMoves {
+		return nil
+	}
+	if startMoves && !now.Before(start) {
+		f.Addf("body.start", "cannot change any more, the test started at %s", start.Format(time.RFC3339Nano))
+	}
+	switch {
+	case endMoves && !now.Before(end):
+		f.Addf("body.end", "cannot change any more, the test ended at %s", end.Format(time.RFC3339Nano))
+	case endMoves && test.End.Before(now):
+		f.Addf("body.end", "must not be before now, which is %s, is %s", now.Format(time.RFC3339Nano), test.End.Format(time.RFC3339Nano))
+	case !test.End.After(test.Start):
+		f.Addf("body.end", "must be after start, which is %s, is %s", test.Start.Format(time.RFC3339Nano), test.End.Format(time.RFC3339Nano))
+	}
+	if err := f.Err(); err != nil {
+		return err
+	}
+	tests, err := c.tx.AllABTests(ctx)
+	if err != nil {
+		return err
+	}
+	return refuseOverlap(test, tests)
+}
+
+// updateTest stores the period and the description of a test.
+func (c *change) updateTest(ctx context.Context, action string, test *model.ABTest, before api.ABTest, buckets []model.Bucket) (api.ABTest, error) {
+	test.Revision = c.tx.Revision
+	if err := c.tx.UpdateABTest(ctx, test); err != nil {
+		return api.ABTest{}, err
+	}
+	after := testForm(test, buckets, c.tx.Now)
+	return after, c.note(action, testResource.of(test.Name), before, after)
+}
+
 // StopABTest ends a live test now. Fails with abtest_not_found, or with
 // validation_failed if the test is not live: one that has not begun can be
 // deleted instead, and one that has ended stays as it ended.
@@ -202,12 +292,8 @@ func (c *change) stopTest(ctx context.Context, test *model.ABTest) (api.ABTest, 
 		return api.ABTest{}, err
 	}
 	before := testForm(test, buckets, c.tx.Now)
-	test.End, test.Revision = c.tx.Now, c.tx.Revision
-	if err := c.tx.EndABTest(ctx, test.Name, test.End); err != nil {
-		return api.ABTest{}, err
-	}
-	after := testForm(test, buckets, c.tx.Now)
-	return after, c.note(stopped, testResource.of(test.Name), before, after)
+	test.End = c.tx.Now
+	return c.updateTest(ctx, stopped, test, before, buckets)
 }
 
 // DeleteABTest removes a test. Fails with abtest_not_found, or with abtest_live
@@ -268,17 +354,40 @@ func (w *Writer) ABTest(ctx context.Context, name string) (Result[api.ABTest], e
 	})
 }
 
-// ABTests lists the tests in name order, of one state unless it is "".
-func (w *Writer) ABTests(ctx context.Context, state model.TestState, page Page) (Result[api.Page[api.ABTest]], error) {
-	if !slices.Contains([]model.TestState{"", model.Scheduled, model.Live, model.Ended}, state) {
-		return Result[api.Page[api.ABTest]]{}, model.Faults{{
-			Location: "query.state", Message: fmt.Sprintf("must be %s, %s or %s", model.Scheduled, model.Live, model.Ended),
-		}}.Err()
+// ABTestFilter narrows what ABTests lists. The zero value takes everything.
+type ABTestFilter struct {
+	State   model.TestState
+	Feature string    // one that the test is about, or was before the feature was deleted
+	From    time.Time // only tests that end after this
+	Until   time.Time // only tests that start before this
+}
+
+// stored is the filter as the database takes it.
+func (f ABTestFilter) stored() (postgres.ABTestFilter, error) {
+	var faults model.Faults
+	if !slices.Contains([]model.TestState{"", model.Scheduled, model.Live, model.Ended}, f.State) {
+		faults.Addf("query.state", "must be %s, %s or %s, is %q", model.Scheduled, model.Live, model.Ended, f.State)
 	}
+	if f.Feature != "" {
+		faults.Check("query.feature", model.CheckName(f.Feature))
+	}
+	checkYear(&faults, "query.from", f.From)
+	checkYear(&faults, "query.until", f.Until)
+	if !f.From.IsZero() && !f.Until.IsZero() && !f.Until.After(f.From) {
+		faults.Addf("query.until", "must be after from, which is %s, is %s", f.From.Format(time.RFC3339Nano), f.Until.Format(time.RFC3339Nano))
+	}
+	return postgres.ABTestFilter{State: f.State, Feature: f.Feature, From: f.From.UTC(), Until: f.Until.UTC()}, faults.Err()
+}
+
+// ABTests lists the tests in name order.
+func (w *Writer) ABTests(ctx context.Context, filter ABTestFilter, page Page) (Result[api.Page[api.ABTest]], error) {
+	f, err := filter.stored()
+	if err != nil {
+		return Result[api.Page[api.ABTest]]{}, err
+	}
+	f.After = page.After
 	return list(ctx, w, page, func(t *model.ABTest) string { return t.Name },
-		func(tx *postgres.Tx, limit int) iter.Seq2[*model.ABTest, error] {
-			return tx.ABTests(ctx, state, page.After, limit)
-		},
+		func(tx *postgres.Tx, limit int) iter.Seq2[*model.ABTest, error] { return tx.ABTests(ctx, f, limit) },
 		eachWithBuckets(ctx, func(tx *postgres.Tx, t *model.ABTest, buckets []model.Bucket) api.ABTest {
 			return testForm(t, buckets, tx.Now)
 		}))
@@ -286,15 +395,21 @@ func (w *Writer) ABTests(ctx context.Context, state model.TestState, page Page) 
 
 func testForm(t *model.ABTest, buckets []model.Bucket, now time.Time) api.ABTest {
 	form := api.ABTest{
-		Name: t.Name, Start: t.Start, End: t.End, State: t.State(now), Groups: make([]api.TestGroup, len(t.Groups)), Revision: t.Revision,
+		Name: t.Name, Description: t.Description, Start: t.Start, End: t.End, State: t.State(now),
+		Groups: make([]api.TestGroup, len(t.Groups)), Revision: t.Revision, DeletedFeatures: t.DeletedFeatures(),
 		Design: t.Design.Number, Aside: append([]model.BucketID{}, t.Design.Aside...), Warnings: testWarnings(t),
 	}
 	for i, g := range t.Groups {
 		weight, _, proportion := bucketing.Effective(buckets, g.Buckets)
 		form.Groups[i] = api.TestGroup{
-			Name: g.Name, Proportion: g.Proportion, Variants: g.Variants,
+			Name: g.Name, Proportion: g.Proportion, Variants: map[string]string{},
 			EffectiveProportion: proportion, EffectiveWeight: weight,
 			Buckets: append([]model.BucketID{}, g.Buckets...),
+		}
+		maps.Copy(form.Groups[i].Variants, g.Variants)
+		maps.Copy(form.Groups[i].Variants, g.Record)
+		for _, id := range g.Buckets {
+			form.Groups[i].Subjects += buckets[id-1].Subjects
 		}
 		if t.Design.Chance != nil {
 			form.Groups[i].Chance = &t.Design.Chance[i]

@@ -22,7 +22,7 @@ func TestABTestsComeAndGo(t *testing.T) {
 	states := func() (names string) {
 		for _, state := range []model.TestState{model.Scheduled, model.Live, model.Ended} {
 			names += "|"
-			for _, test := range must[api.Page[api.ABTest]](t)(w.ABTests(ctx, state, Page{})).Value.Items {
+			for _, test := range must[api.Page[api.ABTest]](t)(w.ABTests(ctx, ABTestFilter{State: state}, Page{})).Value.Items {
 				if test.State != state {
 					t.Errorf("test %s is %s among those that are %s", test.Name, test.State, state)
 				}
@@ -62,7 +62,7 @@ func TestABTestsComeAndGo(t *testing.T) {
 	must[api.ABTest](t)(w.DeleteABTest(ctx, "b"))
 	_, err = w.ABTest(ctx, "b")
 	wantError(t, err, model.ABTestNotFound)
-	_, err = w.ABTests(ctx, "running", Page{})
+	_, err = w.ABTests(ctx, ABTestFilter{State: "running"}, Page{})
 	wantError(t, err, model.ValidationFailed, "query.state")
 }
 
@@ -86,6 +86,111 @@ func TestABTestsDoNotOverlap(t *testing.T) {
 		elsewhere.Groups[i].Variants = map[string]string{"other": "on"}
 	}
 	must[api.ABTest](t)(w.AddABTest(ctx, elsewhere))
+}
+
+func TestPatchABTest(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	hour := func(n int) *time.Time { return ptr(time.Date(2027, 1, 1, 12+n, 0, 0, 0, time.FixedZone("", 0))) }
+	create := w.test("t", time.Hour, 3*time.Hour)
+	create.Description = "which button"
+	made := must[api.ABTest](t)(w.AddABTest(ctx, create))
+	must[api.ABTest](t)(w.AddABTest(ctx, w.test("next", 5*time.Hour, 6*time.Hour)))
+	must[api.ABTest](t)(w.AddABTest(ctx, w.test("last", 7*time.Hour, 8*time.Hour)))
+	patch := func(p api.PatchABTest, opts ...Option) (Result[api.ABTest], error) {
+		return w.PatchABTest(ctx, "t", p, opts...)
+	}
+
+	// What is so already makes no revision.
+	same := must[api.ABTest](t)(patch(api.PatchABTest{Start: hour(1), End: hour(3), Description: ptr("which button")}))
+	if same.Version != made.Revision || same.Value.Description != "which button" {
+		t.Errorf("made revision %d, and no change made %+v", made.Revision, same)
+	}
+	_, err := patch(api.PatchABTest{}, IfMatch(made.Version-1))
+	wantError(t, err, model.PreconditionFailed)
+
+	// Until it starts, both ends move, but neither onto another test of the feature.
+	_, err = patch(api.PatchABTest{Start: hour(2), End: hour(2)})
+	wantError(t, err, model.ValidationFailed, "body.end", "after start")
+	_, err = patch(api.PatchABTest{End: hour(9)})
+	wantError(t, err, model.ABTestOverlap, `"next"`, `"last"`)
+	_, err = patch(api.PatchABTest{End: hour(-1)})
+	wantError(t, err, model.ValidationFailed, "body.end", "before now")
+	moved := must[api.ABTest](t)(patch(api.PatchABTest{Start: hour(2), End: hour(5)}))
+	if v := moved.Value; !v.Start.Equal(*hour(2)) || !v.End.Equal(*hour(5)) || v.Revision != moved.Revision || !reflect.DeepEqual(v.Groups, made.Value.Groups) {
+		t.Errorf("moved to %+v", v)
+	}
+	if n := made.Value.Groups[0].Subjects + made.Value.Groups[1].Subjects; n != 100 {
+		t.Errorf("the groups have %d of 100 subjects", n)
+	}
+
+	w.now = *hour(2) // live
+	_, err = patch(api.PatchABTest{Start: hour(3)})
+	wantError(t, err, model.ValidationFailed, "body.start", "started at 2027-01-01T14:00:00Z")
+	_, err = patch(api.PatchABTest{End: hour(1)})
+	wantError(t, err, model.ValidationFailed, "body.end")
+	_, err = w.Revert(ctx, moved.Revision)
+	wantError(t, err, model.NotRevertible, "body.start")
+	shorter := must[api.ABTest](t)(patch(api.PatchABTest{End: hour(4)}))
+	must[api.Reverted](t)(w.Revert(ctx, shorter.Revision))
+
+	w.now = *hour(5) // ended
+	_, err = patch(api.PatchABTest{End: hour(6)})
+	wantError(t, err, model.ValidationFailed, "body.end", "ended at 2027-01-01T17:00:00Z")
+	if got := must[api.ABTest](t)(patch(api.PatchABTest{Description: ptr("")})).Value; got.Description != "" || got.State != model.Ended {
+		t.Errorf("described %+v", got)
+	}
+	_, err = w.PatchABTest(ctx, "none", api.PatchABTest{})
+	wantError(t, err, model.ABTestNotFound)
+}
+
+func TestFindABTests(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "other", Variants: []api.NewVariant{{Name: "on"}}}))
+	for i, name := range []string{"a", "b", "c"} { // from hour 0 to 1, 1 to 2, 2 to 3
+		must[api.ABTest](t)(w.AddABTest(ctx, w.test(name, time.Duration(i)*time.Hour, time.Duration(i+1)*time.Hour)))
+	}
+	elsewhere := w.test("d", 0, 3*time.Hour)
+	for i := range elsewhere.Groups {
+		elsewhere.Groups[i].Variants = map[string]string{"other": "on"}
+	}
+	must[api.ABTest](t)(w.AddABTest(ctx, elsewhere))
+	start := w.now
+	at := func(hours float64) time.Time { return start.Add(time.Duration(hours * float64(time.Hour))) }
+	w.now = at(1)
+	for _, row := range []struct {
+		filter ABTestFilter
+		want   string
+	}{
+		{ABTestFilter{}, "abcd"},
+		{ABTestFilter{Feature: "other"}, "d"},
+		{ABTestFilter{Feature: "none"}, ""},
+		{ABTestFilter{State: model.Live}, "bd"},
+		{ABTestFilter{State: model.Live, Feature: "foobar"}, "b"},
+		{ABTestFilter{From: at(1)}, "bcd"},                     // an end is excluded
+		{ABTestFilter{Until: at(1)}, "ad"},                     // so is until
+		{ABTestFilter{From: at(1.5), Until: at(1.6)}, "bd"},    // within
+		{ABTestFilter{From: at(0.5), Until: at(1.5)}, "abd"},   // across
+		{ABTestFilter{From: at(3)}, ""},                        // after all
+		{ABTestFilter{State: model.Ended, From: at(0.5)}, "a"}, // all that is given
+	} {
+		got := ""
+		for page := (Page{Limit: 1}); ; { // page by page
+			found := must[api.Page[api.ABTest]](t)(w.ABTests(ctx, row.filter, page)).Value
+			for _, test := range found.Items {
+				got += test.Name
+			}
+			if page.After = found.Next; page.After == "" {
+				break
+			}
+		}
+		if got != row.want {
+			t.Errorf("%+v finds %q, want %q", row.filter, got, row.want)
+		}
+	}
 }
 
 func TestABTestsAreChecked(t *testing.T) {

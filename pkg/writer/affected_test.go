@@ -235,7 +235,7 @@ func (r *random) write(w *fixture, step int) (string, func(...Option) (outcome, 
 
 // liveTest is the name of the first live test, or of none.
 func (r *random) liveTest(w *fixture) string {
-	if items := must[api.Page[api.ABTest]](w.t)(w.ABTests(w.t.Context(), model.Live, Page{})).Value.Items; len(items) > 0 {
+	if items := must[api.Page[api.ABTest]](w.t)(w.ABTests(w.t.Context(), ABTestFilter{State: model.Live}, Page{})).Value.Items; len(items) > 0 {
 		return items[0].Name
 	}
 	return "none"

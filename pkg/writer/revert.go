@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/bucketing"
@@ -320,21 +321,11 @@ func (r reverter) restoreBuckets(ctx context.Context, f *model.Feature, proporti
 }
 
 func (r reverter) revertTest(ctx context.Context, name string) error {
+	type own struct {
+		Start, End  time.Time
+		Description string
+	}
 	switch r.entry.Action {
-	case created:
-		test, err := r.tx.ABTest(ctx, name)
-		if err != nil {
-			return err
-		}
-		after, err := decode[api.ABTest](r.entry.After)
-		if err != nil {
-			return err
-		}
-		if !test.End.Equal(after.End) {
-			return r.changedSince()
-		}
-		_, err = r.deleteTest(ctx, test)
-		return err
 	case deleted:
 		before, err := decode[api.CreateABTest](r.entry.Before)
 		if err != nil {
@@ -346,8 +337,23 @@ func (r reverter) revertTest(ctx context.Context, name string) error {
 		}
 		_, err = r.addTest(ctx, test)
 		return err
+	case stopped:
+		return refuse("a test that was stopped does not go on, as its subjects have had something else since. Add a new one")
 	}
-	return refuse("a test that was stopped does not go on, as its subjects have had something else since. Add a new one")
+	test, err := r.tx.ABTest(ctx, name)
+	if err != nil {
+		return err
+	}
+	before, err := previous(r, own{test.Start, test.End, test.Description})
+	if err != nil {
+		return err
+	}
+	if r.entry.Action == created {
+		_, err = r.deleteTest(ctx, test)
+	} else {
+		_, err = r.patchTest(ctx, test, api.PatchABTest{Start: &before.Start, End: &before.End, Description: &before.Description})
+	}
+	return err
 }
 
 func (r reverter) revertGroup(ctx context.Context, name string) error {

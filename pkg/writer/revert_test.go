@@ -21,7 +21,7 @@ func (w *fixture) requested() []string {
 		SELECT concat_ws(' ', 'feature', name, description, tags::text, default_variant, off, archived) FROM feature UNION ALL
 		SELECT concat_ws(' ', 'variant', feature, name, payload::text) FROM variant UNION ALL
 		SELECT concat_ws(' ', 'rollout', feature, variant, proportion, buckets::text) FROM rollout UNION ALL
-		SELECT concat_ws(' ', 'abtest', name, starts, ends) FROM abtest UNION ALL
+		SELECT concat_ws(' ', 'abtest', name, starts, ends, description) FROM abtest UNION ALL
 		SELECT concat_ws(' ', 'arm', abtest, position, name, proportion) FROM abtest_group UNION ALL
 		SELECT concat_ws(' ', 'arm of', abtest, abtest_group, feature, variant) FROM abtest_variant UNION ALL
 		SELECT concat_ws(' ', 'group', name, priority, members) FROM subject_group UNION ALL
@@ -130,6 +130,10 @@ func TestRevert(t *testing.T) {
 		}},
 		{what: "add abtest", make: func() (int64, error) {
 			r, err := w.AddABTest(ctx, w.test("later", time.Hour, 2*time.Hour))
+			return r.Revision, err
+		}},
+		{what: "change abtest", make: func() (int64, error) {
+			r, err := w.PatchABTest(ctx, "later", api.PatchABTest{Start: ptr(w.now.Add(2 * time.Hour)), End: ptr(w.now.Add(3 * time.Hour)), Description: ptr("moved")})
 			return r.Revision, err
 		}},
 		{what: "delete abtest", make: func() (int64, error) {
