@@ -47,6 +47,9 @@ type service struct {
 	// maxLines of an import, 0 for any number.
 	maxLines    int
 	historyKeep time.Duration // 0 for good
+
+	version      string
+	installation Installation
 }
 
 // Run is the admin from start to end: it returns nil after ctx has ended and the
@@ -171,6 +174,8 @@ func newService(config Config, db *postgres.DB) *service {
 		metrics:     newMetrics(registry, db, config.Logger),
 		maxLines:    config.MaxImportLines,
 		historyKeep: config.HistoryKeep,
+
+		version: config.Version, installation: config.Installation,
 	}
 	pages := a.newPages(config)
 	a.web = web.New(web.Options{

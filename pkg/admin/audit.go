@@ -33,13 +33,11 @@ func (in *listAuditInput) filter(ctx context.Context) writer.AuditFilter {
 func (in listAuditInput) exports() bool { return in.Accept == api.MediaNDJSON }
 
 // Resolve implements [huma.Resolver].
-func (in *listAuditInput) Resolve(hc huma.Context) (faults []error) {
-	for _, name := range []string{"limit", "after"} {
-		if in.exports() && hc.Query(name) != "" {
-			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is for pages, and " + api.MediaNDJSON + " has all in one: leave it out"})
-		}
+func (in *listAuditInput) Resolve(hc huma.Context) []error {
+	if !in.exports() {
+		return nil
 	}
-	return faults
+	return refusePaging(hc, api.MediaNDJSON)
 }
 
 func (a *service) listAudit(ctx context.Context, in *listAuditInput) (writer.Result[api.Page[api.AuditEntry]], error) {

@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
@@ -18,6 +20,24 @@ func (a *service) addBuckets(ctx context.Context, in *addBucketsInput, o ...writ
 
 func bucketsAt(*addBucketsInput, api.BucketIDs) string { return "/v1/buckets" }
 
-func (a *service) listBuckets(ctx context.Context, in *struct{ Listing }) (writer.Result[api.Page[api.Bucket]], error) {
-	return a.writer.Buckets(ctx, in.page())
+type listBucketsInput struct {
+	Listing
+	View string `query:"view" enum:"columns" doc:"columns for all buckets, in an array a property, instead of a page"`
+}
+
+// Resolve implements [huma.Resolver].
+func (in *listBucketsInput) Resolve(hc huma.Context) []error {
+	if in.View == "" {
+		return nil
+	}
+	return refusePaging(hc, "view="+in.View)
+}
+
+func (a *service) listBuckets(ctx context.Context, in *listBucketsInput) (writer.Result[any], error) {
+	if in.View == "columns" {
+		columns, err := a.writer.BucketColumns(ctx)
+		return writer.Result[any]{Value: columns.Value, Revision: columns.Revision}, err
+	}
+	page, err := a.writer.Buckets(ctx, in.page())
+	return writer.Result[any]{Value: page.Value, Revision: page.Revision}, err
 }

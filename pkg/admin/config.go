@@ -28,6 +28,7 @@ type Config struct {
 	TLS            web.TLS
 	MaxImportLines int           // by HTTP, 0 for any number
 	HistoryKeep    time.Duration // how long the past can be explained, 0 for good
+	Installation   Installation
 	// MetricsAddress is where metrics and health are answered apart, or "", and
 	// ProfilesAddress where profiles are.
 	MetricsAddress  string
@@ -59,6 +60,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	c.Callers.Flags(fs)
 	fs.IntVar(&c.MaxImportLines, "max-import-lines", 50_000_000, "`number` of lines that one import over HTTP may have, 0 for any number")
 	fs.DurationVar(&c.HistoryKeep, "history-keep", 0, "how long ago a moment may be to be explained: a `duration` such as 8760h, 0 for good")
+	c.Installation.flags(fs)
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics and health apart from clients, without a token")
 	fs.StringVar(&c.ProfilesAddress, "profiles-address", "", "`host:port` that answers profiles (/debug/pprof/), without a token: keep it on loopback")
@@ -77,6 +79,7 @@ func (c *Config) Validate() error {
 		c.Provider.Validate(),
 		validateLines(c.MaxImportLines),
 		validateKeep(c.HistoryKeep),
+		c.Installation.validate(),
 		c.TLS.Validate(),
 		web.CheckAddress(web.MetricsAddress, c.MetricsAddress), web.CheckAddress(web.ProfilesAddress, c.ProfilesAddress),
 		c.validateToken(),

@@ -43,6 +43,16 @@ type Listing struct {
 
 func (l Listing) page() writer.Page { return writer.Page{Limit: l.Limit, After: l.After} }
 
+// refusePaging refuses the parameters of pages in a request for a form that has all in one.
+func refusePaging(hc huma.Context, form string) (faults []error) {
+	for _, name := range []string{"limit", "after"} {
+		if hc.Query(name) != "" {
+			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is for pages, and " + form + " has all in one: leave it out"})
+		}
+	}
+	return faults
+}
+
 // writeInput is what every input of a write embeds: Writing or Changing.
 type writeInput interface {
 	writing() Writing
@@ -141,16 +151,31 @@ type found[T any] struct {
 
 // read answers with what was read, in one piece.
 func read[I, T any](h reader[I, T]) form {
+	return func(a *service, r route) { handleRead(a, r.permission, r.operation(), h) }
+}
+
+// readOneOf is read for a resource that has several forms.
+func readOneOf[I any](h reader[I, any], forms ...reflect.Type) form {
 	return func(a *service, r route) {
-		web.Handle(a.web, r.permission, r.operation(), func(ctx context.Context, in *I) (*found[T], error) {
-			result, err := h(ctx, in)
-			a.answersFrom(ctx, result.Revision)
-			if err != nil {
-				return nil, err
-			}
-			return &found[T]{Revision: result.Revision, ETag: api.ETag(result.Version), Body: result.Value}, nil
-		})
+		op := r.operation()
+		var schema huma.Schema
+		for _, form := range forms {
+			schema.OneOf = append(schema.OneOf, a.schemas().Schema(form, true, ""))
+		}
+		op.Responses = map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: &schema}}}}
+		handleRead(a, r.permission, op, h)
 	}
+}
+
+func handleRead[I, T any](a *service, p auth.Permission, op huma.Operation, h reader[I, T]) {
+	web.Handle(a.web, p, op, func(ctx context.Context, in *I) (*found[T], error) {
+		result, err := h(ctx, in)
+		a.answersFrom(ctx, result.Revision)
+		if err != nil {
+			return nil, err
+		}
+		return &found[T]{Revision: result.Revision, ETag: api.ETag(result.Version), Body: result.Value}, nil
+	})
 }
 
 // answersFrom has the answer name a revision, also if it is a failure, unless none was
@@ -407,8 +432,18 @@ func (a *service) describeRead(op *huma.Operation, description string, forms map
 // describeNulls documents what may be null and what huma cannot know to be. Routes
 // that are added before do not see it.
 func (a *service) describeNulls() {
-	feature := a.schemas().SchemaFromRef(a.schemas().Schema(reflect.TypeFor[api.Feature](), true, "").Ref)
-	feature.Properties["rollout"] = &huma.Schema{OneOf: []*huma.Schema{feature.Properties["rollout"], {Type: "null"}}}
+	for _, of := range []struct {
+		form       reflect.Type
+		properties []string
+	}{
+		{reflect.TypeFor[api.Feature](), []string{"rollout"}},
+		{reflect.TypeFor[api.About](), []string{"heaviest_subject", "heaviest_bucket", "lightest_bucket"}},
+	} {
+		schema := a.schemas().SchemaFromRef(a.schemas().Schema(of.form, true, "").Ref)
+		for _, name := range of.properties {
+			schema.Properties[name] = &huma.Schema{OneOf: []*huma.Schema{schema.Properties[name], {Type: "null"}}}
+		}
+	}
 }
 
 func (a *service) schemas() huma.Registry { return a.web.API.OpenAPI().Components.Schemas }

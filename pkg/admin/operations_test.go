@@ -16,6 +16,7 @@ import (
 func TestBuckets(t *testing.T) {
 	t.Parallel()
 	c := start(t)
+	c.do("GET", "/v1/buckets?view=columns", nil).is(200, `{"ids": [], "weights": [], "subjects": []}`)
 	a := c.do("POST", "/v1/buckets", `{"amount": 3}`)
 	a.is(201, `{"bucket_ids": [1, 2, 3]}`)
 	if a.Header.Get("Location") != "/v1/buckets" || a.Header.Get(api.HeaderRevision) != "1" {
@@ -30,6 +31,11 @@ func TestBuckets(t *testing.T) {
 	}
 	c.do("GET", "/v1/buckets?limit=3&after=2", nil).is(200, `{"items": [{"id": 3, "weight": 0, "subjects": 0},
 		{"id": 4, "weight": 0, "subjects": 0}, {"id": 5, "weight": 0, "subjects": 0}]}`)
+	a = c.do("GET", "/v1/buckets?view=columns", nil)
+	a.is(200, `{"ids": [1, 2, 3, 4, 5], "weights": [7, 0, 0, 0, 0], "subjects": [1, 0, 0, 0, 0]}`)
+	if a.Header.Get(api.HeaderRevision) != "3" {
+		t.Error(a.Header)
+	}
 }
 
 func TestSubjects(t *testing.T) {
@@ -337,7 +343,7 @@ func TestEveryAnswerTellsItsRevision(t *testing.T) {
 	for _, path := range []string{
 		"/v1/buckets", "/v1/subjects", "/v1/subjects/42", "/v1/export/subjects", "/v1/features", "/v1/features/foobar", "/v1/features/foobar/rollout",
 		"/v1/abtests", "/v1/abtests/live", "/v1/groups", "/v1/groups/friends", "/v1/groups/friends/subjects", "/v1/subject/flags?subject_id=42",
-		"/v1/subjects/42/explain", "/v1/audit", "/v1/edges",
+		"/v1/subjects/42/explain", "/v1/audit", "/v1/edges", "/v1/me", "/v1/about",
 	} {
 		if got := c.must("GET", path, nil).Header.Get(api.HeaderRevision); got != at {
 			t.Errorf("%s: revision %q, not %q", path, got, at)
@@ -429,7 +435,7 @@ func TestEveryCallAsksForAToken(t *testing.T) {
 			calls++
 			want := "read"
 			switch {
-			case path == "/v1/subject/flags":
+			case path == "/v1/subject/flags", path == "/v1/me":
 				want = "resolve"
 			case strings.HasPrefix(path, "/v1/tokens"):
 				want = "administer"

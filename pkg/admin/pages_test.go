@@ -120,6 +120,8 @@ func TestSignInByProvider(t *testing.T) {
 	ann.expect("GET", "/docs", "", 200, "/signin?next=%2Fdocs", "/auth/login?next=%2fdocs")
 	ann.expect("GET", "/auth/login?next=%2fdocs", "", 200, "/docs", "swagger")
 	ann.expect("GET", "/", "", 200, "/", "<strong>ann@example.com (sub 1234)</strong>, editor")
+	ann.expect("GET", "/v1/me", "", 200, "", `"provider":"oidc"`)
+	ann.expect("GET", "/v1/me", "", 200, "", `"name":"ann@example.com (sub 1234)","role":"editor","scope":[],"expires_at":"20`)
 	ann.expect("POST", "/v1/features", `{"name": "foobar"}`, 201, "", "foobar", "Content-Type", asJSON)
 	ann.expect("GET", "/v1/tokens", "", 403, "", "forbidden")
 	var audit api.Page[api.AuditEntry]

@@ -1,13 +1,18 @@
 package admin
 
-import "github.com/flaggery/flaggery/pkg/auth"
+import (
+	"reflect"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
+)
 
 // routes is every call of the admin. The calls that every service has (health,
 // metrics, documentation) are web's.
 func (a *service) routes() []route {
 	return []route{
 		{"POST /v1/buckets", "Add buckets", auth.Write, create(a.addBuckets, bucketsAt)},
-		{"GET /v1/buckets", "List buckets", auth.Read, read(a.listBuckets)},
+		{"GET /v1/buckets", "List buckets", auth.Read, readOneOf(a.listBuckets, reflect.TypeFor[api.Page[api.Bucket]](), reflect.TypeFor[api.BucketColumns]())},
 
 		{"POST /v1/subjects", "Add subject", auth.Write, create(a.addSubject, subjectAt)},
 		{"GET /v1/subjects", "List subjects", auth.Read, read(a.listSubjects)},
@@ -64,6 +69,8 @@ func (a *service) routes() []route {
 		{"GET /v1/audit", "List audit entries", auth.Read, readOrExport("Newest first", a.listAudit, a.exportAudit)},
 		{"POST /v1/audit/{revision}/revert", "Revert change", auth.Write, change(a.revert)},
 		{"GET /v1/edges", "List edges", auth.Read, read(a.listEdges)},
+		{"GET /v1/me", "Get caller", auth.Resolve, read(a.getMe)}, // every role has it
+		{"GET /v1/about", "Get overview", auth.Read, read(a.getAbout)},
 	}
 }
 

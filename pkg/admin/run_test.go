@@ -33,6 +33,38 @@ func TestConfigReportsAllFaults(t *testing.T) {
 	}
 }
 
+// Who looks at an installation knows which one it is.
+func TestInstallation(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		installation Installation
+		want         string // the setting at fault, "" for none
+	}{
+		{Installation{}, ""},
+		{Installation{"Production EU", "#D55e00", "https://flags.example.com/eu"}, ""},
+		{Installation{"staging", "RebeccaPurple", "http://edge:8081"}, ""},
+		{Installation{Colour: "#fff"}, ""},
+		{Installation{Environment: " production"}, "FLAGGERY_ENVIRONMENT (--environment) must not begin or end with a space"},
+		{Installation{Environment: strings.Repeat("x", 129)}, "at most 128 bytes, has 129"},
+		{Installation{Environment: "a\u202eb"}, "U+202E"},
+		{Installation{Colour: "gren"}, `FLAGGERY_ENVIRONMENT_COLOUR (--environment-colour) must be a colour of CSS, by its name (orange) or as #rgb or #rrggbb, is "gren"`},
+		{Installation{Colour: "#ff00"}, "FLAGGERY_ENVIRONMENT_COLOUR"},
+		{Installation{Colour: "#ggg"}, "FLAGGERY_ENVIRONMENT_COLOUR"},
+		{Installation{Colour: "red;background:url(//evil)"}, "FLAGGERY_ENVIRONMENT_COLOUR"},
+		{Installation{Colour: "red blue"}, "FLAGGERY_ENVIRONMENT_COLOUR"},
+		{Installation{EdgeURL: "edge:8081"}, "FLAGGERY_EDGE_URL (--edge-url) must be a URL like"},
+		{Installation{EdgeURL: "javascript://edge/"}, "FLAGGERY_EDGE_URL"},
+		{Installation{EdgeURL: "https://me:hunter2@edge"}, "FLAGGERY_EDGE_URL"},
+		{Installation{EdgeURL: "https://edge?a=b"}, "FLAGGERY_EDGE_URL"},
+	} {
+		config := Config{DBURL: "postgres://db/flaggery", Token: testToken, Installation: row.installation}
+		err := config.Validate()
+		if (err == nil) != (row.want == "") || err != nil && (!strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%+v: %v, want %q", row.installation, err, row.want)
+		}
+	}
+}
+
 func TestFirstTokenIsLong(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

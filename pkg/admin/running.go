@@ -5,11 +5,25 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
 func (a *service) listEdges(ctx context.Context, in *struct{ Listing }) (writer.Result[api.Page[api.Edge]], error) {
 	return a.writer.Edges(ctx, in.page())
+}
+
+func (a *service) getMe(ctx context.Context, _ *struct{}) (writer.Result[api.Me], error) {
+	caller := web.Caller(ctx)
+	me := api.Me{Name: caller.Name, Role: caller.Role, Scope: []string{}, ExpiresAt: caller.Expires, Provider: caller.Provider}
+	return writer.Result[api.Me]{Value: me, Revision: a.latest.Load()}, nil
+}
+
+func (a *service) getAbout(ctx context.Context, _ *struct{}) (writer.Result[api.About], error) {
+	about, err := a.writer.About(ctx)
+	about.Value.Environment, about.Value.Colour = a.installation.Environment, a.installation.Colour
+	about.Value.EdgeURL, about.Value.Version = a.installation.EdgeURL, a.version
+	return about, err
 }
 
 // watchEdges notes at every tick which edges are connected, until ctx ends.

@@ -33,6 +33,28 @@ func connectAs(t *testing.T, dbURL, applicationName string) *sql.DB {
 	return db
 }
 
+func TestAbout(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	c := startOn(t, dbURL, func(c *Config) {
+		c.Installation = Installation{"production", "#d55e00", "https://flags.example.com"}
+	})
+	const installation = `"environment": "production", "colour": "#d55e00", "version": "test", "edge_url": "https://flags.example.com"`
+	c.do("GET", "/v1/about", nil).is(200, `{`+installation+`, "subjects": 0, "total_weight": 0, "buckets": 0, "features": 0, "groups": 0,
+		"tests": {"live": 0, "scheduled": 0}, "heaviest_subject": null, "heaviest_bucket": null, "lightest_bucket": null}`)
+	populate(c)
+	c.must("POST", "/v1/features/empty/archive", nil)
+	c.must("POST", "/v1/abtests", abTest("soon", "2100", "2101", "foobar"))
+	c.must("POST", "/v1/abtests", abTest("over", "2019", "2020", "foobar"))
+	c.must("PUT", "/v1/subjects/42", `{"weight": 7}`)
+	c.must("POST", "/v1/subjects", `{"id": "41", "weight": 7}`)
+	c.do("GET", "/v1/about", nil).is(200, `{`+installation+`, "subjects": 3, "total_weight": 15, "buckets": 4, "features": 3, "groups": 1,
+		"tests": {"live": 1, "scheduled": 1}, "heaviest_subject": {"id": "41", "weight": 7},
+		"heaviest_bucket": {"id": 2, "weight": 7, "subjects": 1}, "lightest_bucket": {"id": 4, "weight": 0, "subjects": 0}}`)
+	startOn(t, dbURL).do("GET", "/v1/about", nil).is(200, strings.NewReplacer("production", "", "#d55e00", "", "https://flags.example.com", "").
+		Replace(string(c.must("GET", "/v1/about", nil).Body)))
+}
+
 // An admin notes which edges there are though nobody asks it, and misses one that is lost.
 func TestEdgesAreWatched(t *testing.T) {
 	t.Parallel()

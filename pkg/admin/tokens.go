@@ -31,7 +31,7 @@ func (a *service) authenticator(first command.Secret) web.Authenticator {
 		}
 		got := sha256.Sum256([]byte(token))
 		if first != "" && subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
-			return auth.Identity{Name: firstToken, Role: auth.AdminRole}, nil
+			return auth.Identity{Name: firstToken, Role: auth.AdminRole, Provider: auth.FromSetting}, nil
 		}
 		stored, err := a.writer.Authenticate(ctx, token)
 		return identityOf(stored), err
@@ -40,9 +40,14 @@ func (a *service) authenticator(first command.Secret) web.Authenticator {
 
 // identityOf is who shows a stored token. In a session it is who signed in.
 func identityOf(t api.Token) auth.Identity {
-	identity := auth.Identity{Name: t.Name, Role: t.Role, Token: cmp.Or(t.Parent, t.ID)}
-	if t.Subject != "" {
-		identity.Name = model.PersonName(t.Name, t.Subject)
+	identity := auth.Identity{
+		Name: t.Name, Role: t.Role, Token: cmp.Or(t.Parent, t.ID), Bearer: t.ID, Expires: t.ExpiresAt, Provider: auth.FromToken,
+	}
+	switch {
+	case t.Subject != "":
+		identity.Name, identity.Provider = model.PersonName(t.Name, t.Subject), auth.FromOIDC
+	case t.Session && t.Parent == 0:
+		identity.Provider = auth.FromSetting
 	}
 	return identity
 }

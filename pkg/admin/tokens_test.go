@@ -16,6 +16,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/signin"
 	"github.com/flaggery/flaggery/pkg/web"
 )
 
@@ -107,6 +108,33 @@ func TestStartWithoutAFirstToken(t *testing.T) {
 	end()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestMe(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	const me = `{"name": %q, "role": %q, "scope": [], "expires_at": %s, "provider": %q}`
+	c.do("GET", "/v1/me", nil).is(200, fmt.Sprintf(me, firstToken, "admin", "null", "setting"))
+	for _, role := range []auth.Role{auth.ClientRole, auth.ViewerRole, auth.EditorRole, auth.AdminRole} {
+		caller, token := c.makeToken(role)
+		caller.do("GET", "/v1/me", nil).is(200, fmt.Sprintf(me, token.Name, role, "null", "token"))
+	}
+	var token api.Token
+	c.must("POST", "/v1/tokens", `{"name": "ci", "role": "viewer", "expires_at": "2100-01-01T00:00:00+01:00"}`).into(&token)
+	client{t, c.url, token.Token}.do("GET", "/v1/me", nil).is(200, fmt.Sprintf(me, "ci", "viewer", `"2099-12-31T23:00:00Z"`, "token"))
+
+	// A session expires sooner than what it came from.
+	for typed, want := range map[string]api.Me{
+		token.Token: {Name: "ci", Role: auth.ViewerRole, Provider: auth.FromToken},
+		testToken:   {Name: firstToken, Role: auth.AdminRole, Provider: auth.FromSetting},
+	} {
+		kept := signIn(c, typed, "localhost")
+		var got api.Me
+		client{t, c.url, ""}.must("GET", "/v1/me", nil, "Cookie", kept.Name+"="+kept.Value).into(&got)
+		if got.ExpiresAt == nil || got.ExpiresAt.After(time.Now().Add(signin.SessionLasts)) || got.Name != want.Name || got.Role != want.Role || got.Provider != want.Provider {
+			t.Errorf("signed in as %s: %+v", want.Name, got)
+		}
 	}
 }
 

@@ -125,6 +125,13 @@ type Bucket struct {
 	Subjects int64          `json:"subjects" doc:"How many subjects are in it"`
 }
 
+// BucketColumns is all buckets, in id order.
+type BucketColumns struct {
+	IDs      []model.BucketID `json:"ids"`
+	Weights  []int64          `json:"weights" doc:"In the order of ids"`
+	Subjects []int64          `json:"subjects" doc:"In the order of ids"`
+}
+
 // CreateSubject registers a subject.
 type CreateSubject struct {
 	ID     string `json:"id" doc:"Any UTF-8 text of 1 to 256 bytes without control characters" example:"42"`
@@ -432,6 +439,44 @@ type Token struct {
 	Parent    int64      `json:"parent,omitempty" doc:"Of a session: the id of the token that was shown to sign in, whose end is the session's"`
 	Subject   string     `json:"subject,omitempty" doc:"Of a person's session: who that is at the identity provider"`
 	Token     string     `json:"token,omitempty" doc:"The secret: shown once, in the answer that creates it"`
+}
+
+// Me is who is calling.
+type Me struct {
+	Name      string        `json:"name" doc:"As the audit names the caller"`
+	Role      auth.Role     `json:"role" enum:"viewer,editor,admin,client"`
+	Scope     []string      `json:"scope" doc:"The names that the caller may write; empty for all"`
+	ExpiresAt *time.Time    `json:"expires_at" doc:"When the token or the session expires; null for never"`
+	Provider  auth.Provider `json:"provider" enum:"token,setting,oidc" doc:"Where the name and the role come from: a stored token; the setting FLAGGERY_ADMIN_TOKEN; the OpenID Connect provider. Of who signed in by a token, the same as of that token"`
+}
+
+// About is what there is, and where.
+type About struct {
+	Environment     string           `json:"environment" doc:"FLAGGERY_ENVIRONMENT; empty for none"`
+	Colour          string           `json:"colour" doc:"FLAGGERY_ENVIRONMENT_COLOUR, a colour of CSS; empty for none" example:"#d55e00"`
+	Version         string           `json:"version" doc:"Of the admin"`
+	EdgeURL         string           `json:"edge_url" doc:"FLAGGERY_EDGE_URL, where applications reach the edges; empty for not known"`
+	Subjects        int64            `json:"subjects"`
+	TotalWeight     int64            `json:"total_weight" doc:"The sum over all subjects"`
+	Buckets         int64            `json:"buckets"`
+	Features        int64            `json:"features" doc:"Archived ones too"`
+	Groups          int64            `json:"groups"`
+	Tests           TestCounts       `json:"tests"`
+	HeaviestSubject *WeightedSubject `json:"heaviest_subject" doc:"The first by id of equal ones; null without subjects"`
+	HeaviestBucket  *Bucket          `json:"heaviest_bucket" doc:"The first of equal ones; null without buckets"`
+	LightestBucket  *Bucket          `json:"lightest_bucket" doc:"The first of equal ones; null without buckets"`
+}
+
+// TestCounts are the numbers of A/B tests that have not ended.
+type TestCounts struct {
+	Live      int64 `json:"live"`
+	Scheduled int64 `json:"scheduled"`
+}
+
+// WeightedSubject is a subject and what it weighs.
+type WeightedSubject struct {
+	ID     string `json:"id"`
+	Weight int64  `json:"weight"`
 }
 
 // Edge is an edge that is connected, or that was within the last 10 minutes and did

@@ -66,6 +66,8 @@ var AdminCalls = Calls{
 	"GET /v1/audit":                    {},
 	"POST /v1/audit/{revision}/revert": {RevisionNotFound, NotRevertible, EdgesTooOld},
 	"GET /v1/edges":                    {},
+	"GET /v1/me":                       {},
+	"GET /v1/about":                    {},
 }
 
 // EdgeCalls are those of an edge, where every other call of the admin fails with

@@ -5,6 +5,7 @@ package auth
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Role is what the bearer of a token may do.
@@ -56,4 +57,18 @@ type Identity struct {
 	Name  string // for the audit
 	Role  Role
 	Token int64 // the stored token that was shown, to sign in or with the request; 0 for none
+
+	Bearer   int64      // the stored token of the request itself: a session's of who signed in; 0 for none
+	Expires  *time.Time // of Bearer; nil for never
+	Provider Provider
 }
+
+// Provider is where a caller's name and role come from.
+type Provider string
+
+// The providers.
+const (
+	FromToken   Provider = "token"   // that is stored
+	FromSetting Provider = "setting" // the first token
+	FromOIDC    Provider = "oidc"    // an OpenID Connect provider
+)

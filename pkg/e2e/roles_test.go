@@ -43,12 +43,14 @@ anybody
 	POST /signin
 	POST /signout
 client
+	GET /v1/me
 	GET /v1/subject/flags
 viewer
 	GET /docs
 	GET /docs/*
 	GET /metrics
 	GET /openapi.json
+	GET /v1/about
 	GET /v1/abtests
 	GET /v1/abtests/{test}
 	GET /v1/audit

@@ -49,3 +49,13 @@ func (a *Admin) Revert(ctx context.Context, revision int64, opts ...WriteOption)
 func (a *Admin) Edges(ctx context.Context) iter.Seq2[api.Edge, error] {
 	return list[api.Edge](ctx, &a.client, at("edges"), nil, smallItems)
 }
+
+// Me says who the token's bearer is to the admin. Every role may ask.
+func (a *Admin) Me(ctx context.Context) (Result[api.Me], error) {
+	return read[api.Me](ctx, &a.client, at("me"), nil)
+}
+
+// About names the installation and counts what there is.
+func (a *Admin) About(ctx context.Context) (Result[api.About], error) {
+	return read[api.About](ctx, &a.client, at("about"), nil)
+}

@@ -32,6 +32,11 @@ func (a *Admin) Buckets(ctx context.Context) iter.Seq2[api.Bucket, error] {
 	return list[api.Bucket](ctx, &a.client, at("buckets"), nil, smallItems)
 }
 
+// BucketColumns reads all buckets at once, in id order.
+func (a *Admin) BucketColumns(ctx context.Context) (Result[api.BucketColumns], error) {
+	return read[api.BucketColumns](ctx, &a.client, at("buckets"), url.Values{"view": {"columns"}})
+}
+
 // AddSubject registers a subject in the lightest bucket. Its weight is 1 if
 // none is given. Fails with no_buckets or subject_exists.
 func (a *Admin) AddSubject(ctx context.Context, create api.CreateSubject, opts ...WriteOption) (Result[api.Subject], error) {

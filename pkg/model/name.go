@@ -69,6 +69,20 @@ const personMark = " (sub "
 // actors by it, so a token must not look like another name, a person or Flaggery
 // itself.
 func CheckTokenName(name string) error {
+	if err := CheckLabel(name); err != nil {
+		return err
+	}
+	if strings.Contains(name, personMark) {
+		return fmt.Errorf("must not hold %q, which marks people's names in the audit", personMark)
+	}
+	if lower := strings.ToLower(name); lower == "library" || strings.HasPrefix(lower, "flaggery") {
+		return errors.New(`must not be "library" nor begin with "flaggery": in the audit these are Flaggery itself`)
+	}
+	return nil
+}
+
+// CheckLabel says what is wrong with a name for people, which may be any text that shows.
+func CheckLabel(name string) error {
 	if len(name) > MaxNameLength {
 		return fmt.Errorf("must have at most %d bytes, has %d", MaxNameLength, len(name))
 	}
@@ -80,14 +94,8 @@ func CheckTokenName(name string) error {
 			return fmt.Errorf("must not hold characters that do not show, holds %U", r)
 		}
 	}
-	if strings.Contains(name, personMark) {
-		return fmt.Errorf("must not hold %q, which marks people's names in the audit", personMark)
-	}
 	if strings.TrimSpace(name) != name {
 		return errors.New("must not begin or end with a space")
-	}
-	if lower := strings.ToLower(name); lower == "library" || strings.HasPrefix(lower, "flaggery") {
-		return errors.New(`must not be "library" nor begin with "flaggery": in the audit these are Flaggery itself`)
 	}
 	return nil
 }

@@ -20,6 +20,17 @@ func (tx *Tx) BucketsAfter(ctx context.Context, after model.BucketID, limit int)
 	return buckets, err
 }
 
+// ExtremeBuckets reads the heaviest bucket and the lightest one, of equal ones those with
+// the lowest id: none without buckets, else two.
+func (tx *Tx) ExtremeBuckets(ctx context.Context) (buckets []model.Bucket, err error) {
+	err = tx.selectAll(ctx, "read the heaviest and the lightest bucket", &buckets, `
+		(SELECT id, weight, subjects FROM bucket ORDER BY weight DESC, id LIMIT 1)
+		UNION ALL
+		(SELECT id, weight, subjects FROM bucket ORDER BY weight, id LIMIT 1)
+		ORDER BY weight DESC`)
+	return buckets, err
+}
+
 // InsertBuckets adds the buckets first … last.
 func (tx *Tx) InsertBuckets(ctx context.Context, first, last model.BucketID) error {
 	return tx.exec(ctx, "insert buckets", `INSERT INTO bucket (id) SELECT generate_series($1::int, $2::int)`, first, last)

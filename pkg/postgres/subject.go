@@ -92,6 +92,13 @@ func afterPrefix(prefix string) string {
 	return ""
 }
 
+// HeaviestSubjects reads the id and weight of at most limit subjects, the heaviest first,
+// of equal ones by id.
+func (tx *Tx) HeaviestSubjects(ctx context.Context, limit int) (subjects []model.Subject, err error) {
+	err = tx.selectAll(ctx, "list the heaviest subjects", &subjects, `SELECT id, weight FROM subject ORDER BY weight DESC, id LIMIT $1`, limit)
+	return subjects, err
+}
+
 // EachSubject reads all subjects in id order, with id, weight and groups.
 func (tx *Tx) EachSubject(ctx context.Context) iter.Seq2[model.Subject, error] {
 	// The first row may take long. All are read, so the quickest plan is that for all.

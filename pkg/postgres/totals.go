@@ -9,17 +9,31 @@ import (
 // Totals is what there is at one revision.
 type Totals struct {
 	Revision, Buckets, Subjects, Weight, Features int64
+
+	Groups         int64
+	LiveTests      int64 `db:"live_tests"`
+	ScheduledTests int64 `db:"scheduled_tests"`
 }
 
-// Totals is cheap however many subjects there are: buckets know their own.
+// selectTotals is cheap however many subjects there are: buckets know their own.
+const selectTotals = `
+	SELECT (SELECT revision FROM state) AS revision, count(*) AS buckets, coalesce(sum(subjects), 0)::bigint AS subjects,
+	       coalesce(sum(weight), 0)::bigint AS weight, (SELECT count(*) FROM feature) AS features,
+	       (SELECT count(*) FROM subject_group) AS groups,
+	       (SELECT count(*) FROM abtest WHERE starts <= coalesce($1, clock_timestamp()) AND ends > coalesce($1, clock_timestamp())) AS live_tests,
+	       (SELECT count(*) FROM abtest WHERE starts > coalesce($1, clock_timestamp())) AS scheduled_tests
+	FROM bucket`
+
+// Totals reads them.
 func (db *DB) Totals(ctx context.Context) (t Totals, err error) {
-	err = db.orReserve(func(pool *sqlx.DB) error {
-		return querier{on: pool}.get(ctx, "read the totals", &t, `
-			SELECT (SELECT revision FROM state) AS revision, count(*) AS buckets, coalesce(sum(subjects), 0)::bigint AS subjects,
-			       coalesce(sum(weight), 0)::bigint AS weight, (SELECT count(*) FROM feature) AS features
-			FROM bucket`)
-	})
+	err = db.orReserve(func(pool *sqlx.DB) error { return querier{on: pool}.get(ctx, "read the totals", &t, selectTotals, nil) })
 	return t, translate(err)
+}
+
+// Totals reads them in the transaction.
+func (tx *Tx) Totals(ctx context.Context) (t Totals, err error) {
+	err = tx.get(ctx, "read the totals", &t, selectTotals, tx.Now)
+	return t, err
 }
 
 // ConfigurationSize is how many bytes the names, texts and payloads of the

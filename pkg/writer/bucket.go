@@ -88,6 +88,19 @@ func (c *change) joinTests(ctx context.Context, tests []model.ABTest, added []mo
 	return nil
 }
 
+// BucketColumns is all buckets in id order.
+func (w *Writer) BucketColumns(ctx context.Context) (Result[api.BucketColumns], error) {
+	return read(ctx, w, func(tx *postgres.Tx) (api.BucketColumns, int64, error) {
+		buckets, err := tx.Buckets(ctx)
+		n := len(buckets)
+		columns := api.BucketColumns{IDs: make([]model.BucketID, n), Weights: make([]int64, n), Subjects: make([]int64, n)}
+		for i, b := range buckets {
+			columns.IDs[i], columns.Weights[i], columns.Subjects[i] = b.ID, b.Weight, b.Subjects
+		}
+		return columns, 0, err
+	})
+}
+
 // Buckets lists the buckets in id order.
 func (w *Writer) Buckets(ctx context.Context, page Page) (Result[api.Page[api.Bucket]], error) {
 	after := 0
