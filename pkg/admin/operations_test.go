@@ -343,7 +343,7 @@ func TestEveryAnswerTellsItsRevision(t *testing.T) {
 	for _, path := range []string{
 		"/v1/buckets", "/v1/subjects", "/v1/subjects/42", "/v1/export/subjects", "/v1/features", "/v1/features/foobar", "/v1/features/foobar/rollout",
 		"/v1/abtests", "/v1/abtests/live", "/v1/groups", "/v1/groups/friends", "/v1/groups/friends/subjects", "/v1/subject/flags?subject_id=42",
-		"/v1/subjects/42/explain", "/v1/audit", "/v1/edges", "/v1/me", "/v1/about",
+		"/v1/subjects/42/explain", "/v1/audit", "/v1/edges", "/v1/me", "/v1/about", "/v1/search?q=f",
 	} {
 		if got := c.must("GET", path, nil).Header.Get(api.HeaderRevision); got != at {
 			t.Errorf("%s: revision %q, not %q", path, got, at)

@@ -42,7 +42,7 @@ func TestRoleOfAdmins(t *testing.T) {
 		`POST /v1/abtests/live/stop`, `DELETE /v1/abtests/live`, `DELETE /v1/features/foobar/rollout`, `DELETE /v1/features/foobar/default_variant`,
 		`DELETE /v1/features/foobar/variants/A`, `DELETE /v1/features/foobar/variants/B`, `DELETE /v1/features/foobar`,
 		`POST /v1/tokens {"name": "ci", "role": "viewer"}`, `DELETE /v1/tokens/1`, `POST /v1/groups?dry_run=true {"name": "others"}`,
-		`GET /v1/audit`, `GET /v1/edges`, `GET /v1/about`, `GET /v1/subjects/42/explain`,
+		`GET /v1/audit`, `GET /v1/edges`, `GET /v1/about`, `GET /v1/search?q=f`, `GET /v1/subjects/42/explain`,
 	} {
 		words := strings.SplitN(call, " ", 3)
 		body := any(nil)

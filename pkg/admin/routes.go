@@ -71,6 +71,7 @@ func (a *service) routes() []route {
 		{"GET /v1/edges", "List edges", auth.Read, read(a.listEdges)},
 		{"GET /v1/me", "Get caller", auth.Resolve, read(a.getMe)}, // every role has it
 		{"GET /v1/about", "Get overview", auth.Read, read(a.getAbout)},
+		{"GET /v1/search", "Search", auth.Read, read(a.search)},
 	}
 }
 

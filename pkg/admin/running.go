@@ -26,6 +26,14 @@ func (a *service) getAbout(ctx context.Context, _ *struct{}) (writer.Result[api.
 	return about, err
 }
 
+type searchInput struct {
+	Q string `query:"q" doc:"A part of the name of a feature, test or group, in any case of letters, or the beginning of a subject's id" example:"check"`
+}
+
+func (a *service) search(ctx context.Context, in *searchInput) (writer.Result[[]api.Found], error) {
+	return a.writer.Search(ctx, in.Q)
+}
+
 // watchEdges notes at every tick which edges are connected, until ctx ends.
 func (a *service) watchEdges(ctx context.Context, ticks <-chan time.Time) {
 	watched := true

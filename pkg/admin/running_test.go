@@ -2,6 +2,7 @@ package admin
 
 import (
 	"database/sql"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	_ "github.com/lib/pq"
 
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
@@ -53,6 +55,68 @@ func TestAbout(t *testing.T) {
 		"heaviest_bucket": {"id": 2, "weight": 7, "subjects": 1}, "lightest_bucket": {"id": 4, "weight": 0, "subjects": 0}}`)
 	startOn(t, dbURL).do("GET", "/v1/about", nil).is(200, strings.NewReplacer("production", "", "#d55e00", "", "https://flags.example.com", "").
 		Replace(string(c.must("GET", "/v1/about", nil).Body)))
+}
+
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	populate(c)
+	c.must("POST", "/v1/features", `{"name": "Footer.foo_bar"}`)
+	c.must("POST", "/v1/features/foobar/archive", nil)
+	c.must("POST", "/v1/groups", `{"name": "best-friends"}`)
+	c.must("POST", "/v1/subjects", `{"id": "Foo/%_"}`)
+	var lines strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&lines, "{\"id\": \"many-%02d\"}\n", i)
+		c.must("POST", "/v1/groups", fmt.Sprintf(`{"name": "few-%02d"}`, i))
+	}
+	lines.WriteString("{\"id\": \"few-1\"}\n{\"id\": \"few-2\"}\n{\"id\": \"few-3\"}\n{\"id\": \"few-4\"}\n")
+	c.must("POST", "/v1/import/subjects", lines.String(), "Content-Type", api.MediaNDJSON)
+	for text, want := range map[string]string{
+		"":                        "",
+		"none":                    "",
+		"foo":                     "feature Footer.foo_bar, feature foobar",
+		"Foo":                     "subject Foo/%_, feature Footer.foo_bar, feature foobar",
+		"foobar":                  "feature foobar",
+		"BAR":                     "feature Footer.foo_bar, feature foobar",
+		"friend":                  "group friends, group best-friends",
+		"live":                    "test live",
+		"42":                      "subject 42",
+		"any-0":                   "",
+		"_":                       "feature Footer.foo_bar",
+		"%":                       "",
+		`\`:                       "",
+		"Foo/%":                   "subject Foo/%_",
+		"many-2":                  "subject many-20, subject many-21, subject many-22, subject many-23, subject many-24, subject many-25, subject many-26, subject many-27, subject many-28, subject many-29",
+		strings.Repeat("x", 1000): "",
+	} {
+		var found []api.Found
+		c.must("GET", "/v1/search?q="+url.QueryEscape(text), nil).into(&found)
+		var got []string
+		for _, f := range found {
+			got = append(got, f.Kind+" "+f.Name)
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%q finds %q, want %q", text, got, want)
+		}
+	}
+	c.do("GET", "/v1/search?q=", nil).is(200, `[]`)
+	c.do("GET", "/v1/search", nil).is(200, `[]`)
+
+	// Neither subjects nor groups crowd the other out.
+	for text, want := range map[string]int{"many": 20, "few": 4} {
+		var found []api.Found
+		c.must("GET", "/v1/search?q="+text, nil).into(&found)
+		subjects := 0
+		for _, f := range found {
+			if f.Kind == "subject" {
+				subjects++
+			}
+		}
+		if len(found) != 20 || subjects != want {
+			t.Errorf("%q finds %d, of which %d are subjects, want %d", text, len(found), subjects, want)
+		}
+	}
 }
 
 // An admin notes which edges there are though nobody asks it, and misses one that is lost.

@@ -479,6 +479,12 @@ type WeightedSubject struct {
 	Weight int64  `json:"weight"`
 }
 
+// Found is something that was searched for.
+type Found struct {
+	Kind string `json:"kind" enum:"feature,test,group,subject"`
+	Name string `json:"name" doc:"Of a subject its id"`
+}
+
 // Edge is an edge that is connected, or that was within the last 10 minutes and did
 // not leave.
 type Edge struct {

@@ -68,6 +68,7 @@ var AdminCalls = Calls{
 	"GET /v1/edges":                    {},
 	"GET /v1/me":                       {},
 	"GET /v1/about":                    {},
+	"GET /v1/search":                   {},
 }
 
 // EdgeCalls are those of an edge, where every other call of the admin fails with

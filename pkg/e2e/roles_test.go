@@ -63,6 +63,7 @@ viewer
 	GET /v1/groups
 	GET /v1/groups/{group}
 	GET /v1/groups/{group}/subjects
+	GET /v1/search
 	GET /v1/subjects
 	GET /v1/subjects/{id}
 	GET /v1/subjects/{id}/explain

@@ -55,6 +55,12 @@ func (a *Admin) Me(ctx context.Context) (Result[api.Me], error) {
 	return read[api.Me](ctx, &a.client, at("me"), nil)
 }
 
+// Search finds features, tests and groups by a part of their name, and subjects by how
+// their id begins: 20 at most.
+func (a *Admin) Search(ctx context.Context, text string) (Result[[]api.Found], error) {
+	return read[[]api.Found](ctx, &a.client, at("search"), url.Values{"q": {text}})
+}
+
 // About names the installation and counts what there is.
 func (a *Admin) About(ctx context.Context) (Result[api.About], error) {
 	return read[api.About](ctx, &a.client, at("about"), nil)
