@@ -7,18 +7,22 @@ import (
 	"bytes"
 	"flag"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/yannh/kubeconform/pkg/validator"
+	"go.yaml.in/yaml/v3"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/lint"
 	"helm.sh/helm/v3/pkg/lint/support"
 	"helm.sh/helm/v3/pkg/releaseutil"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
 var update = flag.Bool("update", false, "rewrite what the chart is expected to render")
@@ -30,6 +34,7 @@ var rendered = map[string]string{
 	"testdata/values/plain.yaml":      "../kubernetes/flaggery.yaml",
 	"testdata/values/everything.yaml": "testdata/golden/everything.yaml",
 	"testdata/values/cluster.yaml":    "testdata/golden/cluster.yaml",
+	"testdata/values/customised.yaml": "testdata/golden/customised.yaml",
 }
 
 func TestChart(t *testing.T) {
@@ -37,16 +42,12 @@ func TestChart(t *testing.T) {
 	for values, golden := range rendered {
 		t.Run(strings.TrimSuffix(filepath.Base(values), ".yaml"), func(t *testing.T) {
 			t.Parallel()
-			set, err := chartutil.ReadValuesFile(values)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, message := range lint.All(chart, set, "flaggery", true).Messages {
+			for _, message := range lint.All(chart, read(t, values), "flaggery", true).Messages {
 				if message.Severity > support.InfoSev {
 					t.Errorf("lint: %v", message)
 				}
 			}
-			got, err := render(set)
+			got, err := render(read(t, values))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,6 +69,81 @@ func TestChart(t *testing.T) {
 	}
 }
 
+// read returns values for one use: Helm removes what is null from them.
+func read(t *testing.T, file string) chartutil.Values {
+	t.Helper()
+	values, err := chartutil.ReadValuesFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
+// TestDashboards holds ConfigMaps to the dashboards of which they are made. The
+// golden files do without these, as they are long.
+func TestDashboards(t *testing.T) {
+	t.Parallel()
+	values := read(t, "testdata/values/plain.yaml")
+	values["dashboards"] = map[string]any{"enabled": true, "annotations": map[string]any{"grafana_folder": "Flaggery"}}
+	got, err := render(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conforms(t, "dashboards", got)
+	found := map[string]string{}
+	for document := range strings.SplitSeq(got, "\n---\n") {
+		var object struct {
+			Kind     string
+			Metadata struct{ Labels map[string]string }
+			Data     map[string]string
+		}
+		if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+			t.Fatal(err)
+		}
+		if object.Kind == "ConfigMap" && object.Metadata.Labels["grafana_dashboard"] == "1" {
+			maps.Copy(found, object.Data)
+		}
+	}
+	files, err := filepath.Glob(chart + "/dashboards/*.json")
+	if err != nil || len(files) == 0 || len(files) != len(found) {
+		t.Fatalf("dashboards %v, %v; ConfigMaps have %d", files, err, len(found))
+	}
+	for _, file := range files {
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found[filepath.Base(file)] != strings.TrimSpace(string(want)) {
+			t.Errorf("the ConfigMap of %s differs from it", file)
+		}
+	}
+}
+
+// TestKustomization builds deploy/kubernetes as kubectl apply -k does.
+func TestKustomization(t *testing.T) {
+	t.Parallel()
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../kubernetes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := built.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conforms(t, "kustomization", string(text))
+	want := 0
+	for _, file := range []string{"../kubernetes/namespace.yaml", "../kubernetes/flaggery.yaml"} {
+		manifests, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want += strings.Count("\n"+string(manifests), "\nkind: ")
+	}
+	if built.Size() != want {
+		t.Errorf("the kustomization has %d objects, its files %d", built.Size(), want)
+	}
+}
+
 // TestValuesAreRefused holds the schema and the templates to saying no where a
 // release could not work.
 func TestValuesAreRefused(t *testing.T) {
@@ -78,7 +154,9 @@ func TestValuesAreRefused(t *testing.T) {
 		"short token":            {`{secrets: {adminToken: short}}`, "/secrets/adminToken"},
 		"unknown setting":        {`{edges: {replicas: 2}}`, "additional properties 'edges' not allowed"},
 		"unknown choice":         {`{edge: {unknownSubjects: maybe}}`, "/edge/unknownSubjects"},
-		"password breaks URL":    {`{secrets: {edgePassword: "p@ss"}}`, "/secrets/edgePassword"},
+		"ingress of no host":     {`{admin: {ingress: {enabled: true}}}`, "/admin/ingress/hosts"},
+		"route to no gateway":    {`{edge: {httpRoute: {enabled: true}}}`, "/edge/httpRoute/parentRefs"},
+		"digest that is none":    {`{image: {digests: {admin: latest}}}`, "/image/digests/admin"},
 		"no peer is everybody":   {`{networkPolicy: {edgeFrom: [{}]}}`, "/networkPolicy/edgeFrom/0"},
 		"variable of no setting": {`{edge: {env: {PATH: /}}}`, "invalid propertyName 'PATH'"},
 	} {

@@ -165,7 +165,7 @@ type container struct {
 	Env   []struct{ Name string }
 }
 
-// workload is of a Deployment what the programs have a say in.
+// workload is of a Deployment or StatefulSet what the programs have a say in.
 type workload struct {
 	Kind string
 	Spec struct {
@@ -191,12 +191,15 @@ func TestChartKnowsTheSettings(t *testing.T) {
 			if err := yaml.Unmarshal([]byte(document), &w); err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			if w.Kind != "Deployment" {
+			if w.Kind != "Deployment" && w.Kind != "StatefulSet" {
 				continue
 			}
 			pod := w.Spec.Template.Spec
 			for _, c := range append(pod.InitContainers, pod.Containers...) {
 				name, _, _ := strings.Cut(path.Base(c.Image), ":")
+				if !strings.HasPrefix(name, "flaggery-") {
+					continue
+				}
 				var variables []string
 				for _, v := range c.Env {
 					variables = append(variables, v.Name)

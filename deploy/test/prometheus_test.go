@@ -142,7 +142,7 @@ func TestSeries(t *testing.T) {
 	p := startPrometheus(t, admin, edge)
 
 	queries := map[string]bool{}
-	dashboards, err := filepath.Glob("../grafana/dashboards/*.json")
+	dashboards, err := filepath.Glob("../helm/flaggery/dashboards/*.json")
 	if err != nil || len(dashboards) != 3 {
 		t.Fatalf("found dashboards %v, %v", dashboards, err)
 	}

@@ -66,7 +66,7 @@ func TestDashboardsMarkChanges(t *testing.T) {
 	}
 	defer db.Close()
 
-	files, err := filepath.Glob("../../deploy/grafana/dashboards/*.json")
+	files, err := filepath.Glob("../../deploy/helm/flaggery/dashboards/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("dashboards %v, %v", files, err)
 	}

@@ -26,19 +26,25 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // kinds by the names under which kubeconform looks for them.
 var kinds = map[string]any{
+	"configmap-v1":                           core.ConfigMap{},
 	"deployment-apps-v1":                     apps.Deployment{},
 	"horizontalpodautoscaler-autoscaling-v2": autoscaling.HorizontalPodAutoscaler{},
+	"httproute-gateway-v1":                   gateway.HTTPRoute{},
+	"ingress-networking-v1":                  networking.Ingress{},
 	"namespace-v1":                           core.Namespace{},
 	"networkpolicy-networking-v1":            networking.NetworkPolicy{},
+	"podmonitor-monitoring-v1":               monitoring.PodMonitor{},
 	"poddisruptionbudget-policy-v1":          policy.PodDisruptionBudget{},
 	"prometheusrule-monitoring-v1":           monitoring.PrometheusRule{},
 	"secret-v1":                              core.Secret{},
 	"service-v1":                             core.Service{},
 	"serviceaccount-v1":                      core.ServiceAccount{},
+	"statefulset-apps-v1":                    apps.StatefulSet{},
 	"servicemonitor-monitoring-v1":           monitoring.ServiceMonitor{},
 }
 
@@ -70,7 +76,7 @@ func (d definitions) of(t reflect.Type) schema {
 		return schema{"type": "string"}
 	case reflect.Bool:
 		return schema{"type": "boolean"}
-	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint64:
+	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint16, reflect.Uint64:
 		return schema{"type": "integer"}
 	case reflect.Slice:
 		return schema{"type": "array", "items": d.of(t.Elem())}

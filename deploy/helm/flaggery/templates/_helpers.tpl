@@ -2,7 +2,7 @@
 
 {{- define "flaggery.name" -}}
 {{- $release := .root.Release.Name -}}
-{{- if contains "flaggery" $release -}}{{ $release }}-{{ .component }}{{- else -}}{{ $release }}-flaggery-{{ .component }}{{- end -}}
+{{- .root.Values.fullnameOverride | default (contains "flaggery" $release | ternary $release (printf "%s-flaggery" $release)) }}-{{ .component -}}
 {{- end }}
 
 {{- define "flaggery.selector" -}}
@@ -22,6 +22,30 @@ namespace: {{ .root.Release.Namespace }}
 labels: {{- include "flaggery.labels" . | nindent 2 }}
 {{- end }}
 
+{{- define "flaggery.serviceAccount" -}}
+{{- (index .root.Values .component).serviceAccount.name | default (include "flaggery.name" .) -}}
+{{- end }}
+
+{{- define "flaggery.servicePort" -}}
+{{- $values := index .root.Values .component -}}
+{{- $values.service.port | default (ternary 443 80 (not (empty $values.tlsSecret))) -}}
+{{- end }}
+
+{{/* Edges with volumes of their own are a StatefulSet. */}}
+{{- define "flaggery.kind" -}}
+{{- if and (eq .component "edge") .root.Values.edge.snapshot.storage -}}StatefulSet{{- else -}}Deployment{{- end -}}
+{{- end }}
+
+{{- define "flaggery.image" -}}
+{{- $image := .root.Values.image -}}
+{{- $repository := $image.repository -}}
+{{- with .root.Values.global.imageRegistry -}}
+{{- $repository = printf "%s/%s" . (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
+{{- end -}}
+{{ $repository }}/flaggery-{{ .component }}:{{ $image.tag | default .root.Chart.AppVersion }}
+{{- with get $image.digests .component }}@{{ . }}{{ end -}}
+{{- end }}
+
 {{- define "flaggery.secret" -}}
 {{- .root.Values.secrets.existing | default (include "flaggery.name" (dict "root" .root "component" "secrets")) -}}
 {{- end }}
@@ -34,8 +58,21 @@ labels: {{- include "flaggery.labels" . | nindent 2 }}
 {{- if .root.Values.cluster.enabled -}}{{ include "flaggery.cluster" . }}-ca{{- else -}}{{ .root.Values.database.caSecret }}{{- end -}}
 {{- end }}
 
-{{/* The database's URL for a role (as: owner, admin or edge), without its password: that of the environment is put in by Kubernetes. */}}
-{{- define "flaggery.databaseURL" -}}
+{{/* Where a secret is (of: adminToken, databasePassword, adminPassword or edgePassword). */}}
+{{- define "flaggery.secretKey" -}}
+{{- $from := get .root.Values.secrets.from .of -}}
+{{- $name := $from.name | default (include "flaggery.secret" .) -}}
+{{- $key := $from.key -}}
+{{- if and .root.Values.cluster.enabled (eq .of "databasePassword") -}}
+{{- $name = printf "%s-app" (include "flaggery.cluster" .) -}}
+{{- $key = "password" -}}
+{{- end -}}
+valueFrom: {secretKeyRef: {name: {{ $name }}, key: {{ $key }}}}
+{{- end }}
+
+{{/* What both the migration and the services need to reach the database (as: database, admin or edge). The password is no part
+of the URL, so it may have any characters. */}}
+{{- define "flaggery.databaseEnv" -}}
 {{- $db := .root.Values.database -}}
 {{- $host := $db.host -}}
 {{- if .root.Values.cluster.enabled -}}
@@ -43,50 +80,42 @@ labels: {{- include "flaggery.labels" . | nindent 2 }}
 {{- else if not $host -}}
 {{- fail "set database.host, or cluster.enabled" -}}
 {{- end -}}
-{{- $user := get (dict "owner" $db.user "admin" $db.adminUser "edge" $db.edgeUser) .as -}}
-postgres://{{ $user }}:$(DATABASE_PASSWORD)@{{ $host }}:{{ $db.port }}/{{ $db.name }}?sslmode={{ $db.sslmode }}
-{{- if include "flaggery.caSecret" . }}&sslrootcert=/etc/flaggery/database/ca.crt{{ end -}}
-{{- end }}
-
-{{- define "flaggery.secretKey" -}}
-valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key }}}}
-{{- end }}
-
-{{/* What both the migration and the services need to reach the database, as one of its roles. */}}
-{{- define "flaggery.databaseEnv" -}}
-- name: DATABASE_PASSWORD
-  {{- if ne .as "owner" }}
-  {{- include "flaggery.secretKey" (dict "name" (include "flaggery.secret" .) "key" (printf "%s-password" .as)) | nindent 2 }}
-  {{- else if .root.Values.cluster.enabled }}
-  {{- include "flaggery.secretKey" (dict "name" (printf "%s-app" (include "flaggery.cluster" .)) "key" "password") | nindent 2 }}
-  {{- else }}
-  {{- include "flaggery.secretKey" (dict "name" (include "flaggery.secret" .) "key" "database-password") | nindent 2 }}
-  {{- end }}
+{{- $user := get (dict "database" $db.user "admin" $db.adminUser "edge" $db.edgeUser) .as -}}
+{{- $url := printf "postgres://%s@%s:%v/%s?sslmode=%s" $user $host $db.port $db.name $db.sslmode -}}
+{{- if include "flaggery.caSecret" . -}}{{- $url = printf "%s&sslrootcert=/etc/flaggery/database/ca.crt" $url -}}{{- end -}}
+- name: PGPASSWORD
+  {{- include "flaggery.secretKey" (merge (dict "of" (printf "%sPassword" .as)) .) | nindent 2 }}
 - name: FLAGGERY_DB_URL
-  value: {{ include "flaggery.databaseURL" . | quote }}
+  value: {{ $url | quote }}
 {{- end }}
 
 {{/* The parts of a container that no program differs in. */}}
 {{- define "flaggery.container" -}}
-{{- $image := .root.Values.image -}}
-image: {{ printf "%s/flaggery-%s:%s" $image.repository .component ($image.tag | default .root.Chart.AppVersion) | quote }}
-imagePullPolicy: {{ $image.pullPolicy }}
-securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
+{{- $values := index .root.Values .component -}}
+image: {{ include "flaggery.image" . | quote }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+securityContext: {{- toYaml .root.Values.securityContext | nindent 2 }}
+resources:
+  {{- with $values.resources }}
+  {{- toYaml . | nindent 2 }}
+  {{- else }}
+  requests: {cpu: {{ $values.cpu }}, memory: {{ $values.memoryMi }}Mi}
+  limits: {memory: {{ $values.memoryMi }}Mi}
+  {{- end }}
 {{- $ca := include "flaggery.caSecret" . }}
-{{- $tls := (index .root.Values .component).tlsSecret }}
-{{- if or $ca $tls (eq .component "edge") }}
+{{- if or $ca $values.tlsSecret (eq .component "edge") $values.extraVolumeMounts }}
 volumeMounts:
   {{- if $ca }}
   - {name: database-ca, mountPath: /etc/flaggery/database, readOnly: true}
   {{- end }}
-  {{- if $tls }}
+  {{- if $values.tlsSecret }}
   - {name: tls, mountPath: /etc/flaggery/tls, readOnly: true}
   {{- end }}
   {{- if eq .component "edge" }}
   - {name: snapshot, mountPath: /var/lib/flaggery}
+  {{- end }}
+  {{- with $values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
 {{- end }}
