@@ -171,18 +171,18 @@ func TestImportAndExport(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &dry); err != nil || !dry.DryRun || dry.Result.Created != 2 {
 		t.Errorf("%v %s", err, stdout)
 	}
-	if stdout, stderr := must(t, dbURL, "", "import", file); stdout != `{"created":2,"updated":0,"unchanged":0}`+"\n" || !strings.Contains(stderr, "2 lines read\n") {
+	if stdout, stderr := must(t, dbURL, "", "import", file); stdout != `{"created":2,"updated":0,"unchanged":0,"deleted":0}`+"\n" || !strings.Contains(stderr, "2 lines read\n") {
 		t.Errorf("%s %s", stdout, stderr)
 	}
 	exported, stderr := must(t, dbURL, "", "export")
 	if want := `{"id":"a","weight":1}` + "\n" + `{"id":"b/\"c\"","weight":2}` + "\n"; exported != want || !strings.Contains(stderr, "2 lines written\n") {
 		t.Errorf("%s %s", exported, stderr)
 	}
-	if stdout, _ := must(t, dbURL, exported, "import", "-", "--format", "ndjson"); stdout != `{"created":0,"updated":0,"unchanged":2}`+"\n" {
+	if stdout, _ := must(t, dbURL, exported, "import", "-", "--format", "ndjson"); stdout != `{"created":0,"updated":0,"unchanged":2,"deleted":0}`+"\n" {
 		t.Error(stdout)
 	}
 	const spreadsheet = "\xef\xbb\xbfname;id\nAnna;a\n;\n"
-	if stdout, _ := must(t, dbURL, spreadsheet, "import", "-", "--format", "csv", "--columns", "ignore"); stdout != `{"created":0,"updated":0,"unchanged":1}`+"\n" {
+	if stdout, _ := must(t, dbURL, spreadsheet, "import", "-", "--format", "csv", "--columns", "ignore"); stdout != `{"created":0,"updated":0,"unchanged":1,"deleted":0}`+"\n" {
 		t.Error(stdout)
 	}
 	for text, says := range map[string]string{spreadsheet: `line 1 has columns other than id, weight and groups`, "": "line 1 is missing: the import has no line", "id\n": "line 2 is missing: the import has no line"} {

@@ -30,20 +30,20 @@ func TestImportAndExport(t *testing.T) {
 	c.must("POST", "/v1/buckets", `{"amount": 3}`)
 	c.must("POST", "/v1/groups", `{"name": "friends"}`)
 	c.load(api.MediaNDJSON, "{\"id\":\"a\",\"weight\":5}\n{\"id\":\"b/ü\",\"groups\":[\"friends\"]}\n", "?dry_run=true").
-		is(200, `{"dry_run": true, "affected": {"subjects": 0, "weight": 0}, "result": {"created": 2, "updated": 0, "unchanged": 0}}`)
+		is(200, `{"dry_run": true, "affected": {"subjects": 0, "weight": 0}, "result": {"created": 2, "updated": 0, "unchanged": 0, "deleted": 0}}`)
 	c.load(api.MediaNDJSON, "{\"id\":\"a\",\"weight\":5}\n{\"id\":\"b/ü\",\"groups\":[\"friends\"]}\n", "").
-		is(200, `{"created": 2, "updated": 0, "unchanged": 0}`)
+		is(200, `{"created": 2, "updated": 0, "unchanged": 0, "deleted": 0}`)
 	c.load("text/csv; charset=utf-8", "id,weight,groups\na,6,friends\nb/ü,,\nc,0,\n", "").
-		is(200, `{"created": 1, "updated": 1, "unchanged": 1}`)
-	c.load("application/jsonl", "\xef\xbb\xbf{\"weight\":6.0,\"id\":\"a\"}\n", "").is(200, `{"created": 0, "updated": 0, "unchanged": 1}`)
-	c.load(api.MediaCSV, "id;name;groups\na;Anna;\"friends;friends\"\n;;\n", "?columns=ignore").is(200, `{"created": 0, "updated": 0, "unchanged": 1}`)
+		is(200, `{"created": 1, "updated": 1, "unchanged": 1, "deleted": 0}`)
+	c.load("application/jsonl", "\xef\xbb\xbf{\"weight\":6.0,\"id\":\"a\"}\n", "").is(200, `{"created": 0, "updated": 0, "unchanged": 1, "deleted": 0}`)
+	c.load(api.MediaCSV, "id;name;groups\na;Anna;\"friends;friends\"\n;;\n", "?columns=ignore").is(200, `{"created": 0, "updated": 0, "unchanged": 1, "deleted": 0}`)
 	for _, encoding := range []string{"gzip", "GZIP", "identity"} {
 		text := "{\"id\":\"a\"}\n"
 		if encoding != "identity" {
 			text = compressed(t, text)
 		}
 		c.do("POST", "/v1/import/subjects", text, "Content-Type", api.MediaNDJSON, "Content-Encoding", encoding).
-			is(200, `{"created": 0, "updated": 0, "unchanged": 1}`)
+			is(200, `{"created": 0, "updated": 0, "unchanged": 1, "deleted": 0}`)
 	}
 
 	a := c.must("GET", "/v1/export/subjects", nil)
@@ -52,7 +52,7 @@ func TestImportAndExport(t *testing.T) {
 		t.Errorf("%v %s", a.Header, a.Body)
 	}
 	// What was exported is imported without a change.
-	c.load(api.MediaNDJSON, string(a.Body), "").is(200, `{"created": 0, "updated": 0, "unchanged": 3}`)
+	c.load(api.MediaNDJSON, string(a.Body), "").is(200, `{"created": 0, "updated": 0, "unchanged": 3, "deleted": 0}`)
 }
 
 func compressed(t *testing.T, text string) string {
@@ -189,7 +189,7 @@ func TestImportStreams(t *testing.T) {
 		}
 		_ = w.Close()
 	}()
-	c.load(api.MediaNDJSON, r, "").is(200, fmt.Sprintf(`{"created": %d, "updated": 0, "unchanged": 0}`, count))
+	c.load(api.MediaNDJSON, r, "").is(200, fmt.Sprintf(`{"created": %d, "updated": 0, "unchanged": 0, "deleted": 0}`, count))
 	if lines := strings.Count(string(c.must("GET", "/v1/export/subjects", nil).Body), "\n"); lines != count {
 		t.Errorf("%d lines", lines)
 	}
@@ -202,7 +202,7 @@ func TestImportHasSoManyLinesAtMost(t *testing.T) {
 	t.Parallel()
 	c := startOn(t, pgtest.Open(t), func(c *Config) { c.MaxImportLines = 3 })
 	c.must("POST", "/v1/buckets", `{"amount": 1}`)
-	c.load(api.MediaNDJSON, linesOf(3), "").is(200, `{"created": 3, "updated": 0, "unchanged": 0}`)
+	c.load(api.MediaNDJSON, linesOf(3), "").is(200, `{"created": 3, "updated": 0, "unchanged": 0, "deleted": 0}`)
 	a := c.load(api.MediaNDJSON, linesOf(5), "")
 	if a.isProblem(422, model.ValidationFailed, "line 4"); !strings.Contains(string(a.Body), "FLAGGERY_MAX_IMPORT_LINES") {
 		t.Errorf("%s", a.Body)

@@ -146,6 +146,17 @@ type Subject struct {
 	Groups   []string       `json:"groups"`
 }
 
+// SubjectIDs names many subjects.
+type SubjectIDs struct {
+	IDs []string `json:"ids" minItems:"1" maxItems:"10000" doc:"Each once" example:"[\"42\"]"`
+}
+
+// DeletedSubjects is the outcome of deleting many subjects.
+type DeletedSubjects struct {
+	Deleted int64    `json:"deleted" doc:"How many were deleted"`
+	Unknown []string `json:"unknown" doc:"The ids that no subject has"`
+}
+
 // SetWeight changes a subject's weight; the subject stays in its bucket.
 type SetWeight struct {
 	Weight int64 `json:"weight" minimum:"0" maximum:"9007199254740991"`
@@ -155,7 +166,7 @@ type SetWeight struct {
 type ImportLine struct {
 	ID     string   `json:"id"`
 	Weight *int64   `json:"weight,omitempty"`
-	Groups []string `json:"groups,omitempty"`
+	Groups []string `json:"groups,omitzero"` // nil says nothing of groups
 	// Number is its line in the file, from 1, to name it where it is at fault; 0
 	// where that is its place in the sequence.
 	Number int64 `json:"-"`
@@ -164,8 +175,9 @@ type ImportLine struct {
 // Imported is the outcome of an import.
 type Imported struct {
 	Created   int64 `json:"created"`
-	Updated   int64 `json:"updated"`
+	Updated   int64 `json:"updated" doc:"Subjects with another weight or other groups than before"`
 	Unchanged int64 `json:"unchanged"`
+	Deleted   int64 `json:"deleted" doc:"Subjects that no line has, with absent=delete"`
 }
 
 // CreateFeature makes a feature, in one revision with all that is given.
@@ -324,6 +336,26 @@ type CreateGroup struct {
 // PatchGroup changes what is given.
 type PatchGroup struct {
 	Priority *int `json:"priority,omitempty" minimum:"-2147483648" maximum:"2147483647"`
+}
+
+// ChangeMembers has many subjects join a group, or leave it.
+type ChangeMembers struct {
+	SubjectIDs
+	Leave bool `json:"leave,omitempty" doc:"Whether they leave the group"`
+}
+
+// ChangedMembers is the outcome of ChangeMembers.
+type ChangedMembers struct {
+	Joined  int64    `json:"joined" doc:"How many are members now and were not"`
+	Already int64    `json:"already" doc:"How many were members before; of those to leave, how many were not"`
+	Left    int64    `json:"left" doc:"How many are members no more"`
+	Unknown []string `json:"unknown" doc:"The ids that no subject has"`
+}
+
+// Member is a subject in a group.
+type Member struct {
+	ID     string `json:"id"`
+	Weight int64  `json:"weight"`
 }
 
 // Group is a set of subjects with overrides.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -78,6 +79,15 @@ func (tx *Tx) Changed(ctx context.Context, version int64, isLabel bool) (*model.
 	return &changed, err
 }
 
+// Forgotten reports whether one of these names stands for a subject that was forgotten.
+func (tx *Tx) Forgotten(ctx context.Context, names []string) (found bool, err error) {
+	// Pseudonyms are written the same way in paths.
+	err = tx.get(ctx, "look for subjects that were forgotten", &found,
+		`SELECT EXISTS (SELECT FROM unnest($1::text[]) AS n (name) JOIN audit a ON a.resource = 'subjects/' || n.name WHERE a.action = 'forget')`,
+		pq.Array(names))
+	return found, err
+}
+
 func orNoTime(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -93,7 +103,7 @@ const selectAudit = `
 // ForgetInAudit replaces the name of a subject in the audit: in resources as it stands
 // in paths, and in what was before and after as it stands in JSON, in either of two
 // forms. It returns the number of rows that had it. Only the owner of the schema may
-// do so.
+// do so. Rows of many subjects are looked through one by one.
 func (tx *Tx) ForgetInAudit(ctx context.Context, path, newPath string, forms [2]string, newForm string) (rows int64, err error) {
 	const what = "change the audit, which only the owner of the schema can"
 	// An automatic vacuum of the table gives way, but only after a second.
@@ -112,5 +122,12 @@ func (tx *Tx) ForgetInAudit(ctx context.Context, path, newPath string, forms [2]
 	if err != nil {
 		return 0, err
 	}
-	return rows, tx.exec(ctx, what, `ALTER TABLE audit ENABLE TRIGGER append_only`)
+	many, err := tx.execRows(ctx, what, `
+		UPDATE audit SET before = replace(before::text, $1, $2)::json, after = replace(after::text, $1, $2)::json
+		WHERE (resource = 'subjects' OR resource LIKE 'groups/%/subjects') AND strpos(concat(before, after), $1) > 0`,
+		forms[0], newForm)
+	if err != nil {
+		return 0, err
+	}
+	return rows + many, tx.exec(ctx, what, `ALTER TABLE audit ENABLE TRIGGER append_only`)
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"math/big"
 
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -34,6 +37,38 @@ func (tx *Tx) ExtremeBuckets(ctx context.Context) (buckets []model.Bucket, err e
 // InsertBuckets adds the buckets first … last.
 func (tx *Tx) InsertBuckets(ctx context.Context, first, last model.BucketID) error {
 	return tx.exec(ctx, "insert buckets", `INSERT INTO bucket (id) SELECT generate_series($1::int, $2::int)`, first, last)
+}
+
+// BucketChange is what a change adds to the sums of a bucket.
+type BucketChange struct {
+	ID               model.BucketID
+	Subjects, Weight int64
+}
+
+// changeBuckets adds to the sums of buckets, and checks the total weight.
+func (tx *Tx) changeBuckets(ctx context.Context, changes []BucketChange) error {
+	var (
+		ids              bucketIDs
+		subjects, weight pq.Int64Array
+	)
+	for _, c := range changes {
+		ids, subjects, weight = append(ids, c.ID), append(subjects, c.Subjects), append(weight, c.Weight)
+	}
+	err := tx.exec(ctx, "update the sums of buckets", `
+		UPDATE bucket b SET subjects = b.subjects + c.subjects, weight = b.weight + c.weight
+		FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS c (id, subjects, weight) WHERE b.id = c.id`,
+		ids, subjects, weight)
+	if pq.As(err, pqerror.NumericValueOutOfRange) != nil {
+		return tooHeavy()
+	}
+	if err != nil {
+		return err
+	}
+	var total string
+	if err := tx.get(ctx, "add up all weights", &total, `SELECT coalesce(sum(weight), 0) FROM bucket`); err != nil {
+		return err
+	}
+	return checkTotalWeight(total)
 }
 
 // checkTotalWeight refuses the change that brought the weight of all subjects

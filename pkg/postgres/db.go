@@ -243,25 +243,27 @@ type Tx struct {
 
 // The statements that begin a transaction.
 const (
-	readState = `SELECT revision, epoch, clock_timestamp() AS now, 0 AS label, '' AS lock_timeout FROM state`
+	readState = `SELECT revision, epoch, clock_timestamp() AS now, 0 AS label, '' AS setting FROM state`
 	// The update takes the row's lock until commit: its holder sees a still world, and
 	// the next revision is theirs. An import takes the lock last and may hold rows that
 	// such a write needs; so that the two do not wait for each other, and nobody for
 	// both, the write gives up soon and is tried again.
 	takeState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp() AS now,
-		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS lock_timeout`
+		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS setting`
 	// Without the lock, for a revision that nobody makes.
 	peekState = `SELECT revision + 1 AS revision, epoch, clock_timestamp() AS now,
-		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS lock_timeout FROM state`
+		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS setting FROM state`
 	// Imports take turns, and each reads the revision when it is its turn: what the one
 	// before it wrote need not be caught up with. The lock is one that writers of rows do
 	// not meet, and that nobody takes who may not write buckets; an advisory lock is
 	// anybody's.
 	awaitImports = `LOCK TABLE bucket IN SHARE UPDATE EXCLUSIVE MODE`
 	// Without the lock: others go on, and their changes may be missed.
-	nearState    = `SELECT revision, epoch, clock_timestamp() AS now, nextval('change_label') AS label, '' AS lock_timeout FROM state`
+	// History gets the label of what an import ends, as the revision is not known yet.
+	nearState = `SELECT revision, epoch, clock_timestamp() AS now, label, set_config('flaggery.label', label::text, true) AS setting
+		FROM state, nextval('change_label') AS label`
 	advanceState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp() AS now,
-		$1::bigint AS label, '' AS lock_timeout`
+		$1::bigint AS label, '' AS setting`
 )
 
 // Undo runs body and takes back what it wrote, and the locks on that.
@@ -280,7 +282,7 @@ func (db *DB) begin(ctx context.Context, tx *Tx, first string, args ...any) erro
 		Revision, Label int64
 		Epoch           string
 		Now             time.Time
-		LockTimeout     string `db:"lock_timeout"`
+		Setting         string
 	}
 	if err := tx.get(ctx, "read the state row", &state, first, args...); err != nil {
 		return err

@@ -97,6 +97,21 @@ func (tx *Tx) Members(ctx context.Context, g *Group, after string, limit int) ([
 	return ids, err
 }
 
+// Member is a subject in a group.
+type Member struct {
+	ID     string
+	Weight int64
+}
+
+// MembersWithWeights is Members with what they weigh.
+func (tx *Tx) MembersWithWeights(ctx context.Context, g *Group, after string, limit int) ([]Member, error) {
+	var members []Member
+	err := tx.selectAll(ctx, "list the members of a group with their weights", &members, `
+		SELECT s.id, s.weight FROM member m JOIN subject s ON s.id = m.subject_id
+		WHERE m.group_id = $1 AND m.subject_id > $2 ORDER BY m.subject_id LIMIT $3`, g.ID, after, limit)
+	return members, err
+}
+
 // InsertMember adds a subject to a group, which is a change of the subject.
 func (tx *Tx) InsertMember(ctx context.Context, g *Group, subject string) error {
 	return tx.changeMember(ctx, "insert a member", `INSERT INTO member (group_id, subject_id) VALUES ($1, $2)`, g, subject, 1)
@@ -105,6 +120,17 @@ func (tx *Tx) InsertMember(ctx context.Context, g *Group, subject string) error 
 // DeleteMember takes a subject out of a group, which is a change of the subject.
 func (tx *Tx) DeleteMember(ctx context.Context, g *Group, subject string) error {
 	return tx.changeMember(ctx, "delete a member", `DELETE FROM member WHERE group_id = $1 AND subject_id = $2`, g, subject, -1)
+}
+
+// changeGroups adds to the numbers of members of groups; deleted ones are passed over.
+func (tx *Tx) changeGroups(ctx context.Context, changes map[model.GroupID]int64) error {
+	var ids, members pq.Int64Array
+	for id, n := range changes {
+		ids, members = append(ids, int64(id)), append(members, n)
+	}
+	return tx.exec(ctx, "update the members of groups", `
+		UPDATE subject_group g SET members = g.members + c.members
+		FROM unnest($1::integer[], $2::bigint[]) AS c (id, members) WHERE g.id = c.id`, ids, members)
 }
 
 func (tx *Tx) changeMember(ctx context.Context, what, change string, g *Group, subject string, difference int) error {

@@ -88,7 +88,8 @@ func (tx *Tx) SubjectAt(ctx context.Context, id string, m Moment) (*Subject, err
 			SELECT m.group_id FROM member m LEFT JOIN revision r ON r.label = m.since
 			WHERE m.subject_id = $1 AND coalesce(r.revision, 0) <= $2
 			UNION
-			SELECT group_id FROM past_member WHERE subject_id = $1 AND since <= $2 AND until > $2
+			SELECT p.group_id FROM past_member p LEFT JOIN revision r ON r.label = p.label
+			WHERE p.subject_id = $1 AND p.since <= $2 AND coalesce(r.revision, p.until) > $2
 		),
 		held AS (
 			SELECT j.group_id, v.content ->> 'name' AS name
@@ -100,7 +101,8 @@ func (tx *Tx) SubjectAt(ctx context.Context, id string, m Moment) (*Subject, err
 			SELECT s.bucket_id FROM subject s LEFT JOIN revision r ON r.label = s.born
 			WHERE s.id = $1 AND coalesce(r.revision, 0) <= $2
 			UNION ALL
-			SELECT bucket_id FROM past_subject WHERE subject_id = $1 AND since <= $2 AND until > $2
+			SELECT p.bucket_id FROM past_subject p LEFT JOIN revision r ON r.label = p.label
+			WHERE p.subject_id = $1 AND p.since <= $2 AND coalesce(r.revision, p.until) > $2
 		) s`, []any{id, m.Revision}, func() error {
 		found = true
 		return nil
@@ -127,10 +129,11 @@ func (db *DB) PruneHistory(ctx context.Context, olderThan time.Duration) error {
 		}
 		// Of groups that were deleted before.
 		const groups = `(SELECT key[1]::integer FROM version WHERE kind = 'subject_group' GROUP BY key HAVING bool_and(coalesce(until <= $1, false)))`
+		const over = `until <= $1 AND coalesce((SELECT revision FROM revision r WHERE r.label = p.label), until) <= $1`
 		for _, statement := range []string{
 			`DELETE FROM member WHERE group_id IN ` + groups, // a trigger makes them past members
-			`DELETE FROM past_member WHERE until <= $1 OR group_id IN ` + groups,
-			`DELETE FROM past_subject WHERE until <= $1`,
+			`DELETE FROM past_member p WHERE ` + over + ` OR group_id IN ` + groups,
+			`DELETE FROM past_subject p WHERE ` + over,
 			`DELETE FROM version WHERE until <= $1`,
 			`DELETE FROM revision WHERE revision < $1`,
 		} {

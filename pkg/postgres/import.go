@@ -50,9 +50,9 @@ func (i *Import) CatchUp(ctx context.Context, tx *Tx, since int64) (lines, upTo 
 	err = tx.get(ctx, "look for changes of others", &now,
 		`SELECT revision, EXISTS (SELECT FROM change WHERE revision > $1) AS behind FROM state`, since)
 	if err != nil || !now.Behind {
-		return 0, now.Revision, err
+		return 0, since, err
 	}
-	if err := tx.exec(ctx, "empty the tables of an import", `TRUNCATE again, fresh, changed`); err != nil {
+	if err := tx.exec(ctx, "empty the tables of an import", `TRUNCATE again, absent, fresh, changed`); err != nil {
 		return 0, 0, err
 	}
 	lines, err = tx.execRows(ctx, "find the lines whose subjects others changed", `
@@ -66,15 +66,47 @@ func (i *Import) CatchUp(ctx context.Context, tx *Tx, since int64) (lines, upTo 
 	return lines, now.Revision, err
 }
 
-// BucketChange is what an import adds to a bucket.
-type BucketChange struct {
-	ID               model.BucketID
-	Subjects, Weight int64
+// FindAbsent finds the subjects that no line of the import has, and returns how many they
+// are: of all if lines are All, else of those that others touched after a revision.
+// withGroups keeps for Moved which groups they are in.
+func (i *Import) FindAbsent(ctx context.Context, tx *Tx, lines Lines, since int64, withGroups bool) (int64, error) {
+	from := `subject s WHERE $2::bigint IS NOT NULL`
+	if lines == Again {
+		from = `change c JOIN subject s ON s.label = c.label WHERE c.revision > $2`
+	}
+	return tx.execRows(ctx, "find the subjects that an import deletes", `
+		INSERT INTO absent (id, bucket_id, weight, groups)
+		SELECT s.id, s.bucket_id, s.weight, CASE WHEN $1 THEN `+groupsOfSubject+` END
+		FROM `+from+` AND NOT EXISTS (SELECT FROM staged i WHERE i.id = s.id)
+		FOR UPDATE OF s`, withGroups, since)
 }
 
-// Update changes the known subjects that lines differ from: another weight, or a
-// group to join. withGroups keeps for Moved which groups they were in.
-func (i *Import) Update(ctx context.Context, tx *Tx, lines Lines, withGroups bool, each func(BucketChange)) (updated int64, err error) {
+// DeleteAbsent deletes the subjects that FindAbsent found. They are locked, so nobody
+// makes them members meanwhile.
+func (i *Import) DeleteAbsent(ctx context.Context, tx *Tx, each func(BucketChange), members func(group model.GroupID, n int64)) error {
+	err := tx.countByGroup(ctx, "delete the memberships of subjects",
+		`DELETE FROM member m USING absent a WHERE m.subject_id = a.id RETURNING m.group_id, -1 AS n`, nil, members)
+	if err != nil {
+		return err
+	}
+	err = tx.exec(ctx, "delete subjects", `
+		WITH gone AS (DELETE FROM subject s USING absent a WHERE s.id = a.id RETURNING s.id, s.born)
+		INSERT INTO tombstone (subject_id, born, label) SELECT id, born, $1 FROM gone`, tx.Label)
+	if err != nil {
+		return err
+	}
+	changes, err := bucketChanges(ctx, tx, "add up the deleted weights",
+		`SELECT bucket_id AS id, -count(*) AS subjects, -sum(weight)::bigint AS weight FROM absent GROUP BY bucket_id`)
+	for _, c := range changes {
+		each(c)
+	}
+	return err
+}
+
+// Update changes the known subjects that lines differ from: another weight, a group to
+// join or, if groups are replaced, to leave. withGroups keeps for Moved which groups they
+// were in.
+func (i *Import) Update(ctx context.Context, tx *Tx, lines Lines, replaceGroups, withGroups bool, each func(BucketChange)) (updated int64, err error) {
 	err = tx.exec(ctx, "find the subjects that an import changes", `
 		INSERT INTO changed (id, bucket_id, old, weight, groups)
 		SELECT s.id, s.bucket_id, s.weight, coalesce(i.weight, s.weight),
@@ -83,8 +115,11 @@ func (i *Import) Update(ctx context.Context, tx *Tx, lines Lines, withGroups boo
 		WHERE s.label <> $1 AND (
 			i.weight <> s.weight OR EXISTS (
 				SELECT FROM unnest(i.groups) AS g (id)
-				WHERE NOT EXISTS (SELECT FROM member m WHERE m.subject_id = s.id AND m.group_id = g.id)))
-		FOR NO KEY UPDATE OF s`, tx.Label, withGroups)
+				WHERE NOT EXISTS (SELECT FROM member m WHERE m.subject_id = s.id AND m.group_id = g.id))
+			OR $3 AND EXISTS (
+				SELECT FROM member m JOIN subject_group g ON g.id = m.group_id
+				WHERE m.subject_id = s.id AND m.group_id <> ALL(i.groups)))
+		FOR NO KEY UPDATE OF s`, tx.Label, withGroups, replaceGroups)
 	if err != nil {
 		return 0, err
 	}
@@ -174,7 +209,7 @@ func (i *Import) checkTotal(ctx context.Context, tx *Tx) error {
 	var total string
 	err := tx.get(ctx, "add up all weights", &total, `
 		SELECT coalesce((SELECT sum(weight) FROM bucket), 0) + coalesce((SELECT sum(weight) FROM fresh), 0)
-		     + coalesce((SELECT sum(weight - old) FROM changed), 0)`)
+		     + coalesce((SELECT sum(weight - old) FROM changed), 0) - coalesce((SELECT sum(weight) FROM absent), 0)`)
 	if err != nil {
 		return err
 	}
@@ -214,102 +249,96 @@ func bucketChanges(ctx context.Context, tx *Tx, what, text string, args ...any) 
 
 // Join makes the subjects that this import wrote members of the groups that
 // their lines name.
-func (i *Import) Join(ctx context.Context, tx *Tx, lines Lines, each func(group model.GroupID, members int64)) error {
-	var (
-		group   model.GroupID
-		members int64
-	)
-	err := tx.scan(ctx, "insert members", `
-		WITH joined AS (
-			INSERT INTO member (group_id, subject_id)
-			SELECT g.id, s.id
-			FROM `+string(lines)+` i JOIN subject s ON s.id = i.id CROSS JOIN unnest(i.groups) AS g (id)
-			WHERE s.label = $1
-			ON CONFLICT DO NOTHING
-			RETURNING group_id
-		)
-		SELECT group_id, count(*) FROM joined GROUP BY group_id`, []any{tx.Label}, func() error {
-		each(group, members)
-		return nil
-	}, &group, &members)
+func (i *Import) Join(ctx context.Context, tx *Tx, lines Lines, members func(group model.GroupID, n int64)) error {
+	err := tx.countByGroup(ctx, "insert members", `
+		INSERT INTO member (group_id, subject_id)
+		SELECT g.id, s.id
+		FROM `+string(lines)+` i JOIN subject s ON s.id = i.id CROSS JOIN unnest(i.groups) AS g (id)
+		WHERE s.label = $1
+		ON CONFLICT DO NOTHING
+		RETURNING group_id, 1 AS n`, []any{tx.Label}, members)
 	if pq.As(err, pqerror.ForeignKeyViolation) != nil {
 		return groupGone()
 	}
 	return err
 }
 
+// Leave takes the subjects that this import wrote out of the groups that their lines do
+// not name, if the lines have groups.
+func (i *Import) Leave(ctx context.Context, tx *Tx, lines Lines, members func(group model.GroupID, n int64)) error {
+	return tx.countByGroup(ctx, "delete members", `
+		DELETE FROM member m USING `+string(lines)+` i, subject s, subject_group g
+		WHERE s.id = i.id AND s.label = $1 AND m.subject_id = s.id AND m.group_id <> ALL(i.groups)
+		  AND g.id = m.group_id -- members of deleted groups are history
+		RETURNING m.group_id, -1 AS n`, []any{tx.Label}, members)
+}
+
+// countByGroup adds up by group what a statement returns: group_id and n.
+func (tx *Tx) countByGroup(ctx context.Context, what, text string, args []any, each func(group model.GroupID, n int64)) error {
+	var (
+		group model.GroupID
+		n     int64
+	)
+	return tx.scan(ctx, what, `WITH changed AS (`+text+`) SELECT group_id, sum(n)::bigint FROM changed GROUP BY group_id`, args, func() error {
+		each(group, n)
+		return nil
+	}, &group, &n)
+}
+
 func groupGone() error {
 	return model.Errorf(model.GroupNotFound, "a group that the import names was deleted while it ran")
 }
 
-// Settle adds up what Update, Place and Join changed. members has every group
-// that a line names, those too that nobody joined: one that was deleted
-// meanwhile fails the import.
-func (i *Import) Settle(ctx context.Context, tx *Tx, buckets []BucketChange, members map[model.GroupID]int64) error {
-	var (
-		ids              bucketIDs
-		subjects, weight pq.Int64Array
-	)
-	for _, c := range buckets {
-		ids, subjects, weight = append(ids, c.ID), append(subjects, c.Subjects), append(weight, c.Weight)
-	}
-	err := tx.exec(ctx, "update the sums of buckets", `
-		UPDATE bucket b SET subjects = b.subjects + c.subjects, weight = b.weight + c.weight
-		FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS c (id, subjects, weight) WHERE b.id = c.id`,
-		ids, subjects, weight)
-	if pq.As(err, pqerror.NumericValueOutOfRange) != nil {
-		return tooHeavy()
-	}
-	if err != nil {
+// Settle adds up what the import changed. named are the groups that a line names, those
+// too that nobody joined: one that was deleted meanwhile fails the import.
+func (i *Import) Settle(ctx context.Context, tx *Tx, buckets []BucketChange, members map[model.GroupID]int64, named []model.GroupID) error {
+	if err := tx.changeBuckets(ctx, buckets); err != nil {
 		return err
 	}
-	var groups, joined pq.Int64Array
-	for id, n := range members {
-		groups, joined = append(groups, int64(id)), append(joined, n)
-	}
-	n, err := tx.execRows(ctx, "update the members of groups", `
-		UPDATE subject_group g SET members = g.members + c.members
-		FROM unnest($1::integer[], $2::bigint[]) AS c (id, members) WHERE g.id = c.id`, groups, joined)
-	if err != nil {
+	if err := tx.changeGroups(ctx, members); err != nil {
 		return err
 	}
-	if n < int64(len(members)) {
-		return groupGone()
+	gone := false
+	err := tx.get(ctx, "look for the groups that an import names", &gone,
+		`SELECT EXISTS (SELECT FROM unnest($1::integer[]) AS n (id) WHERE id NOT IN (SELECT id FROM subject_group))`, pq.Array(named))
+	if err == nil && gone {
+		err = groupGone()
 	}
-	var total string
-	if err := tx.get(ctx, "add up all weights", &total, `SELECT coalesce(sum(weight), 0) FROM bucket`); err != nil {
-		return err
-	}
-	return checkTotalWeight(total)
+	return err
 }
 
 // Moved counts the subjects whose class this import changes, for a dry run.
-// before is nil for those that it creates.
+// before is nil for those that it creates, after for those that it deletes.
 func (i *Import) Moved(ctx context.Context, tx *Tx, each func(before, after *model.Class, subjects, weight int64)) error {
 	var moved []struct {
-		New              bool
+		New, Gone        bool
 		Bucket           model.BucketID
 		Before, After    groupIDs
 		Subjects, Weight int64
 	}
 	err := tx.selectAll(ctx, "count the subjects that an import moves", &moved, `
-		SELECT true AS new, bucket_id AS bucket, '{}' AS before, groups AS after, count(*) AS subjects, least(sum(weight), $2)::bigint AS weight
+		SELECT true AS new, false AS gone, bucket_id AS bucket, '{}'::integer[] AS before, groups AS after, count(*) AS subjects, least(sum(weight), $2)::bigint AS weight
 		FROM (SELECT s.bucket_id, s.weight, `+groupsOfSubject+` AS groups FROM subject s WHERE s.label = $1 AND s.born = $1) created
 		GROUP BY bucket_id, groups
 		UNION ALL
-		SELECT false, bucket_id, before, groups, count(*), least(sum(weight), $2)::bigint
+		SELECT false, false, bucket_id, before, groups, count(*), least(sum(weight), $2)::bigint
 		FROM (SELECT s.bucket_id, s.weight, s.groups AS before, `+groupsOfSubject+` AS groups FROM changed s) changed
-		GROUP BY bucket_id, before, groups`, tx.Label, int64(model.MaxTotalWeight))
+		GROUP BY bucket_id, before, groups
+		UNION ALL
+		SELECT false, true, bucket_id, groups, '{}', count(*), least(sum(weight), $2)::bigint FROM absent GROUP BY bucket_id, groups`,
+		tx.Label, int64(model.MaxTotalWeight))
 	if err != nil {
 		return err
 	}
 	for _, m := range moved {
-		after := &model.Class{Bucket: m.Bucket, Groups: m.After}
+		before, after := &model.Class{Bucket: m.Bucket, Groups: m.Before}, &model.Class{Bucket: m.Bucket, Groups: m.After}
 		if m.New {
-			each(nil, after, m.Subjects, m.Weight)
-		} else {
-			each(&model.Class{Bucket: m.Bucket, Groups: m.Before}, after, m.Subjects, m.Weight)
+			before = nil
 		}
+		if m.Gone {
+			after = nil
+		}
+		each(before, after, m.Subjects, m.Weight)
 	}
 	return nil
 }

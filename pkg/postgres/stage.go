@@ -34,8 +34,8 @@ func (i *Import) single() querier { return querier{on: i.conn} }
 type ImportRow struct {
 	Line   int64
 	ID     string
-	Weight int64 // NoWeight if the line gives none
-	Groups []model.GroupID
+	Weight int64           // NoWeight if the line gives none
+	Groups []model.GroupID // nil if the line says nothing of groups
 }
 
 // NoWeight keeps the weight that a subject has, and is 1 for a new one.
@@ -61,6 +61,7 @@ func (db *DB) OpenImport(ctx context.Context) (*Import, error) {
 		SET work_mem = '128MB'; -- imports go one after the other
 		CREATE TEMP TABLE staged (line bigint, id text COLLATE "C", weight bigint, groups integer[]);
 		CREATE TEMP TABLE again  (line bigint, id text COLLATE "C", weight bigint, groups integer[]);
+		CREATE TEMP TABLE absent  (id text COLLATE "C", bucket_id integer, weight bigint, groups integer[]);
 		CREATE TEMP TABLE fresh   (n bigint, id text COLLATE "C", weight bigint);
 		CREATE TEMP TABLE changed (id text COLLATE "C", bucket_id integer, old bigint, weight bigint, groups integer[])`)
 	if err != nil {
@@ -193,13 +194,15 @@ func appendRow(to []byte, row ImportRow) []byte {
 	} else {
 		to = strconv.AppendInt(append(to, '\t'), row.Weight, 10)
 	}
-	if len(row.Groups) == 0 {
+	if row.Groups == nil {
 		return append(to, "\t\\N\n"...)
 	}
-	separator := "\t{"
-	for _, id := range row.Groups {
-		to = strconv.AppendInt(append(to, separator...), int64(id), 10)
-		separator = ","
+	to = append(to, "\t{"...)
+	for j, id := range row.Groups {
+		if j > 0 {
+			to = append(to, ',')
+		}
+		to = strconv.AppendInt(to, int64(id), 10)
 	}
 	return append(to, "}\n"...)
 }

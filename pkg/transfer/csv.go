@@ -125,6 +125,8 @@ func parseRecord(number int64, columns, record []string) (api.ImportLine, error)
 		switch {
 		case column == columnID:
 			line.ID = value
+		case column == columnGroups && value == "":
+			line.Groups = []string{}
 		case value == "": // as if the column were missing
 		case column == columnWeight:
 			weight, err := api.ParseInteger(value)

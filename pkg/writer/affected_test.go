@@ -223,7 +223,16 @@ func (r *random) write(w *fixture, step int) (string, func(...Option) (outcome, 
 		"add subject": func(o ...Option) (outcome, error) {
 			return outcomeOf(w.AddSubject(ctx, api.CreateSubject{ID: id}, o...))
 		},
-		"weigh subject":  func(o ...Option) (outcome, error) { return outcomeOf(w.SetSubjectWeight(ctx, id, int64(step), o...)) },
+		"weigh subject": func(o ...Option) (outcome, error) { return outcomeOf(w.SetSubjectWeight(ctx, id, int64(step), o...)) },
+		"delete subjects": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.DeleteSubjects(ctx, idsNear(id), o...))
+		},
+		"join many": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.AddSubjectsToGroup(ctx, group, idsNear(id), o...))
+		},
+		"leave many": func(o ...Option) (outcome, error) {
+			return outcomeOf(w.RemoveSubjectsFromGroup(ctx, group, idsNear(id), o...))
+		},
 		"delete subject": func(o ...Option) (outcome, error) { return outcomeOf(w.DeleteSubject(ctx, id, o...)) },
 		"import": func(o ...Option) (outcome, error) {
 			return outcomeOf(w.ImportSubjects(ctx, linesOf(imported...), o...))
@@ -231,6 +240,13 @@ func (r *random) write(w *fixture, step int) (string, func(...Option) (outcome, 
 	}
 	name := r.pick(slices.Sorted(maps.Keys(writes))...)
 	return name, writes[name]
+}
+
+func idsNear(id string) (ids []string) {
+	for i := range 10 {
+		ids = append(ids, id+fmt.Sprint(i))
+	}
+	return append(ids, id)
 }
 
 // liveTest is the name of the first live test, or of none.

@@ -311,6 +311,20 @@ func (w *Writer) Members(ctx context.Context, group string, page Page) (Result[a
 	}, each(self))
 }
 
+// MembersWithWeights is Members with what they weigh. Fails with group_not_found.
+func (w *Writer) MembersWithWeights(ctx context.Context, group string, page Page) (Result[api.Page[api.Member]], error) {
+	if err := checkPath("group", model.CheckName(group)); err != nil {
+		return Result[api.Page[api.Member]]{}, err
+	}
+	return list(ctx, w, page, func(m postgres.Member) string { return m.ID }, func(tx *postgres.Tx, limit int) iter.Seq2[postgres.Member, error] {
+		g, err := tx.Group(ctx, group)
+		if err != nil {
+			return all[postgres.Member](nil, err)
+		}
+		return all(tx.MembersWithWeights(ctx, g, page.After, limit))
+	}, each(func(m postgres.Member) api.Member { return api.Member(m) }))
+}
+
 func checkPriority(f *model.Faults, priority int) {
 	if priority < math.MinInt32 || priority > model.MaxPriority {
 		f.Addf("body.priority", "must be between %d and %d, is %d", math.MinInt32, model.MaxPriority, priority)

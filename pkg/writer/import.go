@@ -23,14 +23,16 @@ const (
 
 // ImportSubjects creates the subjects that are not there yet, the heaviest
 // first, and updates the others: a weight that is given replaces theirs, the
-// groups named are joined, none are left. A new subject without a weight gets 1.
+// groups named are joined, none are left unless [ReplaceGroups] says so. A new subject
+// without a weight gets 1. [DeleteAbsent] deletes the subjects that no line has.
 //
 // It is all or nothing, however long: an error of lines ends it, one with the
 // code validation_failed being a bad line, as is a line of a wrong id or weight, of
 // a group that does not exist, or of an id that an earlier line has. With bad
 // lines it fails with validation_failed, naming the first 100 by their numbers.
-// Fails with no_buckets too, and with group_not_found if a group that a line names
-// is deleted meanwhile.
+// Fails with no_buckets too, with group_not_found if a group that a line names
+// is deleted meanwhile, and with validation_failed if it deletes another number of
+// subjects than [ExpectDeleted] says.
 //
 // Neither memory grows with the number of lines nor are other writes held up,
 // but for those of the same subjects. At most four imports run at a time; one more
@@ -65,9 +67,6 @@ func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportL
 		i := importing{
 			change: c, staging: staged, rows: rows, since: c.tx.Revision,
 			buckets: map[model.BucketID]postgres.BucketChange{}, members: map[model.GroupID]int64{},
-		}
-		for id := range staged.named {
-			i.members[id] = 0
 		}
 		return i.run(ctx)
 	})
@@ -154,6 +153,9 @@ func (s *staging) row(line api.ImportLine, err error) (row postgres.ImportRow, f
 			row.Weight = *line.Weight
 			check("weight ", model.CheckWeight(row.Weight))
 		}
+		if line.Groups != nil {
+			row.Groups = []model.GroupID{}
+		}
 		for _, name := range line.Groups {
 			id, ok := s.groups[name]
 			if !ok {
@@ -193,7 +195,7 @@ func (i *importing) run(ctx context.Context) (api.Imported, error) {
 			return i.result, err
 		}
 	}
-	changed := i.result.Created+i.result.Updated > 0
+	changed := i.result.Created+i.result.Updated+i.result.Deleted > 0
 	i.result.Unchanged = i.lines - i.result.Created - i.result.Updated
 	if !changed {
 		return i.result, nil
@@ -206,7 +208,7 @@ func (i *importing) run(ctx context.Context) (api.Imported, error) {
 			return i.result, err
 		}
 	}
-	return i.result, i.note(imported, importResource.of(), nil, i.result)
+	return i.result, i.note(imported, subjectsResource.of(), nil, i.result)
 }
 
 func (i *importing) commit(ctx context.Context) error {
@@ -222,7 +224,7 @@ func (i *importing) commit(ctx context.Context) error {
 	if err := i.catchUp(ctx); err != nil {
 		return err
 	}
-	return i.rows.Settle(ctx, i.tx, slices.Collect(maps.Values(i.buckets)), i.members)
+	return i.rows.Settle(ctx, i.tx, slices.Collect(maps.Values(i.buckets)), i.members, slices.Collect(maps.Keys(i.named)))
 }
 
 func (i *importing) catchUp(ctx context.Context) error {
@@ -230,11 +232,11 @@ func (i *importing) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	i.since = upTo
-	if lines == 0 {
-		return nil
+	if upTo > i.since && (lines > 0 || i.deleteAbsent) {
+		err = i.apply(ctx, postgres.Again)
 	}
-	return i.apply(ctx, postgres.Again)
+	i.since = upTo
+	return err
 }
 
 // apply makes the stored subjects what the lines say, but for the sums over them.
@@ -243,7 +245,11 @@ func (i *importing) apply(ctx context.Context, lines postgres.Lines) error {
 		sum := i.buckets[c.ID]
 		i.buckets[c.ID] = postgres.BucketChange{ID: c.ID, Subjects: sum.Subjects + c.Subjects, Weight: sum.Weight + c.Weight}
 	}
-	updated, err := i.rows.Update(ctx, i.tx, lines, i.dryRun, note)
+	members := func(group model.GroupID, n int64) { i.members[group] += n }
+	if err := i.delete(ctx, lines, note, members); err != nil {
+		return err
+	}
+	updated, err := i.rows.Update(ctx, i.tx, lines, i.replaceGroups, i.dryRun, note)
 	if err != nil {
 		return err
 	}
@@ -265,10 +271,46 @@ func (i *importing) apply(ctx context.Context, lines postgres.Lines) error {
 		return err
 	}
 	i.result.Created += created
+	if i.replaceGroups {
+		if err := i.rows.Leave(ctx, i.tx, lines, members); err != nil {
+			return err
+		}
+	}
 	if len(i.named) == 0 {
 		return nil
 	}
-	return i.rows.Join(ctx, i.tx, lines, func(group model.GroupID, members int64) { i.members[group] += members })
+	return i.rows.Join(ctx, i.tx, lines, members)
+}
+
+// delete deletes the subjects that no line has, unless they are others than expected.
+func (i *importing) delete(ctx context.Context, lines postgres.Lines, note func(postgres.BucketChange), members func(model.GroupID, int64)) error {
+	var found int64
+	if i.deleteAbsent {
+		var err error
+		if found, err = i.rows.FindAbsent(ctx, i.tx, lines, i.since, i.dryRun); err != nil {
+			return err
+		}
+		i.result.Deleted += found
+	}
+	if err := i.checkDeleted(); err != nil || found == 0 {
+		return err
+	}
+	return i.rows.DeleteAbsent(ctx, i.tx, note, members)
+}
+
+func (i *importing) checkDeleted() error {
+	deleted, given := i.result.Deleted, "is missing"
+	switch {
+	case i.expectDeleted != nil && *i.expectDeleted == deleted,
+		i.expectDeleted == nil && (i.dryRun || !i.deleteAbsent):
+		return nil
+	case i.expectDeleted != nil:
+		given = fmt.Sprintf("is %d", *i.expectDeleted)
+	}
+	return &model.Error{Code: model.ValidationFailed, Detail: "nothing was imported", Fields: []model.FieldError{{
+		Location: "query.expect_deleted",
+		Message:  fmt.Sprintf("must be %d, as the import would delete %[1]d subjects, %s", deleted, given),
+	}}}
 }
 
 // progress logs how far an import is, every few seconds.

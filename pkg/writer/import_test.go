@@ -65,7 +65,7 @@ func TestImport(t *testing.T) {
 		t.Error("births or labels are wrong")
 	}
 	if got := w.column(`SELECT actor || ' ' || action || ' ' || resource || ' ' || after::text FROM audit WHERE revision = $1`, r.Revision); !slices.Equal(got, []string{
-		`importer import subjects {"created":3,"updated":2,"unchanged":1}`,
+		`importer import subjects {"created":3,"updated":2,"unchanged":1,"deleted":0}`,
 	}) {
 		t.Errorf("audit %q", got)
 	}

@@ -27,7 +27,8 @@ const (
 	overrideResource       resourceKind = "groups/{}/overrides/{}"
 	memberResource         resourceKind = "groups/{}/subjects/{}"
 	subjectResource        resourceKind = "subjects/{}"
-	importResource         resourceKind = "subjects"
+	membersResource        resourceKind = "groups/{}/subjects" // many at once
+	subjectsResource       resourceKind = "subjects"           // likewise, and imports
 	tokenResource          resourceKind = tokensPath + "/{}"
 )
 
@@ -35,7 +36,7 @@ const tokensPath = "tokens"
 
 var resourceKinds = []resourceKind{
 	bucketsResource, featureResource, variantResource, defaultVariantResource, rolloutResource, testResource,
-	groupResource, overrideResource, memberResource, subjectResource, importResource, tokenResource,
+	groupResource, overrideResource, memberResource, membersResource, subjectResource, subjectsResource, tokenResource,
 }
 
 // hasTexts reports whether the configuration grows by resources of this kind, see
@@ -102,7 +103,7 @@ func (k resourceKind) match(path []string) (names []string, ok bool) {
 // kindOfChange says what a change of the resource changes.
 func (r resource) kindOfChange() kind {
 	switch r.kind {
-	case subjectResource, memberResource, importResource:
+	case subjectResource, subjectsResource, memberResource, membersResource:
 		return subjects
 	case tokenResource:
 		return tokens

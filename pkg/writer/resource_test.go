@@ -23,9 +23,10 @@ func TestResourcesAsStored(t *testing.T) {
 		"groups/friends":                           groupResource.of("friends"),
 		"groups/subjects/overrides/subjects":       overrideResource.of("subjects", "subjects"),
 		"groups/friends/subjects/a%2Fb%20%25":      memberResource.of("friends", "a/b %"),
+		"groups/friends/subjects":                  membersResource.of("friends"),
 		"subjects/42":                              subjectResource.of("42"),
 		"subjects/..%2F%7B%7D%3F%23&+%F0%9F%99%82": subjectResource.of("../{}?#&+🙂"),
-		"subjects":                                 importResource.of(),
+		"subjects":                                 subjectsResource.of(),
 		"tokens/17":                                tokenResource.of("17"),
 	}
 	kinds := map[resourceKind]bool{}
@@ -50,7 +51,7 @@ func TestResourcesRoundTrip(t *testing.T) {
 		id := rapid.String().Filter(func(id string) bool { return model.CheckSubjectID(id) == nil })
 		var r resource
 		switch kind := rapid.SampledFrom(resourceKinds).Draw(t, "kind"); kind {
-		case bucketsResource, importResource:
+		case bucketsResource, subjectsResource:
 			r = kind.of()
 		case subjectResource:
 			r = kind.of(id.Draw(t, "id"))
@@ -71,7 +72,7 @@ func TestResourcesThatAreNone(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"", "/", "feature", "features", "features/", "features/a/b", "features/a/rollout/b", "features/a/variants", "features//rollout",
-		"abtests", "groups/a/subjects", "groups/a/members/b", "subjects/a/b", "subjects/%", "subjects/%zz", "buckets/1", "tokens", "Features/a",
+		"abtests", "groups/a/members", "groups/a/members/b", "subjects/a/b", "subjects/%", "subjects/%zz", "buckets/1", "tokens", "Features/a",
 	} {
 		if r, err := parseResource(text); err == nil {
 			t.Errorf("%q is read as %+v", text, r)

@@ -114,8 +114,10 @@ func (r reverter) revertRow(ctx context.Context) (err error) {
 		err = r.revertMember(ctx, names[0], names[1])
 	case subjectResource:
 		err = r.revertSubject(ctx, names[0])
-	case importResource:
-		return refuse("an import leaves no note of what was before. Import what was exported earlier")
+	case membersResource:
+		err = r.revertMembers(ctx, names[0])
+	case subjectsResource:
+		err = r.revertSubjects(ctx)
 	case bucketsResource:
 		return refuse("buckets are never removed")
 	case tokenResource:
@@ -465,6 +467,71 @@ func (r reverter) revertSubject(ctx context.Context, id string) error {
 		_, err = r.setWeight(ctx, s, before.Weight)
 	}
 	return err
+}
+
+func (r reverter) revertMembers(ctx context.Context, group string) error {
+	side := r.entry.After
+	if r.entry.Action == deleted {
+		side = r.entry.Before
+	}
+	changed, err := decode[notedMembers](side)
+	if err != nil {
+		return err
+	}
+	ids := make([]string, len(changed.Subjects))
+	for i, s := range changed.Subjects {
+		ids[i] = s.ID
+	}
+	outcome, err := r.changeMembers(ctx, group, ids, r.entry.Action == created)
+	if err == nil && outcome.Already+int64(len(outcome.Unknown)) > 0 {
+		err = r.changedSince()
+	}
+	return err
+}
+
+func (r reverter) revertSubjects(ctx context.Context) error {
+	switch r.entry.Action {
+	case created:
+		after, err := decode[notedSubjects](r.entry.After)
+		if err != nil {
+			return err
+		}
+		found, err := r.tx.SubjectsOf(ctx, after.ids())
+		if err != nil {
+			return err
+		}
+		if !reflect.DeepEqual(subjectForms(found), after) {
+			return r.changedSince()
+		}
+		return r.deleteSubjects(ctx, found)
+	case deleted:
+		before, err := decode[notedSubjects](r.entry.Before)
+		if err != nil {
+			return err
+		}
+		return r.restoreSubjects(ctx, before)
+	}
+	return refuse("an import leaves no note of what was before. Import what was exported earlier")
+}
+
+// restoreSubjects adds deleted subjects to the groups that they were in.
+func (r reverter) restoreSubjects(ctx context.Context, had notedSubjects) error {
+	ids := had.ids()
+	gone, err := r.tx.Forgotten(ctx, ids)
+	if err != nil {
+		return err
+	}
+	if gone {
+		return refuse("one of the subjects was forgotten")
+	}
+	found, err := r.tx.SubjectsOf(ctx, ids)
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		return model.Errorf(model.SubjectExists, "there is a subject %q already", found[0].ID)
+	}
+	return r.addSubjects(ctx, had.Subjects)
 }
 
 // restoreSubject adds a deleted subject to the groups that it was in.

@@ -180,6 +180,18 @@ func TestRevert(t *testing.T) {
 			r, err := w.DeleteSubject(ctx, "a/b %")
 			return r.Revision, err
 		}},
+		{what: "join many", make: func() (int64, error) {
+			r, err := w.AddSubjectsToGroup(ctx, "friends", []string{"1", "7", "4"})
+			return r.Revision, err
+		}},
+		{what: "leave many", make: func() (int64, error) {
+			r, err := w.RemoveSubjectsFromGroup(ctx, "friends", []string{"7", "1"})
+			return r.Revision, err
+		}},
+		{what: "delete subjects", make: func() (int64, error) {
+			r, err := w.DeleteSubjects(ctx, []string{"2", "4", "none"})
+			return r.Revision, err
+		}},
 		{what: "add subject", make: func() (int64, error) {
 			r, err := w.AddSubject(ctx, api.CreateSubject{ID: "new"})
 			return r.Revision, err

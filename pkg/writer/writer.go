@@ -100,6 +100,11 @@ type settings struct {
 	comment    string
 	whileValid int64            // the token that must be valid at the commit; 0 for none
 	rows       *postgres.Import // nil unless the write is an import
+
+	// Of imports.
+	replaceGroups bool
+	deleteAbsent  bool
+	expectDeleted *int64 // nil for none
 }
 
 // DryRun checks everything on one consistent state and stores nothing. Other writes do
@@ -121,6 +126,18 @@ func Showing(token int64) Option { return func(s *settings) { s.token = token } 
 // WithToken refuses the write with unauthenticated if the token of this id is revoked or
 // expired by the time it is committed. It is for writes that take long.
 func WithToken(id int64) Option { return func(s *settings) { s.whileValid = id } }
+
+// ReplaceGroups has an import take each subject whose line has groups, or an empty list
+// of them, out of all other groups.
+func ReplaceGroups() Option { return func(s *settings) { s.replaceGroups = true } }
+
+// DeleteAbsent has an import delete the subjects that no line has. Unless it is a dry run,
+// it needs [ExpectDeleted] too.
+func DeleteAbsent() Option { return func(s *settings) { s.deleteAbsent = true } }
+
+// ExpectDeleted refuses an import that would delete another number of subjects, as a dry
+// run counted them. The count is checked again when nobody else writes.
+func ExpectDeleted(n int64) Option { return func(s *settings) { s.expectDeleted = &n } }
 
 // Request notes the id of the HTTP request in the audit.
 func Request(id string) Option { return func(s *settings) { s.requestID = clean(id) } }

@@ -71,13 +71,15 @@ func (w *fixture) checkConsistent() {
 			HAVING b.weight <> coalesce(sum(s.weight), 0) OR b.subjects <> count(s.id)`,
 		"members": `SELECT g.name FROM subject_group g LEFT JOIN member m ON m.group_id = g.id GROUP BY g.id
 			HAVING g.members <> count(m.subject_id)`,
-		"bucket ids":  `SELECT 'gap' FROM bucket HAVING coalesce(max(id), 0) <> count(*)`,
-		"revisions":   `SELECT 'gap' FROM change HAVING coalesce(max(revision), 0) <> count(*) OR coalesce(max(revision), 0) <> (SELECT revision FROM state)`,
-		"audit":       `SELECT c.revision::text FROM change c WHERE NOT EXISTS (SELECT FROM audit a WHERE a.revision = c.revision AND a.at = c.at)`,
-		"stray audit": `SELECT a.revision::text FROM audit a WHERE NOT EXISTS (SELECT FROM change c WHERE c.revision = a.revision)`,
-		"labels":      `SELECT s.id FROM subject s WHERE NOT EXISTS (SELECT FROM change c WHERE c.label = s.label) OR NOT EXISTS (SELECT FROM change c WHERE c.label = s.born)`,
-		"tombstones":  `SELECT subject_id FROM tombstone t WHERE NOT EXISTS (SELECT FROM change c WHERE c.label = t.label) OR t.born >= t.label`,
-		"idle labels": `SELECT c.revision::text FROM change c WHERE c.label IS NOT NULL AND NOT EXISTS (SELECT FROM audit a WHERE a.revision = c.revision AND (a.resource LIKE 'subjects%' OR a.resource LIKE 'groups/%/subjects/%'))`,
+		"bucket ids":    `SELECT 'gap' FROM bucket HAVING coalesce(max(id), 0) <> count(*)`,
+		"revisions":     `SELECT 'gap' FROM change HAVING coalesce(max(revision), 0) <> count(*) OR coalesce(max(revision), 0) <> (SELECT revision FROM state)`,
+		"audit":         `SELECT c.revision::text FROM change c WHERE NOT EXISTS (SELECT FROM audit a WHERE a.revision = c.revision AND a.at = c.at)`,
+		"stray audit":   `SELECT a.revision::text FROM audit a WHERE NOT EXISTS (SELECT FROM change c WHERE c.revision = a.revision)`,
+		"labels":        `SELECT s.id FROM subject s WHERE NOT EXISTS (SELECT FROM change c WHERE c.label = s.label) OR NOT EXISTS (SELECT FROM change c WHERE c.label = s.born)`,
+		"tombstones":    `SELECT subject_id FROM tombstone t WHERE NOT EXISTS (SELECT FROM change c WHERE c.label = t.label) OR t.born >= t.label`,
+		"idle labels":   `SELECT c.revision::text FROM change c WHERE c.label IS NOT NULL AND NOT EXISTS (SELECT FROM audit a WHERE a.revision = c.revision AND (a.resource LIKE 'subjects%' OR a.resource LIKE 'groups/%/subjects%'))`,
+		"past subjects": `SELECT subject_id FROM past_subject p LEFT JOIN revision r ON r.label = p.label WHERE p.since >= coalesce(r.revision, p.until)`,
+		"past members":  `SELECT subject_id FROM past_member p LEFT JOIN revision r ON r.label = p.label WHERE p.since >= coalesce(r.revision, p.until)`,
 		"versions": `SELECT 'held' WHERE (SELECT count(*) FROM version WHERE until IS NULL) <> (SELECT count(*) FROM feature) + (SELECT count(*) FROM variant)
 			+ (SELECT count(*) FROM rollout) + (SELECT count(*) FROM abtest) + (SELECT count(*) FROM abtest_group) + (SELECT count(*) FROM abtest_variant)
 			+ (SELECT count(*) FROM subject_group) + (SELECT count(*) FROM override)`,

@@ -1,0 +1,131 @@
+package postgres
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// maxNoted bounds how much is held of the subjects that one write changes: they may be
+// in thousands of groups each.
+const maxNoted = 16 << 20
+
+// SubjectsOf reads those of the subjects that exist, in id order.
+func (tx *Tx) SubjectsOf(ctx context.Context, ids []string) (found []*Subject, err error) {
+	bytes := 0
+	for s, err := range fetch(ctx, tx.querier, smallRows, "read subjects", selectSubjects+` WHERE s.id = ANY($1) ORDER BY s.id`,
+		[]any{pq.Array(ids)}, func(row *sqlx.Rows) (*Subject, int, error) {
+			var s Subject
+			err := row.Scan(s.columns()...)
+			return &s, bytesOf(&s.Subject), err
+		}) {
+		if err != nil {
+			return nil, err
+		}
+		if bytes += bytesOf(&s.Subject); bytes > maxNoted {
+			return nil, model.Errorf(model.ValidationFailed,
+				"the ids of the subjects and the names of their groups must have at most %d bytes together: name fewer subjects", maxNoted)
+		}
+		found = append(found, s)
+	}
+	return found, nil
+}
+
+// InsertSubjects stores new subjects with their groups, each in the bucket that it says.
+func (tx *Tx) InsertSubjects(ctx context.Context, added []*Subject) error {
+	var (
+		ids, members pq.StringArray
+		weights      pq.Int64Array
+		buckets      bucketIDs
+		groups       pq.Int64Array
+	)
+	for _, s := range added {
+		ids, weights, buckets = append(ids, s.ID), append(weights, s.Weight), append(buckets, s.BucketID)
+		for _, group := range s.GroupIDs {
+			groups, members = append(groups, int64(group)), append(members, s.ID)
+		}
+	}
+	err := tx.exec(ctx, "insert subjects", `
+		INSERT INTO subject (id, weight, bucket_id, born, label)
+		SELECT id, weight, bucket_id, $4, $4 FROM unnest($1::text[], $2::bigint[], $3::integer[]) AS s (id, weight, bucket_id)`,
+		ids, weights, buckets, tx.Label)
+	if pq.As(err, pqerror.UniqueViolation) != nil {
+		return model.Errorf(model.SubjectExists, "there is one of the subjects already")
+	}
+	if err != nil {
+		return err
+	}
+	err = tx.exec(ctx, "insert members", `INSERT INTO member (group_id, subject_id) SELECT * FROM unnest($1::integer[], $2::text[])`, groups, members)
+	if err != nil {
+		return err
+	}
+	return tx.countSubjects(ctx, added, 1)
+}
+
+// DeleteSubjects removes subjects, their memberships and their weights, and leaves
+// tombstones.
+func (tx *Tx) DeleteSubjects(ctx context.Context, removed []*Subject) error {
+	ids := idsOf(removed)
+	// Before the subjects, whose deletion would look for them one by one.
+	if err := tx.exec(ctx, "delete members", `DELETE FROM member WHERE subject_id = ANY($1)`, ids); err != nil {
+		return err
+	}
+	err := tx.exec(ctx, "delete subjects", `
+		WITH gone AS (DELETE FROM subject WHERE id = ANY($1) RETURNING id, born)
+		INSERT INTO tombstone (subject_id, born, label) SELECT id, born, $2 FROM gone`, ids, tx.Label)
+	if err != nil {
+		return err
+	}
+	return tx.countSubjects(ctx, removed, -1)
+}
+
+// countSubjects adds subjects to the sums of their buckets and groups, or takes them out.
+func (tx *Tx) countSubjects(ctx context.Context, subjects []*Subject, sign int64) error {
+	buckets, groups := map[model.BucketID]BucketChange{}, map[model.GroupID]int64{}
+	for _, s := range subjects {
+		sum := buckets[s.BucketID]
+		buckets[s.BucketID] = BucketChange{s.BucketID, sum.Subjects + sign, sum.Weight + sign*s.Weight}
+		for _, group := range s.GroupIDs {
+			groups[group] += sign
+		}
+	}
+	if err := tx.changeBuckets(ctx, slices.Collect(maps.Values(buckets))); err != nil {
+		return err
+	}
+	return tx.changeGroups(ctx, groups)
+}
+
+// InsertMembers adds subjects to a group, which is a change of the subjects.
+func (tx *Tx) InsertMembers(ctx context.Context, g *Group, joining []*Subject) error {
+	return tx.changeMembers(ctx, "insert members", `INSERT INTO member (group_id, subject_id) SELECT $1, unnest($2::text[])`, g, joining, 1)
+}
+
+// DeleteMembers takes subjects out of a group, which is a change of the subjects.
+func (tx *Tx) DeleteMembers(ctx context.Context, g *Group, leaving []*Subject) error {
+	return tx.changeMembers(ctx, "delete members", `DELETE FROM member WHERE group_id = $1 AND subject_id = ANY($2)`, g, leaving, -1)
+}
+
+func (tx *Tx) changeMembers(ctx context.Context, what, change string, g *Group, subjects []*Subject, sign int64) error {
+	ids := idsOf(subjects)
+	if err := tx.exec(ctx, what, change, g.ID, ids); err != nil {
+		return err
+	}
+	if err := tx.exec(ctx, "change subjects", `UPDATE subject SET label = $2 WHERE id = ANY($1)`, ids, tx.Label); err != nil {
+		return err
+	}
+	return tx.changeGroups(ctx, map[model.GroupID]int64{g.ID: sign * int64(len(subjects))})
+}
+
+func idsOf(subjects []*Subject) pq.StringArray {
+	ids := make(pq.StringArray, len(subjects))
+	for i, s := range subjects {
+		ids[i] = s.ID
+	}
+	return ids
+}
