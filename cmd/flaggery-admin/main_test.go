@@ -72,6 +72,10 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{good, "import nothing.csv", "no such file"},
 		{good, "import subjects.txt", "--format must be"},
 		{good, "import --columns all subjects.csv", "--columns must be"},
+		{good, "import --groups leave subjects.csv", `--groups must be join or replace, is "leave"`},
+		{good, "import --absent drop subjects.csv", `--absent must be keep or delete, is "drop"`},
+		{good, "import --expect-deleted -2 subjects.csv", "--expect-deleted must be 0 or more, is -2"},
+		{good, "import --expect-deleted 2 --format csv -", "--expect-deleted must be 0, as the import would delete 0 subjects, is 2"},
 		{good, "import --format csv -", "no bucket"},
 		{good, "migrate up --create-edge-role edges", "a password is needed"},
 		{good, "migrate sideways", "there is no command"},
@@ -189,6 +193,17 @@ func TestImportAndExport(t *testing.T) {
 		if status, _, stderr := run(t, dbURL, text, "import", "-", "--format", "csv"); status != 1 || !strings.Contains(stderr, says) {
 			t.Errorf("%q: status %d: %s", text, status, stderr)
 		}
+	}
+	replace := []string{"import", "-", "--format", "ndjson", "--groups", "replace", "--absent", "delete"}
+	const onlyA = `{"id":"a","groups":[]}`
+	if status, _, stderr := run(t, dbURL, onlyA, replace...); status != 1 || !strings.Contains(stderr, "nothing was imported: --expect-deleted must be 1, as the import would delete 1 subjects, is missing") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	if stdout, _ := must(t, dbURL, onlyA, append(replace, "--dry-run")...); !strings.Contains(stdout, `"deleted":1`) {
+		t.Error(stdout)
+	}
+	if stdout, _ := must(t, dbURL, onlyA, append(replace, "--expect-deleted", "1")...); stdout != `{"created":0,"updated":0,"unchanged":1,"deleted":1}`+"\n" {
+		t.Error(stdout)
 	}
 	status, _, stderr := run(t, dbURL, "{\"id\":\"\"}\nx\n", "import", "-", "--format", "ndjson")
 	if status != 1 || !strings.Contains(stderr, "\n  line 1: ") || !strings.Contains(stderr, "\n  line 2: ") {

@@ -15,6 +15,7 @@ import (
 	"github.com/flaggery/flaggery/migrations"
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/command"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/transfer"
 	"github.com/flaggery/flaggery/pkg/writer"
@@ -35,10 +36,9 @@ func withWriter(ctx context.Context, env command.Environment, url command.Databa
 
 func importCommand() command.Command {
 	var (
-		url     command.DatabaseURL
-		format  string
-		columns string
-		dryRun  bool
+		url    command.DatabaseURL
+		format string
+		flags  importFlags
 	)
 	return command.Command{
 		Name:      "import",
@@ -47,8 +47,7 @@ func importCommand() command.Command {
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
 			fs.StringVar(&format, "format", "", "`format` of the file: ndjson, csv; told by its name when left out")
-			fs.StringVar(&columns, "columns", "refuse", "what to `do` about columns of a CSV other than id, weight and groups: refuse, ignore")
-			fs.BoolVar(&dryRun, "dry-run", false, "check everything, store nothing")
+			flags.declare(fs)
 		},
 		Run: func(ctx context.Context, env command.Environment) error {
 			if len(env.Args) != 1 {
@@ -58,8 +57,9 @@ func importCommand() command.Command {
 			if err != nil {
 				return err
 			}
-			if columns != "refuse" && columns != "ignore" {
-				return fmt.Errorf("--columns must be refuse or ignore, is %q", columns)
+			options, err := flags.options()
+			if err != nil {
+				return err
 			}
 			file := io.NopCloser(env.Stdin)
 			if env.Args[0] != "-" {
@@ -68,26 +68,77 @@ func importCommand() command.Command {
 				}
 			}
 			defer file.Close()
-			lines, err := transfer.Read(file, transfer.Format{MediaType: mediaType, IgnoreColumns: columns == "ignore"})
+			lines, err := transfer.Read(file, transfer.Format{MediaType: mediaType, IgnoreColumns: flags.columns == "ignore"})
 			if err != nil {
 				return err
-			}
-			options := []writer.Option{writer.By("flaggery-admin import")}
-			if dryRun {
-				options = append(options, writer.DryRun())
 			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				result, err := w.ImportSubjects(ctx, counted(env.Stderr, "read", lines), options...)
 				if err != nil {
-					return err
+					return asFlag(err)
 				}
-				if dryRun {
+				if flags.dryRun {
 					return json.NewEncoder(env.Stdout).Encode(api.DryRun[api.Imported]{DryRun: true, Effect: result.Effect, Result: result.Value})
 				}
 				return json.NewEncoder(env.Stdout).Encode(result.Value)
 			})
 		},
 	}
+}
+
+// importFlags say what an import does.
+type importFlags struct {
+	columns, groups, absent string
+	expectDeleted           int64 // noCount if it is not given
+	dryRun                  bool
+}
+
+const noCount = -1
+
+func (f *importFlags) declare(fs *flag.FlagSet) {
+	fs.StringVar(&f.columns, "columns", "refuse", "what to `do` about columns of a CSV other than id, weight and groups: refuse, ignore")
+	fs.StringVar(&f.groups, "groups", "join", "what to `do` with groups: join those that a line names, or replace all by them; a line without groups changes none")
+	fs.StringVar(&f.absent, "absent", "keep", "what to `do` about subjects that are not in the file: keep, delete")
+	fs.Int64Var(&f.expectDeleted, "expect-deleted", noCount, "`number` of subjects that --absent delete deletes, as --dry-run said")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "check everything, store nothing")
+}
+
+func (f *importFlags) options() ([]writer.Option, error) {
+	options := []writer.Option{writer.By("flaggery-admin import")}
+	for _, choice := range []struct {
+		name, value, first, second string
+		option                     writer.Option // of the second
+	}{
+		{"columns", f.columns, "refuse", "ignore", nil},
+		{"groups", f.groups, "join", "replace", writer.ReplaceGroups()},
+		{"absent", f.absent, "keep", "delete", writer.DeleteAbsent()},
+	} {
+		switch {
+		case choice.value != choice.first && choice.value != choice.second:
+			return nil, fmt.Errorf("--%s must be %s or %s, is %q", choice.name, choice.first, choice.second, choice.value)
+		case choice.value == choice.second && choice.option != nil:
+			options = append(options, choice.option)
+		}
+	}
+	switch {
+	case f.expectDeleted < noCount:
+		return nil, fmt.Errorf("--expect-deleted must be 0 or more, is %d", f.expectDeleted)
+	case f.expectDeleted != noCount:
+		options = append(options, writer.ExpectDeleted(f.expectDeleted))
+	}
+	if f.dryRun {
+		options = append(options, writer.DryRun())
+	}
+	return options, nil
+}
+
+// asFlag names the flag for a parameter of the HTTP contract that has one.
+func asFlag(err error) error {
+	var e *model.Error
+	if errors.As(err, &e) && len(e.Fields) == 1 && e.Fields[0].Location == "query.expect_deleted" {
+		return fmt.Errorf("%s: --expect-deleted %s", e.Detail, e.Fields[0].Message)
+	}
+	return err
 }
 
 func mediaTypeOf(format, name string) (string, error) {

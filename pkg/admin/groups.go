@@ -2,8 +2,12 @@ package admin
 
 import (
 	"context"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
@@ -53,10 +57,45 @@ func (a *service) deleteGroup(ctx context.Context, in *deleteGroupInput, o ...wr
 type listMembersInput struct {
 	GroupPath
 	Listing
+	View string `query:"view" enum:"ids,subjects" default:"ids" doc:"Whether items are ids, or subjects with their weights"`
 }
 
-func (a *service) listMembers(ctx context.Context, in *listMembersInput) (writer.Result[api.Page[string]], error) {
-	return a.writer.Members(ctx, in.Group, in.page())
+// listedMember is an item of either view.
+type listedMember struct{ item any }
+
+func (m listedMember) MarshalJSON() ([]byte, error) { return model.EncodeJSON(m.item) }
+
+// Schema implements [huma.SchemaProvider].
+func (listedMember) Schema(r huma.Registry) *huma.Schema {
+	return &huma.Schema{OneOf: []*huma.Schema{{Type: huma.TypeString}, r.Schema(reflect.TypeFor[api.Member](), true, "")}}
+}
+
+func (a *service) listMembers(ctx context.Context, in *listMembersInput) (writer.Result[api.Page[listedMember]], error) {
+	if in.View == "subjects" {
+		return listed(a.writer.MembersWithWeights(ctx, in.Group, in.page()))
+	}
+	return listed(a.writer.Members(ctx, in.Group, in.page()))
+}
+
+func listed[T any](r writer.Result[api.Page[T]], err error) (writer.Result[api.Page[listedMember]], error) {
+	page := api.Page[listedMember]{Items: []listedMember{}, Next: r.Value.Next}
+	for _, item := range r.Value.Items {
+		page.Items = append(page.Items, listedMember{item})
+	}
+	return writer.Result[api.Page[listedMember]]{Value: page, Revision: r.Revision}, err
+}
+
+type changeMembersInput struct {
+	GroupPath
+	Writing
+	Body api.ChangeMembers
+}
+
+func (a *service) changeMembers(ctx context.Context, in *changeMembersInput, o ...writer.Option) (writer.Result[api.ChangedMembers], error) {
+	if in.Body.Leave {
+		return a.writer.RemoveSubjectsFromGroup(ctx, in.Group, in.Body.IDs, o...)
+	}
+	return a.writer.AddSubjectsToGroup(ctx, in.Group, in.Body.IDs, o...)
 }
 
 type changeMemberInput struct {

@@ -112,7 +112,7 @@ func TestSubjectIDsOfAllKinds(t *testing.T) {
 	}
 	// Those that POST refuses come with an import.
 	for _, id := range []string{".", ".."} {
-		c.load(api.MediaNDJSON, api.ImportLine{ID: id}, "").is(200, `{"created": 1, "updated": 0, "unchanged": 0}`)
+		c.load(api.MediaNDJSON, api.ImportLine{ID: id}, "").is(200, `{"created": 1, "updated": 0, "unchanged": 0, "deleted": 0}`)
 		var s api.Subject
 		if c.must("GET", "/v1/subjects/"+id, nil).into(&s); s.ID != id {
 			t.Errorf("%q became %q", id, s.ID)

@@ -127,6 +127,7 @@ func TestProblems(t *testing.T) {
 		{"PATCH /v1/groups/none", `{"priority": 1}`, 404, model.GroupNotFound, "", ""},
 		{"DELETE /v1/groups/none", "", 404, model.GroupNotFound, "", ""},
 		{"GET /v1/groups/none/subjects", "", 404, model.GroupNotFound, "", ""},
+		{"POST /v1/groups/none/subjects", `{"ids": ["42"]}`, 404, model.GroupNotFound, "", "none"},
 		{"PUT /v1/groups/none/subjects/42", "", 404, model.GroupNotFound, "", ""},
 		{"PUT /v1/groups/none/overrides/foobar", `{"variant": "A"}`, 404, model.GroupNotFound, "", ""},
 		{"PUT /v1/groups/friends/subjects/7", "", 404, model.SubjectNotFound, "", ""},
@@ -210,6 +211,18 @@ func TestProblems(t *testing.T) {
 		{"GET /v1/subjects/%ff", "", 422, model.ValidationFailed, "path.id", "UTF-8"},
 		{"GET /v1/subject/flags", "", 422, model.ValidationFailed, "query.subject_id", ""},
 		{"GET /v1/subject/flags?subject_id=" + long, "", 422, model.ValidationFailed, "query.subject_id", ""},
+
+		// Many subjects.
+		{"POST /v1/subjects/delete", `{"ids": []}`, 422, model.ValidationFailed, "body.ids", ""},
+		{"POST /v1/subjects/delete", `{"ids": [` + strings.Repeat(`"x",`, 10_000) + `"x"]}`, 422, model.ValidationFailed, "body.ids", "10000"},
+		{"POST /v1/subjects/delete", `{}`, 422, model.ValidationFailed, "body.ids", "required"},
+		{"POST /v1/subjects/delete", `{"ids": ["1", 42]}`, 422, model.ValidationFailed, "body.ids[1]", "string"},
+		{"POST /v1/subjects/delete", `{"ids": ["1", "a\nb"]}`, 422, model.ValidationFailed, "body.ids[1]", "control"},
+		{"POST /v1/subjects/delete", `{"ids": ["1", "2", "1"]}`, 422, model.ValidationFailed, "body.ids[2]", "body.ids[0]"},
+		{"POST /v1/groups/friends/subjects", `{"ids": []}`, 422, model.ValidationFailed, "body.ids", ""},
+		{"POST /v1/groups/friends/subjects", `{"ids": ["", "` + long + `"]}`, 422, model.ValidationFailed, "body.ids[0]", "256"},
+		{"POST /v1/groups/friends/subjects", `{"ids": ["1"], "leave": "yes"}`, 422, model.ValidationFailed, "body.leave", ""},
+		{"GET /v1/groups/friends/subjects?view=weights", "", 422, model.ValidationFailed, "query.view", "subjects"},
 
 		// Buckets.
 		{"POST /v1/buckets", `{"amount": 0}`, 422, model.ValidationFailed, "body.amount", ""},
@@ -422,7 +435,7 @@ func TestTotalWeightIsBounded(t *testing.T) {
 	for i := range 1024 { // 2^10 times 2^53-1 is just below 2^63
 		fmt.Fprintf(&lines, "{\"id\": \"%d\", \"weight\": %d}\n", i, most)
 	}
-	c.load(api.MediaNDJSON, lines.String(), "").is(200, `{"created": 1024, "updated": 0, "unchanged": 0}`)
+	c.load(api.MediaNDJSON, lines.String(), "").is(200, `{"created": 1024, "updated": 0, "unchanged": 0, "deleted": 0}`)
 	c.load(api.MediaCSV, fmt.Sprintf("id,weight\nmore,%d\n", most), "").isProblem(422, model.ValidationFailed, "")
 	c.do("POST", "/v1/subjects", fmt.Sprintf(`{"id": "more", "weight": %d}`, most)).isProblem(422, model.ValidationFailed, "")
 	c.must("POST", "/v1/subjects", `{"id": "less", "weight": 1023}`)

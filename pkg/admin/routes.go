@@ -16,6 +16,7 @@ func (a *service) routes() []route {
 
 		{"POST /v1/subjects", "Add subject", auth.Write, create(a.addSubject, subjectAt)},
 		{"GET /v1/subjects", "List subjects", auth.Read, read(a.listSubjects)},
+		{"POST /v1/subjects/delete", "Delete subjects", auth.Write, change(a.deleteSubjects)},
 		{"GET /v1/subjects/{id}", "Get subject", auth.Read, read(a.getSubject)},
 		{"PUT /v1/subjects/{id}", "Set weight of subject", auth.Write, change(a.setWeight)},
 		{"DELETE /v1/subjects/{id}", "Delete subject", auth.Write, remove(a.deleteSubject)},
@@ -54,6 +55,7 @@ func (a *service) routes() []route {
 		{"PATCH /v1/groups/{group}", "Change group", auth.Write, change(a.patchGroup)},
 		{"DELETE /v1/groups/{group}", "Delete group", auth.Write, remove(a.deleteGroup)},
 		{"GET /v1/groups/{group}/subjects", "List members", auth.Read, read(a.listMembers)},
+		{"POST /v1/groups/{group}/subjects", "Add or remove members", auth.Write, change(a.changeMembers)},
 		{"PUT /v1/groups/{group}/subjects/{id}", "Add member", auth.Write, change(a.addMember)},
 		{"DELETE /v1/groups/{group}/subjects/{id}", "Remove member", auth.Write, remove(a.removeMember)},
 		{"PUT /v1/groups/{group}/overrides/{feature}", "Set override", auth.Write, change(a.setOverride)},

@@ -40,8 +40,12 @@ const (
 type importSubjectsInput struct {
 	Writing
 	Columns         string `query:"columns" enum:"refuse,ignore" default:"refuse" doc:"What to do about columns of a CSV other than id, weight and groups"`
+	Groups          string `query:"groups" enum:"join,replace" default:"join" doc:"Whether subjects stay in groups that their lines do not name. A line that says nothing of groups leaves them alone"`
+	Absent          string `query:"absent" enum:"keep,delete" default:"keep" doc:"What to do about subjects that no line has. To delete them takes expect_deleted"`
+	ExpectDeleted   int64  `query:"expect_deleted" minimum:"0" doc:"How many subjects the import deletes, as a dry run without it said: any other number is refused"`
 	ContentType     string `header:"Content-Type" hidden:"true"`
 	ContentEncoding string `header:"Content-Encoding" doc:"gzip, if the body is compressed"`
+	expects         bool   // expect_deleted was given
 	sent            *importBody
 	ahead           *bufio.Reader // of sent
 	body            io.Reader
@@ -50,6 +54,7 @@ type importSubjectsInput struct {
 // Resolve implements [huma.Resolver]: nothing else gives a handler the body as a
 // stream.
 func (in *importSubjectsInput) Resolve(hc huma.Context) []error {
+	in.expects = hc.Query("expect_deleted") != ""
 	in.sent = &importBody{ctx: hc.Context(), r: hc.BodyReader(), now: time.Now, window: aheadTime, left: aheadTime}
 	in.ahead = bufio.NewReaderSize(in.sent, readAhead)
 	in.body = in.ahead
@@ -117,7 +122,7 @@ func (g *gunzip) Read(p []byte) (n int, err error) {
 func (a *service) describeImport() {
 	schema := &huma.Schema{Type: huma.TypeString}
 	operation := a.web.API.OpenAPI().Paths["/v1/import/subjects"].Post
-	operation.Description = "All or nothing, of any length. New subjects are created, known ones updated: groups named are joined, none are left. The text is UTF-8. The header of a CSV decides the order of its columns and their separator: a comma, a semicolon or a tab."
+	operation.Description = "All or nothing, of any length. New subjects are created, known ones updated: groups named are joined, none are left unless they are replaced. The text is UTF-8. The header of a CSV decides the order of its columns and their separator: a comma, a semicolon or a tab."
 	operation.RequestBody = &huma.RequestBody{
 		Required: true,
 		Content: map[string]*huma.MediaType{
@@ -139,6 +144,15 @@ func (a *service) importSubjects(ctx context.Context, in *importSubjectsInput, o
 	}
 	in.sent.window, in.sent.left = slotTime, slotTime
 	o = append(o, writer.WithToken(web.Caller(ctx).Token))
+	if in.Groups == "replace" {
+		o = append(o, writer.ReplaceGroups())
+	}
+	if in.Absent == "delete" {
+		o = append(o, writer.DeleteAbsent())
+	}
+	if in.expects {
+		o = append(o, writer.ExpectDeleted(in.ExpectDeleted))
+	}
 	result, err := a.writer.ImportSubjects(ctx, a.metrics.counted(atMost(a.maxLines, lines)), o...)
 	if extendErr := web.Extend(ctx, stalled); extendErr != nil && err == nil {
 		a.log.DebugContext(ctx, "the client of an import went away", "error", extendErr)

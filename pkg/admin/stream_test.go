@@ -55,6 +55,31 @@ func TestImportAndExport(t *testing.T) {
 	c.load(api.MediaNDJSON, string(a.Body), "").is(200, `{"created": 0, "updated": 0, "unchanged": 3, "deleted": 0}`)
 }
 
+func TestImportReplaces(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	populate(c)
+	c.must("PUT", "/v1/groups/friends/subjects/1", nil)
+	const file = "groups;id\n;1\nfriends;42\n"
+	for _, query := range []string{"?groups=join", "?groups=join&absent=keep&expect_deleted=0"} {
+		c.load(api.MediaCSV, file, query).is(200, `{"created": 0, "updated": 0, "unchanged": 2, "deleted": 0}`)
+	}
+	c.load(api.MediaNDJSON, `{"id": "1"}`, "?groups=replace").is(200, `{"created": 0, "updated": 0, "unchanged": 1, "deleted": 0}`)
+	c.load(api.MediaCSV, file, "?groups=replace").is(200, `{"created": 0, "updated": 1, "unchanged": 1, "deleted": 0}`)
+	c.must("GET", "/v1/groups/friends/subjects", nil).is(200, `{"items": ["42"]}`)
+
+	const only = `{"id": "1"}`
+	p := c.load(api.MediaNDJSON, only, "?absent=delete").isProblem(422, model.ValidationFailed, "query.expect_deleted")
+	if text := fmt.Sprint(p.Errors); !strings.Contains(text, "must be 1, as the import would delete 1 subjects, is missing") {
+		t.Error(text)
+	}
+	c.load(api.MediaNDJSON, only, "?absent=delete&expect_deleted=0").isProblem(422, model.ValidationFailed, "query.expect_deleted")
+	c.load(api.MediaNDJSON, only, "?absent=delete&dry_run=true").
+		is(200, `{"dry_run": true, "affected": {"subjects": 1, "weight": 1}, "result": {"created": 0, "updated": 0, "unchanged": 1, "deleted": 1}}`)
+	c.load(api.MediaNDJSON, only, "?absent=delete&expect_deleted=1").is(200, `{"created": 0, "updated": 0, "unchanged": 1, "deleted": 1}`)
+	c.must("GET", "/v1/export/subjects", nil).is(200, `{"id":"1","weight":1}`)
+}
+
 func compressed(t *testing.T, text string) string {
 	t.Helper()
 	var out strings.Builder
@@ -102,7 +127,12 @@ func TestImportReadsWhatItSays(t *testing.T) {
 			t.Errorf("%s %s %q: does not say %q: %s", row.mediaType, row.encoding, row.text, row.says, text)
 		}
 	}
-	c.load(api.MediaCSV, "id\na\n", "?columns=all").isProblem(422, model.ValidationFailed, "query.columns")
+	for query, at := range map[string]string{
+		"columns=all": "query.columns", "groups=leave": "query.groups", "absent=drop": "query.absent",
+		"expect_deleted=-1": "query.expect_deleted", "expect_deleted=": "query.expect_deleted", "expect_deleted=1": "query.expect_deleted",
+	} {
+		c.load(api.MediaCSV, "id\na\n", "?"+query).isProblem(422, model.ValidationFailed, at)
+	}
 	p := c.do("POST", "/v1/subjects", compressed(t, `{"id": "a"}`), "Content-Encoding", "gzip").isProblem(415, model.UnsupportedMediaType, "")
 	if !strings.Contains(p.Detail, `this call reads no Content-Encoding, is "gzip"`) {
 		t.Error(p.Detail)

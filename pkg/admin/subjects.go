@@ -60,6 +60,15 @@ func (a *service) deleteSubject(ctx context.Context, in *deleteSubjectInput, o .
 	return a.writer.DeleteSubject(ctx, in.ID, o...)
 }
 
+type deleteSubjectsInput struct {
+	Writing
+	Body api.SubjectIDs
+}
+
+func (a *service) deleteSubjects(ctx context.Context, in *deleteSubjectsInput, o ...writer.Option) (writer.Result[api.DeletedSubjects], error) {
+	return a.writer.DeleteSubjects(ctx, in.Body.IDs, o...)
+}
+
 type getFlagsInput struct {
 	SubjectID string `query:"subject_id" required:"true" example:"42"`
 }

@@ -14,6 +14,7 @@ var AdminCalls = Calls{
 
 	"POST /v1/subjects":             {SubjectExists, NoBuckets},
 	"GET /v1/subjects":              {},
+	"POST /v1/subjects/delete":      {},
 	"GET /v1/subjects/{id}":         {SubjectNotFound},
 	"PUT /v1/subjects/{id}":         {SubjectNotFound},
 	"DELETE /v1/subjects/{id}":      {SubjectNotFound},
@@ -54,6 +55,7 @@ var AdminCalls = Calls{
 	"PATCH /v1/groups/{group}":                      {GroupNotFound},
 	"DELETE /v1/groups/{group}":                     {GroupNotFound, FeatureArchived},
 	"GET /v1/groups/{group}/subjects":               {GroupNotFound},
+	"POST /v1/groups/{group}/subjects":              {GroupNotFound},
 	"PUT /v1/groups/{group}/subjects/{id}":          {GroupNotFound, SubjectNotFound},
 	"DELETE /v1/groups/{group}/subjects/{id}":       {GroupNotFound, SubjectNotFound, MemberNotFound},
 	"PUT /v1/groups/{group}/overrides/{feature}":    {GroupNotFound, FeatureNotFound, VariantNotFound, FeatureArchived},

@@ -66,7 +66,7 @@ type schema struct {
 var (
 	seeded = map[string]string{
 		"id": "seeded", "subject_id": "seeded", "feature": "seeded", "features": "seeded", "key": "seeded", "variant": "B",
-		"group": "seeded", "test": "seeded",
+		"group": "seeded", "test": "seeded", "absent": "delete",
 	}
 	seededAt = map[string]string{
 		"POST /v1/features/{feature}/rollout":              "/v1/features/plain/rollout",
@@ -79,6 +79,8 @@ var (
 	seededBodies = map[string]string{
 		"POST /v1/abtests":                    testOf("new", "2100", "2101", "plain"),
 		"POST /v1/import/subjects":            `{"id": "seeded"}`,
+		"POST /v1/subjects/delete":            `{"ids": ["seeded"]}`,
+		"POST /v1/groups/{group}/subjects":    `{"ids": ["seeded"]}`,
 		"POST /v1/subjects/flags":             `{"subject_ids": ["seeded"]}`,
 		"POST /ofrep/v1/evaluate/flags":       `{"context": {"targetingKey": "seeded"}}`,
 		"POST /ofrep/v1/evaluate/flags/{key}": `{"context": {"targetingKey": "seeded"}}`,
@@ -113,6 +115,7 @@ func startServices(t *testing.T) *services {
 	}
 	send("POST", "/v1/buckets", `{"amount": 4}`)
 	send("POST", "/v1/subjects", `{"id": "seeded"}`)
+	send("POST", "/v1/subjects", `{"id": "spare"}`)
 	for _, feature := range []string{"seeded", "plain", "tested", "empty"} {
 		send("POST", "/v1/features", `{"name": "`+feature+`"}`)
 		if feature != "empty" {
@@ -160,7 +163,8 @@ func (s *services) operations(t *testing.T, d *documented) (all []*operation) {
 					o.path = strings.ReplaceAll(o.path, "{revision}", s.revision)
 				case p.In == "path":
 					o.path = strings.ReplaceAll(o.path, "{"+p.Name+"}", p.value())
-				case p.In == "query" && (p.Required || p.Name == "at"): // without which the clock is in the answer
+				case p.In == "query" && (p.Required || p.Name == "at" || p.Name == "absent"):
+					// Without at the clock is in the answer; with absent an import deletes one.
 					o.query.Set(p.Name, p.value())
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -145,6 +146,7 @@ type writeOptions struct {
 	wait    time.Duration
 	ifMatch string
 	comment string
+	imports url.Values // parameters of imports
 }
 
 // DryRun checks everything, stores nothing, and answers what would change. Role viewer
@@ -163,6 +165,31 @@ func IfMatch(etag string) WriteOption { return func(o *writeOptions) { o.ifMatch
 
 // Comment says why, for the audit.
 func Comment(text string) WriteOption { return func(o *writeOptions) { o.comment = text } }
+
+// ReplaceGroups has an import take each subject whose line has groups, or an empty list
+// of them, out of all other groups.
+func ReplaceGroups() WriteOption { return importing("groups", "replace") }
+
+// DeleteAbsent has an import delete the subjects that no line has. Unless it is a [DryRun],
+// which says how many those are, it needs [ExpectDeleted] too.
+func DeleteAbsent() WriteOption { return importing("absent", "delete") }
+
+// ExpectDeleted refuses an import that would delete another number of subjects.
+func ExpectDeleted(n int64) WriteOption { return importing("expect_deleted", strconv.FormatInt(n, 10)) }
+
+// IgnoreColumns has an import skip columns of a CSV other than id, weight and groups, which
+// are refused otherwise.
+func IgnoreColumns() WriteOption { return importing("columns", "ignore") }
+
+// importing sets a parameter that only imports take.
+func importing(parameter, value string) WriteOption {
+	return func(o *writeOptions) {
+		if o.imports == nil {
+			o.imports = url.Values{}
+		}
+		o.imports.Set(parameter, value)
+	}
+}
 
 // CodeOf is the code of the problem in err's chain, or "" if there is none:
 // err is nil, or no service of Flaggery has answered.

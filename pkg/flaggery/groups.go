@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"net/url"
 
 	"github.com/flaggery/flaggery/pkg/api"
 )
@@ -50,6 +51,29 @@ func (a *Admin) AddSubjectToGroup(ctx context.Context, group, id string, opts ..
 // group_not_found, subject_not_found or member_not_found.
 func (a *Admin) RemoveSubjectFromGroup(ctx context.Context, group, id string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("groups", group, "subjects", id), opts)
+}
+
+// MembersWithWeights yields a group's subjects with what they weigh. Fails with
+// group_not_found.
+func (a *Admin) MembersWithWeights(ctx context.Context, group string) iter.Seq2[api.Member, error] {
+	return list[api.Member](ctx, &a.client, at("groups", group, "subjects"), url.Values{"view": {"subjects"}}, smallItems)
+}
+
+// AddSubjectsToGroup lets up to 10,000 subjects join a group, in one revision. Ids that no
+// subject has are passed over. Fails with group_not_found.
+func (a *Admin) AddSubjectsToGroup(ctx context.Context, group string, ids []string, opts ...WriteOption) (Result[api.ChangedMembers], error) {
+	return a.changeMembers(ctx, group, ids, false, opts)
+}
+
+// RemoveSubjectsFromGroup lets up to 10,000 subjects leave a group, in one revision. Ids
+// that no subject has are passed over. Fails with group_not_found.
+func (a *Admin) RemoveSubjectsFromGroup(ctx context.Context, group string, ids []string, opts ...WriteOption) (Result[api.ChangedMembers], error) {
+	return a.changeMembers(ctx, group, ids, true, opts)
+}
+
+func (a *Admin) changeMembers(ctx context.Context, group string, ids []string, leave bool, opts []WriteOption) (Result[api.ChangedMembers], error) {
+	change := api.ChangeMembers{SubjectIDs: api.SubjectIDs{IDs: ids}, Leave: leave}
+	return write[api.ChangedMembers](ctx, &a.client, http.MethodPost, at("groups", group, "subjects"), change, opts)
 }
 
 // AddGroupOverride decides which variant of a feature the members of a group get,

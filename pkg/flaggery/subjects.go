@@ -55,6 +55,12 @@ func (a *Admin) DeleteSubject(ctx context.Context, id string, opts ...WriteOptio
 	return remove(ctx, &a.client, at("subjects", id), opts)
 }
 
+// DeleteSubjects removes up to 10,000 subjects, from their groups too, in one revision.
+// Ids that no subject has are passed over.
+func (a *Admin) DeleteSubjects(ctx context.Context, ids []string, opts ...WriteOption) (Result[api.DeletedSubjects], error) {
+	return write[api.DeletedSubjects](ctx, &a.client, http.MethodPost, at("subjects", "delete"), api.SubjectIDs{IDs: ids}, opts)
+}
+
 // Subject reads one subject. Fails with subject_not_found.
 func (a *Admin) Subject(ctx context.Context, id string) (Result[api.Subject], error) {
 	return read[api.Subject](ctx, &a.client, at("subjects", id), nil)
@@ -89,7 +95,8 @@ func (a *Admin) Explain(ctx context.Context, id string, moment time.Time) (Resul
 }
 
 // ImportSubjects creates the subjects that are new and updates those that are
-// known: their weight, and the groups named are joined, none are left. It is all
+// known: their weight, and the groups named are joined, none are left unless
+// [ReplaceGroups] says so. [DeleteAbsent] deletes all others. It is all
 // or nothing, and safe to repeat. An error that lines yields ends it, with
 // nothing stored, and is returned. Fails with no_buckets, group_not_found, or
 // validation_failed with the first hundred lines at fault; no line at all is one, and

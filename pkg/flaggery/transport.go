@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -268,6 +269,7 @@ func newWrite(method, path string, opts []WriteOption) request {
 	if o.wait > 0 {
 		r.query.Set("wait", o.wait.String())
 	}
+	maps.Copy(r.query, o.imports)
 	if o.ifMatch != "" {
 		r.header.Set("If-Match", o.ifMatch)
 	}
