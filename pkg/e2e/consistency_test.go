@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -156,6 +157,75 @@ func TestConsistency(t *testing.T) {
 		}
 	}
 	t.Logf("%d revisions by 16 writers, %d subjects at the end", last, len(stored))
+}
+
+// What one write changes of thousands of subjects, an edge that was there before answers as
+// one does that loads everything.
+func TestEdgesFollowBulkWrites(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	world := newWorld(t)
+	admin := must[*flaggery.Admin](t)(flaggery.NewAdmin(must[string](t)(world.StartAdmin()), Token))
+	old := startEdge(t, world, "old")
+	must[flaggery.Result[api.BucketIDs]](t)(admin.IncreaseBuckets(ctx, 10))
+	must[flaggery.Result[api.Feature]](t)(admin.AddFeature(ctx, api.CreateFeature{Name: "f", Variants: []api.NewVariant{{Name: "A"}, {Name: "B"}}, DefaultVariant: new("A")}))
+	must[flaggery.Result[api.Group]](t)(admin.AddGroup(ctx, api.CreateGroup{Name: "g"}))
+	must[flaggery.Result[api.VariantReference]](t)(admin.AddGroupOverride(ctx, "g", "f", "B"))
+	const n = 30_000
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = fmt.Sprint(i)
+	}
+	// lines are of some of the subjects; every third is in the group.
+	lines := func(from, to int) iter.Seq2[api.ImportLine, error] {
+		return func(yield func(api.ImportLine, error) bool) {
+			for i := from; i < to; i++ {
+				line := api.ImportLine{ID: ids[i], Groups: []string{}}
+				if i%3 == 0 {
+					line.Groups = []string{"g"}
+				}
+				if !yield(line, nil) {
+					return
+				}
+			}
+		}
+	}
+	imported := must[flaggery.Result[api.Imported]](t)
+	members := must[flaggery.Result[api.ChangedMembers]](t)
+	for i, write := range []func() flaggery.Receipt{
+		func() flaggery.Receipt { return imported(admin.ImportSubjects(ctx, lines(0, n))).Receipt },
+		func() flaggery.Receipt { return members(admin.AddSubjectsToGroup(ctx, "g", ids[5000:15_000])).Receipt },
+		func() flaggery.Receipt { return members(admin.RemoveSubjectsFromGroup(ctx, "g", ids[:500])).Receipt },
+		func() flaggery.Receipt {
+			return must[flaggery.Result[api.DeletedSubjects]](t)(admin.DeleteSubjects(ctx, ids[1000:11_000])).Receipt
+		},
+		func() flaggery.Receipt {
+			replace := []flaggery.WriteOption{flaggery.ReplaceGroups(), flaggery.DeleteAbsent()}
+			dry := imported(admin.ImportSubjects(ctx, lines(10_000, 25_000), append(replace, flaggery.DryRun())...))
+			return imported(admin.ImportSubjects(ctx, lines(10_000, 25_000), append(replace, flaggery.ExpectDeleted(dry.Value.Deleted))...)).Receipt
+		},
+	} {
+		revision := write().Revision
+		fresh := startEdge(t, world, fmt.Sprint("fresh-", i))
+		answers := [2]map[string]string{{}, {}} // the variant of each subject that is known
+		for e, edge := range []*flaggery.Edge{old, fresh} {
+			must[flaggery.Flags](t)(edge.Flags(ctx, ids[20_000], flaggery.MinRevision(revision, 20*time.Second)))
+			for chunk := range slices.Chunk(ids, 10_000) {
+				flags, _, err := edge.BatchFlags(ctx, chunk)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for id, f := range flags {
+					answers[e][id] = fmt.Sprint(maps.Collect(f.All()))
+				}
+			}
+		}
+		if !maps.Equal(answers[0], answers[1]) {
+			t.Errorf("after write %d the edge does not answer what a fresh one does", i)
+		}
+	}
+	expect(t, "subjects", len(collect(t, admin.Subjects(ctx, ""))), 15_000)
+	expect(t, "members", len(collect(t, admin.MembersWithWeights(ctx, "g"))), 5000)
 }
 
 func startEdge(t *testing.T, w *World, name string) *flaggery.Edge {

@@ -219,7 +219,17 @@ func (s *story) kinds() map[string]func(ctx context.Context) (revision int64, er
 			return made(s.SetSubjectWeight(ctx, s.subject(), s.random.Int64N(100)))
 		},
 		"subject deleted": func(ctx context.Context) (int64, error) { return made(s.DeleteSubject(ctx, s.subject())) },
-		"import":          func(ctx context.Context) (int64, error) { return made(s.ImportSubjects(ctx, s.lines())) },
+		"subjects deleted": func(ctx context.Context) (int64, error) {
+			return made(s.DeleteSubjects(ctx, []string{"s1", "s2", s.one("s1", 2)}))
+		},
+		"many joined": func(ctx context.Context) (int64, error) {
+			return made(s.AddSubjectsToGroup(ctx, s.group(), s.subjects()))
+		},
+		"many left": func(ctx context.Context) (int64, error) {
+			return made(s.RemoveSubjectsFromGroup(ctx, s.group(), s.subjects()))
+		},
+		"replacing import": s.replace,
+		"import":           func(ctx context.Context) (int64, error) { return made(s.ImportSubjects(ctx, s.lines())) },
 		"feature added": func(ctx context.Context) (int64, error) {
 			return made(s.AddFeature(ctx, api.CreateFeature{Name: s.one("f", 3)}))
 		},
@@ -284,6 +294,35 @@ func (s *story) kinds() map[string]func(ctx context.Context) (revision int64, er
 }
 
 // lines are an import of some subjects, some of them into a group.
+func (s *story) subjects() (ids []string) {
+	for i := range 12 {
+		if s.random.IntN(2) == 0 {
+			ids = append(ids, fmt.Sprint("s", i))
+		}
+	}
+	return ids
+}
+
+// replace makes the subjects those of an import, as a dry run allows.
+func (s *story) replace(ctx context.Context) (int64, error) {
+	var drawn []api.ImportLine
+	for line := range s.lines() {
+		drawn = append(drawn, line)
+	}
+	lines := func(yield func(api.ImportLine, error) bool) {
+		for _, line := range drawn {
+			if !yield(line, nil) {
+				return
+			}
+		}
+	}
+	dry, err := s.ImportSubjects(ctx, lines, writer.ReplaceGroups(), writer.DeleteAbsent(), writer.DryRun())
+	if err != nil {
+		return 0, err
+	}
+	return made(s.ImportSubjects(ctx, lines, writer.ReplaceGroups(), writer.DeleteAbsent(), writer.ExpectDeleted(dry.Value.Deleted)))
+}
+
 func (s *story) lines() iter.Seq2[api.ImportLine, error] {
 	return func(yield func(api.ImportLine, error) bool) {
 		group := s.group()

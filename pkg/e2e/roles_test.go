@@ -92,10 +92,12 @@ editor
 	PATCH  /v1/groups/{group}
 	DELETE /v1/groups/{group}/overrides/{feature}
 	PUT    /v1/groups/{group}/overrides/{feature}
+	POST   /v1/groups/{group}/subjects
 	DELETE /v1/groups/{group}/subjects/{id}
 	PUT    /v1/groups/{group}/subjects/{id}
 	POST   /v1/import/subjects
 	POST   /v1/subjects
+	POST   /v1/subjects/delete
 	DELETE /v1/subjects/{id}
 	PUT    /v1/subjects/{id}
 admin
