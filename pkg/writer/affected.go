@@ -94,15 +94,20 @@ func (c *change) affectClasses(ctx context.Context, e *effect, after *model.Conf
 	for _, g := range slices.Concat(before.Groups, after.Groups) {
 		groups = append(groups, g.ID)
 	}
-	var changed []model.Class
-	err = c.tx.Classes(ctx, groups, func(k postgres.ClassCount) error {
-		if e.add(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight}) {
-			changed = append(changed, k.Class)
-		}
-		return nil
-	})
-	if err != nil || c.drawn {
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	classes, err := c.classes(ctx, groups)
+	if err != nil {
 		return err
+	}
+	var changed []postgres.ClassCount
+	for _, k := range classes {
+		if e.add(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight}) {
+			changed = append(changed, k)
+		}
+	}
+	if c.drawn {
+		return nil
 	}
 	heaviest, err := c.tx.HeaviestOf(ctx, groups, changed, maxHeaviest)
 	for _, s := range heaviest {
@@ -110,6 +115,34 @@ func (c *change) affectClasses(ctx context.Context, e *effect, after *model.Conf
 		e.name(classChange{id: s.ID, before: &class, after: &class, weight: s.Weight})
 	}
 	return err
+}
+
+// counted is the subjects by class, as of one state of them.
+type counted struct {
+	epoch    string
+	revision int64 // see [postgres.Tx.SubjectsRevision]
+	groups   []model.GroupID
+	classes  []postgres.ClassCount
+}
+
+// maxCounted is how many classes a Writer keeps the counts of: about 20 MiB.
+const maxCounted = 1 << 17
+
+// classes counts the subjects by class. Whoever moves a slider asks at each move, and
+// nothing changed since the last one: it keeps the counts.
+func (c *change) classes(ctx context.Context, groups []model.GroupID) ([]postgres.ClassCount, error) {
+	revision, err := c.tx.SubjectsRevision(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if k := c.writer.counted.Load(); k != nil && k.epoch == c.tx.Epoch && k.revision == revision && slices.Equal(k.groups, groups) {
+		return k.classes, nil
+	}
+	classes, err := c.tx.Classes(ctx, groups)
+	if err == nil && len(classes) <= maxCounted {
+		c.writer.counted.Store(&counted{c.tx.Epoch, revision, groups, classes})
+	}
+	return classes, err
 }
 
 // affectSubjects adds up what a change of subjects does, which leaves the configuration

@@ -31,6 +31,7 @@ type Writer struct {
 	log     *slog.Logger
 	newSalt func() model.Salt
 	last    atomic.Pointer[resolved]
+	counted atomic.Pointer[counted]
 	imports slots
 	exports slots
 
