@@ -30,11 +30,13 @@ func subjectAt(_ *addSubjectInput, s api.Subject) string {
 
 type listSubjectsInput struct {
 	Listing
-	Prefix string `query:"prefix" doc:"Only ids that begin so"`
+	Prefix string         `query:"prefix" doc:"Only ids that begin so"`
+	Bucket model.BucketID `query:"bucket" minimum:"1" maximum:"100000" doc:"Only subjects of this bucket"`
+	Sort   string         `query:"sort" enum:"-weight" doc:"The heaviest first, and equal ones by id; by id when left out. 'next' and 'after' are of one order"`
 }
 
 func (a *service) listSubjects(ctx context.Context, in *listSubjectsInput) (writer.Result[api.Page[api.Subject]], error) {
-	return a.writer.Subjects(ctx, in.Prefix, in.page())
+	return a.writer.Subjects(ctx, api.SubjectQuery{Prefix: in.Prefix, Bucket: in.Bucket, Sort: in.Sort}, in.page())
 }
 
 func (a *service) getSubject(ctx context.Context, in *SubjectPath) (writer.Result[api.Subject], error) {

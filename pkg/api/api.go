@@ -146,6 +146,16 @@ type Subject struct {
 	Groups   []string       `json:"groups"`
 }
 
+// SubjectQuery selects subjects and orders them. The zero value is all, by id.
+type SubjectQuery struct {
+	Prefix string         // of the id
+	Bucket model.BucketID // 0 for any
+	Sort   string         // [HeaviestFirst], or "" for the order of ids
+}
+
+// HeaviestFirst sorts subjects by weight, the heaviest first, and equal ones by id.
+const HeaviestFirst = "-weight"
+
 // SubjectIDs names many subjects.
 type SubjectIDs struct {
 	IDs []string `json:"ids" minItems:"1" maxItems:"10000" doc:"Each once" example:"[\"42\"]"`

@@ -69,9 +69,21 @@ func (a *Admin) Subject(ctx context.Context, id string) (Result[api.Subject], er
 // Subjects yields the subjects whose ids begin with prefix, in bytewise order of
 // their ids.
 func (a *Admin) Subjects(ctx context.Context, prefix string) iter.Seq2[api.Subject, error] {
+	return a.FindSubjects(ctx, api.SubjectQuery{Prefix: prefix})
+}
+
+// FindSubjects yields the subjects that q selects, in its order. Those of
+// [api.HeaviestFirst] end with the least, however few are wanted: leave the loop.
+func (a *Admin) FindSubjects(ctx context.Context, q api.SubjectQuery) iter.Seq2[api.Subject, error] {
 	query := url.Values{}
-	if prefix != "" {
-		query.Set("prefix", prefix)
+	if q.Prefix != "" {
+		query.Set("prefix", q.Prefix)
+	}
+	if q.Bucket != 0 {
+		query.Set("bucket", strconv.Itoa(int(q.Bucket)))
+	}
+	if q.Sort != "" {
+		query.Set("sort", q.Sort)
 	}
 	return list[api.Subject](ctx, &a.client, at("subjects"), query, smallItems)
 }

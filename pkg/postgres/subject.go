@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"iter"
+	"math"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -40,16 +41,116 @@ func (tx *Tx) Subject(ctx context.Context, id string) (*Subject, error) {
 	return &s, nil
 }
 
-// Subjects reads at most limit subjects in id order: those that come after an
-// id and begin with a prefix.
-func (tx *Tx) Subjects(ctx context.Context, prefix, after string, limit int) iter.Seq2[*Subject, error] {
+// SubjectFilter selects subjects: those whose ids begin with a prefix, and those of a
+// bucket if it is not 0.
+type SubjectFilter struct {
+	Prefix string
+	Bucket model.BucketID
+}
+
+// filtered is the condition of a SubjectFilter, whose arguments are $1 to $3.
+const filtered = `s.id >= $1 AND ($2::text IS NULL OR s.id < $2) AND ($3::integer = 0 OR s.bucket_id = $3)`
+
+func (f SubjectFilter) args() []any {
+	return []any{f.Prefix, orNull(afterPrefix(f.Prefix)), f.Bucket}
+}
+
+// Subjects reads at most limit subjects in id order, those that come after an id.
+func (tx *Tx) Subjects(ctx context.Context, f SubjectFilter, after string, limit int) iter.Seq2[*Subject, error] {
 	return fetch(ctx, tx.querier, smallRows, "list subjects",
-		selectSubjects+` WHERE s.id > $1 AND s.id >= $2 AND ($3::text IS NULL OR s.id < $3) ORDER BY s.id LIMIT $4`,
-		[]any{after, prefix, orNull(afterPrefix(prefix)), limit}, func(row *sqlx.Rows) (*Subject, int, error) {
+		selectSubjects+` WHERE `+filtered+` AND s.id > $4 ORDER BY s.id LIMIT $5`,
+		append(f.args(), after, limit), func(row *sqlx.Rows) (*Subject, int, error) {
 			var s Subject
 			err := row.Scan(s.columns()...)
 			return &s, bytesOf(&s.Subject), err
 		})
+}
+
+// SubjectPlace is where a subject stands among all, the heaviest first and equal ones by id.
+type SubjectPlace struct {
+	Weight int64
+	ID     string
+}
+
+// First comes before every subject.
+var First = SubjectPlace{Weight: math.MaxInt64}
+
+// HeaviestSubjects reads at most limit subjects, the heaviest first and equal ones by
+// id: those that come after a place.
+func (tx *Tx) HeaviestSubjects(ctx context.Context, f SubjectFilter, after SubjectPlace, limit int) iter.Seq2[*Subject, error] {
+	return func(yield func(*Subject, error) bool) {
+		rare, err := tx.rare(ctx, f)
+		query, most := heaviestByBucket, heaviestAtOnce
+		if rare {
+			query, most = heaviestOfFew, limit
+		}
+		for more := true; more && limit > 0 && err == nil; {
+			var found []*Subject
+			found, err = tx.heaviestSubjects(ctx, query, append(f.args(), after.Weight, after.ID, min(limit, most)))
+			for _, s := range found {
+				after = SubjectPlace{s.Weight, s.ID}
+				if !yield(s, nil) {
+					return
+				}
+			}
+			limit -= len(found)
+			more = len(found) == most
+		}
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+func (tx *Tx) heaviestSubjects(ctx context.Context, query string, args []any) (found []*Subject, err error) {
+	var s Subject
+	err = tx.scan(ctx, "list the heaviest subjects", selectSubjects+` WHERE s.id = ANY(ARRAY(`+query+`)) ORDER BY s.weight DESC, s.id`,
+		args, func() error {
+			one := s
+			found = append(found, &one)
+			return nil
+		}, s.columns()...)
+	return found, err
+}
+
+// rare is whether few subjects begin with the prefix: then it is quicker to read them
+// all than to look for them among the heaviest.
+func (tx *Tx) rare(ctx context.Context, f SubjectFilter) (rare bool, err error) {
+	if f.Prefix == "" || f.Bucket != 0 {
+		return false, nil
+	}
+	err = tx.get(ctx, "count the subjects with a prefix", &rare,
+		`SELECT count(*) <= $4 FROM (SELECT FROM subject s WHERE `+filtered+` LIMIT $4 + 1) s`, append(f.args(), fewToSort)...)
+	return rare, err
+}
+
+const (
+	fewToSort = 100_000
+	// heaviestAtOnce is of how many buckets so many subjects are read to find as many: the
+	// square of it is as much work as to look at the heaviest of each bucket.
+	heaviestAtOnce = 64
+)
+
+// The queries of the ids of the $6 heaviest subjects after the place of $4 and $5.
+var (
+	heaviestOfFew = `SELECT s.id FROM subject s WHERE ` + filtered + ` AND (s.weight < $4 OR s.weight = $4 AND s.id > $5)
+		ORDER BY s.weight DESC, s.id LIMIT $6`
+
+	// They are in as many of the buckets: those whose heaviest are the heaviest.
+	heaviestByBucket = `SELECT s.id FROM (
+			SELECT s.bucket_id FROM bucket b CROSS JOIN LATERAL ` + heaviestAfter(`b.id`, `1`) + ` s
+			WHERE $3 = 0 OR b.id = $3 ORDER BY s.weight DESC, s.id LIMIT $6
+		) h CROSS JOIN LATERAL ` + heaviestAfter(`h.bucket_id`, `$6`) + ` s
+		ORDER BY s.weight DESC, s.id LIMIT $6`
+)
+
+// heaviestAfter is the query of those of a bucket. Of two conditions, and not of one with
+// an OR, PostgreSQL finds the place in its index.
+func heaviestAfter(bucket, limit string) string {
+	return `(SELECT * FROM (
+		(` + heaviestOf(bucket, filtered+` AND s.weight = $4 AND s.id > $5`, limit) + `) UNION ALL
+		(` + heaviestOf(bucket, filtered+` AND s.weight < $4`, limit) + `)) s
+		ORDER BY s.weight DESC, s.id LIMIT ` + limit + `)`
 }
 
 const selectSubjects = `
@@ -90,13 +191,6 @@ func afterPrefix(prefix string) string {
 		return string(runes)
 	}
 	return ""
-}
-
-// HeaviestSubjects reads the id and weight of at most limit subjects, the heaviest first,
-// of equal ones by id.
-func (tx *Tx) HeaviestSubjects(ctx context.Context, limit int) (subjects []model.Subject, err error) {
-	err = tx.selectAll(ctx, "list the heaviest subjects", &subjects, `SELECT id, weight FROM subject ORDER BY weight DESC, id LIMIT $1`, limit)
-	return subjects, err
 }
 
 // EachSubject reads all subjects in id order, with id, weight and groups.

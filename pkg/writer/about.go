@@ -27,10 +27,12 @@ func (w *Writer) About(ctx context.Context) (Result[api.About], error) {
 			heaviest, lightest := api.Bucket(buckets[0]), api.Bucket(buckets[1])
 			about.HeaviestBucket, about.LightestBucket = &heaviest, &lightest
 		}
-		subjects, err := tx.HeaviestSubjects(ctx, 1)
-		if len(subjects) == 1 {
-			about.HeaviestSubject = &api.WeightedSubject{ID: subjects[0].ID, Weight: subjects[0].Weight}
+		for s, err := range tx.HeaviestSubjects(ctx, postgres.SubjectFilter{}, postgres.First, 1) {
+			if err != nil {
+				return about, 0, err
+			}
+			about.HeaviestSubject = &api.WeightedSubject{ID: s.ID, Weight: s.Weight}
 		}
-		return about, 0, err
+		return about, 0, nil
 	})
 }

@@ -26,7 +26,7 @@ func (w *fixture) everyone() map[string]seen {
 	w.t.Helper()
 	resolver, all := w.resolver(), map[string]seen{}
 	err := w.db.Read(w.t.Context(), func(tx *postgres.Tx) error {
-		for s, err := range tx.Subjects(w.t.Context(), "", "", 10_000) {
+		for s, err := range tx.Subjects(w.t.Context(), postgres.SubjectFilter{}, "", 10_000) {
 			if err != nil {
 				return err
 			}
@@ -168,7 +168,7 @@ func (r *random) write(w *fixture, step int) (string, func(...Option) (outcome, 
 	priority := r.IntN(3)
 	amount, off := 1+r.IntN(2), r.IntN(3) == 0
 	// The last one: most others were changed again.
-	revision := must[api.Page[api.Subject]](w.t)(w.Subjects(ctx, "", Page{Limit: 1})).Revision
+	revision := must[api.Page[api.Subject]](w.t)(w.Subjects(ctx, api.SubjectQuery{}, Page{Limit: 1})).Revision
 	from, until := time.Duration(r.IntN(60)-30)*time.Minute, time.Duration(1+r.IntN(90))*time.Minute
 	var imported []api.ImportLine
 	for i := range 5 + r.IntN(20) {

@@ -2,7 +2,10 @@ package writer
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"strconv"
+	"strings"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -124,20 +127,54 @@ func (w *Writer) Subject(ctx context.Context, id string) (Result[api.Subject], e
 	})
 }
 
-// Subjects lists the subjects whose ids begin with a prefix, in bytewise order
-// of their ids.
-func (w *Writer) Subjects(ctx context.Context, prefix string, page Page) (Result[api.Page[api.Subject]], error) {
-	if prefix != "" {
-		var f model.Faults
-		f.Check("query.prefix", model.CheckSubjectID(prefix))
-		if err := f.Err(); err != nil {
-			return Result[api.Page[api.Subject]]{}, err
+// Subjects lists subjects in bytewise order of their ids, or the heaviest first.
+func (w *Writer) Subjects(ctx context.Context, q api.SubjectQuery, page Page) (Result[api.Page[api.Subject]], error) {
+	var f model.Faults
+	if q.Prefix != "" {
+		f.Check("query.prefix", model.CheckSubjectID(q.Prefix))
+	}
+	if q.Bucket < 0 || q.Bucket > model.MaxBuckets {
+		f.Addf("query.bucket", "must be between 1 and %d, is %d", model.MaxBuckets, q.Bucket)
+	}
+	after := postgres.First
+	switch q.Sort {
+	case "":
+	case api.HeaviestFirst:
+		if page.After != "" {
+			var err error
+			after, err = parseSubjectPlace(page.After)
+			f.Check("query.after", err)
+			page.After = after.ID
+		}
+	default:
+		f.Addf("query.sort", "must be %q, is %q", api.HeaviestFirst, q.Sort)
+	}
+	if err := f.Err(); err != nil {
+		return Result[api.Page[api.Subject]]{}, err
+	}
+	filter := postgres.SubjectFilter{Prefix: q.Prefix, Bucket: q.Bucket}
+	key, items := func(s *postgres.Subject) string { return s.ID }, func(tx *postgres.Tx, limit int) iter.Seq2[*postgres.Subject, error] {
+		return tx.Subjects(ctx, filter, page.After, limit)
+	}
+	if q.Sort == api.HeaviestFirst {
+		key, items = subjectPlaceOf, func(tx *postgres.Tx, limit int) iter.Seq2[*postgres.Subject, error] {
+			return tx.HeaviestSubjects(ctx, filter, after, limit)
 		}
 	}
-	return list(ctx, w, page, func(s *postgres.Subject) string { return s.ID },
-		func(tx *postgres.Tx, limit int) iter.Seq2[*postgres.Subject, error] {
-			return tx.Subjects(ctx, prefix, page.After, limit)
-		}, each(subjectForm))
+	return list(ctx, w, page, key, items, each(subjectForm))
+}
+
+// subjectPlaceOf is what Page.After says in the order of weights.
+func subjectPlaceOf(s *postgres.Subject) string { return fmt.Sprintf("%d-%s", s.Weight, s.ID) }
+
+func parseSubjectPlace(after string) (p postgres.SubjectPlace, err error) {
+	weight, id, _ := strings.Cut(after, "-")
+	p.ID = id
+	p.Weight, err = strconv.ParseInt(weight, 10, 64)
+	if err != nil || model.CheckWeight(p.Weight) != nil || model.CheckSubjectID(id) != nil {
+		err = fmt.Errorf("must be the 'next' of the page before, is %q", after)
+	}
+	return p, err
 }
 
 func subjectForm(s *postgres.Subject) api.Subject {

@@ -1,11 +1,14 @@
 package writer
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -75,7 +78,7 @@ func TestSubjectIDs(t *testing.T) {
 	}
 	page, got := Page{Limit: 3}, []string(nil)
 	for {
-		p := must[api.Page[api.Subject]](t)(w.Subjects(ctx, "", page)).Value
+		p := must[api.Page[api.Subject]](t)(w.Subjects(ctx, api.SubjectQuery{}, page)).Value
 		for _, s := range p.Items {
 			got = append(got, s.ID)
 		}
@@ -94,7 +97,7 @@ func TestSubjectIDs(t *testing.T) {
 			}
 		}
 		got = nil
-		for _, s := range must[api.Page[api.Subject]](t)(w.Subjects(ctx, prefix, Page{})).Value.Items {
+		for _, s := range must[api.Page[api.Subject]](t)(w.Subjects(ctx, api.SubjectQuery{Prefix: prefix}, Page{})).Value.Items {
 			got = append(got, s.ID)
 		}
 		if !slices.Equal(got, want) {
@@ -106,6 +109,65 @@ func TestSubjectIDs(t *testing.T) {
 		wantError(t, err, model.ValidationFailed, "body.id")
 		_, err = w.Subject(ctx, id)
 		wantError(t, err, model.ValidationFailed, "path.id")
+	}
+}
+
+// Pages together are what one finds who sorts all subjects, in every order and of every
+// selection.
+func TestSubjectsAreSorted(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 80)) // more than are looked into at once
+	var lines []api.ImportLine
+	for i := range 400 {
+		lines = append(lines, api.ImportLine{ID: fmt.Sprintf("%c-%d", 'a'+i%3, i), Weight: ptr(int64(i * i % 11))})
+	}
+	must[api.Imported](t)(w.ImportSubjects(ctx, linesOf(lines...)))
+	all := must[api.Page[api.Subject]](t)(w.Subjects(ctx, api.SubjectQuery{}, Page{Limit: maxLimit})).Value.Items
+	rapid.Check(t, func(t *rapid.T) {
+		q := api.SubjectQuery{
+			Prefix: rapid.SampledFrom([]string{"", "a", "a-1", "b-", "d"}).Draw(t, "prefix"),
+			Bucket: rapid.SampledFrom([]model.BucketID{0, 0, 1, 80, 81}).Draw(t, "bucket"),
+			Sort:   rapid.SampledFrom([]string{"", api.HeaviestFirst}).Draw(t, "sort"),
+		}
+		page := Page{Limit: rapid.SampledFrom([]int{30, 64, 65, 300, 400, maxLimit}).Draw(t, "limit")}
+		want := slices.DeleteFunc(slices.Clone(all), func(s api.Subject) bool {
+			return !strings.HasPrefix(s.ID, q.Prefix) || q.Bucket != 0 && s.BucketID != q.Bucket
+		})
+		if q.Sort != "" {
+			slices.SortStableFunc(want, func(a, b api.Subject) int { return cmp.Compare(b.Weight, a.Weight) })
+		}
+		var got []api.Subject
+		for {
+			r, err := w.Subjects(ctx, q, page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, r.Value.Items...)
+			if r.Value.Next == "" {
+				break
+			}
+			page.After = r.Value.Next
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("got  %v\nwant %v", got, want)
+		}
+	})
+}
+
+func TestSubjectQueriesAreChecked(t *testing.T) {
+	w := newFixture(t)
+	for location, q := range map[string]api.SubjectQuery{
+		"query.prefix": {Prefix: "a\nb"},
+		"query.bucket": {Bucket: -1},
+		"query.sort":   {Sort: "weight"},
+	} {
+		_, err := w.Subjects(t.Context(), q, Page{})
+		wantError(t, err, model.ValidationFailed, location)
+	}
+	for _, after := range []string{"a", "5", "5-", "-5-a", "x-a", "9007199254740992-a", "5-a\nb"} {
+		_, err := w.Subjects(t.Context(), api.SubjectQuery{Sort: api.HeaviestFirst}, Page{After: after})
+		wantError(t, err, model.ValidationFailed, "query.after")
 	}
 }
 
