@@ -58,6 +58,11 @@ func TestSubjects(t *testing.T) {
 	}
 	c.do("GET", "/v1/subjects?prefix=42", nil).is(200, `{"items": [{"id": "42", "weight": 0, "bucket_id": 1, "groups": []},
 		{"id": "421", "weight": 1, "bucket_id": 1, "groups": []}]}`)
+	c.do("GET", "/v1/subjects?sort=-weight&bucket=1&prefix=42&limit=1", nil).is(200, `{"items": [{"id": "421", "weight": 1, "bucket_id": 1, "groups": []}], "next": "1-421"}`)
+	c.do("GET", "/v1/subjects?bucket=2", nil).is(200, `{"items": []}`)
+	if got := strings.Join(all(c, "/v1/subjects?sort=-weight&limit=1"), " "); got != "4 421 5 42" {
+		t.Error(got)
+	}
 	c.do("DELETE", "/v1/subjects/42", nil).is(204, "")
 	if got := strings.Join(all(c, "/v1/subjects?limit=1"), " "); got != "4 421 5" {
 		t.Error(got)
@@ -192,7 +197,10 @@ func TestRollouts(t *testing.T) {
 		t.Error(a.Header)
 	}
 	const whole = `{"feature": "foobar", "variant": "B", "proportion": 1, "effective_proportion": 1, "effective_weight": 10, "total_weight": 10, "buckets": [1, 2]}`
-	c.do("PATCH", "/v1/features/foobar/rollout?dry_run=true", `{"proportion": 1, "variant": "B"}`).is(200, `{"dry_run": true, "affected": {"subjects": 2, "weight": 10}, "result": `+whole+`}`)
+	c.do("PATCH", "/v1/features/foobar/rollout?dry_run=true", `{"proportion": 1, "variant": "B"}`).is(200, `{"dry_run": true, "affected": {"subjects": 2, "weight": 10},
+		"changes": [{"feature": "foobar", "from": null, "to": "B", "subjects": 2, "weight": 10}],
+		"heaviest": [{"id": "a", "weight": 5, "feature": "foobar", "from": null, "to": "B"},
+			{"id": "b", "weight": 5, "feature": "foobar", "from": null, "to": "B"}], "result": `+whole+`}`)
 	c.do("PATCH", "/v1/features/foobar/rollout", `{"proportion": 1, "variant": "B"}`).is(200, whole)
 	c.do("GET", "/v1/features/foobar/rollout", nil).is(200, whole)
 	c.do("GET", "/v1/subject/flags?subject_id=a", nil).is(200, `{"flags": {"foobar": "B"}}`)

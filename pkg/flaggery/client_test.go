@@ -300,14 +300,22 @@ func TestRequest(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 		w.Header().Set(api.HeaderRevision, "7")
-		io.WriteString(w, `{"dry_run": true, "affected": {"subjects": 3, "weight": 9}, "result": {"feature": "foobar", "proportion": 0.1}}`)
+		io.WriteString(w, `{"dry_run": true, "affected": {"subjects": 3, "weight": 9},
+			"changes": [{"feature": "foobar", "from": null, "to": "A", "subjects": 3, "weight": 9}],
+			"heaviest": [{"id": "7", "weight": 5, "feature": "foobar", "from": null, "to": "A"}], "result": {"feature": "foobar", "proportion": 0.1}}`)
 	}, flaggery.UserAgent("shop/1.0"))
 	rollout, err := admin.SetRolloutProportion(t.Context(), "foobar", 0.1,
 		flaggery.DryRun(), flaggery.Wait(90*time.Second), flaggery.IfMatch(`"7"`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !rollout.DryRun || rollout.Affected != (api.Affected{Subjects: 3, Weight: 9}) || rollout.Revision != 7 || rollout.Value.Feature != "foobar" {
+	a := "A"
+	effect := api.Effect{
+		Affected: api.Affected{Subjects: 3, Weight: 9},
+		Changes:  []api.FlagChange{{Feature: "foobar", To: &a, Subjects: 3, Weight: 9}},
+		Heaviest: []api.ChangedSubject{{ID: "7", Weight: 5, Feature: "foobar", To: &a}},
+	}
+	if !rollout.DryRun || !reflect.DeepEqual(rollout.Effect, effect) || rollout.Revision != 7 || rollout.Value.Feature != "foobar" {
 		t.Errorf("result %+v", rollout)
 	}
 }
@@ -413,6 +421,25 @@ func TestListsReadAllPages(t *testing.T) {
 				t.Errorf("got %v, %v", s, err)
 			}
 			break
+		}
+	}
+}
+
+func TestFindSubjects(t *testing.T) {
+	for want, q := range map[string]api.SubjectQuery{
+		"limit=1000":                                {},
+		"bucket=7&limit=1000":                       {Bucket: 7},
+		"limit=1000&prefix=a":                       {Prefix: "a"},
+		"bucket=7&limit=1000&prefix=a&sort=-weight": {Prefix: "a", Bucket: 7, Sort: api.HeaviestFirst},
+	} {
+		admin := newAdmin(t, func(w http.ResponseWriter, r *http.Request) {
+			if got := r.URL.Query().Encode(); got != want {
+				t.Errorf("query %s, want %s", got, want)
+			}
+			io.WriteString(w, `{"items": []}`)
+		})
+		for s, err := range admin.FindSubjects(t.Context(), q) {
+			t.Error(s, err)
 		}
 	}
 }

@@ -141,6 +141,41 @@ func TestAffectedIsTheDifference(t *testing.T) {
 	}
 }
 
+// Between two dry runs subjects are counted again only if they changed.
+func TestCountsAreKept(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	for _, id := range []string{"1", "2"} {
+		must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", id))
+	}
+	must[api.Rollout](t)(w.AddRollout(ctx, "foobar", "A"))
+	try := func(want api.Affected, proportion float64) *counted {
+		t.Helper()
+		r := must[api.Rollout](t)(w.SetRolloutProportion(ctx, "foobar", proportion, DryRun()))
+		if proportion == 1 && r.Affected != want {
+			t.Errorf("affected %+v, want %+v", r.Affected, want)
+		}
+		return w.counted.Load()
+	}
+	everybody := api.Affected{Subjects: 100, Weight: 550}
+	first := try(everybody, 1)
+	must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "other"}))
+	if try(everybody, 0.5) != first || try(everybody, 1) != first {
+		t.Error("subjects that did not change were counted again")
+	}
+	must[api.Subject](t)(w.SetSubjectWeight(ctx, "1", 12))
+	if try(api.Affected{Subjects: 100, Weight: 560}, 1) == first {
+		t.Error("a weight changed, and nothing was counted")
+	}
+	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "B"))
+	second := try(api.Affected{Subjects: 98, Weight: 545}, 1)
+	must[api.Subject](t)(w.RemoveSubjectFromGroup(ctx, "friends", "2"))
+	if try(api.Affected{Subjects: 99, Weight: 548}, 1) == second {
+		t.Error("a member left, and nothing was counted")
+	}
+}
+
 func textOf(e api.Effect) string {
 	text, err := model.EncodeJSON(e)
 	return fmt.Sprint(string(text), err)
