@@ -32,7 +32,7 @@ func (tx *Tx) Configuration(ctx context.Context) (*model.Configuration, error) {
 
 // ConfigurationOf is Configuration of some features alone: what resolution needs of
 // those that exist, of tests what they say of these, and of groups those that override
-// one.
+// one. It has no payloads.
 func (tx *Tx) ConfigurationOf(ctx context.Context, features []string) (*model.Configuration, error) {
 	p, err := readParts(ctx, tx.querier, "read the configuration of features", selectConfigurationOf, pq.StringArray(features))
 	if err != nil {
@@ -116,7 +116,7 @@ const (
 	// It is selectConfiguration of other tables: what they have of the features $1.
 	selectConfigurationOf = `
 		WITH feature AS (SELECT * FROM feature WHERE name = ANY($1)),
-		variant AS (SELECT * FROM variant WHERE feature = ANY($1)),
+		variant AS (SELECT feature, name, NULL AS payload FROM variant WHERE feature = ANY($1)),
 		abtest_variant AS (SELECT * FROM abtest_variant WHERE feature = ANY($1)),
 		abtest AS (SELECT * FROM abtest WHERE name IN (SELECT abtest FROM abtest_variant)),
 		override AS (SELECT * FROM override WHERE feature = ANY($1)),

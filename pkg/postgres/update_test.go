@@ -490,6 +490,9 @@ func TestConfigurationOf(t *testing.T) {
 			want := &model.Configuration{Buckets: all.Buckets}
 			for _, f := range all.Features {
 				if !other(f.Name, "") {
+					for i := range f.Variants {
+						f.Variants[i].Payload = nil
+					}
 					want.Features = append(want.Features, f)
 				}
 			}
