@@ -39,6 +39,19 @@ type Feature struct {
 	Revision    int64     // of the last change to the feature, its variants, default or rollout
 }
 
+// FeatureState sums up in a word who gets a feature.
+type FeatureState string
+
+// The states of a feature. Of those that apply it has the first one.
+const (
+	StateArchived FeatureState = "archived" // it is not served
+	StateOff      FeatureState = "off"      // it is switched off
+	StateTesting  FeatureState = "testing"  // a test of it is live
+	StateEveryone FeatureState = "everyone" // its rollout has the proportion 1
+	StateRolling  FeatureState = "rolling"  // its rollout has a proportion between 0 and 1
+	StateDefault  FeatureState = "default"  // it has no rollout, or one of the proportion 0
+)
+
 // Variant is one of the things that a feature can resolve to.
 type Variant struct {
 	Name    string

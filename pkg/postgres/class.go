@@ -132,3 +132,29 @@ func (tx *Tx) SubjectsRevision(ctx context.Context) (revision int64, err error) 
 		                (SELECT revision FROM state))`)
 	return revision, err
 }
+
+// ClassesOf counts the members of groups by class, as if there were no other groups.
+func (tx *Tx) ClassesOf(ctx context.Context, groups []model.GroupID) (counts []ClassCount, err error) {
+	if len(groups) == 0 {
+		return nil, nil
+	}
+	var c ClassCount
+	// Each member is looked up: what PostgreSQL would choose instead depends on
+	// statistics, which are wrong after an import.
+	err = tx.scan(ctx, "count the members of groups", `
+		SELECT s.bucket_id, m.groups, count(*), sum(s.weight)::bigint
+		FROM (
+			SELECT subject_id, array_agg(group_id ORDER BY group_id) AS groups FROM member WHERE group_id = ANY($1) GROUP BY subject_id
+		) m CROSS JOIN LATERAL (SELECT bucket_id, weight FROM subject WHERE id = m.subject_id LIMIT 1) s
+		GROUP BY s.bucket_id, m.groups`, []any{pq.Array(groups)}, func() error {
+		counts = append(counts, c)
+		return nil
+	}, &c.Bucket, (*groupIDs)(&c.Groups), &c.Subjects, &c.Weight)
+	return counts, err
+}
+
+// SubjectsChanged reports whether subjects may be others than they were at a position.
+func (tx *Tx) SubjectsChanged(ctx context.Context, since model.Position) (bool, error) {
+	c, err := queryChanges(ctx, tx.querier, since)
+	return err != nil || !c.complete || len(c.labels) > 0, err
+}

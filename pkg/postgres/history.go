@@ -59,12 +59,28 @@ func (tx *Tx) ConfigurationAt(ctx context.Context, revision int64) (*model.Confi
 	return &p.configuration, nil
 }
 
-// selectPastConfiguration is selectConfiguration of other tables: what held of them at
-// a revision.
-var selectPastConfiguration = `
-	WITH held AS MATERIALIZED (SELECT kind, key, content FROM version WHERE int8range(since, until) @> $1::bigint),
-	state AS (SELECT epoch, $1::bigint AS revision FROM state),
-	bucket AS (SELECT buckets AS id FROM revision WHERE revision = $1),
+// ConfigurationOfAt is ConfigurationOf as it was at a revision.
+func (tx *Tx) ConfigurationOfAt(ctx context.Context, features []string, revision int64) (*model.Configuration, error) {
+	p, err := readParts(ctx, tx.querier, "read a past configuration of features", selectPastConfigurationOf, pq.StringArray(features), revision)
+	if err != nil {
+		return nil, err
+	}
+	return &p.configuration, nil
+}
+
+// They are selectConfiguration and selectConfigurationOf of other tables: what held of
+// them at a revision.
+var (
+	selectPastConfiguration   = heldTables("$1", "") + selectConfiguration
+	selectPastConfigurationOf = heldTables("$2", ` AND (kind NOT IN ('feature', 'variant', 'rollout') OR key[1] = ANY($1))`) +
+		` SELECT * FROM (` + selectConfigurationOf + `) AS parts` // which stay in their order
+)
+
+func heldTables(revision, which string) string {
+	return `
+	WITH held AS MATERIALIZED (SELECT kind, key, content FROM version WHERE int8range(since, until) @> ` + revision + `::bigint` + which + `),
+	state AS (SELECT epoch, ` + revision + `::bigint AS revision FROM state),
+	bucket AS (SELECT buckets AS id FROM revision WHERE revision = ` + revision + `),
 	variant AS (SELECT key[1] AS feature, key[2] AS name, NULL AS payload FROM held WHERE kind = 'variant'),
 	` + heldRows("feature") + `,
 	` + heldRows("rollout") + `,
@@ -72,7 +88,8 @@ var selectPastConfiguration = `
 	` + heldRows("abtest_group") + `,
 	` + heldRows("abtest_variant") + `,
 	` + heldRows("subject_group") + `,
-	` + heldRows("override") + selectConfiguration
+	` + heldRows("override")
+}
 
 func heldRows(table string) string {
 	return fmt.Sprintf("%[1]s AS (SELECT r.* FROM held, json_populate_record(NULL::%[1]s, content) r WHERE kind = '%[1]s')", table)

@@ -153,6 +153,28 @@ func heaviestAfter(bucket, limit string) string {
 		ORDER BY s.weight DESC, s.id LIMIT ` + limit + `)`
 }
 
+// SubjectsIn reads at most limit subjects in id order: those that come after an id and
+// are in one of some buckets or groups.
+func (tx *Tx) SubjectsIn(ctx context.Context, buckets []model.BucketID, groups []model.GroupID, after string, limit int) ([]*Subject, error) {
+	var subjects []*Subject
+	var s Subject
+	// Without a bucket nobody is searched for one.
+	err := tx.scan(ctx, "list the subjects of buckets and groups", selectSubjects+` WHERE s.id IN (
+		SELECT id FROM (
+			(SELECT id FROM subject WHERE cardinality($1::integer[]) > 0 AND bucket_id = ANY($1) AND id > $3 ORDER BY id LIMIT $4)
+			UNION
+			SELECT m.subject_id FROM unnest($2::integer[]) g CROSS JOIN LATERAL (
+				SELECT subject_id FROM member WHERE group_id = g AND subject_id > $3 ORDER BY subject_id LIMIT $4
+			) m
+		) found ORDER BY id LIMIT $4
+	) ORDER BY s.id`, []any{bucketIDs(buckets), pq.Array(groups), after, limit}, func() error {
+		found := s
+		subjects = append(subjects, &found)
+		return nil
+	}, s.columns()...)
+	return subjects, err
+}
+
 const selectSubjects = `
 	SELECT s.id, s.weight, s.bucket_id, s.born, s.label,
 	       ARRAY(SELECT g.name::text FROM member m JOIN subject_group g ON g.id = m.group_id

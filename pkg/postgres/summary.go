@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// FeatureFilter says which features ListedFeatures reads, and in which order. What is
+// zero takes everything.
+type FeatureFilter struct {
+	Archived bool // those that are, or those that are not
+	Query    string
+	Tag      string
+	State    model.FeatureState
+	ByChange bool         // the last changed ones first, else by name
+	After    FeaturePlace // only what comes after this in the list
+}
+
+// FeaturePlace is where a feature stands in a list. By name, Revision says nothing.
+type FeaturePlace struct {
+	Revision int64
+	Name     string
+}
+
+// ListedFeature is a feature in a list, with its last change.
+type ListedFeature struct {
+	FeaturePlace
+	State model.FeatureState
+	At    time.Time
+	Actor string
+}
+
+// ListedFeatures reads at most limit features.
+func (tx *Tx) ListedFeatures(ctx context.Context, f FeatureFilter, limit int) (features []ListedFeature, err error) {
+	after, order := `name > $6`, `f.name`
+	if f.ByChange {
+		after, order = `($7::bigint = 0 OR revision < $7 OR revision = $7 AND name > $6)`, `f.revision DESC, f.name`
+	}
+	err = tx.selectAll(ctx, "list features", &features, `
+		SELECT f.name, f.revision, f.state, coalesce(a.at, 'epoch') AS at, coalesce(a.actor, '') AS actor
+		FROM (
+			SELECT name, revision, state FROM (
+				SELECT f.*, `+stateOfFeature+` AS state FROM feature f LEFT JOIN rollout r ON r.feature = f.name WHERE f.archived = $2
+			) f
+			WHERE ($3 = '' OR strpos(lower(name), lower($3)) > 0 OR strpos(lower(description), lower($3)) > 0
+			       OR EXISTS (SELECT FROM unnest(tags) AS tag WHERE strpos(lower(tag), lower($3)) > 0))
+			  AND ($4 = '' OR $4 = ANY(tags))
+			  AND ($5 = '' OR state = $5)
+			  AND `+after+` AND $7::bigint IS NOT NULL
+			ORDER BY `+order+` LIMIT $8
+		) f LEFT JOIN audit a ON a.revision = f.revision AND a.position = 0
+		ORDER BY `+order,
+		tx.Now, f.Archived, f.Query, f.Tag, string(f.State), f.After.Name, f.After.Revision, limit)
+	return features, err
+}
+
+// stateOfFeature is the [model.FeatureState] of a feature f with the rollout r at the
+// moment $1.
+const stateOfFeature = `
+	CASE WHEN f.archived THEN 'archived'
+	     WHEN f.off THEN 'off'
+	     WHEN EXISTS (SELECT FROM abtest_variant v JOIN abtest t ON t.name = v.abtest
+	                  WHERE v.feature = f.name AND t.starts <= $1::timestamptz AND t.ends > $1::timestamptz) THEN 'testing'
+	     WHEN r.proportion = 1 THEN 'everyone'
+	     WHEN r.proportion > 0 THEN 'rolling'
+	     ELSE 'default'
+	END`
