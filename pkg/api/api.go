@@ -233,6 +233,90 @@ type Feature struct {
 	Revision       int64     `json:"revision" doc:"The revision that last changed it"`
 }
 
+// FeatureSummary is a feature in a list: who gets what of it, and its last change.
+type FeatureSummary struct {
+	Name           string             `json:"name"`
+	Description    string             `json:"description"`
+	Tags           []string           `json:"tags"`
+	State          model.FeatureState `json:"state" enum:"default,rolling,testing,everyone,off,archived" doc:"The first that applies: archived; off; testing (a test is live); everyone (the rollout has the proportion 1); rolling (it has one between 0 and 1); default"`
+	DefaultVariant *string            `json:"default_variant"`
+	Rollout        *RolloutSummary    `json:"rollout"`
+	Test           *TestSummary       `json:"test" doc:"The one that is live"`
+	NextTest       *TestSummary       `json:"next_test" doc:"The next one that is scheduled"`
+	Overrides      int                `json:"overrides" doc:"How many groups override the feature"`
+	Shares         []VariantShare     `json:"shares" doc:"Variant by step, without those that nobody gets"`
+	Changed        LastChange         `json:"changed"`
+}
+
+// RolloutSummary is a rollout without its buckets.
+type RolloutSummary struct {
+	Variant             string  `json:"variant"`
+	Proportion          float64 `json:"proportion" doc:"As asked for"`
+	EffectiveProportion float64 `json:"effective_proportion" doc:"What the assigned buckets amount to"`
+}
+
+// TestSummary is a test without its groups.
+type TestSummary struct {
+	Name  string    `json:"name"`
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
+
+// VariantShare is what one step gives of a feature.
+type VariantShare struct {
+	Variant  *string `json:"variant" doc:"null for nothing"`
+	Step     string  `json:"step" enum:"nothing,default,rollout,abtest,override,off,archived"`
+	Weight   int64   `json:"weight"`
+	Subjects int64   `json:"subjects"`
+}
+
+// LastChange is the last change of a feature, its variants, its default or its rollout.
+type LastChange struct {
+	At       time.Time `json:"at"`
+	Actor    string    `json:"actor"`
+	Revision int64     `json:"revision"`
+}
+
+// Shares is what each step of a feature decides for. The sums over all steps are the
+// totals.
+type Shares struct {
+	Revision      int64       `json:"revision" doc:"Of the configuration: of a moment of the past the last one made until then, else the current one. Subjects are always those of now"`
+	TotalWeight   int64       `json:"total_weight"`
+	TotalSubjects int64       `json:"total_subjects"`
+	Steps         []StepShare `json:"steps" doc:"In the order of the resolution: each beats the ones before it. A step that the feature has is listed also if it decides for nobody"`
+}
+
+// StepShare is one step of a feature and the subjects that it decides for.
+type StepShare struct {
+	Step      string  `json:"step" enum:"nothing,default,rollout,abtest,override,off,archived"`
+	Variant   *string `json:"variant" doc:"null for nothing"`
+	TestGroup *string `json:"test_group" doc:"Of the step abtest, else null"`
+	Group     *string `json:"group" doc:"Of the step override, else null"`
+	Weight    int64   `json:"weight"`
+	Subjects  int64   `json:"subjects"`
+}
+
+// FeatureSubject is a subject that gets a variant.
+type FeatureSubject struct {
+	ID     string `json:"id"`
+	Weight int64  `json:"weight"`
+	Step   string `json:"step" enum:"default,rollout,abtest,override,off" doc:"What decides for it"`
+}
+
+// Overlap is who gets which variants of two features.
+type Overlap struct {
+	TotalWeight int64         `json:"total_weight"`
+	Cells       []OverlapCell `json:"cells" doc:"By the variants' names, without those that nobody gets"`
+}
+
+// OverlapCell counts the subjects that get one variant of each feature.
+type OverlapCell struct {
+	A        *string `json:"a" doc:"Variant of the first feature, null for nothing"`
+	B        *string `json:"b" doc:"Variant of the second feature, null for nothing"`
+	Weight   int64   `json:"weight"`
+	Subjects int64   `json:"subjects"`
+}
+
 // CreateVariant adds a variant to a feature.
 type CreateVariant struct {
 	Name        string `json:"name" example:"A"`

@@ -28,6 +28,8 @@ var AdminCalls = Calls{
 	"GET /v1/features/{feature}":                       {FeatureNotFound},
 	"PATCH /v1/features/{feature}":                     {FeatureNotFound, EdgesTooOld},
 	"DELETE /v1/features/{feature}":                    {FeatureNotFound, FeatureHasVariants},
+	"GET /v1/features/{feature}/shares":                {FeatureNotFound, HistoryUnavailable},
+	"GET /v1/features/{feature}/subjects":              {FeatureNotFound, VariantNotFound},
 	"POST /v1/features/{feature}/archive":              {FeatureNotFound, ABTestLive, EdgesTooOld},
 	"POST /v1/features/{feature}/restore":              {FeatureNotFound, EdgesTooOld},
 	"POST /v1/features/{feature}/variants":             {FeatureNotFound, VariantExists, FeatureArchived},
@@ -36,6 +38,8 @@ var AdminCalls = Calls{
 	"POST /v1/features/{feature}/disabling_variant":    {FeatureNotFound, VariantExists, FeatureArchived},
 	"PUT /v1/features/{feature}/default_variant":       {FeatureNotFound, VariantNotFound, FeatureArchived},
 	"DELETE /v1/features/{feature}/default_variant":    {FeatureNotFound, FeatureArchived},
+
+	"GET /v1/overlap": {FeatureNotFound},
 
 	"POST /v1/features/{feature}/rollout":   {FeatureNotFound, VariantNotFound, RolloutExists, FeatureArchived},
 	"GET /v1/features/{feature}/rollout":    {FeatureNotFound, RolloutNotFound},

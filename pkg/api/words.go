@@ -24,6 +24,8 @@ type (
 	BucketID = model.BucketID
 	// TestState is where an A/B test stands: Scheduled, Live or Ended.
 	TestState = model.TestState
+	// FeatureState sums up in a word who gets a feature.
+	FeatureState = model.FeatureState
 	// Role is what the bearer of a token may do.
 	Role = auth.Role
 )
@@ -37,6 +39,16 @@ const (
 	Scheduled = model.Scheduled
 	Live      = model.Live
 	Ended     = model.Ended
+)
+
+// The states of a feature. Of those that apply it has the first one.
+const (
+	StateArchived = model.StateArchived
+	StateOff      = model.StateOff
+	StateTesting  = model.StateTesting
+	StateEveryone = model.StateEveryone
+	StateRolling  = model.StateRolling
+	StateDefault  = model.StateDefault
 )
 
 // The roles. Each may what the one before it may, but client stands apart: it

@@ -32,6 +32,7 @@ type Writer struct {
 	newSalt func() model.Salt
 	last    atomic.Pointer[resolved]
 	counted atomic.Pointer[counted]
+	counts  counts
 	imports slots
 	exports slots
 

@@ -1,0 +1,129 @@
+package writer
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/bucketing"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
+)
+
+// FeatureFilter says which features FeatureSummaries lists, and in which order. The
+// zero value takes all that are not archived, by name.
+type FeatureFilter struct {
+	Archived bool   // those that are, instead of those that are not
+	Query    string // part of the name, the description or a tag, in any case
+	Tag      string
+	State    model.FeatureState // StateArchived implies Archived
+	ByChange bool               // the last changed ones first
+}
+
+// FeatureSummaries lists features with who gets what of them, without payloads and
+// buckets.
+func (w *Writer) FeatureSummaries(ctx context.Context, filter FeatureFilter, page Page) (Result[api.Page[api.FeatureSummary]], error) {
+	f := postgres.FeatureFilter{
+		Archived: filter.Archived || filter.State == model.StateArchived,
+		Query:    clean(filter.Query), Tag: clean(filter.Tag), State: filter.State, ByChange: filter.ByChange,
+		After: postgres.FeaturePlace{Name: page.After},
+	}
+	if f.ByChange && page.After != "" {
+		n, err := fmt.Sscanf(page.After, "%d-%s", &f.After.Revision, &f.After.Name)
+		if n != 2 || err != nil || page.After != changeOf(f.After) || f.After.Revision < 1 {
+			return Result[api.Page[api.FeatureSummary]]{}, model.Faults{{
+				Location: "query.after", Message: "must be the 'next' of the page before",
+			}}.Err()
+		}
+	}
+	return list(ctx, w, page, func(s api.FeatureSummary) string {
+		if f.ByChange {
+			return changeOf(postgres.FeaturePlace{Revision: s.Changed.Revision, Name: s.Name})
+		}
+		return s.Name
+	}, func(tx *postgres.Tx, limit int) iter.Seq2[api.FeatureSummary, error] {
+		return w.summaries(ctx, tx, f, limit)
+	}, each(func(s api.FeatureSummary) api.FeatureSummary { return s }))
+}
+
+// changeOf is what Page.After says in a list by the last change.
+func changeOf(p postgres.FeaturePlace) string { return fmt.Sprintf("%d-%s", p.Revision, p.Name) }
+
+// atOnce is of how many features the buckets are held at once.
+const atOnce = 64
+
+func (w *Writer) summaries(ctx context.Context, tx *postgres.Tx, f postgres.FeatureFilter, limit int) iter.Seq2[api.FeatureSummary, error] {
+	return func(yield func(api.FeatureSummary, error) bool) {
+		listed, err := tx.ListedFeatures(ctx, f, limit)
+		for some := range slices.Chunk(listed, atOnce) {
+			var s survey
+			names := make([]string, len(some))
+			for i, l := range some {
+				names[i] = l.Name
+			}
+			if s, err = w.survey(ctx, tx, tx.Revision, names...); err != nil {
+				break
+			}
+			for _, l := range some {
+				if !yield(s.summary(tx, l), nil) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield(api.FeatureSummary{}, err)
+		}
+	}
+}
+
+// summary sums up one of the survey's features.
+func (s *survey) summary(tx *postgres.Tx, l postgres.ListedFeature) api.FeatureSummary {
+	i, _ := slices.BinarySearchFunc(s.config.Features, l.Name, func(f model.Feature, name string) int { return cmp.Compare(f.Name, name) })
+	f := &s.config.Features[i]
+	summary := api.FeatureSummary{
+		Name: f.Name, Description: f.Description, Tags: f.Tags, State: l.State, DefaultVariant: orNil(f.Default),
+		Shares:  []api.VariantShare{},
+		Changed: api.LastChange{At: l.At.UTC(), Actor: l.Actor, Revision: l.Revision},
+	}
+	if r := f.Rollout; r != nil {
+		_, _, effective := bucketing.Effective(s.buckets, r.Buckets)
+		summary.Rollout = &api.RolloutSummary{Variant: r.Variant, Proportion: r.Proportion, EffectiveProportion: effective}
+	}
+	for i := range s.config.Tests {
+		t := &s.config.Tests[i]
+		if !slices.Contains(t.Features(), f.Name) {
+			continue
+		}
+		form := &api.TestSummary{Name: t.Name, Start: t.Start, End: t.End}
+		switch state := t.State(tx.Now); {
+		case state == model.Live:
+			summary.Test = form
+		case state == model.Scheduled && (summary.NextTest == nil || t.Start.Before(summary.NextTest.Start)):
+			summary.NextTest = form
+		}
+	}
+	for _, g := range s.config.Groups {
+		if g.Overrides[f.Name] != "" {
+			summary.Overrides++
+		}
+	}
+	for _, d := range s.decided(f.Name, tx.Now) {
+		if d.subjects == 0 {
+			continue
+		}
+		share := api.VariantShare{Variant: orNil(d.Variant), Step: stepOf(d.Decision), Weight: d.weight, Subjects: d.subjects}
+		same := func(other api.VariantShare) bool {
+			return other.Step == share.Step && *cmp.Or(other.Variant, new(string)) == d.Variant
+		}
+		if i := slices.IndexFunc(summary.Shares, same); i >= 0 {
+			summary.Shares[i].Weight += d.weight
+			summary.Shares[i].Subjects += d.subjects
+		} else {
+			summary.Shares = append(summary.Shares, share)
+		}
+	}
+	return summary
+}
