@@ -2,8 +2,12 @@ package admin
 
 import (
 	"context"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
@@ -31,15 +35,65 @@ func featureAt(_ *addFeatureInput, f api.Feature) string { return "/v1/features/
 
 type listFeaturesInput struct {
 	Listing
-	Archived bool `query:"archived" doc:"Only those that are archived; else only those that are not"`
+	Archived bool   `query:"archived" doc:"Only those that are archived; else only those that are not"`
+	View     string `query:"view" enum:"summary" doc:"summary: who gets what of each, without payloads and buckets. The parameters below are for it"`
+	Query    string `query:"query" doc:"Only features with this in the name, the description or a tag, in upper or lower case"`
+	Tag      string `query:"tag" doc:"Only features with this tag"`
+	State    string `query:"state" enum:"default,rolling,testing,everyone,off,archived" doc:"Only those in this state; archived needs no other parameter"`
+	Sort     string `query:"sort" enum:"name,changed" doc:"By name, unless changed: the last changed ones first"`
+}
+
+func (in listFeaturesInput) summarizes() bool { return in.View == "summary" }
+
+// Resolve implements [huma.Resolver].
+func (in *listFeaturesInput) Resolve(hc huma.Context) (faults []error) {
+	for _, name := range []string{"query", "tag", "state", "sort"} {
+		if !in.summarizes() && hc.Query(name) != "" {
+			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is for view=summary"})
+		}
+	}
+	return faults
 }
 
 func (a *service) listFeatures(ctx context.Context, in *listFeaturesInput) (writer.Result[api.Page[api.Feature]], error) {
 	return a.writer.Features(ctx, in.Archived, in.page())
 }
 
+func (a *service) listFeatureSummaries(ctx context.Context, in *listFeaturesInput) (writer.Result[api.Page[api.FeatureSummary]], error) {
+	return a.writer.FeatureSummaries(ctx, writer.FeatureFilter{
+		Archived: in.Archived, Query: in.Query, Tag: in.Tag, State: model.FeatureState(in.State), ByChange: in.Sort == "changed",
+	}, in.page())
+}
+
 func (a *service) getFeature(ctx context.Context, in *FeaturePath) (writer.Result[api.Feature], error) {
 	return a.writer.Feature(ctx, in.Feature)
+}
+
+type getSharesInput struct {
+	FeaturePath
+	At time.Time `query:"at" doc:"The moment to count at: of the past with the configuration that held then, to come with what holds now, always for the subjects of now; now when left out"`
+}
+
+func (a *service) getShares(ctx context.Context, in *getSharesInput) (writer.Result[api.Shares], error) {
+	return a.writer.Shares(ctx, in.Feature, in.At)
+}
+
+type listFeatureSubjectsInput struct {
+	FeaturePath
+	Listing
+	Variant string `query:"variant" required:"true" doc:"Only subjects that get it" example:"A"`
+}
+
+func (a *service) listFeatureSubjects(ctx context.Context, in *listFeatureSubjectsInput) (writer.Result[api.Page[api.FeatureSubject]], error) {
+	return a.writer.FeatureSubjects(ctx, in.Feature, in.Variant, in.page())
+}
+
+type getOverlapInput struct {
+	Features []string `query:"features" required:"true" doc:"Two features" example:"foobar,checkout"`
+}
+
+func (a *service) getOverlap(ctx context.Context, in *getOverlapInput) (writer.Result[api.Overlap], error) {
+	return a.writer.Overlap(ctx, in.Features)
 }
 
 type patchFeatureInput struct {

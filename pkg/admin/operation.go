@@ -218,20 +218,47 @@ func readOrExport[I interface{ exports() bool }, T any](description string, page
 			if exports && !web.IsHead(ctx) {
 				return stream(ctx, a, in, h), nil
 			}
-			result, err := page(ctx, in)
-			a.answersFrom(ctx, result.Revision)
-			if err != nil {
-				return nil, err
-			}
 			if exports {
+				result, err := page(ctx, in)
+				a.answersFrom(ctx, result.Revision)
+				if err != nil {
+					return nil, err
+				}
 				return headOfExport(result.Revision), nil
 			}
-			return &huma.StreamResponse{Body: func(hc huma.Context) {
-				setRevision(hc, result.Revision)
-				body(http.StatusOK, result.Value, nil)(hc)
-			}}, nil
+			return answerPage(ctx, a, in, page)
 		})
 	}
+}
+
+// readOrSummarize answers with a page of resources or of their summaries, whichever
+// was asked for.
+func readOrSummarize[I interface{ summarizes() bool }, T, S any](page reader[I, api.Page[T]], summaries reader[I, api.Page[S]]) form {
+	return func(a *service, r route) {
+		op := r.operation()
+		a.describeRead(&op, "OK", map[string]reflect.Type{api.MediaJSON: reflect.TypeFor[api.Page[T]]()})
+		resources := op.Responses["200"].Content[api.MediaJSON]
+		resources.Schema = &huma.Schema{OneOf: []*huma.Schema{resources.Schema, a.schemas().Schema(reflect.TypeFor[api.Page[S]](), true, "")}}
+		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
+			if (*in).summarizes() {
+				return answerPage(ctx, a, in, summaries)
+			}
+			return answerPage(ctx, a, in, page)
+		})
+	}
+}
+
+// answerPage is what read answers, for operations that describe it themselves.
+func answerPage[I, T any](ctx context.Context, a *service, in *I, h reader[I, T]) (*huma.StreamResponse, error) {
+	result, err := h(ctx, in)
+	a.answersFrom(ctx, result.Revision)
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		setRevision(hc, result.Revision)
+		body(http.StatusOK, result.Value, nil)(hc)
+	}}, nil
 }
 
 // headOfExport answers HEAD without an export under way.

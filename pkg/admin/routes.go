@@ -24,10 +24,12 @@ func (a *service) routes() []route {
 		{"GET /v1/export/subjects", "Export subjects", auth.Read, export("One subject a line, in id order", a.exportSubjects)},
 
 		{"POST /v1/features", "Add feature", auth.Write, create(a.addFeature, featureAt)},
-		{"GET /v1/features", "List features", auth.Read, read(a.listFeatures)},
+		{"GET /v1/features", "List features", auth.Read, readOrSummarize(a.listFeatures, a.listFeatureSummaries)},
 		{"GET /v1/features/{feature}", "Get feature", auth.Read, read(a.getFeature)},
 		{"PATCH /v1/features/{feature}", "Change feature", auth.Write, change(a.patchFeature)},
 		{"DELETE /v1/features/{feature}", "Delete feature", auth.Write, remove(a.deleteFeature)},
+		{"GET /v1/features/{feature}/shares", "Get shares of feature", auth.Read, read(a.getShares)},
+		{"GET /v1/features/{feature}/subjects", "List subjects of variant", auth.Read, read(a.listFeatureSubjects)},
 		{"POST /v1/features/{feature}/archive", "Archive feature", auth.Write, change(a.archiveFeature)},
 		{"POST /v1/features/{feature}/restore", "Restore feature", auth.Write, change(a.restoreFeature)},
 		{"POST /v1/features/{feature}/variants", "Add variant", auth.Write, create(a.addVariant, variantAt)},
@@ -36,6 +38,8 @@ func (a *service) routes() []route {
 		{"POST /v1/features/{feature}/disabling_variant", "Add disabling variant", auth.Write, create(a.addDisablingVariant, disablingVariantAt)},
 		{"PUT /v1/features/{feature}/default_variant", "Set default variant", auth.Write, change(a.setDefault)},
 		{"DELETE /v1/features/{feature}/default_variant", "Delete default variant", auth.Write, remove(a.deleteDefault)},
+
+		{"GET /v1/overlap", "Get overlap of features", auth.Read, read(a.getOverlap)},
 
 		{"POST /v1/features/{feature}/rollout", "Add rollout", auth.Write, create(a.addRollout, rolloutAt)},
 		{"GET /v1/features/{feature}/rollout", "Get rollout", auth.Read, read(a.getRollout)},

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 )
@@ -23,6 +24,58 @@ func (a *Admin) Features(ctx context.Context) iter.Seq2[api.Feature, error] {
 // ArchivedFeatures yields the archived features by name.
 func (a *Admin) ArchivedFeatures(ctx context.Context) iter.Seq2[api.Feature, error] {
 	return list[api.Feature](ctx, &a.client, at("features"), url.Values{"archived": {"true"}}, largeItems)
+}
+
+// FeatureFilter narrows what [Admin.FeatureSummaries] yields. The zero value takes all
+// features that are not archived.
+type FeatureFilter struct {
+	Archived bool   // those that are, instead of those that are not
+	Query    string // part of the name, the description or a tag, in any case
+	Tag      string
+	State    api.FeatureState // api.StateArchived implies Archived
+	ByChange bool             // the last changed ones first, instead of by name
+}
+
+// FeatureSummaries yields features with who gets what of them, without payloads and
+// buckets.
+func (a *Admin) FeatureSummaries(ctx context.Context, filter FeatureFilter) iter.Seq2[api.FeatureSummary, error] {
+	query := url.Values{"view": {"summary"}}
+	if filter.Archived {
+		query.Set("archived", "true")
+	}
+	if filter.Query != "" {
+		query.Set("query", filter.Query)
+	}
+	if filter.Tag != "" {
+		query.Set("tag", filter.Tag)
+	}
+	if filter.State != "" {
+		query.Set("state", string(filter.State))
+	}
+	if filter.ByChange {
+		query.Set("sort", "changed")
+	}
+	return list[api.FeatureSummary](ctx, &a.client, at("features"), query, largeItems)
+}
+
+// Shares says what each step of a feature decides for now, or will decide for at a
+// moment to come if nothing changes; the zero time is now. A moment of the past is
+// answered for the subjects of now, with the configuration that held then. Fails with
+// feature_not_found or history_unavailable.
+func (a *Admin) Shares(ctx context.Context, feature string, moment time.Time) (Result[api.Shares], error) {
+	return read[api.Shares](ctx, &a.client, at("features", feature, "shares"), momentQuery(moment))
+}
+
+// FeatureSubjects yields, by id, the subjects that get a variant of a feature now.
+// Fails with feature_not_found or variant_not_found.
+func (a *Admin) FeatureSubjects(ctx context.Context, feature, variant string) iter.Seq2[api.FeatureSubject, error] {
+	return list[api.FeatureSubject](ctx, &a.client, at("features", feature, "subjects"), url.Values{"variant": {variant}}, smallItems)
+}
+
+// Overlap says how many subjects get which variants of two features now: cells have
+// the first feature's variant in A. Fails with feature_not_found.
+func (a *Admin) Overlap(ctx context.Context, feature, other string) (Result[api.Overlap], error) {
+	return read[api.Overlap](ctx, &a.client, at("overlap"), url.Values{"features": {feature + "," + other}})
 }
 
 // Feature reads one feature with its variants and its rollout. Fails with

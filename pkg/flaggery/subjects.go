@@ -99,11 +99,16 @@ func (a *Admin) SubjectVariants(ctx context.Context, id string) (Result[map[stri
 // will get at one to come if nothing changes; the zero time is now. Fails with
 // subject_not_found or history_unavailable.
 func (a *Admin) Explain(ctx context.Context, id string, moment time.Time) (Result[api.Explanation], error) {
+	return read[api.Explanation](ctx, &a.client, at("subjects", id, "explain"), momentQuery(moment))
+}
+
+// momentQuery asks for a moment other than now, which is the zero time.
+func momentQuery(moment time.Time) url.Values {
 	query := url.Values{}
 	if !moment.IsZero() {
 		query.Set("at", moment.Format(time.RFC3339Nano))
 	}
-	return read[api.Explanation](ctx, &a.client, at("subjects", id, "explain"), query)
+	return query
 }
 
 // ImportSubjects creates the subjects that are new and updates those that are
