@@ -459,16 +459,14 @@ func (a *service) describeRead(op *huma.Operation, description string, forms map
 // describeNulls documents what may be null and what huma cannot know to be. Routes
 // that are added before do not see it.
 func (a *service) describeNulls() {
-	for _, of := range []struct {
-		form       reflect.Type
-		properties []string
-	}{
-		{reflect.TypeFor[api.Feature](), []string{"rollout"}},
-		{reflect.TypeFor[api.About](), []string{"heaviest_subject", "heaviest_bucket", "lightest_bucket"}},
+	for form, fields := range map[reflect.Type][]string{
+		reflect.TypeFor[api.Feature]():        {"rollout"},
+		reflect.TypeFor[api.FeatureSummary](): {"rollout", "test", "next_test"},
+		reflect.TypeFor[api.About]():          {"heaviest_subject", "heaviest_bucket", "lightest_bucket"},
 	} {
-		schema := a.schemas().SchemaFromRef(a.schemas().Schema(of.form, true, "").Ref)
-		for _, name := range of.properties {
-			schema.Properties[name] = &huma.Schema{OneOf: []*huma.Schema{schema.Properties[name], {Type: "null"}}}
+		schema := a.schemas().SchemaFromRef(a.schemas().Schema(form, true, "").Ref)
+		for _, field := range fields {
+			schema.Properties[field] = &huma.Schema{OneOf: []*huma.Schema{schema.Properties[field], {Type: "null"}}}
 		}
 	}
 }

@@ -312,6 +312,74 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+func TestWhoGetsWhat(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	populate(c)
+	c.must("PATCH", "/v1/features/foobar", `{"description": "The Checkout", "tags": ["Shop"]}`)
+	c.do("GET", "/v1/features/foobar/shares", nil).is(200, `{"revision": 17, "total_weight": 2, "total_subjects": 2, "steps": [
+		{"step": "default", "variant": "A", "test_group": null, "group": null, "weight": 1, "subjects": 1},
+		{"step": "rollout", "variant": "B", "test_group": null, "group": null, "weight": 0, "subjects": 0},
+		{"step": "override", "variant": "B", "test_group": null, "group": "friends", "weight": 1, "subjects": 1}]}`)
+	c.do("GET", "/v1/features/empty/shares?at=2099-01-01T00:00:00Z", nil).is(200, `{"revision": 17, "total_weight": 2, "total_subjects": 2, "steps": [
+		{"step": "nothing", "variant": null, "test_group": null, "group": null, "weight": 2, "subjects": 2}]}`)
+	c.do("GET", "/v1/features/foobar/subjects?variant=B", nil).is(200, `{"items": [{"id": "42", "weight": 1, "step": "override"}]}`)
+	c.do("GET", "/v1/overlap?features=empty,foobar", nil).is(200, `{"total_weight": 2, "cells": [
+		{"a": null, "b": "A", "weight": 1, "subjects": 1}, {"a": null, "b": "B", "weight": 1, "subjects": 1}]}`)
+	var changes api.Page[api.AuditEntry]
+	c.must("GET", "/v1/audit?limit=1", nil).into(&changes)
+	at := changes.Items[0].At.Format(time.RFC3339Nano)
+	c.do("GET", "/v1/features?view=summary&tag=Shop", nil).is(200, `{"items": [{"name": "foobar", "description": "The Checkout", "tags": ["Shop"],
+		"state": "default", "default_variant": "A", "rollout": {"variant": "B", "proportion": 0, "effective_proportion": 0}, "test": null, "next_test": null, "overrides": 1,
+		"shares": [{"variant": "A", "step": "default", "weight": 1, "subjects": 1}, {"variant": "B", "step": "override", "weight": 1, "subjects": 1}],
+		"changed": {"at": "`+at+`", "actor": "FLAGGERY_ADMIN_TOKEN", "revision": 17}}]}`)
+
+	c.must("POST", "/v1/features", `{"name": "last", "variants": [{"name": "A"}], "rollout": {"variant": "A", "proportion": 1}}`)
+	c.must("POST", "/v1/features", `{"name": "half", "variants": [{"name": "A"}], "rollout": {"variant": "A", "proportion": 0.5}}`)
+	c.must("POST", "/v1/features", `{"name": "away"}`)
+	c.must("POST", "/v1/features/away/archive", nil)
+	c.must("PATCH", "/v1/features/empty", `{"off": true}`)
+	for query, want := range map[string]string{
+		"":                            "empty foobar half last tested",
+		"&limit=2":                    "empty foobar half last tested",
+		"&sort=name&limit=1":          "empty foobar half last tested",
+		"&sort=changed":               "empty half last foobar tested",
+		"&sort=changed&limit=1":       "empty half last foobar tested",
+		"&sort=changed&query=a":       "half last foobar",
+		"&query=":                     "empty foobar half last tested",
+		"&query=FOO":                  "foobar",
+		"&query=checkout":             "foobar",
+		"&query=sHo":                  "foobar",
+		"&query=%25":                  "",
+		"&tag=shop":                   "",
+		"&state=default":              "foobar",
+		"&state=rolling":              "half",
+		"&state=everyone":             "last",
+		"&state=testing":              "tested",
+		"&state=off":                  "empty",
+		"&state=archived":             "away",
+		"&archived=true":              "away",
+		"&state=off&archived=true":    "",
+		"&state=testing&sort=changed": "tested",
+	} {
+		var names []string
+		for after := ""; ; {
+			var page api.Page[api.FeatureSummary]
+			c.must("GET", "/v1/features?view=summary"+query+after, nil).into(&page)
+			for _, f := range page.Items {
+				names = append(names, f.Name)
+			}
+			if page.Next == "" {
+				break
+			}
+			after = "&after=" + url.QueryEscape(page.Next)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%q lists %q, want %q", query, got, want)
+		}
+	}
+}
+
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	c := start(t)

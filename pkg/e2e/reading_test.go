@@ -65,7 +65,7 @@ type schema struct {
 // make. All else follows from the document.
 var (
 	seeded = map[string]string{
-		"id": "seeded", "subject_id": "seeded", "feature": "seeded", "features": "seeded", "key": "seeded", "variant": "B",
+		"id": "seeded", "subject_id": "seeded", "feature": "seeded", "features": "seeded,plain", "key": "seeded", "variant": "B",
 		"group": "seeded", "test": "seeded", "absent": "delete",
 	}
 	seededAt = map[string]string{

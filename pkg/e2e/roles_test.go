@@ -60,9 +60,12 @@ viewer
 	GET /v1/features
 	GET /v1/features/{feature}
 	GET /v1/features/{feature}/rollout
+	GET /v1/features/{feature}/shares
+	GET /v1/features/{feature}/subjects
 	GET /v1/groups
 	GET /v1/groups/{group}
 	GET /v1/groups/{group}/subjects
+	GET /v1/overlap
 	GET /v1/search
 	GET /v1/subjects
 	GET /v1/subjects/{id}
