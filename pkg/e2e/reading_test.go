@@ -382,7 +382,8 @@ func TestParametersHaveOneReading(t *testing.T) {
 		for _, p := range o.parameters("query") {
 			at, assignment := "query."+p.Name, p.Name+"="+url.QueryEscape(p.value())
 			if p.Schema.Type == "array" {
-				o.do(t, setQuery(p.Name, assignment+"&"+assignment)).is(t, p.Name+" twice", 200, "", "")
+				twice := p.Name + "=" + strings.ReplaceAll(p.value(), ",", "&"+p.Name+"=")
+				o.do(t, setQuery(p.Name, twice)).is(t, twice, 200, "", "")
 			} else {
 				o.do(t, setQuery(p.Name, assignment+"&"+assignment)).is(t, p.Name+" twice", 422, api.ValidationFailed, at)
 			}
