@@ -112,7 +112,16 @@ type changeFeatureInput struct {
 	Changing
 }
 
-func (a *service) deleteFeature(ctx context.Context, in *changeFeatureInput, o ...writer.Option) (writer.Result[api.Feature], error) {
+type deleteFeatureInput struct {
+	FeaturePath
+	Changing
+	Cascade bool `query:"cascade" doc:"Delete its variants, its default, its rollout and its overrides too. Tests that have ended keep a record of what they named"`
+}
+
+func (a *service) deleteFeature(ctx context.Context, in *deleteFeatureInput, o ...writer.Option) (writer.Result[api.Feature], error) {
+	if in.Cascade {
+		return a.writer.DeleteWholeFeature(ctx, in.Feature, o...)
+	}
 	return a.writer.DeleteFeature(ctx, in.Feature, o...)
 }
 

@@ -318,7 +318,7 @@ func write[I writeInput, T any](status int, h handler[I, T], location func(*I, T
 			answer := &written{Revision: result.Revision}
 			switch {
 			case w.DryRun:
-				dryRun := api.DryRun[T]{DryRun: true, Drawn: result.Drawn, Effect: result.Effect, Result: result.Value}
+				dryRun := api.DryRun[T]{DryRun: true, Drawn: result.Drawn, Effect: result.Effect, Removes: result.Removes, Result: result.Value}
 				answer.Body = body(http.StatusOK, dryRun, nil)
 				return answer, nil
 			case location != nil:

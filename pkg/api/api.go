@@ -65,7 +65,8 @@ type DryRun[T any] struct {
 	DryRun bool `json:"dry_run" doc:"Always true: nothing was stored"`
 	Drawn  bool `json:"drawn,omitempty" doc:"The write draws by chance (a new test, the order of a new rollout): stored, it comes out differently"`
 	Effect
-	Result T `json:"result"`
+	Removes []string `json:"removes,omitempty" doc:"What would be deleted: paths as in the audit, what follows /v1/" example:"[\"features/foobar/rollout\"]"`
+	Result  T        `json:"result"`
 }
 
 // Effect is what a write does to the flags of subjects.

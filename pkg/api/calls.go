@@ -27,7 +27,7 @@ var AdminCalls = Calls{
 	"GET /v1/features":                                 {},
 	"GET /v1/features/{feature}":                       {FeatureNotFound},
 	"PATCH /v1/features/{feature}":                     {FeatureNotFound, EdgesTooOld},
-	"DELETE /v1/features/{feature}":                    {FeatureNotFound, FeatureHasVariants},
+	"DELETE /v1/features/{feature}":                    {FeatureNotFound, FeatureHasVariants, ABTestLive},
 	"GET /v1/features/{feature}/shares":                {FeatureNotFound, HistoryUnavailable},
 	"GET /v1/features/{feature}/subjects":              {FeatureNotFound, VariantNotFound},
 	"POST /v1/features/{feature}/archive":              {FeatureNotFound, ABTestLive, EdgesTooOld},

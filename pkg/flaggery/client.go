@@ -127,6 +127,8 @@ type Receipt struct {
 	DryRun bool
 	Drawn  bool
 	api.Effect
+	// Removes is what would be deleted, as paths in the audit.
+	Removes []string
 	// Propagation is nil unless the write was asked to [Wait].
 	Propagation *api.Propagation
 }
@@ -143,6 +145,7 @@ type WriteOption func(*writeOptions)
 
 type writeOptions struct {
 	dryRun  bool
+	cascade bool
 	wait    time.Duration
 	ifMatch string
 	comment string

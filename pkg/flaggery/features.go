@@ -96,6 +96,15 @@ func (a *Admin) DeleteFeature(ctx context.Context, name string, opts ...WriteOpt
 	return remove(ctx, &a.client, at("features", name), opts)
 }
 
+// DeleteWholeFeature removes a feature with its variants, its default, its rollout and
+// its overrides. Tests that have ended keep a record of what they named. Fails with
+// feature_not_found, or with abtest_live while a test that has not ended names the
+// feature.
+func (a *Admin) DeleteWholeFeature(ctx context.Context, name string, opts ...WriteOption) (Receipt, error) {
+	cascade := func(o *writeOptions) { o.cascade = true }
+	return remove(ctx, &a.client, at("features", name), append([]WriteOption{cascade}, opts...))
+}
+
 // ArchiveFeature stops serving a feature and keeps all of it until RestoreFeature.
 // Fails with feature_not_found, with abtest_live while a test that has not ended names
 // the feature, or with edges_too_old.

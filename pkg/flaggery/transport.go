@@ -263,6 +263,9 @@ func newWrite(method, path string, opts []WriteOption) request {
 	if o.dryRun {
 		r.query.Set("dry_run", "true")
 	}
+	if o.cascade {
+		r.query.Set("cascade", "true")
+	}
 	if o.comment != "" {
 		r.query.Set("comment", o.comment)
 	}
@@ -291,6 +294,7 @@ func decodeWrite[T any](a answer) (result Result[T], err error) {
 		return result, err
 	}
 	result.DryRun, result.Drawn, result.Effect, result.Propagation = form.DryRun.DryRun, form.Drawn, form.Effect, form.Propagation
+	result.Removes = form.Removes
 	if form.DryRun.DryRun {
 		return result, decode(form.Result, &result.Value)
 	}

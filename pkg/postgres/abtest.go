@@ -134,6 +134,28 @@ func (tx *Tx) UpdateABTest(ctx context.Context, t *model.ABTest) error {
 		t.Name, t.Start, t.End, t.Description, t.Revision)
 }
 
+// RecordFeature moves what a test says of a feature to its record, so that the
+// feature's variants can go.
+func (tx *Tx) RecordFeature(ctx context.Context, test, feature string) error {
+	return tx.exec(ctx, "record the feature of a test", `
+		WITH t AS (UPDATE abtest SET revision = $3 WHERE name = $1),
+		v AS (DELETE FROM abtest_variant WHERE abtest = $1 AND feature = $2::text RETURNING abtest_group, variant)
+		UPDATE abtest_group g SET record = g.record || jsonb_build_object($2::text, v.variant)
+		FROM v WHERE g.abtest = $1 AND g.name = v.abtest_group`, test, feature, tx.Revision)
+}
+
+// RestoreFeature takes what a test says of a feature, which is there again, from its
+// record.
+func (tx *Tx) RestoreFeature(ctx context.Context, test, feature string) error {
+	return tx.exec(ctx, "restore the feature of a test", `
+		WITH t AS (UPDATE abtest SET revision = $3 WHERE name = $1),
+		v AS (
+			INSERT INTO abtest_variant (abtest, abtest_group, feature, variant)
+			SELECT abtest, name, $2::text, record ->> $2::text FROM abtest_group WHERE abtest = $1
+		)
+		UPDATE abtest_group SET record = record - $2::text WHERE abtest = $1`, test, feature, tx.Revision)
+}
+
 // DeleteABTest removes a test with its groups.
 func (tx *Tx) DeleteABTest(ctx context.Context, name string) error {
 	return tx.exec(ctx, "delete a test", `DELETE FROM abtest WHERE name = $1`, name)

@@ -95,6 +95,24 @@ func heldRows(table string) string {
 	return fmt.Sprintf("%[1]s AS (SELECT r.* FROM held, json_populate_record(NULL::%[1]s, content) r WHERE kind = '%[1]s')", table)
 }
 
+// DeletedRollout reads the salt of the rollout that a revision deleted, and how many
+// buckets there were then. Fails with history_unavailable.
+func (tx *Tx) DeletedRollout(ctx context.Context, feature string, revision int64) (s model.Salt, buckets int, err error) {
+	var row struct {
+		Salt    []byte
+		Buckets int
+	}
+	err = tx.get(ctx, "read a deleted rollout", &row, `
+		SELECT (v.content ->> 'salt')::bytea AS salt, r.buckets
+		FROM version v JOIN revision r ON r.revision = v.until
+		WHERE v.kind = 'rollout' AND v.key = ARRAY[$1] AND v.until = $2`, feature, revision)
+	if errors.Is(err, sql.ErrNoRows) {
+		return s, 0, model.Errorf(model.HistoryUnavailable, "the history of the rollout that revision %d deleted is not kept any more", revision)
+	}
+	copy(s[:], row.Salt)
+	return s, row.Buckets, err
+}
+
 // SubjectAt reads a subject as it was at a revision, without its weight and version.
 // Fails with subject_not_found.
 func (tx *Tx) SubjectAt(ctx context.Context, id string, m Moment) (*Subject, error) {

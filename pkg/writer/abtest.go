@@ -327,6 +327,27 @@ func (c *change) deleteTest(ctx context.Context, test *model.ABTest) (api.ABTest
 	return before, c.note(deleted, testResource.of(test.Name), before, nil)
 }
 
+// moveFeature moves what an ended test says of a feature to the test's record, or back:
+// the action is recorded or restored.
+func (c *change) moveFeature(ctx context.Context, test, feature, action string) error {
+	before, err := testOf(ctx, c.tx, test)
+	if err != nil {
+		return err
+	}
+	move := c.tx.RecordFeature
+	if action == restored {
+		move = c.tx.RestoreFeature
+	}
+	if err := move(ctx, test, feature); err != nil {
+		return err
+	}
+	after, err := testOf(ctx, c.tx, test)
+	if err != nil {
+		return err
+	}
+	return c.note(action, testResource.of(test), before, after)
+}
+
 // matchTest loads the test that a write is about, and matches its version.
 func (c *change) matchTest(ctx context.Context, name string) (*model.ABTest, error) {
 	test, err := c.tx.ABTest(ctx, name)
@@ -342,16 +363,22 @@ func (w *Writer) ABTest(ctx context.Context, name string) (Result[api.ABTest], e
 		return Result[api.ABTest]{}, err
 	}
 	return read(ctx, w, func(tx *postgres.Tx) (api.ABTest, int64, error) {
-		test, err := tx.ABTest(ctx, name)
-		if err != nil {
-			return api.ABTest{}, 0, err
-		}
-		buckets, err := tx.Buckets(ctx)
-		if err != nil {
-			return api.ABTest{}, 0, err
-		}
-		return testForm(test, buckets, tx.Now), test.Revision, nil
+		test, err := testOf(ctx, tx, name)
+		return test, test.Revision, err
 	})
+}
+
+// testOf is what the contract says of a test. Fails with abtest_not_found.
+func testOf(ctx context.Context, tx *postgres.Tx, name string) (api.ABTest, error) {
+	test, err := tx.ABTest(ctx, name)
+	if err != nil {
+		return api.ABTest{}, err
+	}
+	buckets, err := tx.Buckets(ctx)
+	if err != nil {
+		return api.ABTest{}, err
+	}
+	return testForm(test, buckets, tx.Now), nil
 }
 
 // ABTestFilter narrows what ABTests lists. The zero value takes everything.

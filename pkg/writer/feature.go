@@ -264,6 +264,82 @@ func (c *change) deleteFeature(ctx context.Context, f *model.Feature) (api.Featu
 	return before, c.note(deleted, featureResource.of(f.Name), before, nil)
 }
 
+// DeleteWholeFeature removes a feature with its variants, its default, its rollout and
+// its overrides. Tests that have ended keep a record of what they named. Fails with
+// feature_not_found, or with abtest_live while a test that has not ended names the
+// feature.
+func (w *Writer) DeleteWholeFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
+	if err := checkPath("feature", model.CheckName(name)); err != nil {
+		return Result[api.Feature]{}, err
+	}
+	return write(ctx, w, configuration, opts, func(c *change) (api.Feature, error) {
+		f, err := c.matchFeature(ctx, name)
+		if err != nil {
+			return api.Feature{}, err
+		}
+		return c.deleteWholeFeature(ctx, f)
+	})
+}
+
+// deleteWholeFeature deletes by the same steps as somebody who goes piece by piece, so
+// that the audit says the same and each row can be reverted.
+func (c *change) deleteWholeFeature(ctx context.Context, f *model.Feature) (api.Feature, error) {
+	if err := c.refuseUnderTest(ctx, f.Name); err != nil {
+		return api.Feature{}, err
+	}
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.Feature{}, err
+	}
+	before := featureForm(f, buckets)
+	if _, err := c.archiveFeature(ctx, f, false); err != nil { // what belongs to an archived one cannot be deleted
+		return api.Feature{}, err
+	}
+	if err := c.deleteReferences(ctx, f); err != nil {
+		return api.Feature{}, err
+	}
+	if err := c.setDefault(ctx, f, ""); err != nil {
+		return api.Feature{}, err
+	}
+	for _, v := range f.Variants {
+		if _, err := c.deleteVariant(ctx, f, v.Name); err != nil {
+			return api.Feature{}, err
+		}
+	}
+	f.Variants = nil
+	_, err = c.deleteFeature(ctx, f)
+	return before, err
+}
+
+// deleteReferences deletes what gives variants of a feature, but for its default. Of
+// tests it takes the references alone.
+func (c *change) deleteReferences(ctx context.Context, f *model.Feature) error {
+	uses, err := c.tx.VariantUses(ctx, f.Name)
+	if err != nil {
+		return err
+	}
+	test := ""
+	for _, use := range uses { // the groups of a test one after the other
+		switch {
+		case use.Group != "":
+			var g *postgres.Group
+			if g, err = c.tx.Group(ctx, use.Group); err == nil {
+				_, err = c.deleteOverride(ctx, g, f.Name)
+			}
+		case use.Test != test:
+			test = use.Test
+			err = c.moveFeature(ctx, test, f.Name, recorded)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if f.Rollout != nil {
+		_, err = c.deleteRollout(ctx, f)
+	}
+	return err
+}
+
 // matchFeature loads the feature that a write is about, and matches its version.
 func (c *change) matchFeature(ctx context.Context, name string) (*model.Feature, error) {
 	f, err := c.tx.Feature(ctx, name)
@@ -319,8 +395,8 @@ func featureForm(f *model.Feature, buckets []model.Bucket) api.Feature {
 	for i, v := range f.Variants {
 		form.Variants[i] = variantForm(v)
 	}
-	if f.Default != "" {
-		form.DefaultVariant = &f.Default
+	if name := f.Default; name != "" {
+		form.DefaultVariant = &name // a copy, as f may change
 	}
 	if f.Rollout != nil {
 		rollout := rolloutForm(f, buckets)

@@ -295,37 +295,40 @@ func (r reverter) revertRollout(ctx context.Context, feature string) error {
 	case updated:
 		_, err = r.patchRollout(ctx, f, api.PatchRollout{Proportion: &before.Proportion, Variant: &before.Variant})
 	default:
-		if _, err = r.addRollout(ctx, f, before.Variant, 0); err == nil {
-			err = r.restoreBuckets(ctx, f, before.Proportion)
-		}
+		err = r.restoreRollout(ctx, f, before.Variant, before.Proportion)
 	}
 	return err
 }
 
-// restoreBuckets gives a new rollout the buckets of the deleted one, so that the
-// same subjects have it again, and more or fewer if weights have changed since.
-func (r reverter) restoreBuckets(ctx context.Context, f *model.Feature, proportion float64) error {
+// restoreRollout adds a deleted rollout with the order and the buckets that it had, so
+// that the same subjects have it again. Buckets added since join it.
+func (r reverter) restoreRollout(ctx context.Context, f *model.Feature, variant string, proportion float64) error {
 	had, err := decode[struct{ Buckets []model.BucketID }](r.entry.Before)
 	if err != nil {
 		return err
 	}
-	before, buckets, err := rollout(ctx, r.tx, f)
+	salt, count, err := r.tx.DeletedRollout(ctx, f.Name, r.entry.Revision)
 	if err != nil {
 		return err
 	}
-	_, _, from := bucketing.Effective(buckets, had.Buckets)
-	f.Rollout.Buckets = bucketing.Assign(f.Rollout.Salt, buckets, had.Buckets, from, proportion)
-	f.Rollout.Proportion = proportion
-	if err := r.tx.UpdateRollout(ctx, f.Name, f.Rollout); err != nil {
+	buckets, err := r.tx.Buckets(ctx)
+	if err != nil {
 		return err
 	}
-	return r.note(updated, r.resource, before, rolloutForm(f, buckets))
+	var added []model.BucketID
+	for _, b := range buckets[count:] {
+		added = append(added, b.ID)
+	}
+	assigned := bucketing.Join(salt, had.Buckets, added, proportion)
+	_, err = r.insertRollout(ctx, f, &model.Rollout{Variant: variant, Proportion: proportion, Salt: salt, Buckets: assigned}, buckets)
+	return err
 }
 
 func (r reverter) revertTest(ctx context.Context, name string) error {
 	type own struct {
-		Start, End  time.Time
-		Description string
+		Start, End      time.Time
+		Description     string
+		DeletedFeatures []string `json:"deleted_features"`
 	}
 	switch r.entry.Action {
 	case deleted:
@@ -346,16 +349,27 @@ func (r reverter) revertTest(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	before, err := previous(r, own{test.Start, test.End, test.Description})
+	now := own{test.Start, test.End, test.Description, test.DeletedFeatures()}
+	before, err := previous(r, now)
 	if err != nil {
 		return err
 	}
-	if r.entry.Action == created {
+	switch r.entry.Action {
+	case created:
 		_, err = r.deleteTest(ctx, test)
-	} else {
+	case recorded:
+		err = r.moveFeature(ctx, name, added(before.DeletedFeatures, now.DeletedFeatures), restored)
+	case restored:
+		err = r.moveFeature(ctx, name, added(now.DeletedFeatures, before.DeletedFeatures), recorded)
+	default:
 		_, err = r.patchTest(ctx, test, api.PatchABTest{Start: &before.Start, End: &before.End, Description: &before.Description})
 	}
 	return err
+}
+
+// added is the name that is in after and not in before.
+func added(before, after []string) string {
+	return after[slices.IndexFunc(after, func(name string) bool { return !slices.Contains(before, name) })]
 }
 
 func (r reverter) revertGroup(ctx context.Context, name string) error {

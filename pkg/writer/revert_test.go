@@ -20,9 +20,9 @@ func (w *fixture) requested() []string {
 	return w.column(`
 		SELECT concat_ws(' ', 'feature', name, description, tags::text, default_variant, off, archived) FROM feature UNION ALL
 		SELECT concat_ws(' ', 'variant', feature, name, payload::text) FROM variant UNION ALL
-		SELECT concat_ws(' ', 'rollout', feature, variant, proportion, buckets::text) FROM rollout UNION ALL
+		SELECT concat_ws(' ', 'rollout', feature, variant, proportion, salt::text, buckets::text) FROM rollout UNION ALL
 		SELECT concat_ws(' ', 'abtest', name, starts, ends, description) FROM abtest UNION ALL
-		SELECT concat_ws(' ', 'arm', abtest, position, name, proportion) FROM abtest_group UNION ALL
+		SELECT concat_ws(' ', 'arm', abtest, position, name, proportion, record) FROM abtest_group UNION ALL
 		SELECT concat_ws(' ', 'arm of', abtest, abtest_group, feature, variant) FROM abtest_variant UNION ALL
 		SELECT concat_ws(' ', 'group', name, priority, members) FROM subject_group UNION ALL
 		SELECT concat_ws(' ', 'member', g.name, m.subject_id) FROM member m JOIN subject_group g ON g.id = m.group_id UNION ALL
@@ -37,6 +37,9 @@ func TestRevert(t *testing.T) {
 	ctx := t.Context()
 	w.seed()
 	must[api.Subject](t)(w.AddSubject(ctx, api.CreateSubject{ID: "a/b %"}))
+	w.seedUsed("used", -2*time.Hour)
+	w.seedUsed("shelved", -4*time.Hour)
+	must[api.Feature](t)(w.ArchiveFeature(ctx, "shelved"))
 	revisionOf := func(r int64, err error) int64 {
 		t.Helper()
 		if err != nil {
@@ -146,6 +149,14 @@ func TestRevert(t *testing.T) {
 		}},
 		{what: "change override", make: func() (int64, error) {
 			r, err := w.AddGroupOverride(ctx, "friends", "foobar", "B")
+			return r.Revision, err
+		}},
+		{what: "delete whole feature", make: func() (int64, error) {
+			r, err := w.DeleteWholeFeature(ctx, "used")
+			return r.Revision, err
+		}},
+		{what: "delete whole archived feature", make: func() (int64, error) {
+			r, err := w.DeleteWholeFeature(ctx, "shelved")
 			return r.Revision, err
 		}},
 		{what: "change group", make: func() (int64, error) {

@@ -28,21 +28,26 @@ func (w *Writer) AddRollout(ctx context.Context, feature, variant string, opts .
 }
 
 func (c *change) addRollout(ctx context.Context, f *model.Feature, variant string, proportion float64) (api.Rollout, error) {
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.Rollout{}, err
+	}
+	salt := c.drawSalt()
+	assigned := bucketing.Assign(salt, buckets, nil, 0, proportion)
+	return c.insertRollout(ctx, f, &model.Rollout{Variant: variant, Proportion: proportion, Salt: salt, Buckets: assigned}, buckets)
+}
+
+func (c *change) insertRollout(ctx context.Context, f *model.Feature, r *model.Rollout, buckets []model.Bucket) (api.Rollout, error) {
 	if err := refuseArchived(f); err != nil {
 		return api.Rollout{}, err
 	}
-	if _, err := variantOf(f, variant); err != nil {
+	if _, err := variantOf(f, r.Variant); err != nil {
 		return api.Rollout{}, err
 	}
 	if f.Rollout != nil {
 		return api.Rollout{}, model.Errorf(model.RolloutExists, "feature %q has a rollout of variant %q already", f.Name, f.Rollout.Variant)
 	}
-	buckets, err := c.tx.Buckets(ctx)
-	if err != nil {
-		return api.Rollout{}, err
-	}
-	f.Rollout = &model.Rollout{Variant: variant, Proportion: proportion, Salt: c.drawSalt()}
-	f.Rollout.Buckets = bucketing.Assign(f.Rollout.Salt, buckets, nil, 0, proportion)
+	f.Rollout = r
 	if err := c.tx.InsertRollout(ctx, f.Name, f.Rollout); err != nil {
 		return api.Rollout{}, err
 	}
@@ -134,6 +139,7 @@ func (c *change) deleteRollout(ctx context.Context, f *model.Feature) (api.Rollo
 	if err := c.tx.DeleteRollout(ctx, f.Name); err != nil {
 		return api.Rollout{}, err
 	}
+	f.Rollout = nil
 	return before, c.note(deleted, rolloutResource.of(f.Name), before, nil)
 }
 

@@ -49,6 +49,7 @@ const (
 	restored  = "restore"
 	imported  = "import"
 	forgotten = "forget"
+	recorded  = "record" // what an ended test says of a feature that is deleted
 )
 
 // errDiscard ends a transaction that is not to be kept, without being a failure.
@@ -83,7 +84,7 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		}
 		if s.dryRun {
 			result.Effect, err = c.try(ctx, do)
-			result.Drawn = c.drawn
+			result.Drawn, result.Removes = c.drawn, c.removes()
 		} else {
 			err = do()
 		}
@@ -162,6 +163,16 @@ func (c *change) nameChange(ctx context.Context, err error) error {
 	}
 	refused.Changed = changed
 	return err
+}
+
+// removes is what the change deletes, as the audit names it.
+func (c *change) removes() (paths []string) {
+	for _, row := range c.audit {
+		if row.Action == deleted {
+			paths = append(paths, row.Resource)
+		}
+	}
+	return paths
 }
 
 // newVersion is the version of the resource after the change.

@@ -87,6 +87,8 @@ type Result[T any] struct {
 	DryRun bool
 	Drawn  bool
 	api.Effect
+	// Removes is what would be deleted, as paths in the audit.
+	Removes []string
 }
 
 // Option changes how a write is carried out.
