@@ -73,6 +73,7 @@ viewer
 editor
 	POST   /v1/abtests
 	DELETE /v1/abtests/{test}
+	PATCH  /v1/abtests/{test}
 	POST   /v1/abtests/{test}/stop
 	POST   /v1/audit/{revision}/revert
 	POST   /v1/buckets
