@@ -109,6 +109,7 @@ func openLab(ctx context.Context, s size, dir string, p *progress) (_ *lab, err 
 		"max_connections":    "1000",
 		"shared_buffers":     "1GB",
 		"max_wal_size":       "8GB",
+		"wal_init_zero":      "off",   // a server that has run for some time has segments to reuse
 		"checkpoint_timeout": "30min", // not in the middle of a figure
 		"autovacuum":         "off",   // likewise
 	}})

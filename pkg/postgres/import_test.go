@@ -76,6 +76,62 @@ func TestImportIsContested(t *testing.T) {
 	}
 }
 
+// Others wait while an import catches up with them. It reads what they changed, not all
+// subjects and lines, whatever the statistics say.
+func TestCatchUpReadsLittle(t *testing.T) {
+	t.Parallel()
+	db, ctx := open(t), t.Context()
+	const many, few = 20_000, 5
+	change(t, db, true, `INSERT INTO bucket (id) VALUES (1)`,
+		fmt.Sprintf(`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT i, 1, 1, $label, $label FROM generate_series(1, %d) i`, many))
+	for _, statistics := range []string{`SELECT`, `ANALYZE`} { // of nothing, and of one label
+		if _, err := db.SQL().Exec(statistics); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := db.OpenImport(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		err = rows.Stage(ctx, func(yield func(ImportRow, error) bool) {
+			for i := range int64(many) {
+				if !yield(ImportRow{Line: i + 1, ID: fmt.Sprint(i + 1), Weight: 1}, nil) {
+					return
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if duplicates, err := rows.Index(ctx, 1); err != nil || duplicates != nil {
+			t.Fatal(duplicates, err)
+		}
+		err = rows.Write(ctx, func(tx *Tx) error {
+			const read = `SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_xact_all_tables WHERE relname IN ('subject', 'staged', 'tombstone', 'change')`
+			var before, after int64
+			if err := tx.get(ctx, "count what was read", &before, read); err != nil {
+				return err
+			}
+			since := tx.Revision
+			for i := range few {
+				change(t, db, false, fmt.Sprintf(`UPDATE subject SET label = $label WHERE id = '%d'`, i))
+				change(t, db, false, fmt.Sprintf(`UPDATE subject SET label = $label WHERE id = '%d'`, i+1))
+			}
+			lines, upTo, err := rows.CatchUp(ctx, tx, since)
+			if err != nil || lines != few || upTo != since+2*few {
+				t.Errorf("%d lines, up to revision %d after %d, %v", lines, upTo, since, err)
+			}
+			if err := tx.get(ctx, "count what was read", &after, read); err != nil || after-before > 20*few {
+				t.Errorf("%s: %d rows read for %d changes, %v", statistics, after-before, 2*few, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A body that PostgreSQL ends to resolve a deadlock runs again.
 func TestDeadlockIsTriedAgain(t *testing.T) {
 	t.Parallel()
