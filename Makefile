@@ -11,7 +11,8 @@ help: ## list the targets
 .PHONY: run
 run: ## start Flaggery with a database and sample data (ARGS=--empty: without); Ctrl-C stops it, the data stays in .flaggery/
 	@.ci/prerequisites postgresql
-	go run ./cmd/flaggery-admin dev $(ARGS)
+	@go build -o .bin/ ./cmd/flaggery-admin
+	@exec .bin/flaggery-admin dev $(ARGS)
 
 .PHONY: test
 test: ## run all tests with the race detector, against a PostgreSQL that they start themselves

@@ -3,6 +3,7 @@ package main
 import (
 	"database/sql"
 	"encoding/json"
+	"flag"
 	"net"
 	"os"
 	"path/filepath"
@@ -33,6 +34,30 @@ func must(t *testing.T, dbURL, stdin string, args ...string) (stdout, stderr str
 		t.Fatalf("%v: status %d: %s", args, status, stderr)
 	}
 	return stdout, stderr
+}
+
+var update = flag.Bool("update", false, "rewrite the expected help texts")
+
+// TestHelp holds what --help prints to what was last read and found good.
+func TestHelp(t *testing.T) {
+	all, _ := must(t, "", "", "--help")
+	for _, c := range program().Commands {
+		help, _ := must(t, "", "", append(strings.Fields(c.Name), "--help")...)
+		all += "\n$ flaggery-admin " + c.Name + " --help\n" + help
+	}
+	const golden = "testdata/help.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(all), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all != string(want) {
+		t.Errorf("%s differs from the help: run go test -run TestHelp -update, and read the difference", golden)
+	}
 }
 
 func TestFailuresAreOneLine(t *testing.T) {
@@ -66,7 +91,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{empty, "serve --log-level error --admin-token a-token-for-tests-and-nothing-else", "schema is at version 0, behind the program's version"},
 		{empty, "migrate status", "run 'flaggery-admin migrate up'"},
 		{empty, "import --format csv -", "schema is at version 0"},
-		{good, "serve --log-level error --admin-token a-token-for-tests-and-nothing-else --port " + port, "address already in use"},
+		{good, "serve --log-level error --admin-token a-token-for-tests-and-nothing-else --port " + port, "FLAGGERY_PORT (--host, --port): listen tcp 127.0.0.1:" + port},
 		{good, "migrate down", "--steps"},
 		{good, "import", "one file"},
 		{good, "import nothing.csv", "no such file"},
@@ -77,8 +102,8 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{good, "import --expect-deleted -2 subjects.csv", "--expect-deleted must be 0 or more, is -2"},
 		{good, "import --expect-deleted 2 --format csv -", "--expect-deleted must be 0, as the import would delete 0 subjects, is 2"},
 		{good, "import --format csv -", "no bucket"},
-		{good, "migrate up --create-edge-role edges", "a password is needed"},
-		{good, "migrate sideways", "there is no command"},
+		{good, "migrate up --create-edge-role edges", "FLAGGERY_EDGE_PASSWORD, or write it as a line to standard input\n"},
+		{good, "migrate sideways", "migrate must be followed by up, down, status"},
 	} {
 		status, _, stderr := run(t, row.dbURL, "id\n1\n", strings.Fields(row.args)...)
 		if strings.Contains(row.args, "create-edge-role") {

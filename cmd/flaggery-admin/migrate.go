@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/flaggery/flaggery/migrations"
@@ -24,7 +25,7 @@ func onDatabase(ctx context.Context, env command.Environment, url command.Databa
 }
 
 func dbURLFlag(fs *flag.FlagSet, url *command.DatabaseURL) {
-	fs.Var(url, "db-url", "the database: `postgres://`user:password@host:5432/database?sslmode=verify-full")
+	fs.Var(url, "db-url", "`URL` of the database: postgres://user:password@host:5432/database?sslmode=verify-full")
 }
 
 // role is one that `migrate up` can make.
@@ -51,7 +52,7 @@ func migrateUpCommand() command.Command {
 			dbURLFlag(fs, &url)
 			for _, r := range roles {
 				fs.StringVar(&r.name, r.setting, "", "also make the role `name`, which has the rights that "+r.who+" need and no others, or renew its rights and password")
-				fs.Var(&r.password, r.secret, "the `password` of that role, better set by the environment; else a line is read from standard input")
+				fs.Var(&r.password, r.secret, "`password` of the role of --"+r.setting+", better set by the environment; else a line is read from standard input")
 			}
 		},
 		Run: func(ctx context.Context, env command.Environment) error {
@@ -82,7 +83,8 @@ func (r *role) make(ctx context.Context, env command.Environment, db *postgres.D
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(env.Stdout, "\n-- A role for %s, with no more rights than they need (or let --%s make it); psql's \\password sets its password unseen:\n%s;\n",
+		_, err = fmt.Fprintf(env.Stdout, "\n-- Not executed: statements that make a role for %s, with the rights that they need and no others. Run them yourself,\n"+
+			"-- and set its password unseen by psql's \\password, or have both done by --%s.\n%s;\n",
 			r.who, r.setting, strings.Join(statements, ";\n"))
 		return err
 	}
@@ -92,7 +94,10 @@ func (r *role) make(ctx context.Context, env command.Environment, db *postgres.D
 		line, err := input.ReadString('\n')
 		r.password = command.Secret(strings.TrimRight(line, "\r\n"))
 		if r.password == "" {
-			return errors.Join(fmt.Errorf("a password is needed: on standard input or in %s", command.Variable(r.secret)), err)
+			if errors.Is(err, io.EOF) {
+				err = nil // the input has no line, which is what the message says
+			}
+			return errors.Join(fmt.Errorf("the role %s needs a password: set %s, or write it as a line to standard input", r.name, command.Variable(r.secret)), err)
 		}
 	}
 	if err := db.CreateRole(ctx, r.rights, r.name, string(r.password)); err != nil {
@@ -112,8 +117,10 @@ func migrateDownCommand() command.Command {
 		Summary: "Take back migrations, and with them the data that they made room for.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
-			fs.IntVar(&steps, "steps", 0, "how `many`; there is no default, as data is lost")
+			fs.IntVar(&steps, "steps", 0, "`number` of migrations to take back; it must be given, as their data is lost")
+			fs.Lookup("steps").DefValue = ""
 		},
+		Once: []string{"steps"},
 		Run: func(ctx context.Context, env command.Environment) error {
 			if steps < 1 {
 				return errors.New("say with --steps how many migrations to take back: their data is lost")

@@ -31,9 +31,10 @@ func tokenCreateCommand() command.Command {
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
 			fs.StringVar(&create.Name, "name", "", "who or what will show it, for the audit: a `text` such as ci")
-			fs.StringVar((*string)(&create.Role), "role", "", "what it may do: `viewer, editor, admin or client`")
-			fs.StringVar(&expires, "expires", "", "`when` it stops being good: after a time such as 720h, or at a moment such as 2027-12-31T00:00:00Z; never when left out")
+			fs.StringVar((*string)(&create.Role), "role", "", "`role`, which says what it may do: viewer, editor, admin or client")
+			fs.StringVar(&expires, "expires", "", "`when` it expires: after a time such as 720h, or at a moment such as 2027-12-31T00:00:00Z; never when left out")
 		},
+		Once: []string{"name", "role", "expires"},
 		Validate: func() (err error) {
 			create.ExpiresAt, err = parseExpiry(expires, time.Now())
 			return command.Faults(

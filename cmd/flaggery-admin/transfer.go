@@ -46,9 +46,10 @@ func importCommand() command.Command {
 		Summary:   "Import subjects from an NDJSON or CSV file (- for standard input), all or nothing.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
-			fs.StringVar(&format, "format", "", "`format` of the file: ndjson, csv; told by its name when left out")
+			fs.StringVar(&format, "format", "", "`format` of the file: ndjson, csv; by its name when left out")
 			flags.declare(fs)
 		},
+		Once: []string{"format", "columns", "groups", "absent", "expect-deleted", "dry-run"},
 		Run: func(ctx context.Context, env command.Environment) error {
 			if len(env.Args) != 1 {
 				return errors.New("import takes one file, or - for standard input")
@@ -96,9 +97,9 @@ type importFlags struct {
 const noCount = -1
 
 func (f *importFlags) declare(fs *flag.FlagSet) {
-	fs.StringVar(&f.columns, "columns", "refuse", "what to `do` about columns of a CSV other than id, weight and groups: refuse, ignore")
-	fs.StringVar(&f.groups, "groups", "join", "what to `do` with groups: join those that a line names, or replace all by them; a line without groups changes none")
-	fs.StringVar(&f.absent, "absent", "keep", "what to `do` about subjects that are not in the file: keep, delete")
+	fs.StringVar(&f.columns, "columns", "refuse", "`action` on columns of a CSV other than id, weight and groups: refuse, ignore")
+	fs.StringVar(&f.groups, "groups", "join", "`action` on groups: join those that a line names, or replace all by them; a line without groups changes none")
+	fs.StringVar(&f.absent, "absent", "keep", "`action` on subjects that are not in the file: keep, delete")
 	fs.Int64Var(&f.expectDeleted, "expect-deleted", noCount, "`number` of subjects that --absent delete deletes, as --dry-run said")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "check everything, store nothing")
 }

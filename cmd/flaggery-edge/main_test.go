@@ -1,7 +1,9 @@
 package main
 
 import (
+	"flag"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
@@ -30,7 +32,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 	}{
 		{[]string{"serve"}, "FLAGGERY_DB_URL (--db-url) is not set"},
 		{[]string{"serve", "--port", "x", "--unknown-subjects", "guess"}, "FLAGGERY_UNKNOWN_SUBJECTS"},
-		{[]string{"serve", "--log-level", "error", url, "--port", port}, "address already in use"},
+		{[]string{"serve", "--log-level", "error", url, "--port", port}, "FLAGGERY_PORT (--host, --port): listen tcp 127.0.0.1:" + port},
 		{[]string{"migrate"}, "there is no command"},
 	} {
 		status, _, stderr := run(t, row.args...)
@@ -41,11 +43,34 @@ func TestFailuresAreOneLine(t *testing.T) {
 	}
 }
 
-func TestHelpAndVersion(t *testing.T) {
-	if _, stdout, _ := run(t, "serve", "--help"); !strings.Contains(stdout, "FLAGGERY_UNKNOWN_SUBJECTS") {
-		t.Error(stdout)
+var update = flag.Bool("update", false, "rewrite the expected help texts")
+
+// TestHelp holds what --help prints to what was last read and found good.
+func TestHelp(t *testing.T) {
+	_, all, _ := run(t, "--help")
+	for _, c := range program().Commands {
+		_, help, _ := run(t, append(strings.Fields(c.Name), "--help")...)
+		all += "\n$ flaggery-edge " + c.Name + " --help\n" + help
 	}
-	if _, stdout, _ := run(t, "--version"); !strings.HasPrefix(stdout, "flaggery-edge ") {
-		t.Error(stdout)
+	const golden = "testdata/help.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(all), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all != string(want) {
+		t.Errorf("%s differs from the help: run go test -run TestHelp -update, and read the difference", golden)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, args := range []string{"--version", "version"} {
+		if _, stdout, _ := run(t, args); !strings.HasPrefix(stdout, "flaggery-edge ") {
+			t.Errorf("%s prints %q", args, stdout)
+		}
 	}
 }

@@ -27,7 +27,7 @@ type Config struct {
 	Callers        web.Callers
 	TLS            web.TLS
 	MaxImportLines int           // by HTTP, 0 for any number
-	HistoryKeep    time.Duration // how long the past can be explained, 0 for good
+	HistoryKeep    time.Duration // how long the past can be explained; 0 keeps it indefinitely
 	Installation   Installation
 	// MetricsAddress is where metrics and health are answered apart, or "", and
 	// ProfilesAddress where profiles are.
@@ -50,7 +50,7 @@ type Config struct {
 
 // Flags adds the settings to fs, with their defaults.
 func (c *Config) Flags(fs *flag.FlagSet) {
-	fs.Var(&c.DBURL, "db-url", "the database: `postgres://`user:password@host:5432/database?sslmode=verify-full")
+	fs.Var(&c.DBURL, "db-url", "`URL` of the database: postgres://user:password@host:5432/database?sslmode=verify-full")
 	fs.BoolVar(&c.DBAutoUpgrade, "db-auto-upgrade", false, "bring the schema up to date at start")
 	fs.BoolVar(&c.DBWait, "db-wait", true, "wait for a database that is away at start, not ready meanwhile; false ends the admin with an error instead")
 	fs.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
@@ -59,7 +59,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	c.Limits.Flags(fs)
 	c.Callers.Flags(fs)
 	fs.IntVar(&c.MaxImportLines, "max-import-lines", 50_000_000, "`number` of lines that one import over HTTP may have, 0 for any number")
-	fs.DurationVar(&c.HistoryKeep, "history-keep", 0, "how long ago a moment may be to be explained: a `duration` such as 8760h, 0 for good")
+	fs.DurationVar(&c.HistoryKeep, "history-keep", 0, "`duration` that history is kept, such as 8760h; 0 keeps it indefinitely")
 	c.Installation.flags(fs)
 	c.TLS.Flags(fs)
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics and health apart from clients, without a token")

@@ -7,9 +7,15 @@ import (
 )
 
 // NewLogger returns a logger that writes records of level and above to w; format is
-// "text" or "json".
+// "text" or "json". Both show durations with their unit: JSON would have nanoseconds,
+// without saying so.
 func NewLogger(w io.Writer, level slog.Level, format string) (*slog.Logger, error) {
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}}
 	switch format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, options)), nil

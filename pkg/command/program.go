@@ -40,6 +40,7 @@ type Command struct {
 	Service   bool // runs until it is stopped, and logs its settings at the start
 	Private   bool // runs on a machine with a single user
 	Flags     func(fs *flag.FlagSet)
+	Once      []string     // flags of a single run: no variable sets them, as it would stay set for the next run
 	Variables []string     // environment variables that it reads besides those of its flags
 	Validate  func() error // checks the parsed settings; nil if there is nothing to check
 	Run       func(ctx context.Context, env Environment) error
@@ -95,19 +96,18 @@ func (p Program) Execute(ctx context.Context, args, environ []string, env Enviro
 }
 
 func (p Program) run(ctx context.Context, args, environ []string, env Environment) error {
-	if slices.Contains(args, "--version") {
+	if slices.Contains(args, "--version") || len(args) > 0 && args[0] == "version" {
 		_, err := fmt.Fprintln(env.Stdout, p.Name, env.Version)
 		return err
 	}
 	command, args := p.find(args)
 	if command == nil {
 		if len(args) == 0 || isHelp(args[0]) {
-			p.help(env.Stdout, p.Commands)
+			p.help(env.Stdout, p.Name, p.Commands)
 			return nil
 		}
-		if group := p.group(args[0]); len(group) > 0 && slices.ContainsFunc(args, isHelp) {
-			p.help(env.Stdout, group)
-			return nil
+		if group := p.group(args[0]); len(group) > 0 {
+			return p.runGroup(env.Stdout, args[0], args[1:], group)
 		}
 		if strings.HasPrefix(args[0], "-") { // args may hold a secret, so they are not shown
 			return fmt.Errorf("the command comes first, then its settings, see %s --help", p.Name)
@@ -118,15 +118,15 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 	fs := flag.NewFlagSet(command.Name, flag.ContinueOnError)
 	var log logSettings
 	command.flags(fs, &log)
-	rest, err := ParseSettings(fs, args, environ)
+	rest, err := ParseSettings(fs, command.Once, args, environ)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(env.Stdout, "%s\n\nUsage: %s\n\nSettings, each a flag or an environment variable:\n",
+		fmt.Fprintf(env.Stdout, "%s\n\nUsage: %s\n\nSettings, each a flag, the variable [in brackets], or a file whose path is in that variable with _FILE added:\n",
 			command.Summary, strings.TrimSpace(p.Name+" "+command.Name+" [settings] "+command.Arguments))
-		Usage(fs, env.Stdout)
+		Usage(fs, command.Once, env.Stdout)
 		return nil
 	}
 	if err == nil && command.Arguments == "" && len(rest) > 0 {
-		err = fmt.Errorf("%s takes only settings, but got %d other arguments", command.Name, len(rest)) // secrets, maybe
+		err = fmt.Errorf("%s takes settings only, such as --log-level debug, but no arguments: found %d", command.Name, len(rest)) // secrets, maybe
 	}
 	logger, logErr := NewLogger(env.Stderr, log.level, log.format)
 	var invalid error
@@ -170,7 +170,11 @@ func (p Program) variables() (names []string) {
 	for i := range p.Commands {
 		fs := flag.NewFlagSet(p.Commands[i].Name, flag.ContinueOnError)
 		p.Commands[i].flags(fs, new(logSettings))
-		fs.VisitAll(func(f *flag.Flag) { names = append(names, Variable(f.Name)) })
+		fs.VisitAll(func(f *flag.Flag) {
+			if !slices.Contains(p.Commands[i].Once, f.Name) {
+				names = append(names, Variable(f.Name))
+			}
+		})
 		names = append(names, p.Commands[i].Variables...)
 	}
 	return names
@@ -210,12 +214,27 @@ func (p Program) group(name string) []Command {
 
 func isHelp(arg string) bool { return strings.TrimLeft(arg, "-") == "help" || arg == "-h" }
 
-func (p Program) help(w io.Writer, commands []Command) {
-	fmt.Fprintf(w, "%s\n\nUsage: %s COMMAND [settings]\n\n", p.Summary, p.Name)
+// runGroup answers args that begin with the first word of commands, and name none of
+// them.
+func (p Program) runGroup(w io.Writer, name string, args []string, group []Command) error {
+	if slices.ContainsFunc(args, isHelp) {
+		p.help(w, p.Name+" "+name, group)
+		return nil
+	}
+	var words []string
+	for _, c := range group {
+		words = append(words, strings.TrimPrefix(c.Name, name+" "))
+	}
+	return fmt.Errorf("%s must be followed by %s, see %s %[1]s --help", name, strings.Join(words, ", "), p.Name)
+}
+
+// help lists commands, of which prefix and what is behind it call one.
+func (p Program) help(w io.Writer, prefix string, commands []Command) {
+	fmt.Fprintf(w, "%s\n\nUsage: %s COMMAND [settings]\n\n", p.Summary, prefix)
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-16s %s\n", c.Name, c.Summary)
 	}
-	fmt.Fprintf(w, "\n%s COMMAND --help lists a command's settings, %s --version prints the version.\n", p.Name, p.Name)
+	fmt.Fprintf(w, "\n%s COMMAND --help lists a command's settings, %s version prints the version.\n", prefix, p.Name)
 }
 
 // version is the one set by the linker, else that of the build information.

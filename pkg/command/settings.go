@@ -18,10 +18,10 @@ import (
 // ParseSettings fills the flags of fs from args and, if an argument does not say,
 // from the environment, whose entries are NAME=value. --db-url is FLAGGERY_DB_URL
 // there, or the content of the file named by FLAGGERY_DB_URL_FILE, which is how
-// containers get secrets. It returns the arguments that are no flags, and all
-// faults at once, each with the name of its setting. [flag.ErrHelp] is returned as
-// it is.
-func ParseSettings(fs *flag.FlagSet, args, environ []string) (rest []string, err error) {
+// containers get secrets. Flags named in once are set by args alone. It returns the
+// arguments that are no flags, and all faults at once, each with the name of its
+// setting. [flag.ErrHelp] is returned as it is.
+func ParseSettings(fs *flag.FlagSet, once, args, environ []string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // the caller prints, once
 	fs.Usage = func() {}
 	fs.VisitAll(func(f *flag.Flag) { f.Value = explained{f.Value} })
@@ -53,7 +53,7 @@ func ParseSettings(fs *flag.FlagSet, args, environ []string) (rest []string, err
 			}
 			value = strings.TrimSpace(strings.TrimPrefix(string(text), byteOrderMark))
 		}
-		if value != "" && !given[f.Name] {
+		if value != "" && !given[f.Name] && !slices.Contains(once, f.Name) {
 			if err := fs.Set(f.Name, value); err != nil {
 				faults = append(faults, fmt.Errorf("%s (--%s) %w, is %q", variable, f.Name, err, value))
 			}
@@ -199,15 +199,19 @@ func SettingsGroup(fs *flag.FlagSet) slog.Attr {
 	return slog.Group("settings", attrs...)
 }
 
-// Usage describes the flags of fs and their environment variables.
-func Usage(fs *flag.FlagSet, w io.Writer) {
+// Usage describes the flags of fs and their environment variables, which those named
+// in once have not.
+func Usage(fs *flag.FlagSet, once []string, w io.Writer) {
 	fs.VisitAll(func(f *flag.Flag) {
 		value, usage := flag.UnquoteUsage(f)
 		fmt.Fprintf(w, "  %s\n        %s", strings.TrimSpace("--"+f.Name+" "+value), usage)
 		if f.DefValue != "" && f.DefValue != "false" {
 			fmt.Fprintf(w, " (default %s)", f.DefValue)
 		}
-		fmt.Fprintf(w, " [%s]\n", Variable(f.Name))
+		if !slices.Contains(once, f.Name) {
+			fmt.Fprintf(w, " [%s]", Variable(f.Name))
+		}
+		fmt.Fprintln(w)
 	})
 }
 

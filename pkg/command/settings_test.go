@@ -43,7 +43,7 @@ func environment(pairs ...string) (environ []string) {
 
 func TestSettingsPrecedence(t *testing.T) {
 	var s settings
-	rest, err := ParseSettings(s.flags(), []string{"first", "--port", "1", "--enable", "second"},
+	rest, err := ParseSettings(s.flags(), nil, []string{"first", "--port", "1", "--enable", "second"},
 		environment("FLAGGERY_PORT", "2", "FLAGGERY_HOST", "::1", "FLAGGERY_DB_URL", "postgres://x", "FLAGGERY_ENABLE", "false"))
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestSettingsPrecedence(t *testing.T) {
 
 func TestSettingsReportAllFaults(t *testing.T) {
 	var s settings
-	_, err := ParseSettings(s.flags(), []string{"--nonsense", "--enable=perhaps", "--host"}, environment("FLAGGERY_PORT", "http"))
+	_, err := ParseSettings(s.flags(), nil, []string{"--nonsense", "--enable=perhaps", "--host"}, environment("FLAGGERY_PORT", "http"))
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -70,7 +70,7 @@ func TestSettingsReportAllFaults(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than a line: %v", err)
 	}
-	if _, err := ParseSettings(s.flags(), []string{"--nonsense", "-h"}, environment()); !errors.Is(err, flag.ErrHelp) {
+	if _, err := ParseSettings(s.flags(), nil, []string{"--nonsense", "-h"}, environment()); !errors.Is(err, flag.ErrHelp) {
 		t.Error(err)
 	}
 }
@@ -78,7 +78,7 @@ func TestSettingsReportAllFaults(t *testing.T) {
 func TestSecretsAreNotPrinted(t *testing.T) {
 	var s settings
 	fs := s.flags()
-	if _, err := ParseSettings(fs, []string{"--admin-token", "hunter2", "--db-url", "postgres://me:hunter2@db:5432/flaggery?sslmode=disable"}, environment()); err != nil {
+	if _, err := ParseSettings(fs, nil, []string{"--admin-token", "hunter2", "--db-url", "postgres://me:hunter2@db:5432/flaggery?sslmode=disable"}, environment()); err != nil {
 		t.Fatal(err)
 	}
 	all := struct {
@@ -97,7 +97,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	if err := json.NewEncoder(&out).Encode(map[string]any{"token": s.token, "url": s.url, "pointer": &s.token}); err != nil {
 		t.Fatal(err)
 	}
-	Usage(fs, &out)
+	Usage(fs, nil, &out)
 	if strings.Contains(out.String(), "hunter2") {
 		t.Error(out.String())
 	}
@@ -152,7 +152,7 @@ func TestSettingsSayWhatTheyTake(t *testing.T) {
 	var s settings
 	fs := s.flags()
 	fs.DurationVar(&wait, "wait", 0, "`time`")
-	_, err := ParseSettings(fs, []string{"--wait", "5"}, environment("FLAGGERY_PORT", "tcp://10.0.0.1:8081", "FLAGGERY_ENABLE", "on"))
+	_, err := ParseSettings(fs, nil, []string{"--wait", "5"}, environment("FLAGGERY_PORT", "tcp://10.0.0.1:8081", "FLAGGERY_ENABLE", "on"))
 	for _, want := range []string{
 		`FLAGGERY_PORT (--port) must be a whole number, is "tcp://10.0.0.1:8081"`,
 		`FLAGGERY_ENABLE (--enable) must be true or false, is "on"`,
@@ -164,13 +164,51 @@ func TestSettingsSayWhatTheyTake(t *testing.T) {
 	}
 }
 
+// What one run is to do is no matter of the environment, in which it would stay for
+// the next run.
+func TestOnceIsNoVariable(t *testing.T) {
+	var all bool
+	run := func(args ...string) string {
+		var out bytes.Buffer
+		p := Program{Name: "things", Commands: []Command{{
+			Name: "drop", Once: []string{"all"}, Run: func(context.Context, Environment) error { return nil },
+			Flags: func(fs *flag.FlagSet) { fs.BoolVar(&all, "all", false, "all of them") },
+		}}}
+		p.Execute(t.Context(), append([]string{"drop"}, args...), environment("FLAGGERY_ALL", "true"), Environment{Stdout: &out, Stderr: &out})
+		return out.String()
+	}
+	if text := run(); all || !strings.Contains(text, "variable=FLAGGERY_ALL") {
+		t.Errorf("the variable: %v, %s", all, text)
+	}
+	if run("--all"); !all {
+		t.Error("the flag is not heard")
+	}
+	if text := run("--help"); strings.Contains(text, "FLAGGERY_ALL") {
+		t.Error(text)
+	}
+}
+
+func TestDurationsAreLoggedWithUnit(t *testing.T) {
+	for format, want := range map[string]string{"text": "took=1.5ms", "json": `"took":"1.5ms"`} {
+		var out bytes.Buffer
+		log, err := NewLogger(&out, slog.LevelInfo, format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Info("done", "took", 1500*time.Microsecond)
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in %s", want, out.String())
+		}
+	}
+}
+
 func TestSettingFromFileWithByteOrderMark(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("\xef\xbb\xbfhunter2\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var s settings
-	if _, err := ParseSettings(s.flags(), nil, environment("FLAGGERY_ADMIN_TOKEN_FILE", file)); err != nil || s.token != "hunter2" {
+	if _, err := ParseSettings(s.flags(), nil, nil, environment("FLAGGERY_ADMIN_TOKEN_FILE", file)); err != nil || s.token != "hunter2" {
 		t.Errorf("%q: %v", string(s.token), err)
 	}
 }

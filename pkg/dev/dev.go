@@ -65,7 +65,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		a.AnyToken = true
 		a.Version, a.Logger = c.Version, c.Logger.With("service", "admin")
 		a.Ready = func(addr net.Addr) { adminReady <- addr }
-		return admin.Run(ctx, a)
+		return listenError("port", admin.Run(ctx, a))
 	})
 	group.Go(func() error {
 		var e edge.Config
@@ -73,7 +73,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		e.DBURL, e.Host, e.Port, e.Name, e.Prometheus = command.DatabaseURL(url), c.Host, c.EdgePort, "dev", true
 		e.Version, e.Logger = c.Version, c.Logger.With("service", "edge")
 		e.Ready = func(addr net.Addr) { edgeReady <- addr }
-		return edge.Run(ctx, e)
+		return listenError("edge-port", edge.Run(ctx, e))
 	})
 	group.Go(func() error {
 		s := screen{DataDir: c.DataDir, Database: url, Token: string(c.AdminToken), Data: found}
@@ -150,6 +150,15 @@ func awaitReady(ctx context.Context, url string) bool {
 		case <-time.After(25 * time.Millisecond):
 		}
 	}
+}
+
+// listenError names our flag for the port of a service that cannot listen.
+func listenError(flag string, err error) error {
+	var listen *net.OpError
+	if errors.As(err, &listen) && listen.Op == "listen" {
+		return fmt.Errorf("--%s: %w", flag, listen)
+	}
+	return err
 }
 
 // reachable is an address of a listener for clients on this machine: the listener

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -155,6 +156,23 @@ func TestFaultsAreReportedAtOnce(t *testing.T) {
 	for _, want := range []string{"--data-dir", "--port", "--edge-port"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want it to name %s", err, want)
+		}
+	}
+}
+
+func TestPortsInUseAreNamed(t *testing.T) {
+	t.Parallel()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	port := busy.Addr().(*net.TCPAddr).Port
+	dir := t.TempDir()
+	for flag, config := range map[string]dev.Config{"--port": {Port: port}, "--edge-port": {EdgePort: port}} {
+		config.DataDir, config.Host = dir, "127.0.0.1"
+		if err := dev.Run(t.Context(), config); err == nil || !strings.HasPrefix(err.Error(), flag+": listen tcp "+busy.Addr().String()) {
+			t.Errorf("%s: %v", flag, err)
 		}
 	}
 }

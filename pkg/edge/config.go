@@ -59,16 +59,17 @@ const (
 // Flags adds the settings to fs, with their defaults.
 func (c *Config) Flags(fs *flag.FlagSet) {
 	host, _ := os.Hostname() // without one, the name stays empty
-	fs.Var(&c.DBURL, "db-url", "the database: `postgres://`user:password@host:5432/database?sslmode=verify-full; a role that may only read is enough")
+	fs.Var(&c.DBURL, "db-url", "`URL` of the database: postgres://user:password@host:5432/database?sslmode=verify-full; a role that may only read is enough")
 	fs.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	fs.IntVar(&c.Port, "port", 8081, "`port` to listen on, 0 for any that is free")
 	fs.StringVar(&c.Name, "edge-name", host, "`name` under which the admin lists this edge")
+	fs.Lookup("edge-name").DefValue = "the host's name" // the help is the same on all of them
 	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
-	fs.StringVar(&c.Unknown, "unknown-subjects", string(snapshot.Reject), "what ids get that no subject has: `reject, defaults or hash`")
+	fs.StringVar(&c.Unknown, "unknown-subjects", string(snapshot.Reject), "`answer` to ids that no subject has: reject, defaults or hash")
 	fs.DurationVar(&c.Poll, "poll-interval", time.Second, "`time` after which to ask for changes though none were announced")
 	fs.StringVar(&c.SnapshotFile, "snapshot-file", "", "`path` of a file to start from when the database is away; it is written while the edge runs")
 	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags before net/http sees it")
-	fs.StringVar((*string)(&c.Auth), "edge-auth", string(AuthNone), "whom to answer: `none` or token; none is everybody, token who shows one of role client or higher")
+	fs.StringVar((*string)(&c.Auth), "edge-auth", string(AuthNone), "`who` may query this edge: anyone (none), or holders of a token with role client or higher (token)")
 	c.Limits.Flags(fs)
 	c.Callers.Flags(fs)
 	c.Origins.Flags(fs)

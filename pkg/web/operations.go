@@ -28,7 +28,7 @@ func CheckAddress(name, address string) error {
 		return nil
 	}
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-		return fmt.Errorf("%s must be host:port, like 127.0.0.1:9090, is %q", name, address)
+		return fmt.Errorf("%s must be host:port, like 127.0.0.1:9090 or [::1]:9090, is %q", name, address)
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (s *Server) newOperations(o Options) (all []*operations) {
 
 func (o *operations) listen() (err error) {
 	if o.listener, err = net.Listen("tcp", o.address); err != nil {
-		return fmt.Errorf("%s: listen: %w", o.setting, err)
+		return fmt.Errorf("%s: %w", o.setting, err)
 	}
 	return nil
 }

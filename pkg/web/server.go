@@ -221,8 +221,8 @@ func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 			return nil, err
 		}
 	}
-	if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+	if l, err = net.Listen("tcp", listenAddress(host, port)); err != nil {
+		return nil, fmt.Errorf("FLAGGERY_HOST, FLAGGERY_PORT (--host, --port): %w", err)
 	}
 	for i, o := range s.operations {
 		if err := o.listen(); err != nil {
@@ -237,6 +237,11 @@ func (s *Server) Listen(host string, port int) (l net.Listener, err error) {
 		l = tls.NewListener(l, s.certificate.config())
 	}
 	return l, nil
+}
+
+// listenAddress joins both; an IPv6 address may be in brackets.
+func listenAddress(host string, port int) string {
+	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
 }
 
 // Serve answers requests of a listener of [Server.Listen] until ctx ends. Then it

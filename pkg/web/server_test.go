@@ -602,3 +602,12 @@ func TestStopAnnouncesTheDrain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestListenAddress(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{"": ":80", "::1": "[::1]:80", "[::1]": "[::1]:80", "127.0.0.1": "127.0.0.1:80", "localhost": "localhost:80"} {
+		if got := listenAddress(host, 80); got != want {
+			t.Errorf("%q: got %s, want %s", host, got, want)
+		}
+	}
+}
