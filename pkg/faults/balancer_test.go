@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// balancer hands each connection to the next service that its last probe found
-// ready, as the one in front of a fleet does. It looks at connections only, never
-// at requests, so it can hide no failed one.
+// balancer hands each connection to the next service whose last probe was ready,
+// like a load balancer in production. It works on connections, not on requests, so
+// it cannot hide a failed request.
 type balancer struct {
 	listener net.Listener
 	backends []*service
@@ -19,8 +19,8 @@ type balancer struct {
 	next     atomic.Int64
 }
 
-// probeInterval is quicker than an orchestrator's, and the services are given
-// less time between "not ready" and the end of accepting as well.
+// probeInterval is shorter than an orchestrator's; in return, the services wait
+// less between "not ready" and the end of accepting.
 const probeInterval = 100 * time.Millisecond
 
 func newBalancer(t *testing.T, backends ...*service) *balancer {
@@ -67,11 +67,10 @@ func (b *balancer) accept() {
 }
 
 // serve tries ready backends in turn; a refused connection costs no request. On a
-// machine so busy that no probe comes back in time, the client waits, as it does
-// in a balancer's queue.
+// busy machine without timely probes, the client waits, as in a balancer's queue.
 func (b *balancer) serve(client net.Conn) {
 	defer client.Close()
-	for began := time.Now(); time.Since(began) < patience; {
+	for began := time.Now(); time.Since(began) < waitLimit; {
 		i := int(b.next.Add(1)) % len(b.backends)
 		if !b.ready[i].Load() {
 			elapse(time.Millisecond)

@@ -12,34 +12,35 @@ import (
 )
 
 // growing is the feature whose rollout only ever grows, and steady the prefix of
-// the subjects that are never deleted: one of them that has been let in stays in.
+// the subjects that are never deleted: once such a subject has the feature, it
+// keeps it.
 const (
 	growing = "growing"
 	steady  = watched + "steady-"
 )
 
-// checker notes every answer that readers get, and at the end compares all of
-// them with the database's own history.
+// checker records every answer of the readers, and at the end compares all of them
+// with the database's history.
 type checker struct {
 	mu     sync.Mutex
 	newest map[string]int64               // revision by edge
-	seen   map[sighting]map[string]moment // by flags: more than one is a mixture, or a test's boundary
+	seen   map[sighting]map[string]moment // by flags: more than one is an inconsistency, or a test's boundary
 	faults []string
 	noted  int
 }
 
-// sighting is what determines an answer, but for the time.
+// sighting is what determines an answer, except the time.
 type sighting struct {
-	edge     string // and its life: a restarted edge is another one
+	edge     string // with a counter: a restarted edge is another one
 	revision int64
 	subject  string
 }
 
-// moment is when an answer was made, as far as its reader can tell.
+// moment is the time range in which an answer was made, as seen by its reader.
 type moment struct{ from, to time.Time }
 
-// slack is how far the clocks of an edge and of the database may lie apart in
-// the checker's eyes: an edge learns the time over a connection.
+// slack is the accepted difference between the clocks of an edge and of the
+// database, because an edge learns the time over a connection.
 const slack = 50 * time.Millisecond
 
 func newChecker() *checker {
@@ -49,15 +50,14 @@ func newChecker() *checker {
 // identity of an edge until its next restart.
 func identity(s *service) string { return fmt.Sprintf("%s#%d", s.addr, s.life.Load()) }
 
-// floor is the revision below which a request that is sent now must not be
-// answered.
+// floor is the lowest revision that may answer a request sent now.
 func (c *checker) floor(edge string) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.newest[edge]
 }
 
-// note takes an answer down: the flags of some subjects, all at one revision.
+// note records an answer: the flags of some subjects, all at one revision.
 func (c *checker) note(edge string, floor, revision int64, flags map[string]string, when moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,8 +83,8 @@ func (c *checker) faultf(format string, args ...any) {
 	}
 }
 
-// verify returns how many answers were compared, and what the history does not
-// bear out.
+// verify returns the number of compared answers, and those that contradict the
+// history.
 func (c *checker) verify(t testing.TB, db *sql.DB) (int, []string) {
 	t.Helper()
 	c.mu.Lock()
@@ -93,7 +93,7 @@ func (c *checker) verify(t testing.TB, db *sql.DB) (int, []string) {
 	for key := range c.seen {
 		byRevision[key.revision] = append(byRevision[key.revision], key)
 	}
-	letIn := map[sighting]bool{} // into the growing rollout; revision is 0
+	letIn := map[sighting]bool{} // has the growing rollout; revision is 0
 	var before []int             // buckets of the growing rollout
 	readHistory(t, db, func(revision int64, s *state) {
 		now := s.Features[growing].Buckets
@@ -134,7 +134,7 @@ func (c *checker) checkGrowth(letIn map[sighting]bool, key sighting, flags strin
 	letIn[key] = letIn[key] || in
 }
 
-// parseFlags reads the answer to one subject: its flags, or that it is unknown.
+// parseFlags reads the answer for one subject: its flags, or that it is unknown.
 func parseFlags(a answer) (string, error) {
 	switch a.status {
 	case 200:

@@ -13,32 +13,32 @@ import (
 	"time"
 )
 
-// client is one keep-alive connection that never tries anything twice: net/http's
-// own hides failures that a promise speaks of.
+// client is one keep-alive connection without retries: net/http's client would hide
+// failures.
 type client struct {
 	addr    string
-	timeout time.Duration // of one request; 0 is patience
+	timeout time.Duration // of one request; 0 is waitLimit
 	token   string
-	// asked, where it is set, makes the client send a body only when the server asks
-	// for it (Expect: 100-continue), after a call of asked, which may send some of it.
+	// If asked is set, the client sends a body only when the server asks for it
+	// (Expect: 100-continue), after a call of asked, which may send a part of it.
 	asked func() (sent int)
 
 	conn net.Conn
 	in   *bufio.Reader
 }
 
-// answer is what came back.
+// answer is an HTTP answer.
 type answer struct {
 	status   int
-	revision int64 // -1 where the header is missing
+	revision int64 // -1 if the header is missing
 	header   http.Header
 	body     []byte
 }
 
 func (c *client) get(target string) (answer, error) { return c.do("GET", target, nil, "") }
 
-// do sends one request and reads its answer. After an error the next call
-// connects anew.
+// do sends one request and reads its answer. After an error the next call connects
+// again.
 func (c *client) do(method, target string, body []byte, header string) (a answer, err error) {
 	defer func() {
 		if err != nil {
@@ -47,7 +47,7 @@ func (c *client) do(method, target string, body []byte, header string) (a answer
 	}()
 	timeout := c.timeout
 	if timeout == 0 {
-		timeout = patience
+		timeout = waitLimit
 	}
 	deadline := time.Now().Add(timeout)
 	if c.conn == nil {
@@ -100,7 +100,7 @@ func (c *client) do(method, target string, body []byte, header string) (a answer
 	return a, nil
 }
 
-// exchange sends bytes and reads what the server says to them.
+// exchange sends bytes and reads the answer.
 func (c *client) exchange(method string, sent []byte) (*http.Response, error) {
 	if _, err := c.conn.Write(sent); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (c *client) close() {
 	}
 }
 
-// send is do with a JSON body and an answer that is not read.
+// send is do with a JSON body; it ignores the answer's body.
 func (c *client) send(method, target string, body any) (answer, error) {
 	var text []byte
 	if body != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// Thousands of clients send their request a byte at a time. They are thrown out,
-// and the others do not feel them.
+// Thousands of clients send their request a byte at a time. The server closes their
+// connections, and other clients are not affected.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(1)
@@ -33,34 +33,34 @@ func TestSlowClients(t *testing.T) {
 	crowded := asked.next()
 	longest := slow.end()
 	w.noFailure("slow clients", crowded.edge)
-	if longest > shedLimit {
-		t.Errorf("a slow client was borne for %v, want at most %v", longest, shedLimit)
+	if longest > headerLimit {
+		t.Errorf("a slow connection lasted %v, want at most %v", longest, headerLimit)
 	}
 	ratio := crowded.ratio(quiet)
 	if *full && ratio > 2 {
-		t.Errorf("the good clients' p99 grew %.1f times, want at most 2", ratio)
+		t.Errorf("the other clients' p99 grew %.1f times, want at most 2", ratio)
 	}
 	answers := w.finish()
 	measured(t, "slow clients, 2,000 half-open connections", figures{
-		"connections": slow.count, "shed": slow.shed.Load(), "longest_borne_s": longest,
+		"connections": slow.count, "rejected": slow.rejected.Load(), "longest_borne_s": longest,
 		"p99_quiet_s": p99(quiet.edge), "p99_crowded_s": p99(crowded.edge), "control_quiet_s": p99(quiet.control),
 		"control_crowded_s": p99(crowded.control), "p99_ratio": ratio,
 		"requests": crowded.edge.requests, "errors": crowded.edge.failed, "answers_checked": answers,
 	})
 }
 
-// shedLimit is the header timeout and what a busy machine adds: a connection may
-// wait for its first byte as long as for its header.
-const shedLimit = 2*5*time.Second + 3*time.Second
+// headerLimit is twice the header timeout (a connection may also wait for its first
+// byte) and a margin for a busy machine.
+const headerLimit = 2*5*time.Second + 3*time.Second
 
 // slowClients keeps a number of connections that send a byte now and then and
-// connect again when they are thrown out.
+// reconnect when the server closes them.
 type slowClients struct {
-	count   int
-	shed    atomic.Int64
-	longest atomic.Int64
-	stop    chan struct{}
-	group   sync.WaitGroup
+	count    int
+	rejected atomic.Int64
+	longest  atomic.Int64
+	stop     chan struct{}
+	group    sync.WaitGroup
 }
 
 func newSlowClients(addr string, count int, pause time.Duration) *slowClients {
@@ -79,7 +79,8 @@ func newSlowClients(addr string, count int, pause time.Duration) *slowClients {
 	return s
 }
 
-// one lives until it is thrown out; it returns false at the end of the test.
+// one runs until the server closes the connection; it returns false at the end of
+// the test.
 func (s *slowClients) one(addr string, pause time.Duration, opened func()) bool {
 	conn, err := net.Dial("tcp", addr)
 	opened()
@@ -95,17 +96,17 @@ func (s *slowClients) one(addr string, pause time.Duration, opened func()) bool 
 	began := time.Now()
 	out := make(chan struct{})
 	go func() {
-		_, _ = io.Copy(io.Discard, conn) // returns when the server has had enough
+		_, _ = io.Copy(io.Discard, conn) // returns when the server closes the connection
 		close(out)
 	}()
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	request := "GET /v1/subject/flags?subject_id=slow HTTP/1.1\r\n"
 	for i := 0; ; i++ {
-		_, _ = conn.Write([]byte{request[i%len(request)]}) // fails where it is out, which the other goroutine sees
+		_, _ = conn.Write([]byte{request[i%len(request)]}) // fails if the connection is closed, which the other goroutine sees
 		select {
 		case <-out:
-			s.shed.Add(1)
+			s.rejected.Add(1)
 			s.noteAge(time.Since(began))
 			return true
 		case <-s.stop:
@@ -125,22 +126,22 @@ func (s *slowClients) noteAge(age time.Duration) {
 	}
 }
 
-// end returns how long the longest-lived one was borne.
+// end returns the duration of the longest connection.
 func (s *slowClients) end() time.Duration {
 	close(s.stop)
 	s.group.Wait()
 	return time.Duration(s.longest.Load())
 }
 
-// Malformed requests of every kind, as raw bytes. Each is answered with what is
-// wrong about it or cut off; no 5xx, no panic, no growth.
+// Malformed requests of every kind, as raw bytes. Each is answered with its fault
+// or its connection is closed; no 5xx, no panic, no growth.
 func TestMalformedRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(1)
 	for _, s := range []*service{w.edges[0], w.admins[0]} {
 		before := w.revision()
 		count := fullOr(100_000, 200)
-		// As many others before, so that the series that a kind of answer has are there.
+		// The same number beforehand, so that all metric series exist.
 		sendAll(t, s, count, w.random)
 		seriesBefore, memoryBefore := len(scrape(t, s)), memory(t, s.pid())
 		statuses := sendAll(t, s, count, w.random)
@@ -189,8 +190,8 @@ func sendAll(t *testing.T, s *service, count int, r *rand.Rand) map[int]int {
 				case err != nil:
 					t.Errorf("%q: %v", shorten(request), err)
 				case status == 501 || status == 505:
-					// net/http's own words for a transfer coding or a version that
-					// there is not: the client's fault all the same.
+					// net/http's own answer to an unknown transfer coding or
+					// version, which is the client's fault.
 				case status >= 500 && first:
 					t.Errorf("%q: status %d", shorten(request), status)
 				}
@@ -203,18 +204,18 @@ func sendAll(t *testing.T, s *service, count int, r *rand.Rand) map[int]int {
 
 func shorten(request []byte) []byte { return request[:min(len(request), 400)] }
 
-// sendRaw sends bytes, says that there are no more, and reads the last answer.
+// sendRaw sends bytes, closes its side, and reads the last answer.
 func sendRaw(addr string, request []byte) (status int, err error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(waitLimit)); err != nil {
 		return 0, err
 	}
 	go func() {
-		_, _ = conn.Write(request) // the server may hang up in the middle of it
+		_, _ = conn.Write(request) // the server may close the connection earlier
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}()
 	in := bufio.NewReader(conn)
@@ -222,7 +223,7 @@ func sendRaw(addr string, request []byte) (status int, err error) {
 		response, err := http.ReadResponse(in, nil)
 		if err != nil {
 			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-				return 0, fmt.Errorf("no answer and no end in %v", patience)
+				return 0, fmt.Errorf("no answer and no end in %v", waitLimit)
 			}
 			return status, nil
 		}
@@ -235,10 +236,10 @@ func sendRaw(addr string, request []byte) (status int, err error) {
 	}
 }
 
-// malformed makes a request that is wrong somewhere: built from wrong parts, or a
-// good one damaged in a few bytes. What damage makes a min_revision of is left out,
-// as one that is to come is answered with 503 by contract, and so are methods that change something with a body that
-// may happen to be right.
+// malformed makes a malformed request: built from invalid parts, or a valid one
+// with a few damaged bytes. It avoids min_revision, because a later revision is
+// answered with 503 by contract, and writes, because a damaged body may happen to
+// be valid.
 func malformed(r *rand.Rand) []byte {
 	one := func(of ...string) string { return of[r.IntN(len(of))] }
 	mostly := func(right string, wrong ...string) string {
@@ -247,7 +248,7 @@ func malformed(r *rand.Rand) []byte {
 		}
 		return one(wrong...)
 	}
-	large := func(part string, times int) string { // made only where it is used
+	large := func(part string, times int) string { // made only if used
 		if r.IntN(30) > 0 {
 			return part
 		}
@@ -296,7 +297,7 @@ func malformed(r *rand.Rand) []byte {
 			"If-None-Match: "+noise(40)+"\r\n", "Content-Encoding: gzip\r\n", "Expect: "+noise(12)+"\r\n", "Expect: 100-continue\r\n",
 			"Upgrade: h2c\r\nConnection: Upgrade\r\n", "Range: bytes=9-1\r\n", "Accept: "+noise(30)+"\r\n", "If-Match: "+noise(30)+"\r\n")
 	request := []byte(method + " " + target + " " + version + "\r\n" + header + "\r\n" + body)
-	for range max(0, r.IntN(8)-5) { // damage
+	for range max(0, r.IntN(8)-5) { // damaged bytes
 		if i := r.IntN(len(request)); r.IntN(2) == 0 {
 			request[i] = byte(r.Uint32())
 		} else {

@@ -14,14 +14,15 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// clockVariable names a file with the seconds by which a program's clock is
-// wrong. Go programs ask the kernel for the time themselves, past the C library
-// and its fake-clock preloads, so a program for this test is built with a
-// time.Now of its own, and with nothing else different: the wall clock steps as
-// the file says, the monotonic one goes on, as on a machine whose clock is set.
+// clockVariable names a file with the seconds by which a program's clock is wrong.
+// Go programs ask the kernel for the time themselves, so preloads of the C library
+// have no effect. A program for this test is therefore built with another time.Now:
+// the wall clock steps as the file says, the monotonic clock goes on, as on a
+// machine whose clock is set.
 const clockVariable = "FLAGGERY_FAULTS_CLOCK"
 
-// The file is read beside, as the runtime calls Now where it can do no such thing.
+// A goroutine reads the file, because the runtime calls Now in places that must not
+// do I/O.
 const clockSource = `package time
 
 import (
@@ -100,14 +101,14 @@ func programWithClock(t *testing.T) string {
 }
 
 // An edge's clock steps an hour forth and back, or is wrong from its start. Tests
-// begin and end on time all the same, at once with the edge beside it, and
-// nothing is taken for old.
+// still begin and end on time, together with those of another edge, and the
+// snapshot does not count as stale.
 func TestClockSteps(t *testing.T) {
 	onlyFull(t)
 	program := programWithClock(t)
 	clock := filepath.Join(t.TempDir(), "clock")
 	set := func(seconds int) {
-		// Replaced, so that nobody reads half of it.
+		// Renamed into place, so that no reader sees half of it.
 		if err := os.WriteFile(clock+".new", fmt.Append(nil, seconds), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -170,14 +171,15 @@ func TestClockSteps(t *testing.T) {
 	})
 }
 
-// onTime is how far from its moment a boundary may be seen.
+// onTime is the accepted difference between a boundary and the first answer after
+// it.
 const onTime = 100 * time.Millisecond
 
 // flip returns how late an edge begins to answer with a variant.
 func flip(t *testing.T, e *service, feature, variant string, at time.Time) time.Duration {
 	c := client{addr: e.addr}
 	defer c.close()
-	err := within(time.Until(at)+patience, func() error {
+	err := within(time.Until(at)+waitLimit, func() error {
 		a, err := c.get("/v1/subject/flags?subject_id=" + steady + "0&features=" + feature)
 		if err != nil {
 			return err

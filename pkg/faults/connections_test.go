@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// Others take all connections that PostgreSQL has. Edges serve, also one that lost its
-// own, the admin lists and revokes tokens, a superuser does so by the command line, and
-// metrics and logs say what is wrong.
+// Other programs take all connections of PostgreSQL. Edges serve, even one that
+// lost its own connection. The admin lists and revokes tokens, a superuser does so
+// by the command line, and metrics and logs show the reason.
 func TestConnectionLimit(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", map[string]string{"max_connections": "40", "superuser_reserved_connections": "5"})
@@ -47,7 +47,7 @@ func TestConnectionLimit(t *testing.T) {
 	stop := w.takeConnections(as("others"))
 	reads := w.read(2, 2*time.Millisecond, edge)
 	mustExec(t, w.db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'flaggery_edge'`)
-	eventually(t, patience, "the edge says what is wrong", func() error {
+	eventually(t, waitLimit, "the edge logs the reason", func() error {
 		if len(edge.log.grep("no connection left to listen to the database", "connection limit")) == 0 {
 			return errors.New("it does not")
 		}
@@ -113,7 +113,7 @@ func (w *world) newToken(role string) (token apiToken) {
 	return token
 }
 
-// takeConnections takes every connection that is free, and becomes free, until stop is
+// takeConnections takes every connection that is or becomes free, until stop is
 // called. It returns once none is left.
 func (w *world) takeConnections(dbURL string) (stop func()) {
 	w.t.Helper()

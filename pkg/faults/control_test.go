@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// The control is a bare net/http server in a process of its own. It is asked as
-// often as the edge and at the same time, so that what a busy machine does to
-// any server is not taken for the fault's doing.
+// The control is a bare net/http server in a process of its own. It gets as many
+// requests as the edge at the same time, so that effects of a busy machine are not
+// blamed on the fault.
 const controlVariable = "FLAGGERY_FAULTS_CONTROL"
 
 func isControl() bool { return os.Getenv(controlVariable) != "" }
@@ -55,9 +55,9 @@ func newControl(t *testing.T) string {
 // pair is the times of an edge and of the control in one phase.
 type pair struct{ edge, control phase }
 
-// ratio is how much slower the edge's p99 got between two phases, of which the
-// control's own change is taken off. Times under a millisecond count as one:
-// below, it is the scheduler that is measured.
+// ratio is the growth of the edge's p99 between two phases, relative to the
+// control's. Times under a millisecond count as one, because they measure the
+// scheduler.
 func (p pair) ratio(quiet pair) float64 {
 	slower := func(now, then phase) float64 {
 		return max(p99(now), time.Millisecond).Seconds() / max(p99(then), time.Millisecond).Seconds()
@@ -67,7 +67,7 @@ func (p pair) ratio(quiet pair) float64 {
 
 func p99(p phase) time.Duration { return p.quantile(0.99) }
 
-// probes asks an edge and the control in turn for plain flags.
+// probes asks an edge and the control in turn for flags.
 type probes struct{ edge, control *job }
 
 func (w *world) probe(edge *service, control string, pause time.Duration) probes {

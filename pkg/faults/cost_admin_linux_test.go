@@ -11,7 +11,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// chartMemory is what the chart gives an admin.
+// chartMemory is the memory limit of an admin in the chart.
 const chartMemory = 256 << 20
 
 // newSmallAdmin is an admin in a container of the chart's memory.
@@ -26,8 +26,8 @@ func (w *world) newSmallAdmin(group string) *service {
 	return admin.run()
 }
 
-// The largest pages and streams that there are, asked for by more clients than the
-// admin has slots, in the chart's memory.
+// More clients than the admin has slots ask for the largest pages and streams,
+// within the chart's memory.
 func TestLargeAnswers(t *testing.T) {
 	group := newMemoryGroup(t, chartMemory)
 	w := newWorld(t, pgtest.Open(t))

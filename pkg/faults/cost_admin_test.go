@@ -14,7 +14,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// sending is a request that is not sent to its end.
+// sending is a request that has not been sent completely.
 type sending struct {
 	t    *testing.T
 	conn net.Conn
@@ -66,7 +66,7 @@ func importText(bytes int) string {
 	return text.String() + strings.Repeat("\n", bytes-text.Len())
 }
 
-// Imports whose senders stand still, some of them with a slot. They are cut off, and
+// Imports whose senders stall, some of them with a slot. They are aborted, and
 // others' imports and exports do not wait for them.
 func TestImportsThatTrickle(t *testing.T) {
 	t.Parallel()
@@ -95,8 +95,8 @@ func TestImportsThatTrickle(t *testing.T) {
 		tried := time.Now()
 		a, err := c.do("POST", "/v1/import/subjects", []byte(`{"id":"other"}`+"\n"), "")
 		waited = max(waited, time.Since(tried))
-		if err == nil && a.status == 503 && a.header.Get("Retry-After") != "" && time.Since(began) < patience {
-			refused++ // those that came before are cut off one after the other
+		if err == nil && a.status == 503 && a.header.Get("Retry-After") != "" && time.Since(began) < waitLimit {
+			refused++ // the earlier ones are aborted one after the other
 			continue
 		}
 		if err != nil || a.status != 200 {
@@ -118,7 +118,7 @@ func TestImportsThatTrickle(t *testing.T) {
 	})
 }
 
-// A token is revoked while its import is under way, which stores nothing then.
+// A token is revoked while its import is in progress. The import stores nothing.
 func TestTokenRevokedDuringImport(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(0)
@@ -132,7 +132,7 @@ func TestTokenRevokedDuringImport(t *testing.T) {
 	_, secret, _ = strings.Cut(string(made.body), `"token":"`)
 	secret, _, _ = strings.Cut(secret, `"`)
 	s := newImport(t, w.admins[0].addr, secret, importText(512<<10))
-	eventually(t, patience, "lines are staged", func() error {
+	eventually(t, waitLimit, "lines are staged", func() error {
 		var n int
 		return w.db.QueryRow(`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%COPY staged%'`).Scan(&n)
 	})
@@ -184,8 +184,8 @@ func TestWritesDuringImport(t *testing.T) {
 	})
 }
 
-// As many strangers as there are slots and two more sign in slowly, and as many
-// callers wait for an edge that stands still. Editors go on.
+// Two more strangers than there are slots sign in slowly, and as many callers wait
+// for a frozen edge. Editors go on.
 func TestStrangersStopNoEditor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t))
@@ -201,7 +201,7 @@ func TestStrangersStopNoEditor(t *testing.T) {
 		body := fmt.Sprintf(`{"id":"waits-%d"}`, i)
 		send(t, admin, fmt.Sprintf("POST /v1/subjects?wait=30s HTTP/1.1\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d",
 			token, len(body)), body)
-		eventually(t, patience, "it is stored", func() error { // more at once would be too many that work
+		eventually(t, waitLimit, "it is stored", func() error { // more at once would exceed the limit of working requests
 			var n int
 			return w.db.QueryRow(`SELECT 1 FROM subject WHERE id = $1`, fmt.Sprintf("waits-%d", i)).Scan(&n)
 		})
@@ -217,8 +217,8 @@ func TestStrangersStopNoEditor(t *testing.T) {
 	})
 }
 
-// A client that reads an export steadily gets all of it, however long that takes: also
-// of an entry that takes longer than an export may stand still.
+// A client that reads an export slowly but steadily gets all of it, even if one
+// entry takes longer than an export may stall.
 func TestSteadyReader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(0)

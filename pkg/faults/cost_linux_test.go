@@ -15,8 +15,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// newLargeAnswers is an edge whose answers are as long as that many features make
-// them, 250 bytes each: any id has flags. payload is that of each feature.
+// newLargeAnswers starts an edge with long answers: 250 bytes for each feature, for
+// any id. payload is the payload of each feature.
 func newLargeAnswers(t *testing.T, features int, payload string, env ...string) (*world, *service) {
 	t.Helper()
 	w := newWorld(t, pgtest.Open(t)).start(0)
@@ -33,7 +33,7 @@ func newLargeAnswers(t *testing.T, features int, payload string, env ...string) 
 }
 
 // Batches whose answers are thousands of times as long as their requests. They are
-// written as they are made, to clients that read them and to some that do not.
+// streamed to clients, some of which do not read them.
 func TestLargeBatches(t *testing.T) {
 	t.Parallel()
 	w, edge := newLargeAnswers(t, 100, "null")
@@ -77,7 +77,7 @@ func TestLargeBatches(t *testing.T) {
 	})
 }
 
-// Requests sent many at a time for answers that nobody reads.
+// Pipelined requests whose answers nobody reads.
 func TestPipelinedRequestsUnread(t *testing.T) {
 	t.Parallel()
 	w, edge := newLargeAnswers(t, 160, "null")
@@ -104,8 +104,8 @@ func TestPipelinedRequestsUnread(t *testing.T) {
 	})
 }
 
-// Strangers that wait for a revision or send bodies byte by byte, several times as
-// many as requests may work at once: nobody else is refused.
+// Strangers wait for a revision or send bodies byte by byte, several times as many
+// as may work at once. No other client is rejected.
 func TestStrangersWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(0)
@@ -129,8 +129,8 @@ func TestStrangersWait(t *testing.T) {
 	})
 }
 
-// Strangers that hold more idle connections than there may be, and open others for
-// those that are closed: nobody else is refused.
+// Strangers hold more idle connections than the limit, and reopen closed ones. No
+// other client is rejected.
 func TestIdleConnections(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(0)
@@ -174,8 +174,8 @@ func TestIdleConnections(t *testing.T) {
 	})
 }
 
-// Single flags, and all of them, where payloads are large: each is rendered alone, and
-// payloads are the same bytes in all answers.
+// Single flags, and all of them, with large payloads: each flag is rendered by
+// itself, and all answers share the bytes of the payloads.
 func TestLargePayloads(t *testing.T) {
 	t.Parallel()
 	count := fullOr(400, 100)

@@ -32,8 +32,7 @@ type database struct {
 
 const databaseName = "flaggery"
 
-// newDatabase starts a server with the program's schema, in dir where that is
-// given.
+// newDatabase starts a server with the program's schema, in dir if that is given.
 func newDatabase(t *testing.T, dir string, settings map[string]string) *database {
 	t.Helper()
 	if dir == "" {
@@ -53,7 +52,7 @@ func newDatabase(t *testing.T, dir string, settings map[string]string) *database
 	d.start()
 	t.Cleanup(func() {
 		if !d.dead {
-			_ = d.server.Stop() // a test's last fault may have been harder than it bears
+			_ = d.server.Stop() // the test's last fault may have damaged it
 		}
 		if log, err := os.ReadFile(filepath.Join(d.config.Dir, "postgres.log")); err == nil && t.Failed() {
 			t.Logf("log of PostgreSQL:\n%s", tail(string(log)))
@@ -126,7 +125,7 @@ func (d *database) stop() {
 func (d *database) killBackend(db *sql.DB, where string) time.Duration {
 	d.t.Helper()
 	var pid int
-	eventually(d.t, patience, "a backend with "+where, func() error {
+	eventually(d.t, waitLimit, "a backend with "+where, func() error {
 		return db.QueryRow(`SELECT pid FROM pg_stat_activity
 			WHERE pid <> pg_backend_pid() AND datname = $1 AND (`+where+`) LIMIT 1`, databaseName).Scan(&pid)
 	})
@@ -134,7 +133,7 @@ func (d *database) killBackend(db *sql.DB, where string) time.Duration {
 		d.t.Fatal(err)
 	}
 	began := time.Now()
-	eventually(d.t, patience, "PostgreSQL recovers", func() error {
+	eventually(d.t, waitLimit, "PostgreSQL recovers", func() error {
 		var left int
 		err := db.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, pid).Scan(&left)
 		if err == nil && left > 0 {

@@ -54,7 +54,7 @@ func fill(t *testing.T, dir string) (empty func()) {
 }
 
 // PostgreSQL's disk is full. Writes are refused, flags are served, and when there
-// is room again everything goes on from a whole state.
+// is room again everything goes on from a consistent state.
 func TestDatabaseDiskFull(t *testing.T) {
 	t.Parallel()
 	dir := disk(t, "192m")
@@ -69,7 +69,7 @@ func TestDatabaseDiskFull(t *testing.T) {
 	empty := fill(t, dir)
 	began := time.Now()
 	refused := phase{}
-	eventually(t, 2*patience, "a write is refused", func() error {
+	eventually(t, 2*waitLimit, "a write is refused", func() error {
 		if refused = writes.next(); refused.failed == 0 {
 			return errors.New("all writes succeed")
 		}
@@ -79,7 +79,7 @@ func TestDatabaseDiskFull(t *testing.T) {
 	elapse(fullOr(30*time.Second, time.Second))
 	empty()
 	if !running(db) {
-		db.start() // it gives up where it cannot write its log; somebody has to start it again
+		db.start() // PostgreSQL stops if it cannot write its log and must be restarted
 	}
 	caughtUp := w.backInSync()
 	served := reads.next()

@@ -1,12 +1,11 @@
-// Package faults holds Flaggery's promises about faults to their word: each test
-// makes one fault for real (a killed PostgreSQL, a cut network, a full disk, a
-// stopped process…) under load, on the two programs as they are shipped, while a
-// checker compares every answer with the state of the database at the revision
-// that the answer names.
+// Package faults tests Flaggery's promises about faults. Each test causes one real
+// fault (a killed PostgreSQL, a cut network, a full disk, a stopped process…) under
+// load, with the two programs as they are shipped. A checker compares every answer
+// with the state of the database at the revision that the answer names.
 //
-// It is tests only. `go test ./pkg/faults` makes each fault in the short form
-// that a working day bears; with -full it lasts as long as the promise says and
-// needs root on Linux where networks or file systems are made:
+// It is tests only. `go test ./pkg/faults` runs a short form of each fault; with
+// -full a fault lasts as long as the promise says. Tests that create networks or
+// file systems then need root on Linux:
 //
 //	go test ./pkg/faults -full -timeout 2h -v
 //
@@ -14,6 +13,6 @@
 // how long TestSoak runs, -report names a file for the measured figures, one JSON
 // object a line.
 //
-// A test prints its seed and its figures, and where it fails the last lines of
-// each program's log.
+// A test prints its seed and its figures and, if it fails, the last lines of each
+// program's log.
 package faults

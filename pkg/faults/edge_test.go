@@ -9,9 +9,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// An edge is stopped in mid-air (SIGSTOP: a frozen machine, a starved container)
-// while changes pass it by. The others and the admin do not suffer, and it
-// catches up when it wakes.
+// An edge is stopped (SIGSTOP: a frozen machine, a starved container) while changes
+// go on. The other edges and the admin are not affected, and it catches up when it
+// continues.
 func TestEdgeStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(2)
@@ -46,8 +46,8 @@ func TestEdgeStopped(t *testing.T) {
 	})
 }
 
-// The snapshot file cannot be written. Serving goes on; one metric and one log
-// line tell.
+// The snapshot file cannot be written. Serving goes on; a metric and a log line
+// report it.
 func TestSnapshotPathUnwritable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(0)

@@ -13,12 +13,12 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// receipts are what writes that waited for the edges were answered.
+// receipts counts the answers to writes that waited for the edges.
 type receipts struct {
 	mu      sync.Mutex
-	all     int // said that every edge serves the revision
-	behind  int // said that some do not
-	without int // no receipt: the database was away, or went away meanwhile
+	all     int // all edges serve the revision
+	behind  int // some edges do not
+	without int // no receipt: the database was unavailable
 }
 
 func (r *receipts) count() (all, behind, without int) {
@@ -27,8 +27,8 @@ func (r *receipts) count() (all, behind, without int) {
 	return r.all, r.behind, r.without
 }
 
-// writeWaiting writes through an admin at an interval, waits for the edges each time,
-// and holds each receipt to what the edges serve right after it.
+// writeWaiting writes through an admin at an interval, waits for the edges each
+// time, and compares each receipt with what the edges serve right after it.
 func (w *world) writeWaiting(admin string, wait, interval time.Duration, check func(api.Propagation)) *receipts {
 	seen := &receipts{}
 	w.every(1, interval, true, func(_ int, r *rand.Rand, _ *job) func() {
@@ -62,14 +62,14 @@ func (w *world) writeWaiting(admin string, wait, interval time.Duration, check f
 	return seen
 }
 
-// flagsOfOne fails if the edge is not there.
+// flagsOfOne fails if the edge does not answer.
 func flagsOfOne(edge *service) (answer, error) {
 	c := client{addr: edge.addr, timeout: time.Second}
 	defer c.close()
 	return c.get("/v1/subject/flags?subject_id=" + steady + "0")
 }
 
-// states is what an admin lists of the edges.
+// states are the states of the edges in an admin's list.
 func states(admin *service) (states []string, err error) {
 	c := client{addr: admin.addr, token: token}
 	defer c.close()
@@ -87,7 +87,7 @@ func states(admin *service) (states []string, err error) {
 
 func (w *world) awaitStates(admin *service, want ...string) {
 	w.t.Helper()
-	eventually(w.t, patience, "the edges that "+admin.addr+" lists", func() error {
+	eventually(w.t, waitLimit, "the edges that "+admin.addr+" lists", func() error {
 		got, err := states(admin)
 		if err == nil && !slices.Equal(got, want) {
 			err = fmt.Errorf("are %q, not %q", got, want)
@@ -124,7 +124,7 @@ func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 	var worst time.Duration
 	restarts := fullOr(5, 2)
 	for i := range restarts {
-		way.freeze() // the third edge is the last to be back
+		way.freeze() // the third edge is the last to return
 		if i%2 == 0 {
 			db.kill()
 		} else {
@@ -133,7 +133,7 @@ func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 		elapse(fullOr(2*time.Second, 0))
 		before, late, _ := seen.count()
 		db.start()
-		eventually(t, patience, "a receipt without the third edge", func() error {
+		eventually(t, waitLimit, "a receipt without the third edge", func() error {
 			if _, behind, _ := seen.count(); behind <= late {
 				return fmt.Errorf("%d named an edge, as before", behind)
 			}
@@ -153,8 +153,8 @@ func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 	})
 }
 
-// Edges are restarted one after the other under writes that wait for them. None of
-// these waits for an edge that has left.
+// Edges are restarted one after the other under writes that wait for them. No write
+// waits for an edge that has drained.
 func TestReceiptsWhileEdgesRestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(3)
@@ -174,7 +174,7 @@ func TestReceiptsWhileEdgesRestart(t *testing.T) {
 		for _, e := range w.edges {
 			e.terminate()
 			e.start()
-			e.awaitReady(patience)
+			e.awaitReady(waitLimit)
 		}
 	}
 	for _, admin := range w.admins {
@@ -190,8 +190,8 @@ func TestReceiptsWhileEdgesRestart(t *testing.T) {
 	})
 }
 
-// An edge is killed. Two admins agree that it is away, and so does one that starts
-// later, until the edge is back.
+// An edge is killed. Two admins report it as gone, as does one that starts later,
+// until the edge returns.
 func TestAdminsAgreeOnEdges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(2)

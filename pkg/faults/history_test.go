@@ -13,11 +13,10 @@ import (
 // watched is the prefix of the subjects whose answers are checked.
 const watched = "w-"
 
-// recordHistory makes a database write down, in each transaction that commits a
-// change, everything that flags depend on at that revision. It is SQL alone and
-// shares no code with the programs, so it is what they are compared with. The
-// trigger runs at commit, when the transaction holds the state row and all of its
-// work is done.
+// recordHistory makes a database record, in each transaction that commits a change,
+// everything that flags depend on at that revision. It is pure SQL and shares no
+// code with the programs, so it is an independent reference. The trigger runs at
+// commit, when the transaction holds the state row and all of its work is done.
 func recordHistory(t testing.TB, db *sql.DB) {
 	t.Helper()
 	mustExec(t, db, `
@@ -71,8 +70,8 @@ type state struct {
 // unknown is the answer to an id that no subject has.
 const unknown = "unknown"
 
-// resolve is the resolution as docs/concepts.md tells it, step after step, each
-// later one winning. The answer is canonical text: "feature=variant …".
+// resolve is the resolution as docs/concepts.md describes it, step by step; later
+// steps win. The answer is canonical text: "feature=variant …".
 func (s *state) resolve(subject string, at time.Time) string {
 	who, ok := s.Subjects[subject]
 	if !ok {
@@ -109,7 +108,7 @@ func (s *state) resolve(subject string, at time.Time) string {
 	return canonical(flags)
 }
 
-// canonical is a set of flags as text that is equal where the flags are.
+// canonical is a set of flags as text: equal flags give equal text.
 func canonical(flags map[string]string) string {
 	lines := make([]string, 0, len(flags))
 	for feature, variant := range flags {
@@ -119,8 +118,8 @@ func canonical(flags map[string]string) string {
 	return strings.Join(lines, " ")
 }
 
-// readHistory hands over each revision's state in order and fails the test where
-// a number is missing.
+// readHistory yields each revision's state in order, and fails the test if a number
+// is missing.
 func readHistory(t testing.TB, db *sql.DB, each func(revision int64, s *state)) {
 	t.Helper()
 	rows, err := db.Query(`SELECT revision, state FROM faults_history ORDER BY revision`)

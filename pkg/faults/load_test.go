@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// job is load of one kind: some clients at work until the end.
+// job is load of one kind: some clients that work until the end.
 type job struct {
 	stats
 	writes bool
@@ -22,9 +22,9 @@ func (j *job) end() {
 	j.group.Wait()
 }
 
-// every calls one again and again, with a pause between, until the end. Each
-// worker has its own random choices. In quick runs readers take it easy: tests run
-// side by side there.
+// every calls one again and again, with a pause between, until the end. Each worker
+// has its own random choices. In quick runs readers are slower, because tests run
+// in parallel.
 func (w *world) every(workers int, pause time.Duration, writes bool, one func(worker int, r *rand.Rand, j *job) func()) *job {
 	if !writes {
 		pause *= fullOr[time.Duration](1, 4)
@@ -51,7 +51,7 @@ func (w *world) every(workers int, pause time.Duration, writes bool, one func(wo
 	return j
 }
 
-// read puts readers on edges, and the checker behind them.
+// read starts readers of edges, and passes their answers to the checker.
 func (w *world) read(workers int, pause time.Duration, edges ...*service) *job {
 	return w.every(workers, pause, false, func(i int, r *rand.Rand, j *job) func() {
 		reader := &reader{edge: edges[i%len(edges)], check: w.check, random: r, tags: map[string]tagged{}}
@@ -60,7 +60,7 @@ func (w *world) read(workers int, pause time.Duration, edges ...*service) *job {
 	})
 }
 
-// reader asks one edge for what its subjects get, in the ways that there are.
+// reader asks one edge for flags of subjects, by every call.
 type reader struct {
 	edge   *service
 	client client
@@ -69,14 +69,14 @@ type reader struct {
 	tags   map[string]tagged // by subject
 }
 
-// tagged is an ETag and what it stands for.
+// tagged is an ETag and its answer.
 type tagged struct{ tag, flags string }
 
 func (r *reader) subject() string {
 	if r.random.IntN(2) == 0 {
 		return fmt.Sprintf("%s%d", steady, r.random.IntN(subjects))
 	}
-	return fmt.Sprintf("%s%d", watched, r.random.IntN(subjects+1)) // one more than there ever are
+	return fmt.Sprintf("%s%d", watched, r.random.IntN(subjects+1)) // one id is never used
 }
 
 func (r *reader) once(j *job) {
@@ -89,7 +89,7 @@ func (r *reader) once(j *job) {
 		err = errNoRevision
 	}
 	if edge != identity(r.edge) {
-		return // restarted meanwhile: nobody can say which of the two it was
+		return // restarted meanwhile: it is unknown which of the two answered
 	}
 	j.add(ended.Sub(began), err)
 	if err == nil {
@@ -143,8 +143,8 @@ func (r *reader) single(subject string, a answer) (map[string]string, int64, err
 	return map[string]string{subject: flags}, a.revision, nil
 }
 
-// conditional asks with the last ETag; a 304 says that the flags are those that
-// came with it.
+// conditional asks with the last ETag. A 304 means that the flags of that answer
+// still hold.
 func (r *reader) conditional(subject string) (map[string]string, int64, error) {
 	known, ok := r.tags[subject]
 	if !ok {
@@ -160,8 +160,8 @@ func (r *reader) conditional(subject string) (map[string]string, int64, error) {
 	return r.single(subject, a)
 }
 
-// write puts writers on the admins, each making random changes. A refusal that
-// the contract knows (the subject exists already…) is an answer as any other.
+// write starts writers of the admins, each making random changes. Rejections of the
+// contract (the subject already exists…) are normal answers.
 func (w *world) write(workers int, pause time.Duration) *job {
 	addrs := make([]string, len(w.admins))
 	for i, s := range w.admins {
@@ -187,7 +187,7 @@ func (w *world) writeTo(workers int, pause time.Duration, addrs ...string) *job 
 			case a.status >= 500:
 				err = fmt.Errorf("%s %s: %d %s", method, target, a.status, a.body)
 				if a.status != 503 {
-					w.t.Error(err) // no fault excuses a write that nobody foresaw to fail
+					w.t.Error(err) // no fault excuses an unexpected error of a write
 				}
 			case a.status < 300:
 				w.ack(a.revision)
@@ -230,8 +230,8 @@ func randomWrite(r *rand.Rand) (method, target string, body any) {
 	}
 }
 
-// growth raises the proportion of the growing rollout, one writer at a time: two
-// at once could arrive in the other order.
+// growth raises the proportion of the growing rollout, one writer at a time: two at
+// once could arrive out of order.
 type growth struct {
 	turn    chan struct{}
 	percent int
@@ -255,15 +255,15 @@ func flagsOf(addr string) func() error {
 	}
 }
 
-// readOwn has readers that ask for no less than what was acknowledged last, as who
-// has just written does. Every answer must keep to it, also one that there is no
-// such subject.
+// readOwn starts readers that ask for at least the last acknowledged revision, like
+// a client that has just written. Every answer must have it, even that a subject is
+// unknown.
 func (w *world) readOwn(workers int, pause time.Duration, edges ...*service) *job {
 	return w.every(workers, pause, false, func(i int, r *rand.Rand, j *job) func() {
 		c := &client{addr: edges[i%len(edges)].addr}
 		return func() {
 			least := w.acked.Load()
-			subject := fmt.Sprintf("%s%d", watched, r.IntN(2*subjects)) // half of them never were
+			subject := fmt.Sprintf("%s%d", watched, r.IntN(2*subjects)) // half of them never existed
 			began := time.Now()
 			a, err := c.get(fmt.Sprintf("/v1/subject/flags?subject_id=%s&min_revision=%d&wait=5s", subject, least))
 			if err == nil && (a.status != 200 && a.status != 404 || a.revision < least) {
@@ -274,7 +274,7 @@ func (w *world) readOwn(workers int, pause time.Duration, edges ...*service) *jo
 	})
 }
 
-// asking repeats a question to one address and times it.
+// asking repeats a request to one address and times it.
 func (w *world) asking(workers int, pause time.Duration, question func(addr string) func() error, addr string) *job {
 	return w.every(workers, pause, false, func(_ int, _ *rand.Rand, j *job) func() {
 		ask := question(addr)

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	if !*full {
-		// Quick tests wait for most of their time, each for something else.
+		// Quick tests spend most of their time waiting, so many run in parallel.
 		if err := flag.Set("test.parallel", "6"); err != nil {
 			panic(err)
 		}
@@ -51,8 +51,8 @@ func fullOr[T any](whole, quick T) T {
 // share the machine with other tests.
 func allow(d time.Duration) time.Duration { return fullOr(d, 2*d) }
 
-// needs ends a test that cannot make its fault on this machine. Only a full run
-// fails for it: whoever asks for all promises is not told less.
+// needs ends a test that cannot cause its fault on this machine. A full run fails
+// instead, because it must cover all promises.
 func needs(t *testing.T, what string, ok bool) {
 	t.Helper()
 	switch {
@@ -64,7 +64,7 @@ func needs(t *testing.T, what string, ok bool) {
 	}
 }
 
-// onlyFull skips a test whose fault has no short form.
+// onlyFull ends a test whose fault has no short form.
 func onlyFull(t *testing.T) {
 	t.Helper()
 	if !*full {
@@ -86,7 +86,7 @@ func random(t *testing.T) *rand.Rand {
 // figures are what a test measured. Durations are in seconds.
 type figures map[string]any
 
-// measured prints what a promise came to, as one JSON object on a line.
+// measured prints the figures of a promise, as one JSON object on a line.
 func measured(t *testing.T, promise string, f figures) {
 	t.Helper()
 	for name, value := range f {
@@ -118,8 +118,8 @@ func measured(t *testing.T, promise string, f figures) {
 	}
 }
 
-// run is what the tests of one run share: a folder, and in it the two programs,
-// built from the working tree.
+// run is shared by the tests of one run: a folder with the two programs, built from
+// the working tree.
 var run struct {
 	sync.Mutex
 	dir      string
@@ -141,8 +141,8 @@ func scratch(t *testing.T) string {
 	return run.dir
 }
 
-// program is the path of flaggery-admin or flaggery-edge. Under the race
-// detector they have it too.
+// program is the path of flaggery-admin or flaggery-edge. If the tests run with the
+// race detector, so do the programs.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join(scratch(t), name)

@@ -14,14 +14,13 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// smallMemory is little for an edge.
+// smallMemory is a tight limit for an edge.
 const smallMemory = 128 << 20
 
-// An edge in a container of little memory, and a rush of the largest requests
-// that there are, which together would take many times as much. It refuses what
-// does not fit, and goes on serving: neither does the kernel end it, nor is one
-// of the plain requests refused. It runs alone, as its clients take all of the
-// machine.
+// An edge in a container with little memory gets many of the largest requests,
+// which together would take many times as much. It rejects what does not fit and
+// goes on serving: the kernel does not kill it, and no ordinary request is
+// rejected. The test runs alone, because its clients use the whole machine.
 func TestMemoryRush(t *testing.T) {
 	group := newMemoryGroup(t, smallMemory)
 	w := newWorld(t, pgtest.Open(t)).start(0)
@@ -47,12 +46,12 @@ func TestMemoryRush(t *testing.T) {
 	for range fullOr(160, 40) {
 		rush.Go(func() {
 			c := client{addr: edge.addr}
-			c.asked = func() (sent int) { // the first bodies lack their end until there are too many
+			c.asked = func() (sent int) { // the first bodies stay incomplete until there are too many
 				sent, _ = c.conn.Write(body[:len(body)-1]) // fails if the answer is there
 				if c.conn.SetReadDeadline(time.Now().Add(3*time.Second)) == nil {
 					_, _ = c.in.Peek(1)
 				}
-				_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+				_ = c.conn.SetReadDeadline(time.Now().Add(waitLimit))
 				return sent
 			}
 			defer c.close()
@@ -67,7 +66,7 @@ func TestMemoryRush(t *testing.T) {
 				case err == nil:
 					t.Errorf("status %d: %s", a.status, a.body)
 					return
-				default: // refused before the whole request was sent
+				default: // rejected before the whole request was sent
 					cutOff.Add(1)
 				}
 			}
@@ -82,13 +81,13 @@ func TestMemoryRush(t *testing.T) {
 	}
 	quiet := reads.next()
 	w.noFailure("memory rush: reads", quiet)
-	measured(t, "shed before memory is in danger", figures{
+	measured(t, "rejected before memory runs out", figures{
 		"limit_mb": smallMemory >> 20, "peak_mb": peakOf(t, group) >> 20, "large_served": served.Load(), "large_refused": refused.Load(),
 		"large_cut_off": cutOff.Load(), "requests": quiet.requests, "errors": quiet.failed, "p99_s": p99(quiet),
 	})
 }
 
-// withoutRace has the program built without the race detector, which takes ten times
+// withoutRace builds the program without the race detector, which takes ten times
 // the memory.
 func (s *service) withoutRace(t *testing.T) {
 	t.Helper()
@@ -105,7 +104,7 @@ func (s *service) withoutRace(t *testing.T) {
 	s.program = path
 }
 
-// memoryFiles are the names that the two versions of cgroups have for the same.
+// memoryFiles are the file names of the two versions of cgroups.
 var memoryFiles = []struct{ root, limit, peak string }{
 	{"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"},
 	{"/sys/fs/cgroup", "memory.max", "memory.peak"},
@@ -124,7 +123,7 @@ func newMemoryGroup(t *testing.T, limit int64) (folder string) {
 			continue
 		}
 		t.Cleanup(func() {
-			eventually(t, patience, "the cgroup is empty", func() error { return os.Remove(folder) })
+			eventually(t, waitLimit, "the cgroup is empty", func() error { return os.Remove(folder) })
 		})
 		return folder
 	}
@@ -132,8 +131,7 @@ func newMemoryGroup(t *testing.T, limit int64) (folder string) {
 	return ""
 }
 
-// peakOf is the most memory that the cgroup took, or 0 where the kernel does not
-// tell.
+// peakOf is the peak memory of the cgroup, or 0 if the kernel does not report it.
 func peakOf(t *testing.T, group string) int64 {
 	t.Helper()
 	for _, f := range memoryFiles {

@@ -15,7 +15,7 @@ func scrape(t testing.TB, s *service) metrics {
 	c := client{addr: s.addr, token: token} // edges do not ask for one
 	defer c.close()
 	var m metrics
-	eventually(t, patience, "scrape "+s.addr, func() error {
+	eventually(t, waitLimit, "scrape "+s.addr, func() error {
 		a, err := c.get("/metrics")
 		if err != nil {
 			return err

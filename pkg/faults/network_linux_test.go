@@ -12,9 +12,8 @@ import (
 )
 
 // network is an edge's own network. Its way to the database leads over a router,
-// also a network of its own, that can stop forwarding: packets then vanish in
-// both directions without a word to anyone, as they do when a cable is cut
-// somewhere between. Its clients come by another way.
+// also a network of its own, that can stop forwarding. Packets then vanish silently
+// in both directions, as when a cable is cut. Its clients use another route.
 //
 //	PostgreSQL .1.1 ── .1.2 router .3.1 ── .3.2 edge .2.2 ── .2.1 clients
 type network struct {
@@ -37,7 +36,7 @@ func newNetwork(t *testing.T) *network {
 	n := &network{t: t, edge: name("e"), router: name("r"), database: net(1, 1), clients: net(2, 2)}
 	remove := func() {
 		for _, s := range []string{"netns del " + n.edge, "netns del " + n.router, "link del " + name("a"), "link del " + name("f")} {
-			_ = ip(s) // one of them takes the next with it
+			_ = ip(s) // removing one may remove the next as well
 		}
 	}
 	remove() // what a killed run left behind
@@ -72,7 +71,7 @@ func ip(args string) error {
 	return nil
 }
 
-// forward cuts the way to the database or heals it.
+// forward cuts or restores the route to the database.
 func (n *network) forward(on bool) {
 	n.t.Helper()
 	value := map[bool]string{true: "1", false: "0"}[on]
@@ -98,8 +97,8 @@ func (d *database) letIn() {
 }
 
 // The network between an edge and PostgreSQL is cut without a reset. The edge
-// notices, answers all the same, and is back in sync soon after the network heals;
-// PostgreSQL too forgets the edge that it lost.
+// notices, keeps answering, and is back in sync soon after the network is restored.
+// PostgreSQL drops the lost connection as well.
 func TestNetworkCut(t *testing.T) {
 	t.Parallel()
 	onlyFullOrRoot(t)
@@ -141,7 +140,7 @@ func TestNetworkCut(t *testing.T) {
 		began = time.Now()
 		eventually(t, allow(catchUp), "the edge is back in sync", serves(edge, last))
 		caughtUp = max(caughtUp, time.Since(began))
-		w.tellsNoAge()
+		w.reportNoAge()
 	}
 	served, written := reads.next(), writes.next()
 	w.noFailure("network cut: reads", served)
@@ -153,7 +152,7 @@ func TestNetworkCut(t *testing.T) {
 	})
 }
 
-// inNetwork has the program run in a network namespace and be found at another
+// inNetwork makes the program run in a network namespace, reachable at another
 // address.
 func (s *service) inNetwork(namespace, addr string) {
 	_, port, _ := net.SplitHostPort(s.addr)

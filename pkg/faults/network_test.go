@@ -9,11 +9,11 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// pollInterval is how often an edge asks by itself.
+// pollInterval is how often an edge polls.
 const pollInterval = time.Second
 
-// No notification reaches the edge. It finds changes by asking.
-func TestBellLost(t *testing.T) {
+// No notification reaches the edge. It finds changes by polling.
+func TestNotificationLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(0)
 	relay := newRelay(t, hostOf(t, w.url))
@@ -25,27 +25,27 @@ func TestBellLost(t *testing.T) {
 	for range fullOr(60, 5) {
 		revision := w.aChange()
 		began := time.Now()
-		eventually(t, allow(pollInterval+time.Second), "a change is found without a bell", serves(edge, revision))
+		eventually(t, allow(pollInterval+time.Second), "a change is found without a notification", serves(edge, revision))
 		delays = append(delays, time.Since(began))
 		elapse(time.Duration(w.random.IntN(700)) * time.Millisecond)
 	}
 	if relay.muted.Load() == 0 {
-		t.Error("no bell was lost: this test tested nothing")
+		t.Error("no notification was lost: this test tested nothing")
 	}
 	served := reads.next()
-	w.noFailure("bells lost", served)
+	w.noFailure("notifications lost", served)
 	answers := w.finish()
 	slices.Sort(delays)
 	measured(t, "every notification lost", figures{
-		"changes": len(delays), "bells_lost": relay.muted.Load(),
+		"changes": len(delays), "notifications_lost": relay.muted.Load(),
 		"median_s": delays[len(delays)/2], "worst_s": delays[len(delays)-1],
 		"requests": served.requests, "errors": served.failed, "answers_checked": answers,
 	})
 }
 
-// The server's side of all connections falls silent while TCP still sees it
-// alive: no reset and no timeout comes to the edge's help. Connections that were
-// stuck once stay so; only new ones work again.
+// The server's side of all connections is silent although TCP is alive: the edge
+// sees neither a reset nor a timeout. Stuck connections stay stuck; only new ones
+// work again.
 func TestConnectionsStall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(0)
@@ -67,9 +67,9 @@ func TestConnectionsStall(t *testing.T) {
 	thawed := time.Now()
 	eventually(t, allow(catchUp), "the edge catches up", serves(edge, revision))
 	caughtUp := time.Since(thawed)
-	w.tellsNoAge()
+	w.reportNoAge()
 	revision = w.aChange()
-	eventually(t, allow(silence), "bells are heard again", func() error {
+	eventually(t, allow(silence), "notifications arrive again", func() error {
 		if n := scrape(t, edge).sum("flaggery_edge_listening_connections_total"); n < 2 {
 			return fmt.Errorf("%g listening connections since the start", n)
 		}
@@ -79,26 +79,26 @@ func TestConnectionsStall(t *testing.T) {
 	w.noFailure("connections stalled", served)
 	answers := w.finish()
 	relay.freeze()
-	stopped := edge.terminate() // no stuck connection holds it up
+	stopped := edge.terminate() // stuck connections do not delay it
 	measured(t, "network cut without a reset", figures{
 		"how": "connections stall", "noticed_s": noticed, "caught_up_s": caughtUp, "stopped_while_stuck_s": stopped,
 		"requests": served.requests, "errors": served.failed, "p99_s": p99(served), "answers_checked": answers,
 	})
 }
 
-// silence is how soon an edge notices that its database is silent.
+// silence is how soon an edge notices a silent database.
 const silence = 15 * time.Second
 
-// A change that does not fit gets into the database by a door that the schema
-// does not guard. The edge refuses it whole, keeps what it has, says why, and
-// goes on once it is mended.
+// An inconsistent change gets into the database past the schema's checks. The edge
+// rejects it as a whole, keeps its snapshot, logs the reason, and goes on once the
+// data is repaired.
 func TestUnfittingChange(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pgtest.Open(t)).start(1)
 	edge := w.edges[0]
 	reads := w.read(2, 2*time.Millisecond, edge)
 	good := w.aChange()
-	w.synced(patience)
+	w.synced(waitLimit)
 	refused := scrape(t, edge).sum("flaggery_edge_updates_refused_total")
 
 	forge := func(statement string) int64 {
@@ -106,7 +106,7 @@ func TestUnfittingChange(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tx.Rollback() //nolint:errcheck // after the commit it has nothing to do
+		defer tx.Rollback() //nolint:errcheck // without effect after the commit
 		var revision int64
 		for _, s := range []string{
 			`SET LOCAL session_replication_role = replica`, // no foreign keys, no triggers

@@ -15,12 +15,12 @@ import (
 )
 
 // newBouncer starts a PgBouncer with its defaults in front of a server, and returns
-// where it listens.
+// its address.
 func newBouncer(t *testing.T, server, mode string) (addr string) {
 	t.Helper()
 	path, err := exec.LookPath("pgbouncer")
 	if err != nil {
-		path = "/usr/sbin/pgbouncer" // where Debian has it, and not everybody looks
+		path = "/usr/sbin/pgbouncer" // Debian's path, which is not in every PATH
 	}
 	_, err = os.Stat(path)
 	needs(t, "PgBouncer", err == nil)
@@ -59,7 +59,7 @@ pool_mode = %s
 			t.Logf("log of PgBouncer:\n%s", log.tail())
 		}
 	})
-	eventually(t, patience, "PgBouncer listens", func() error {
+	eventually(t, waitLimit, "PgBouncer listens", func() error {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			return err
@@ -69,7 +69,7 @@ pool_mode = %s
 	return addr
 }
 
-// PgBouncer in session mode is as good as a direct connection.
+// PgBouncer in session mode works like a direct connection.
 func TestPgBouncerBySession(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
@@ -94,7 +94,8 @@ func TestPgBouncerBySession(t *testing.T) {
 	})
 }
 
-// Behind PgBouncer in transaction mode no program works, and each says what to do.
+// Behind PgBouncer in transaction mode no program works, and each error says what
+// to do.
 func TestPgBouncerByTransaction(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
@@ -112,7 +113,7 @@ func TestPgBouncerByTransaction(t *testing.T) {
 	w := newWorld(t, db.url())
 	edge := w.newEdge(pooled)
 	edge.start()
-	eventually(t, patience, "the edge says why it is not ready", func() error {
+	eventually(t, waitLimit, "the edge logs why it is not ready", func() error {
 		if lines := edge.log.grep("update failed", says); len(lines) == 0 || edge.ready() {
 			return errors.New("it does not")
 		}

@@ -14,9 +14,8 @@ import (
 // catchUp is how soon an edge is in sync again after its database is.
 const catchUp = 5 * time.Second
 
-// PostgreSQL is killed under load, again and again. Edges answer on as if
-// nothing were, say how old their answers are, and are back in sync soon after
-// the server is.
+// PostgreSQL is killed under load, again and again. Edges keep answering, report
+// the age of their snapshot, and are back in sync soon after the server is.
 func TestDatabaseKilled(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
@@ -29,10 +28,10 @@ func TestDatabaseKilled(t *testing.T) {
 	kills := fullOr(5, 1)
 	for range kills {
 		db.kill()
-		w.tellsItsAge(away)
+		w.reportAge(away)
 		recovery = max(recovery, db.start())
 		worst = max(worst, w.backInSync())
-		w.tellsNoAge()
+		w.reportNoAge()
 	}
 	served, written := reads.next(), writes.next()
 	w.noFailure("PostgreSQL killed", served)
@@ -52,8 +51,8 @@ func TestBackendKilled(t *testing.T) {
 	reads, writes := w.read(4, 2*time.Millisecond, w.edges...), w.write(2, 5*time.Millisecond)
 	var worst, recovery time.Duration
 	victims := []string{
-		"query ILIKE 'LISTEN%' OR application_name LIKE '%edge%'",                                 // an edge's ear
-		"application_name NOT LIKE '%edge%' AND (state <> 'idle' OR query LIKE '%UPDATE state%')", // a write under way
+		"query ILIKE 'LISTEN%' OR application_name LIKE '%edge%'",                                 // an edge's listening connection
+		"application_name NOT LIKE '%edge%' AND (state <> 'idle' OR query LIKE '%UPDATE state%')", // a write in progress
 	}
 	rounds := fullOr(10, 1)
 	for range rounds {
@@ -85,9 +84,9 @@ func (w *world) backInSync() time.Duration {
 	return time.Since(began)
 }
 
-// tellsItsAge holds the edges, cut off from their database, to what they owe
-// their clients for a while: ready, answering, and with a growing age.
-func (w *world) tellsItsAge(d time.Duration) {
+// reportAge checks for a while that the edges, cut off from their database, are
+// ready, answer, and report a growing age.
+func (w *world) reportAge(d time.Duration) {
 	w.t.Helper()
 	began := time.Now()
 	for _, e := range w.edges {
@@ -111,7 +110,7 @@ func (w *world) tellsItsAge(d time.Duration) {
 	}
 }
 
-func (w *world) tellsNoAge() {
+func (w *world) reportNoAge() {
 	w.t.Helper()
 	for _, e := range w.edges {
 		eventually(w.t, allow(catchUp), e.addr+" tells no age", func() error { return tellsAge(e, false) })
@@ -140,8 +139,8 @@ func tellsAge(e *service, want bool) error {
 	return nil
 }
 
-// An edge that starts while PostgreSQL is away waits for it, and is not ready
-// until then.
+// An edge that starts while PostgreSQL is unavailable waits for it, and is not
+// ready until then.
 func TestDatabaseAwayAtStart(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
@@ -149,7 +148,7 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 	db.kill()
 	edge := w.newEdge(db.url())
 	edge.start()
-	eventually(t, patience, "the edge answers", func() error {
+	eventually(t, waitLimit, "the edge answers", func() error {
 		c := client{addr: edge.addr}
 		defer c.close()
 		a, err := c.get("/healthz")
@@ -184,8 +183,8 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 	measured(t, "PostgreSQL away at an edge's start", figures{"snapshot_file": false, "away_s": away, "ready_after_s": took})
 }
 
-// With a snapshot file it is ready at once, serves what it had, and says how old
-// that is.
+// With a snapshot file it is ready at once, serves the last snapshot, and reports
+// its age.
 func TestDatabaseAwayAtStartWithSnapshotFile(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
@@ -193,7 +192,7 @@ func TestDatabaseAwayAtStartWithSnapshotFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "snapshot")
 	edge := w.newEdge(db.url(), "FLAGGERY_SNAPSHOT_FILE="+file).run()
 	last := w.aChange()
-	w.synced(patience)
+	w.synced(waitLimit)
 	edge.terminate()
 	if _, err := os.Stat(file); err != nil {
 		t.Fatal(err)
@@ -205,19 +204,19 @@ func TestDatabaseAwayAtStartWithSnapshotFile(t *testing.T) {
 	if err := serves(edge, last)(); err != nil {
 		t.Error(err)
 	}
-	w.tellsItsAge(fullOr(time.Minute, 0))
+	w.reportAge(fullOr(time.Minute, 0))
 	w.noFailure("started from a file", reads.next())
 	db.start()
 	caughtUp := w.backInSync()
-	w.tellsNoAge()
+	w.reportNoAge()
 	w.finish()
 	measured(t, "PostgreSQL away at an edge's start", figures{"snapshot_file": true, "ready_after_s": took, "caught_up_s": caughtUp})
 }
 
-// The database is replaced by a backup of itself: the revision goes back, and its
-// numbers are given to other changes. With the new epoch that a restoration draws,
-// edges reload at once. Where that was forgotten, they refuse to go back and say
-// so, until the other history has outgrown theirs.
+// The database is replaced by an old backup: the revision goes back, and its
+// numbers are reused. With the new epoch that a restoration sets, edges reload at
+// once. Without it, they reject older revisions and log that, until the new history
+// has passed their revision.
 func TestDatabaseRestored(t *testing.T) {
 	t.Parallel()
 	for _, drawn := range []bool{true, false} {
@@ -231,7 +230,7 @@ func TestDatabaseRestored(t *testing.T) {
 			db.copyTo(backup)
 			db.start()
 			w.load(30)
-			w.synced(patience)
+			w.synced(waitLimit)
 			old := w.revision()
 
 			db.kill()
@@ -253,13 +252,13 @@ func TestDatabaseRestored(t *testing.T) {
 					return nil
 				})
 				if err := serves(edge, old)(); err != nil {
-					t.Errorf("the last good snapshot is gone: %v", err)
+					t.Errorf("the last valid snapshot is gone: %v", err)
 				}
 				w.load(20)
 				began = time.Now()
 			}
 			w.acked.Store(0)
-			w.check = newChecker() // the other history says what is right now
+			w.check = newChecker() // the other history is the reference from now on
 			eventually(t, allow(catchUp), "the edge serves the restored history", servesExactly(edge, w.revision()))
 			took := time.Since(began)
 			w.read(2, time.Millisecond, edge)
@@ -279,7 +278,7 @@ func (w *world) load(n int) {
 	defer c.close()
 	for done := 0; done < n; {
 		method, target, body := randomWrite(w.random)
-		eventually(w.t, patience, "a write", func() error {
+		eventually(w.t, waitLimit, "a write", func() error {
 			a, err := c.send(method, target, body)
 			if err != nil {
 				return err
@@ -295,8 +294,8 @@ func (w *world) load(n int) {
 	}
 }
 
-// An admin that starts while PostgreSQL is away waits for it, too, unless its settings
-// say otherwise.
+// An admin that starts while PostgreSQL is unavailable waits as well, unless its
+// settings say otherwise.
 func TestDatabaseAwayAtAdminStart(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
@@ -307,7 +306,7 @@ func TestDatabaseAwayAtAdminStart(t *testing.T) {
 	defer c.close()
 	for _, away := range []time.Duration{0, fullOr(time.Minute, 2*time.Second)} {
 		admin.start()
-		eventually(t, patience, "the admin waits", func() error {
+		eventually(t, waitLimit, "the admin waits", func() error {
 			if admin.ended() {
 				t.Fatalf("the admin gave up: %s", admin.log.tail())
 			}

@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// dieWithParent has the kernel kill the program when the tests are killed.
+// dieWithParent makes the kernel kill the program when the tests are killed.
 func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
-// memory is what a process holds of the machine's, in bytes.
+// memory is the resident memory of a process, in bytes.
 func memory(t testing.TB, pid int) int64 { return statusField(t, pid, "VmRSS:") }
 
 // peakMemory is the most that a process held while a fault lasted.

@@ -17,15 +17,15 @@ import (
 	"time"
 )
 
-// patience is how long anything may take that is not itself measured.
-const patience = 30 * time.Second
+// waitLimit bounds the wait for anything that is not measured.
+const waitLimit = 30 * time.Second
 
 // service is one of the two programs, which a test starts, stops, freezes and
 // kills. It keeps its address over a restart.
 type service struct {
 	t       testing.TB
 	program string
-	addr    string // where it listens, for clients
+	addr    string // its address for clients
 	env     []string
 	wrap    []string // command before the program: to run it in another network
 	command string
@@ -93,7 +93,7 @@ func (s *service) start() {
 func (s *service) run() *service {
 	s.t.Helper()
 	s.start()
-	s.awaitReady(patience)
+	s.awaitReady(waitLimit)
 	return s
 }
 
@@ -132,7 +132,7 @@ func (s *service) pid() int { return s.cmd.Process.Pid }
 
 func (s *service) signal(sig syscall.Signal) {
 	if s.cmd != nil {
-		_ = s.cmd.Process.Signal(sig) // fails where the process has ended, which is what is wanted
+		_ = s.cmd.Process.Signal(sig) // fails if the process has ended, as wanted
 	}
 }
 
@@ -161,8 +161,8 @@ func (s *service) endBy(sig syscall.Signal) time.Duration {
 	s.signal(sig)
 	select {
 	case <-s.done:
-	case <-time.After(patience + 5*time.Second):
-		s.t.Errorf("%s did not end within %v of %v", s.program, patience, sig)
+	case <-time.After(waitLimit + 5*time.Second):
+		s.t.Errorf("%s did not end within %v of %v", s.program, waitLimit, sig)
 		s.kill()
 	}
 	if !s.cmd.ProcessState.Success() {
@@ -215,7 +215,7 @@ func tail(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// check fails the test for what no fault excuses, and shows the log where the
+// check fails the test for errors that no fault excuses, and shows the log if the
 // test failed.
 func (l *logBuffer) check(t *testing.T, name string) {
 	for _, word := range []string{"DATA RACE", "panic:", "fatal error:", `msg="internal error"`} {
@@ -228,7 +228,7 @@ func (l *logBuffer) check(t *testing.T, name string) {
 	}
 }
 
-// eventually asks again and again until there is no error.
+// eventually repeats try until it returns no error.
 func eventually(t testing.TB, limit time.Duration, what string, try func() error) {
 	t.Helper()
 	if err := within(limit, try); err != nil {
@@ -236,7 +236,7 @@ func eventually(t testing.TB, limit time.Duration, what string, try func() error
 	}
 }
 
-// within is eventually that leaves the verdict to the caller.
+// within is eventually, but returns the last error.
 func within(limit time.Duration, try func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -258,8 +258,8 @@ func within(limit time.Duration, try func() error) error {
 // elapse lets a fault last for a while.
 func elapse(d time.Duration) { <-time.After(d) }
 
-// nextPort counts through ports that the system hands out to nobody by itself,
-// so that a program finds its port free again when it is restarted.
+// nextPort counts through ports that the system never assigns itself, so that a
+// program's port is still free when it is restarted.
 var nextPort atomic.Int64
 
 func freeAddr(t testing.TB, host string) string {
@@ -274,7 +274,7 @@ func freeAddr(t testing.TB, host string) string {
 			return addr
 		}
 		if host != "127.0.0.1" {
-			return addr // of another network: free, as nobody else is there
+			return addr // in a network of its own, so it is free
 		}
 	}
 	t.Fatal("no port is free")

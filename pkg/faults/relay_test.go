@@ -15,8 +15,8 @@ type relay struct {
 	listener net.Listener
 	target   string
 
-	mute     atomic.Bool  // swallow notifications
-	muted    atomic.Int64 // how many were
+	mute     atomic.Bool  // drop notifications
+	muted    atomic.Int64 // dropped notifications
 	requests atomic.Int64 // messages that clients sent after their start-up
 	// onRequest is called before each such message is passed on; false cuts the
 	// connection instead. Set before the first client comes.
@@ -28,10 +28,10 @@ type relay struct {
 	ended  chan struct{}
 }
 
-// link is one client's way to the server.
+// link is one client's connection to the server.
 type link struct {
 	client, server net.Conn
-	stuck          atomic.Bool // nothing is passed on any more, for good
+	stuck          atomic.Bool // nothing is passed on, permanently
 }
 
 func newRelay(t testing.TB, target string) *relay {
@@ -143,8 +143,8 @@ func (r *relay) pass(k *link, to io.Writer, from *bufio.Reader, kind []byte) boo
 	return err == nil
 }
 
-// freeze keeps all connections open, new ones too, and passes nothing on: the
-// other side looks alive to TCP and never answers.
+// freeze keeps all connections open, new ones as well, and passes nothing on: to
+// TCP the other side is alive, but it never answers.
 func (r *relay) freeze() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +154,7 @@ func (r *relay) freeze() {
 	}
 }
 
-// thaw lets new connections work again. Those that are stuck stay so.
+// thaw lets new connections work again. Stuck ones stay stuck.
 func (r *relay) thaw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,7 +15,7 @@ func TestRollingRestart(t *testing.T) {
 	w.newAdmin(w.url).run()
 	edges, admins := newBalancer(t, w.edges...), newBalancer(t, w.admins...)
 	reads := w.asking(8, 2*time.Millisecond, flagsOf, edges.addr())
-	direct := w.read(3, 5*time.Millisecond, w.edges...) // for the checker; a balancer does not say which edge answered
+	direct := w.read(3, 5*time.Millisecond, w.edges...) // for the checker: behind a balancer it is unknown which edge answered
 	writes := w.writeTo(4, 5*time.Millisecond, admins.addr())
 
 	var stopped, started time.Duration
@@ -24,12 +24,12 @@ func TestRollingRestart(t *testing.T) {
 		for _, s := range append(w.edges, w.admins...) {
 			stopped = max(stopped, s.terminate())
 			s.start()
-			started = max(started, s.awaitReady(patience))
+			started = max(started, s.awaitReady(waitLimit))
 			elapse(3 * probeInterval)
 		}
 	}
 	served, written := reads.next(), writes.next()
-	direct.next() // fails while its edge is away
+	direct.next() // fails while its edge is restarted
 	w.noFailure("rolling restart: reads", served)
 	w.noFailure("rolling restart: writes", written)
 	answers := w.finish()

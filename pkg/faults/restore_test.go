@@ -14,8 +14,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgserver"
 )
 
-// documentedCommands are those for a backup in docs/operations.md, up to where the
-// admins are stopped, and from there on.
+// documentedCommands are the commands of docs/operations.md for a backup, before
+// and after the admins are stopped.
 func documentedCommands(t *testing.T) (backUp, restore string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/operations.md")
@@ -31,9 +31,9 @@ func documentedCommands(t *testing.T) (backUp, restore string) {
 	return backUp, "#" + restore
 }
 
-// The commands that operators are told to back up and restore with do so: what came
-// after the backup is gone, the edge notices and serves what was restored without
-// refusing any of it, and no request fails meanwhile.
+// The documented commands back up and restore: changes after the backup are gone,
+// the edge notices and serves the restored data without rejecting any of it, and no
+// request fails meanwhile.
 func TestBackupAndRestore(t *testing.T) {
 	t.Parallel()
 	backUp, restore := documentedCommands(t)
@@ -61,7 +61,7 @@ func TestBackupAndRestore(t *testing.T) {
 	kept := w.revision()
 	run(backUp)
 	w.load(30)
-	w.synced(patience)
+	w.synced(waitLimit)
 	reads := w.asking(2, 2*time.Millisecond, flagsOf, edge.addr)
 
 	admin.terminate()
@@ -79,7 +79,7 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatalf("the restored database is at revision %d, the backup was made at %d", got, kept)
 	}
 	w.acked.Store(0)
-	w.check = newChecker() // the lost changes were right until now
+	w.check = newChecker() // until now, the lost changes were the reference
 	eventually(t, allow(catchUp), "the edge serves what was restored", servesExactly(edge, kept))
 	noticed := time.Since(began) - restored
 	if n := scrape(t, edge).sum("flaggery_edge_updates_refused_total"); n != 0 {
@@ -98,8 +98,8 @@ func TestBackupAndRestore(t *testing.T) {
 }
 
 // watchHistory reads the position until ctx is done, and returns an error if the
-// revision goes back within an epoch: an edge that asks at that moment refuses the
-// update.
+// revision goes back within an epoch: an edge that polls at that moment would
+// reject the update.
 func watchHistory(ctx context.Context, db *sql.DB) error {
 	var (
 		epoch    string

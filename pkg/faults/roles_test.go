@@ -11,9 +11,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgserver"
 )
 
-// A DBA makes database and roles by the statements of docs/operations.md, and the owner
-// may not create roles. `migrate up` grants the roles what they lack; if one is missing,
-// the error has what the DBA has to run.
+// A DBA makes database and roles by the statements of docs/operations.md, and the
+// owner may not create roles. `migrate up` grants the roles their rights; if a role
+// is missing, the error shows the statements for the DBA.
 func TestRolesMadeByDBA(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/operations.md")
@@ -79,7 +79,7 @@ func TestRolesMadeByDBA(t *testing.T) {
 	w.aChange()
 	w.finish()
 
-	// What the owner may not give, and nobody has given.
+	// Rights that the owner may not grant and nobody has granted.
 	asDBA("flaggery", "ALTER DATABASE flaggery OWNER TO postgres;\nREVOKE CONNECT ON DATABASE flaggery FROM PUBLIC, flaggery_edge;\nGRANT CONNECT ON DATABASE flaggery TO flaggery;\n")
 	const connect = `run: GRANT CONNECT ON DATABASE "flaggery" TO "flaggery_edge";` + "\n"
 	if out, err := migrate(); err == nil || !strings.HasSuffix(out, connect) {

@@ -8,8 +8,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// The checker itself is checked: it accepts what is right, and finds each kind of
-// lie that an edge could tell.
+// The checker itself is checked: it accepts correct answers, and finds each kind of
+// wrong answer of an edge.
 func TestCheckerFindsLies(t *testing.T) {
 	t.Parallel()
 	db := connect(t, pgtest.Open(t))
@@ -80,21 +80,21 @@ func TestCheckerFindsLies(t *testing.T) {
 	}
 }
 
-// A relay that swallows bells passes everything else on.
-func TestRelaySwallowsBells(t *testing.T) {
+// A relay that drops notifications passes everything else on.
+func TestRelayDropsNotifications(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Open(t)
 	r := newRelay(t, hostOf(t, url))
 	db := connect(t, through(t, url, r.addr()))
 	db.SetMaxOpenConns(1)
-	mustExec(t, db, `LISTEN bell`)
+	mustExec(t, db, `LISTEN channel`)
 	r.mute.Store(true)
-	mustExec(t, db, `NOTIFY bell`)
+	mustExec(t, db, `NOTIFY channel`)
 	var one int
 	if err := db.QueryRow(`SELECT 1`).Scan(&one); err != nil || one != 1 {
 		t.Fatal(one, err)
 	}
 	if r.muted.Load() != 1 || r.requests.Load() == 0 {
-		t.Errorf("%d bells swallowed, %d requests seen", r.muted.Load(), r.requests.Load())
+		t.Errorf("%d notifications dropped, %d requests seen", r.muted.Load(), r.requests.Load())
 	}
 }

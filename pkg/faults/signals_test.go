@@ -41,7 +41,7 @@ func TestLogReaderGoesAway(t *testing.T) {
 			}
 			t.Logf("the only line of the log that anybody read: %s", line)
 			log.Close()
-			s.awaitReady(patience)
+			s.awaitReady(waitLimit)
 			c := client{addr: s.addr, token: token, timeout: 5 * time.Second}
 			defer c.close()
 			for range 100 { // each is logged

@@ -7,7 +7,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// Constant change and constant load, and the edge's memory stays where it is.
+// Constant change and constant load: the edge's memory does not grow.
 func TestSoak(t *testing.T) {
 	onlyFull(t)
 	w := newWorld(t, pgtest.Open(t)).start(1)

@@ -64,7 +64,7 @@ func (w *world) start(edges int) *world {
 		w.newEdge(w.url).start()
 	}
 	for _, e := range w.edges {
-		e.awaitReady(patience)
+		e.awaitReady(waitLimit)
 	}
 	return w
 }
@@ -156,7 +156,7 @@ func (w *world) importLines(lines string) {
 func (w *world) revision() int64 {
 	w.t.Helper()
 	var n int64
-	eventually(w.t, patience, "read the revision", func() error {
+	eventually(w.t, waitLimit, "read the revision", func() error {
 		return w.db.QueryRow(`SELECT revision FROM state`).Scan(&n)
 	})
 	return n
@@ -198,13 +198,13 @@ func (w *world) synced(limit time.Duration) time.Duration {
 	return time.Since(began)
 }
 
-// settled waits until every edge serves the last committed revision and hears the
-// bell, for which it connects while it loads.
+// settled waits until every edge serves the last committed revision and listens for
+// notifications: it begins to listen while it loads.
 func (w *world) settled() {
 	w.t.Helper()
-	w.synced(patience)
+	w.synced(waitLimit)
 	for _, e := range w.edges {
-		eventually(w.t, patience, "edge "+e.addr+" listens", func() error {
+		eventually(w.t, waitLimit, "edge "+e.addr+" listens", func() error {
 			if scrape(w.t, e).sum("flaggery_edge_listening_connections_total") == 0 {
 				return errors.New("it does not yet")
 			}
@@ -220,7 +220,7 @@ func (w *world) aChange() int64 {
 	c := client{addr: w.admins[0].addr, token: token, timeout: 5 * time.Second}
 	defer c.close()
 	var revision int64
-	eventually(w.t, patience, "a write", func() error {
+	eventually(w.t, waitLimit, "a write", func() error {
 		a, err := c.send("POST", "/v1/subjects", object{"id": fmt.Sprintf("change-%d", w.random.Uint64())})
 		if err != nil {
 			return err
@@ -244,7 +244,7 @@ func (w *world) finish() int {
 			j.end()
 		}
 	}
-	w.synced(patience)
+	w.synced(waitLimit)
 	w.halt()
 	if last, acked := w.revision(), w.acked.Load(); acked > last {
 		w.t.Errorf("revision %d was acknowledged, the database is at %d", acked, last)
@@ -263,8 +263,8 @@ func (w *world) halt() {
 	}
 }
 
-// quiet fails the test where a request of the phase failed: while this fault
-// lasts, none may.
+// quiet fails the test if a request of the phase failed: while this fault lasts,
+// none may.
 func (w *world) noFailure(what string, p phase) {
 	w.t.Helper()
 	if p.failed > 0 {
