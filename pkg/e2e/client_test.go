@@ -17,7 +17,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
-// startClients is a world of one admin and one edge, with a client of each.
+// startClients starts one admin and one edge, and returns a client of each.
 func startClients(t testing.TB, opts ...flaggery.Option) (*flaggery.Admin, *flaggery.Edge) {
 	t.Helper()
 	w := newWorld(t)
@@ -39,7 +39,7 @@ func startClients(t testing.TB, opts ...flaggery.Option) (*flaggery.Admin, *flag
 	return admin, edge
 }
 
-// must is value, for a call that cannot fail here.
+// must returns value and fails the test on an error.
 func must[T any](t testing.TB) func(value T, err error) T {
 	return func(value T, err error) T {
 		t.Helper()
@@ -75,7 +75,7 @@ func expectCode(t *testing.T, err error, want api.Code) {
 	}
 }
 
-// Every call of the client, against the services that it is for.
+// Every call of the client, against its service.
 func TestClient(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -163,7 +163,7 @@ func TestClient(t *testing.T) {
 	_, err = edge.Flags(ctx, "43")
 	expectCode(t, err, api.SubjectNotFound)
 
-	// And all of it away again, the last deletion seen on the edge.
+	// Everything is deleted again, and the edge sees the last deletion.
 	receipt(admin.DeleteGroupOverride(ctx, "friends", "foobar"))
 	receipt(admin.RemoveSubjectFromGroup(ctx, "friends", "42"))
 	receipt(admin.DeleteGroup(ctx, "friends"))
@@ -209,7 +209,7 @@ func TestClient(t *testing.T) {
 	expect(t, "audit of nobody", len(collect(t, admin.Audit(ctx, flaggery.AuditFilter{Actor: "nobody", Since: time.Now()}))), 0)
 }
 
-// Ids that are hard on paths reach their subject, on every way.
+// Ids with awkward characters in paths reach their subject, by every call.
 func TestClientReachesEveryID(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -222,7 +222,7 @@ func TestClientReachesEveryID(t *testing.T) {
 	}
 	var last flaggery.Result[api.Subject]
 	for _, id := range ids {
-		if id == "." || id == ".." { // not taken any more, but there may be some of old
+		if id == "." || id == ".." { // rejected now, but old ones may exist
 			must[flaggery.Result[api.Imported]](t)(admin.ImportSubjects(ctx, func(yield func(api.ImportLine, error) bool) {
 				yield(api.ImportLine{ID: id}, nil)
 			}))
@@ -297,7 +297,7 @@ func TestClientImportsAndExports(t *testing.T) {
 	csv := strings.NewReader("weight,id\n7,subject-0000\n")
 	expect(t, "CSV", imported(admin.ImportSubjectsFrom(ctx, csv, api.MediaCSV)).Value, api.Imported{Updated: 1})
 
-	// Whoever leaves the loop ends the export, and can go on with the client.
+	// Leaving the loop ends the export; the client still works.
 	for line, err := range admin.ExportSubjects(ctx) {
 		if err != nil || line.ID != "subject-0000" || *line.Weight != 7 {
 			t.Errorf("first line %+v, error %v", line, err)

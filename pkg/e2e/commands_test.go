@@ -25,7 +25,7 @@ import (
 )
 
 // Every script has a database of its own, with one admin and one edge on it.
-// Beside the commands that testscript has (cmp, stdout, env, exec…) there are:
+// Besides testscript's commands (cmp, stdout, env, exec…) there are:
 //
 //	admin METHOD PATH [BODY] [-H HEADER]… [-T TOKEN]
 //	edge [@NAME] METHOD PATH [BODY] [-H HEADER]…
@@ -57,7 +57,7 @@ import (
 //	await-flags ID FLAGS
 //		Wait until the edge answers so: FLAGS is JSON.
 //	await-refusal TOKEN
-//		Wait until the admin lets nobody in with the token.
+//		Wait until the admin rejects the token.
 //	repeat COUNT TEXT FILE
 //		Write TEXT so often, %d being the number of the time and %w 1 to 10 in turn.
 //	share FEATURE VARIANT WANT TOLERANCE
@@ -114,7 +114,7 @@ func newWorld(t testing.TB) *World {
 	return w
 }
 
-// session is what a script has done so far.
+// session is the state of a script.
 type session struct {
 	*World
 	admin    string
@@ -230,7 +230,7 @@ func cmdProblem(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 3 && !strings.Contains(p.Error(), args[2]) {
 		ts.Fatalf("it says: %s", p.Error())
 	}
-	// Whatever happened, a problem tells nothing of what is inside.
+	// No problem shows internals.
 	if internal := regexp.MustCompile(`(?i)pq:|sql|constraint|goroutine|\.go:|panic`).Find(s.last.body); internal != nil {
 		ts.Fatalf("the problem shows %q", internal)
 	}
@@ -385,7 +385,7 @@ func cmdAwaitRevision(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	s := sessionOf(ts)
 	for _, url := range s.edges {
-		response, err := http.Get(url + "/v1/subject/flags?subject_id=whoever&wait=20s&min_revision=" + s.revision)
+		response, err := http.Get(url + "/v1/subject/flags?subject_id=anybody&wait=20s&min_revision=" + s.revision)
 		ts.Check(err)
 		body, err := io.ReadAll(response.Body)
 		ts.Check(err)
@@ -401,7 +401,7 @@ func cmdAwaitFlags(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: await-flags ID FLAGS")
 	}
 	s := sessionOf(ts)
-	patience := time.After(20 * time.Second)
+	timeout := time.After(20 * time.Second)
 	for tick := time.NewTicker(5 * time.Millisecond); ; {
 		response, err := http.Get(s.edges[""] + "/v1/subject/flags?subject_id=" + args[0])
 		ts.Check(err)
@@ -413,7 +413,7 @@ func cmdAwaitFlags(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		select {
 		case <-tick.C:
-		case <-patience:
+		case <-timeout:
 			ts.Fatalf("the edge answers %s", body)
 		}
 	}
@@ -424,7 +424,7 @@ func cmdAwaitRefusal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: await-refusal TOKEN")
 	}
 	s := sessionOf(ts)
-	patience := time.After(20 * time.Second)
+	timeout := time.After(20 * time.Second)
 	for tick := time.NewTicker(5 * time.Millisecond); ; {
 		s.send(ts, s.admin, []string{http.MethodGet, "/v1/features"}, args[0])
 		if s.last.status == http.StatusUnauthorized {
@@ -432,7 +432,7 @@ func cmdAwaitRefusal(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		select {
 		case <-tick.C:
-		case <-patience:
+		case <-timeout:
 			ts.Fatalf("the admin answers %d %s", s.last.status, s.last.body)
 		}
 	}

@@ -35,8 +35,8 @@ func duration(t *testing.T) time.Duration {
 }
 
 // Two admins and two edges on one database, 16 writers: every write makes one
-// revision and no revision is missing, nothing that was written is lost, and both
-// edges come to say for every subject what a freshly loaded one says.
+// revision and no revision is missing, no write is lost, and both edges finally
+// answer for every subject like a freshly loaded one.
 func TestConsistency(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -111,7 +111,7 @@ func TestConsistency(t *testing.T) {
 
 	// Subjects.
 	want := map[string]string{}
-	var everybody []string // and those who were
+	var everybody []string // and deleted ones
 	for _, w := range writers {
 		for id, line := range w.subjects {
 			want[id] = fmt.Sprint(*line.Weight, line.Groups)
@@ -230,12 +230,12 @@ func TestEdgesFollowBulkWrites(t *testing.T) {
 
 func startEdge(t *testing.T, w *World, name string) *flaggery.Edge {
 	t.Helper()
-	// Patience, as the machine is as busy as the writers can make it.
+	// A long time, because the writers keep the machine busy.
 	return must[*flaggery.Edge](t)(flaggery.NewEdge(must[string](t)(w.StartEdge(name, "reject")), flaggery.Timeout(20*time.Second)))
 }
 
-// randomWriter writes what nobody else does, beside others who do the same.
-// Every write of it is a change.
+// randomWriter writes resources of its own, concurrently with others. Each of its
+// writes is a change.
 type randomWriter struct {
 	name   string // also of its feature and its group
 	admin  *flaggery.Admin

@@ -17,8 +17,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// The dashboards mark changes by the audit: their own queries, as Grafana fills them
-// in, asked as the role that is made for them, and what else that role may.
+// The dashboards mark changes by the audit. The test runs their queries, as Grafana
+// expands them, as the role made for them, and checks that role's rights.
 func TestDashboardsMarkChanges(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -88,7 +88,7 @@ func TestDashboardsMarkChanges(t *testing.T) {
 	}
 }
 
-// marks is what a dashboard shows of all changes there are, a line for each.
+// marks are the marks of all changes in a dashboard, one per line.
 func marks(t *testing.T, db *sql.DB, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)

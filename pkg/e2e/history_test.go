@@ -35,8 +35,8 @@ func comparisons(t *testing.T) int {
 	return n
 }
 
-// What an edge answered at any moment of a story of random writes is what the admin
-// says afterwards of that moment.
+// The admin explains any moment of a story of random writes with the flags that an
+// edge served at that moment.
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	ctx, n := t.Context(), comparisons(t)
@@ -105,7 +105,7 @@ func variants(e api.Explanation) map[string]string {
 	return flags
 }
 
-// story writes at random, and keeps what an edge had after each revision.
+// story makes random writes, and keeps an edge's snapshot after each revision.
 type story struct {
 	*writer.Writer
 	t      *testing.T
@@ -118,7 +118,7 @@ type story struct {
 	done   map[string]int // writes that made a revision, by kind
 }
 
-// edgeAt is what an edge had at a revision.
+// edgeAt is an edge's snapshot at a revision.
 type edgeAt struct {
 	*snapshot.Snapshot
 	at time.Time
@@ -138,7 +138,8 @@ func (e edgeAt) flags(id string, at time.Time) (flags map[string]string, known b
 
 func newStory(t *testing.T) *story {
 	url := pgtest.Open(t)
-	// The first revisions are later than all that the database did by its own clock.
+	// The first revisions are later than everything that the database did by its
+	// own clock.
 	s := &story{t: t, seed: rand.Uint64(), now: time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond), done: map[string]int{}}
 	s.random = rand.New(rand.NewPCG(s.seed, 0))
 	db, err := postgres.Open(t.Context(), url, postgres.Options{Now: func() time.Time { return s.now }})
@@ -173,7 +174,7 @@ func (s *story) step(ctx context.Context) {
 		kind = "buckets added"
 	}
 	if strings.HasSuffix(kind, "deleted") && s.random.IntN(2) > 0 {
-		return // or there would be little to delete
+		return // so that enough remains to delete
 	}
 	revision, err := kinds[kind](ctx)
 	if err != nil && model.CodeOf(err) == "" {

@@ -12,10 +12,10 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
-// spaced has all that an encoder might write otherwise.
+// spaced has everything that an encoder might write differently.
 const spaced = "{ \"marker\" :\t[1.0, -0, 1E2, 12345678901234567890.10],\r\n  \"b\": \"<a>&\\u00e9\\/\u2028\", \"a\": {} }"
 
-// keepsPayloads checks that an answer has no payload in another form.
+// keepsPayloads checks that an answer has all payloads in their original form.
 func keepsPayloads(t *testing.T, what string, a answer) (payloads int) {
 	t.Helper()
 	payloads = strings.Count(a.body, spaced)
@@ -97,7 +97,7 @@ func TestPayloadsAreKeptInTheSnapshotFile(t *testing.T) {
 	saving := func(c *edge.Config) { c.SnapshotFile = file }
 	first := NewWorld(string(s.dbURL), s.log)
 	evaluates(t, &documented{url: must[string](t)(first.StartEdge("first", "reject", saving))})
-	if err := first.Close(); err != nil { // which writes the file
+	if err := first.Close(); err != nil { // closing writes the file
 		t.Fatal(err)
 	}
 	away := func(c *edge.Config) { c.DBURL = "postgres://127.0.0.1:1/none" }

@@ -10,9 +10,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
-// BenchmarkPropagation measures how soon a change is on an edge: write-p50-ms from
-// sending the write to the edge's answer that has it, bell-p50-ms from the
-// admin's answer on.
+// BenchmarkPropagation measures how soon an edge serves a change: write-p50-ms from
+// sending the write to the edge's first answer with it, notification-p50-ms from
+// the admin's answer on.
 //
 //	go test -run '^$' -bench Propagation -benchtime 100x ./pkg/e2e
 func BenchmarkPropagation(b *testing.B) {
@@ -32,19 +32,19 @@ func BenchmarkPropagation(b *testing.B) {
 	must[flaggery.Result[api.Variant]](b)(admin.AddVariant(ctx, "foobar", api.CreateVariant{Name: "A", MakeDefault: true}))
 	must[flaggery.Result[api.Variant]](b)(admin.AddVariant(ctx, "foobar", api.CreateVariant{Name: "B"}))
 
-	var whole, bell []time.Duration
+	var write, notification []time.Duration
 	for b.Loop() {
-		variant := []string{"A", "B"}[(len(whole)+1)%2]
+		variant := []string{"A", "B"}[(len(write)+1)%2]
 		sent := time.Now()
 		written := must[flaggery.Result[api.VariantReference]](b)(admin.SetDefaultVariant(ctx, "foobar", variant))
 		answered := time.Now()
 		flags := must[flaggery.Flags](b)(edge.Flags(ctx, "42", flaggery.MinRevision(written.Revision, 10*time.Second)))
-		whole, bell = append(whole, time.Since(sent)), append(bell, time.Since(answered))
+		write, notification = append(write, time.Since(sent)), append(notification, time.Since(answered))
 		if got := flags.Variant("foobar"); got != variant {
 			b.Fatalf("the edge says %s, want %s", got, variant)
 		}
 	}
-	for name, took := range map[string][]time.Duration{"write": whole, "bell": bell} {
+	for name, took := range map[string][]time.Duration{"write": write, "notification": notification} {
 		slices.Sort(took)
 		b.ReportMetric(float64(took[len(took)/2])/1e6, name+"-p50-ms")
 		b.ReportMetric(float64(took[len(took)*99/100])/1e6, name+"-p99-ms")

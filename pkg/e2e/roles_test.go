@@ -25,8 +25,8 @@ import (
 
 var update = flag.Bool("update", false, "write what the tests compare with")
 
-// ranks are who may call, each also what the ones before may: the columns of the
-// matrix.
+// ranks are the kinds of callers, each with the permissions of the ones before: the
+// columns of the matrix.
 var ranks = []string{"anybody", "client", "viewer", "editor", "admin"}
 
 // adminRoutes is every route of the admin by the lowest rank that may call it. It
@@ -128,7 +128,7 @@ viewer
 	GET /openapi.json
 `)
 
-// byRank reads such a table: the rank by method and path.
+// byRank reads such a table into a map from method and path to rank.
 func byRank(table string) map[string]string {
 	ranked, rank := map[string]string{}, ""
 	for line := range strings.Lines(strings.TrimSpace(table)) {
@@ -142,8 +142,8 @@ func byRank(table string) map[string]string {
 	return ranked
 }
 
-// TestRoles calls every route as everybody, and keeps docs/roles.md, which shows
-// what came out:
+// TestRoles calls every route as every caller, and compares the result with
+// docs/roles.md:
 //
 //	go test -run Roles ./pkg/e2e -update
 func TestRoles(t *testing.T) {
@@ -167,7 +167,7 @@ func TestRoles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes = slices.DeleteFunc(routes, func(r web.Declared) bool { // those that an edge only points away from
+	routes = slices.DeleteFunc(routes, func(r web.Declared) bool { // routes of the admin that an edge rejects
 		call := r.Method + " " + parameter.ReplaceAllString(r.Path, "{$1}")
 		_, ofAdmin := api.AdminCalls[call]
 		_, ofEdge := api.EdgeCalls[call]
@@ -208,12 +208,13 @@ A call that only the admin has gets 423 ` + "`read_only`" + ` for every caller.
 // caller is somebody who calls every route.
 type caller struct {
 	name   string
-	rank   string // as whom they are treated
+	rank   string // whose permissions they have
 	token  string // "" for none
-	detail string // that tells what is wrong with the token
+	detail string // the problem's reason
 }
 
-// makeCallers stores a token of each role, and others that are good no longer.
+// makeCallers stores a token of each role, and some that are expired, revoked or
+// damaged.
 func makeCallers(t *testing.T, w *World, adminURL string) []caller {
 	t.Helper()
 	client, err := flaggery.NewAdmin(adminURL, Token)
@@ -248,7 +249,7 @@ func makeCallers(t *testing.T, w *World, adminURL string) []caller {
 var parameter = regexp.MustCompile(`:(\w+)`) // of a path
 
 // section calls every route of a service as every caller, compares with the table
-// of lowest ranks, and returns what came out as Markdown.
+// of lowest ranks, and returns the result as Markdown.
 func section(t *testing.T, base string, routes []web.Declared, lowest map[string]string, callers []caller) string {
 	t.Helper()
 	lowest = maps.Clone(lowest)
@@ -292,8 +293,8 @@ func section(t *testing.T, base string, routes []web.Declared, lowest map[string
 	return out.String()
 }
 
-// letIn calls a route and reports whether the caller got behind the door. What is
-// called does not exist and what is sent is not complete, so nothing happens there.
+// letIn calls a route and reports whether the caller was authorized. The resource
+// does not exist and the body is incomplete, so the call changes nothing.
 func letIn(t *testing.T, base string, route web.Declared, query string, c caller) bool {
 	t.Helper()
 	path := parameter.ReplaceAllString(strings.Replace(route.Path, "*", "swagger-ui.css", 1), "999999999")
@@ -330,7 +331,7 @@ func letIn(t *testing.T, base string, route web.Declared, query string, c caller
 		}
 		return false
 	case http.StatusMethodNotAllowed, http.StatusTooManyRequests:
-		t.Errorf("%s tells nothing of permissions", call)
+		t.Errorf("%s does not mention permissions", call)
 	}
 	if response.StatusCode >= http.StatusInternalServerError {
 		t.Error(call)

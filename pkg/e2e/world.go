@@ -1,5 +1,5 @@
-// Package e2e holds whole scenarios: real admins and edges over a real
-// PostgreSQL, called as their users call them.
+// Package e2e holds whole scenarios: real admins and edges over a real PostgreSQL,
+// called like their users call them.
 //
 // The scripts in testdata read like terminal sessions; commands_test.go says what
 // each of their commands does. Other tests hold several admins and edges against
@@ -24,10 +24,10 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
-// Token is what every admin of a [World] knows.
+// Token is accepted by every admin of a [World].
 const Token = "a-token-for-tests-and-nothing-else"
 
-// World is Flaggery as it runs: admins and edges on one database, in this
+// World is an installation of Flaggery: admins and edges on one database, in this
 // process, on free ports of 127.0.0.1.
 type World struct {
 	dbURL command.DatabaseURL
@@ -38,13 +38,13 @@ type World struct {
 	admin string // the base URL of the one that was started last, "" before there is one
 }
 
-// NewWorld is a world without services, on a database that has the schema.
+// NewWorld is an installation without services, on a database that has the schema.
 func NewWorld(dbURL string, log *slog.Logger) *World {
 	ctx, end := context.WithCancel(context.Background())
 	return &World{dbURL: command.DatabaseURL(dbURL), log: log, ctx: ctx, end: end}
 }
 
-// Close stops all services, in good order.
+// Close drains and stops all services.
 func (w *World) Close() error {
 	w.end()
 	var errs []error
@@ -54,8 +54,7 @@ func (w *World) Close() error {
 	return errors.Join(errs...)
 }
 
-// StartAdmin starts an admin and returns its base URL. changes are what its
-// settings differ in from those of others.
+// StartAdmin starts an admin and returns its base URL. changes adapt its settings.
 func (w *World) StartAdmin(changes ...func(*admin.Config)) (url string, err error) {
 	url, err = w.start(func(ready func(net.Addr)) error {
 		config := admin.Config{
@@ -70,10 +69,9 @@ func (w *World) StartAdmin(changes ...func(*admin.Config)) (url string, err erro
 	return url, err
 }
 
-// StartEdge starts an edge, waits until it serves and the admin, where there is
-// one, knows of it, and returns its base URL.
-// unknown is what it does with unknown subjects, changes are what else its settings
-// differ in from those of others.
+// StartEdge starts an edge and returns its base URL, once the edge serves and the
+// admin, if there is one, lists it. unknown is its treatment of unknown subjects,
+// changes adapt its other settings.
 func (w *World) StartEdge(name, unknown string, changes ...func(*edge.Config)) (string, error) {
 	url, err := w.start(func(ready func(net.Addr)) error {
 		config := edge.Config{
@@ -100,8 +98,8 @@ func (w *World) StartEdge(name, unknown string, changes ...func(*edge.Config)) (
 	return url, nil
 }
 
-// known reports whether an edge is connected, which it may be a moment later than
-// it serves. Without an admin nobody can tell.
+// known reports whether the admin lists an edge, which may be a moment after it
+// serves. Without an admin it is true.
 func (w *World) known(name string) bool {
 	if w.admin == "" {
 		return true
@@ -118,7 +116,7 @@ func (w *World) known(name string) bool {
 	return false
 }
 
-// start returns once the service listens, or has failed to.
+// start returns once the service listens or has failed.
 func (w *World) start(run func(ready func(net.Addr)) error) (string, error) {
 	listens, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() { ended <- run(func(a net.Addr) { listens <- a }) }()

@@ -27,16 +27,17 @@ import (
 
 type css = chromedp.CSS
 
-// browser is a person's: it has a profile of its own.
+// browser is a person's browser, with a profile of its own.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
 
 	mu      sync.Mutex
-	refused []string // what pages did that their policies do not allow, and scripts that failed
+	refused []string // violations of pages' policies, and failed scripts
 }
 
-// findBrowser is the program, where .ci/prerequisites puts it or a person has it.
+// findBrowser is the path of the program, installed by .ci/prerequisites or the
+// user.
 func findBrowser(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("FLAGGERY_BROWSER"); path != "" {
@@ -55,7 +56,7 @@ func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(findBrowser(t)), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1000, 800),
-		// It asks nobody but us.
+		// It contacts no other server.
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true), chromedp.Flag("no-proxy-server", true))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // which refuses root
@@ -65,8 +66,8 @@ func newBrowser(t *testing.T) *browser {
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	b := &browser{t: t}
-	// This starts the browser, which lives as long as this context: the one with the
-	// limit comes after it.
+	// This starts the browser, which lives as long as this context, so the context
+	// with the time limit comes after it.
 	if err := chromedp.Listen(ctx, b.hear); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func (b *browser) refuse(what string) {
 	b.refused = append(b.refused, what)
 }
 
-// takeRefused is what was refused since the last time.
+// takeRefused returns the violations since the last call.
 func (b *browser) takeRefused() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,7 +104,7 @@ func (b *browser) takeRefused() string {
 	return all
 }
 
-// do makes it do things. Where one of them fails, the test ends with a picture.
+// do runs actions. If one of them fails, the test ends with a screenshot.
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	if err := chromedp.Do(b.ctx, steps...); err != nil {
@@ -111,7 +112,7 @@ func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// read makes it tell something.
+// read runs an expression and returns its value.
 func (b *browser) read(a chromedp.Action[string]) string {
 	b.t.Helper()
 	text, err := chromedp.Run(b.ctx, a)
@@ -121,7 +122,7 @@ func (b *browser) read(a chromedp.Action[string]) string {
 	return text
 }
 
-// evaluate runs an expression in the page and waits for what it promises.
+// evaluate runs an expression in the page and awaits its promise.
 func (b *browser) evaluate(expression string) string {
 	b.t.Helper()
 	return b.read(chromedp.Evaluate[string](expression, chromedp.EvalAwaitPromise))
@@ -148,8 +149,8 @@ func (b *browser) fail(why string) {
 	b.t.Fatal(why)
 }
 
-// A person comes to the documentation, signs in with a token, tries an operation
-// there, and signs out.
+// A person opens the documentation, signs in with a token, tries an operation, and
+// signs out.
 func TestSignInWithToken(t *testing.T) {
 	url := must(t)(newWorld(t).StartAdmin())
 	b := newBrowser(t)
@@ -166,7 +167,7 @@ func TestSignInWithToken(t *testing.T) {
 		chromedp.Click(operation+" .opblock-summary-control"),
 		chromedp.Click(operation+" .try-out__btn"),
 		chromedp.WaitVisible(operation+" textarea"),
-		chromedp.Evaluate[chromedp.Void](`document.querySelector("`+string(operation)+` textarea").select()`), // what is typed takes its place
+		chromedp.Evaluate[chromedp.Void](`document.querySelector("`+string(operation)+` textarea").select()`), // replaced by the typed text
 		chromedp.SendKeys(operation+" textarea", `{"name": "tried"}`),
 		chromedp.Click(operation+" .execute"),
 		chromedp.WaitVisible(operation+" .live-responses-table .response-col_status"),
@@ -178,8 +179,7 @@ func TestSignInWithToken(t *testing.T) {
 		t.Errorf("the pages ask for more than they may:\n%s", refused)
 	}
 
-	// A script that somebody got into the page does not run, and would not find the
-	// token.
+	// An injected script does not run, and would not find the token.
 	b.evaluate(`(() => {
 		const s = document.createElement("script")
 		s.textContent = "window.injected = true"
@@ -204,7 +204,7 @@ func TestSignInWithToken(t *testing.T) {
 	}
 }
 
-// A person signs in at a provider on another site, and visits a site that means ill.
+// A person signs in at a provider on another site, and visits a malicious site.
 func TestSignInByProvider(t *testing.T) {
 	provider := oidctest.New(t)
 	provider.Says(map[string]any{"email": "ann@example.com", "email_verified": true, "groups": "developers"})

@@ -18,7 +18,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/edge"
 )
 
-// row is what a client makes of one flag. Fallback decides which type it asks for.
+// row is a client's evaluation of one flag. The type of Fallback is the requested
+// type.
 type row struct {
 	Flag     string `json:"flag"`
 	Fallback any    `json:"fallback"`
@@ -29,7 +30,7 @@ type row struct {
 	reason, error string
 }
 
-// details are an evaluation as OpenFeature's SDKs for JavaScript tell it.
+// details is an evaluation in the form of OpenFeature's SDKs for JavaScript.
 type details struct {
 	FlagKey   string
 	Value     any
@@ -46,8 +47,8 @@ func (r row) check(t *testing.T, got details) {
 	}
 }
 
-// decided are the flags of seedFlags that have a value for subject 42, which all
-// clients read alike.
+// decided are the flags of seedFlags with a value for subject 42, which is the same
+// in all clients.
 func decided() []row {
 	return []row{
 		{"plain", "fallback", "42", "on", "on", "STATIC", ""},
@@ -65,13 +66,14 @@ func decided() []row {
 	}
 }
 
-// What OpenFeature's SDK for servers in JavaScript makes of the same.
+// The evaluations of OpenFeature's SDK for servers in JavaScript.
 func TestNodeSDK(t *testing.T) {
 	w := newWorld(t)
 	token := seedFlags(t, w)
 	edgeURL := must(t)(w.StartEdge("edge", "reject", func(c *edge.Config) { c.Auth = edge.AuthToken }))
 	rows := append(decided(),
-		// The provider takes a flag without a value for an error, and the SDK its fallback.
+		// For a flag without a value the provider reports an error, so the SDK
+		// returns its fallback.
 		row{"disabled", true, "42", true, "", "ERROR", "GENERAL"},
 		row{"disabled", false, "42", false, "", "ERROR", "GENERAL"},
 		row{"plain", "fallback", "", "fallback", "", "ERROR", "TARGETING_KEY_MISSING"},
@@ -96,7 +98,7 @@ func TestNodeSDK(t *testing.T) {
 	}
 }
 
-// What OpenFeature's SDK for browsers makes of them, in Chromium and on a page of
+// The evaluations of OpenFeature's SDK for browsers, in Chromium and on a page of
 // another origin.
 func TestWebSDK(t *testing.T) {
 	w := newWorld(t)
@@ -129,14 +131,14 @@ func TestWebSDK(t *testing.T) {
 		{"colour", "red", "43", "blue", "on", "STATIC", ""},
 		{"overridden", "fallback", "43", "fallback", "", "ERROR", "FLAG_NOT_FOUND"},
 	})
-	// The flags of the person before must not stay.
+	// The flags of the previous person must be gone.
 	b.evaluate(call("become", "nobody"))
 	evaluate([]row{{"colour", "red", "nobody", "red", "", "ERROR", "FLAG_NOT_FOUND"}})
 	if refused := b.takeRefused(); refused != "" {
 		t.Errorf("the browser refused: %s", refused)
 	}
 
-	// A site that the edge does not know reads nothing.
+	// A site that is not allowed reads nothing.
 	other := newBrowser(t)
 	other.do(chromedp.Navigate(strings.Replace(site, "localhost", "127.0.0.1", 1)), chromedp.Poll[chromedp.Void]("globalThis.start"))
 	if got := other.evaluate(call("start", edgeURL, token, "42") + `.catch(e => "failed: " + e.message)`); !strings.HasPrefix(got, "failed: ") {
@@ -162,7 +164,7 @@ func TestReactSDK(t *testing.T) {
 	}
 }
 
-// allow lets pages of a site ask the edge.
+// allow lets pages of a site read the edge's answers.
 func allow(t *testing.T, c *edge.Config, site string) {
 	t.Helper()
 	if err := c.Origins.Set(site); err != nil {
@@ -174,7 +176,7 @@ func allow(t *testing.T, c *edge.Config, site string) {
 func call(function string, args ...any) string {
 	texts := make([]string, len(args))
 	for i, arg := range args {
-		text, _ := json.Marshal(arg) // texts and rows always have a JSON form
+		text, _ := json.Marshal(arg) // never fails for strings and rows
 		texts[i] = string(text)
 	}
 	return function + "(" + strings.Join(texts, ", ") + ")"
@@ -207,7 +209,7 @@ func serveBundle(t *testing.T, name string) (site string) {
 	return strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 }
 
-// output runs a command, whose error names what it printed.
+// output runs a command; the error contains its output.
 func output(cmd *exec.Cmd) ([]byte, error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -1,5 +1,5 @@
-// Package clients holds clients that others wrote against Flaggery as it runs: a
-// browser, and OpenFeature's SDKs.
+// Package clients tests Flaggery with third-party clients: a browser, and
+// OpenFeature's SDKs.
 package clients
 
 import (
@@ -18,9 +18,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
-// seedFlags makes one feature for each step that decides and each kind of value, and
-// subject 42, who is in a group that overrides one of them. It returns a token of role
-// client.
+// seedFlags creates a feature for each step of the resolution and each kind of
+// value, and subject 42, in a group that overrides one of them. It returns a token
+// of role client.
 func seedFlags(t *testing.T, w *e2e.World) (token string) {
 	t.Helper()
 	admin, err := flaggery.NewAdmin(must(t)(w.StartAdmin()), e2e.Token)
@@ -66,8 +66,8 @@ func seedFlags(t *testing.T, w *e2e.World) (token string) {
 	return created.Value.Token
 }
 
-// What OpenFeature's SDK for Go makes of each step that decides, of each kind of
-// value, and of each refusal.
+// The evaluations of OpenFeature's SDK for Go: each step of the resolution, each
+// kind of value, and each error.
 func TestGoSDK(t *testing.T) {
 	w := newWorld(t)
 	token := seedFlags(t, w)

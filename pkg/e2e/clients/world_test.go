@@ -8,7 +8,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// newWorld is Flaggery without services, on a database of its own.
+// newWorld is an installation without services, on a database of its own.
 func newWorld(t *testing.T) *e2e.World {
 	t.Helper()
 	w := e2e.NewWorld(pgtest.Open(t), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
@@ -20,7 +20,7 @@ func newWorld(t *testing.T) *e2e.World {
 	return w
 }
 
-// must takes what a service was started with.
+// must returns the URL of a started service and fails the test on an error.
 func must(t *testing.T) func(url string, err error) string {
 	return func(url string, err error) string {
 		t.Helper()
