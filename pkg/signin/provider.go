@@ -40,12 +40,12 @@ type Provider struct {
 // Flags adds the settings to fs, with their defaults. secret receives the client's
 // secret.
 func (p *Provider) Flags(fs *flag.FlagSet, secret flag.Value) {
-	fs.StringVar(&p.Issuer, "oidc-issuer", "", "`URL` of an OpenID Connect provider that people sign in with")
+	fs.StringVar(&p.Issuer, "oidc-issuer", "", "`URL` of an OpenID Connect provider for signing in")
 	fs.StringVar(&p.ClientID, "oidc-client-id", "", "`id` of this service at the provider")
 	fs.Var(secret, "oidc-client-secret", "`secret` of this service at the provider, better set by the environment; none for a public client")
 	fs.StringVar(&p.PublicURL, "public-url", "", "`URL` of this service as browsers see it: cookies are for HTTPS unless it is http on loopback; a provider has to allow its "+CallbackPath)
-	fs.StringVar(&p.Scopes, "oidc-scopes", "profile,email", "`scopes` to ask for beside openid, separated by commas; some providers want one for groups")
-	fs.StringVar(&p.Claim, "oidc-claim", "groups", "`claim` of ID tokens that has a person's groups, or roles")
+	fs.StringVar(&p.Scopes, "oidc-scopes", "profile,email", "`scopes` to request besides openid, separated by commas; some providers need one for groups")
+	fs.StringVar(&p.Claim, "oidc-claim", "groups", "`claim` of ID tokens with a person's groups or roles")
 	fs.StringVar(&p.Roles, "oidc-roles", "", "`group=role` pairs, separated by commas; * is everybody: platform=admin,developers=editor,*=viewer")
 }
 

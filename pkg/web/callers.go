@@ -27,9 +27,9 @@ type Callers struct {
 
 // Flags adds the settings to fs, with their defaults.
 func (c *Callers) Flags(fs *flag.FlagSet) {
-	fs.IntVar(&c.Failures, "max-failures", 60, "`number` of failed authentications a minute and address (IPv6: /64) that are answered 401, 0 for no limit; more are answered 429")
-	fs.IntVar(&c.Requests, "max-token-requests", 0, "`number` of requests a second that one token may make, 0 for no limit; more are answered 429")
-	fs.StringVar(&c.Proxies, "trusted-proxies", "", "`networks` of proxies, separated by commas (10.0.0.0/8), whose X-Forwarded-For says who is calling")
+	fs.IntVar(&c.Failures, "max-failures", 60, "`number` of failed authentications allowed per minute and address (IPv6: /64), 0 for no limit; beyond it they are answered 429")
+	fs.IntVar(&c.Requests, "max-token-requests", 0, "`number` of requests allowed per second and token, 0 for no limit; beyond it they are answered 429")
+	fs.StringVar(&c.Proxies, "trusted-proxies", "", "`networks` of proxies whose X-Forwarded-For is trusted, separated by commas: 10.0.0.0/8")
 }
 
 // Validate reports every setting at fault.

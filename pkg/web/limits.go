@@ -20,8 +20,8 @@ type Limits struct {
 
 // Flags adds the settings to fs, with their defaults.
 func (l *Limits) Flags(fs *flag.FlagSet) {
-	fs.IntVar(&l.Connections, "max-connections", 10_000, "`number` of connections open at once, fewer if memory is short, 0 for no limit; for more, idle ones are closed, or they are answered 503")
-	fs.IntVar(&l.Requests, "max-requests", 500, "`number` of requests worked on at once, fewer if memory is short, 0 for no limit; more are answered 503")
+	fs.IntVar(&l.Connections, "max-connections", 10_000, "largest `number` of open connections, lowered if memory is short, 0 for no limit; beyond it idle connections are closed, or new ones are answered 503")
+	fs.IntVar(&l.Requests, "max-requests", 500, "largest `number` of requests in progress, lowered if memory is short, 0 for no limit; beyond it requests are answered 503")
 }
 
 // The most memory that a connection (buffers, stacks) and a request (the largest
