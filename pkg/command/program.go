@@ -115,9 +115,8 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 		return fmt.Errorf("there is no command %q, see %s --help", strings.Join(args, " "), p.Name)
 	}
 	unknown := unknownVariables(p.variables(), environ)
-	fs := flag.NewFlagSet(command.Name, flag.ContinueOnError)
 	var log logSettings
-	command.flags(fs, &log)
+	fs := command.flagSet(&log)
 	rest, err := ParseSettings(fs, command.Once, args, environ)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(env.Stdout, "%s\n\nUsage: %s\n\nSettings, each a flag, the variable [in brackets], or a file whose path is in that variable with _FILE added:\n",
@@ -156,21 +155,24 @@ type logSettings struct {
 	format string
 }
 
-func (c *Command) flags(fs *flag.FlagSet, log *logSettings) {
+// FlagSet returns the settings of the command, with their defaults.
+func (c *Command) FlagSet() *flag.FlagSet { return c.flagSet(new(logSettings)) }
+
+func (c *Command) flagSet(log *logSettings) *flag.FlagSet {
+	fs := flag.NewFlagSet(c.Name, flag.ContinueOnError)
 	if c.Flags != nil {
 		c.Flags(fs)
 	}
 	fs.TextVar(&log.level, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn, error")
 	fs.StringVar(&log.format, "log-format", "text", "`format` of the log: text, json")
+	return fs
 }
 
 // variables are those of all commands: containers of one program often share an
 // environment.
 func (p Program) variables() (names []string) {
 	for i := range p.Commands {
-		fs := flag.NewFlagSet(p.Commands[i].Name, flag.ContinueOnError)
-		p.Commands[i].flags(fs, new(logSettings))
-		fs.VisitAll(func(f *flag.Flag) {
+		p.Commands[i].FlagSet().VisitAll(func(f *flag.Flag) {
 			if !slices.Contains(p.Commands[i].Once, f.Name) {
 				names = append(names, Variable(f.Name))
 			}

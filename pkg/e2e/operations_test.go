@@ -64,8 +64,8 @@ type schema struct {
 // Everything else follows from the document.
 var (
 	seeded = map[string]string{
-		"id": "seeded", "subject_id": "seeded", "feature": "seeded", "features": "seeded", "key": "seeded", "variant": "B",
-		"group": "seeded", "test": "seeded",
+		"id": "seeded", "subject_id": "seeded", "feature": "seeded", "features": "seeded,plain", "key": "seeded", "variant": "B",
+		"group": "seeded", "test": "seeded", "absent": "delete",
 	}
 	seededAt = map[string]string{
 		"POST /v1/features/{feature}/rollout":              "/v1/features/plain/rollout",
@@ -158,7 +158,8 @@ func (s *services) operations(t *testing.T, d *documented) (all []*operation) {
 					o.path = strings.ReplaceAll(o.path, "{revision}", s.revision)
 				case p.In == "path":
 					o.path = strings.ReplaceAll(o.path, "{"+p.Name+"}", p.value())
-				case p.In == "query" && (p.Required || p.Name == "at"): // without it, the answer depends on the clock
+				case p.In == "query" && (p.Required || p.Name == "at" || p.Name == "absent"):
+					// Without at, the answer depends on the clock; with absent, an import deletes one.
 					o.query.Set(p.Name, p.value())
 				}
 			}

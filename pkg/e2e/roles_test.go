@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,8 +20,6 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 	"github.com/flaggery/flaggery/pkg/web"
 )
-
-var update = flag.Bool("update", false, "write what the tests compare with")
 
 // ranks are the kinds of callers, each with the permissions of the ones before: the
 // columns of the matrix.
@@ -142,10 +138,8 @@ func byRank(table string) map[string]string {
 	return ranked
 }
 
-// TestRoles calls every route as every caller, and compares the result with
-// docs/roles.md:
-//
-//	go test -run Roles ./pkg/e2e -update
+// TestRoles calls every route as every caller, and keeps docs/roles.md with the
+// result.
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -180,15 +174,7 @@ func TestRoles(t *testing.T) {
 	}
 	document += edgesDocument + section(t, edgeBase, routes, edgeRoutes, callers)
 
-	const file = "../../docs/roles.md"
-	if *update {
-		if err := os.WriteFile(file, []byte(document), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if kept, err := os.ReadFile(file); err != nil || string(kept) != document {
-		t.Errorf("%s differs from what the services do (error %v): see the test's comment", file, err)
-	}
+	checkDocument(t, "roles.md", document)
 }
 
 const rolesDocument = `# Who may call what
