@@ -21,23 +21,23 @@ test: ## run all tests with the race detector, against a PostgreSQL that they st
 	go -C pkg/bench test -race .
 
 .PHONY: test-faults
-test-faults: ## make every fault of docs/reliability.md for real and at full length: 45 minutes, as root on Linux
+test-faults: ## cause every fault of docs/reliability.md at full length: 45 minutes, as root on Linux
 	@.ci/prerequisites postgresql pgbouncer
 	go test ./pkg/faults -full -parallel 1 -timeout 3h -v $(ARGS)
 
 .PHONY: test-deploy
-test-deploy: ## check images, compose, chart, rules and dashboards with the tools that read them (the first run builds them: some minutes)
+test-deploy: ## check images, compose, chart, rules and dashboards with their tools (the first run builds these: some minutes)
 	@.ci/prerequisites postgresql
 	cd deploy/test && go test ./...
 
 .PHONY: test-clients
-test-clients: ## hold clients that others wrote against both services: a browser, OpenFeature's SDKs
+test-clients: ## run third-party clients against both services: a browser, OpenFeature's SDKs
 	@.ci/prerequisites postgresql browser node
 	cd pkg/e2e/clients/js && npm ci --ignore-scripts --no-audit --no-fund
 	cd pkg/e2e/clients && go test ./...
 
 .PHONY: update-deploy
-update-deploy: ## write what the chart renders to deploy/kubernetes and the tests' expectations
+update-deploy: ## render the chart to deploy/kubernetes and the tests' expectations
 	cd deploy/test && go test . -run TestChart -update
 
 .PHONY: build
@@ -58,11 +58,11 @@ lint: ## check formatting and style (the first run builds golangci-lint: some mi
 	cd pkg/e2e/clients && go vet ./... && $(lint) run --config ../../../.golangci.yml
 
 .PHONY: vulncheck
-vulncheck: ## ask Go's vulnerability database about all that the programs call; says so where it cannot be reached
+vulncheck: ## look up the programs in Go's vulnerability database
 	@.ci/vulncheck
 
 .PHONY: sbom
-sbom: ## write what both programs are made of to .bin/*.cdx.json (CycloneDX)
+sbom: ## write the components of both programs to .bin/*.cdx.json (CycloneDX)
 	@mkdir -p .bin
 	for program in flaggery-admin flaggery-edge; do \
 		go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 app -json -licenses -main cmd/$$program -output .bin/$$program.cdx.json . || exit 1; \
@@ -74,7 +74,7 @@ bench: ## measure every goal beside its reference and write docs/benchmarks.md: 
 	go -C pkg/bench run . -markdown ../../docs/benchmarks.md
 
 .PHONY: bench-quick
-bench-quick: ## the same at a smaller scale, in two minutes, and only on the screen
+bench-quick: ## the same at a smaller scale, in two minutes, without writing the page
 	@.ci/prerequisites postgresql
 	go -C pkg/bench run . -quick
 
@@ -84,5 +84,5 @@ bench-peers: ## measure other flag systems beside ours and write docs/benchmarks
 	go -C pkg/bench run . -peers -markdown ../../docs/benchmarks-peers.md
 
 .PHONY: clean
-clean: ## remove what was built and the development database with its data
+clean: ## remove the built programs and the development database with its data
 	rm -rf .bin .flaggery

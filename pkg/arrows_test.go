@@ -2,11 +2,15 @@
 package pkg
 
 import (
+	"flag"
+	"fmt"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,4 +114,66 @@ func TestArrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+var update = flag.Bool("update", false, "write the picture in docs/architecture.md instead of comparing it")
+
+// TestPicture keeps the picture of the packages in docs/architecture.md.
+func TestPicture(t *testing.T) {
+	const file, begin, end = "../docs/architecture.md", "```mermaid\n", "```\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	kept, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no picture", file)
+	}
+	if *update {
+		kept = picture()
+		if err := os.WriteFile(file, []byte(before+begin+kept+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept != picture() {
+		t.Errorf("the picture in %s is not up to date: run 'go test -run Picture ./pkg -update'", file)
+	}
+}
+
+// The files that the page names exist.
+func TestJourneys(t *testing.T) {
+	text, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range regexp.MustCompile("`([a-z]+/[a-z]+\\.go)`").FindAllSubmatch(text, -1) {
+		if _, err := os.Stat(string(file[1])); err != nil {
+			t.Errorf("docs/architecture.md: %v", err)
+		}
+	}
+}
+
+// picture is a Mermaid graph of the arrows, without those of tests and without
+// those that longer ways imply.
+func picture() string {
+	var b strings.Builder
+	b.WriteString("flowchart TD\n")
+	for _, from := range slices.Sorted(maps.Keys(arrows)) {
+		if arrows[from].imports == anything || strings.HasPrefix(arrows[from].reason, "tests only") {
+			continue
+		}
+		direct := strings.Fields(arrows[from].imports)
+		for _, to := range slices.Sorted(slices.Values(direct)) {
+			if !slices.ContainsFunc(direct, func(other string) bool { return other != to && reaches(other, to) }) {
+				fmt.Fprintf(&b, "    %s --> %s\n", path.Base(from), path.Base(to))
+			}
+		}
+	}
+	return b.String()
+}
+
+// reaches reports whether arrows lead from one package to another.
+func reaches(from, to string) bool {
+	return from == to || slices.ContainsFunc(strings.Fields(arrows[from].imports), func(next string) bool { return reaches(next, to) })
 }
