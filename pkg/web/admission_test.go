@@ -16,8 +16,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// newBusyServer has room for one request that works. /work does until the test ends,
-// /wait waits until then, and POST /read answers when it has read its body.
+// newBusyServer allows one working request. /work works and /wait waits until the
+// test ends, and POST /read answers when it has read its body.
 func newBusyServer(t *testing.T, authenticate Authenticator) (address string, begun chan struct{}) {
 	t.Helper()
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), Limits: Limits{Requests: 1}, Authenticate: authenticate})

@@ -15,7 +15,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// doorman is a server that knows the token "good", and a clock that stands still.
+// doorman is a server that accepts tokens beginning with "good", with a clock that
+// stands still.
 func doorman(t *testing.T, limits Callers) (*Server, *time.Time) {
 	t.Helper()
 	if err := limits.Validate(); err != nil {
@@ -55,7 +56,7 @@ func TestFailuresAreLimitedByAddress(t *testing.T) {
 	s, now := doorman(t, Callers{Failures: 3})
 	expect := func(what, address, token string, want int) {
 		t.Helper()
-		got, retryAfter := call(s, address, token, "10.9.9.9") // which nobody believes
+		got, retryAfter := call(s, address, token, "10.9.9.9") // which is not trusted
 		if got != want || (want == http.StatusTooManyRequests) != (retryAfter != "") {
 			t.Errorf("%s: status %d, Retry-After %q, want %d", what, got, retryAfter, want)
 		}
@@ -95,7 +96,7 @@ func TestTrustedProxiesSayWhoCalls(t *testing.T) {
 		{"10.0.0.1", "192.0.2.1", 401},
 		{"10.0.0.1", "192.0.2.1", 429},
 		{"10.0.0.1", "192.0.2.2", 401},
-		{"10.0.0.1", "192.0.2.3, 192.0.2.1", 429}, // the client wrote the first one
+		{"10.0.0.1", "192.0.2.3, 192.0.2.1", 429}, // the first one is from the client
 		{"[fd00::1]", "192.0.2.1", 429},
 		{"198.51.100.1", "192.0.2.9", 401},
 		{"198.51.100.1", "192.0.2.10", 429}, // no proxy: its own address counts
@@ -106,7 +107,7 @@ func TestTrustedProxiesSayWhoCalls(t *testing.T) {
 	}
 }
 
-// Who has a network of IPv6 has all its addresses.
+// One client has all addresses of an IPv6 network.
 func TestFailuresAreLimitedByNetwork(t *testing.T) {
 	t.Parallel()
 	s, _ := doorman(t, Callers{Failures: 2})
@@ -146,14 +147,14 @@ func TestRequestsAreLimitedByToken(t *testing.T) {
 	if got, _ := call(s, "10.0.0.2", "good 1", ""); got != 200 {
 		t.Errorf("a second later: status %d", got)
 	}
-	for range 100 { // failures have no limit here
+	for range 100 { // without a limit of failures
 		if got, _ := call(s, "10.0.0.1", "bad", ""); got != 401 {
 			t.Fatalf("status %d", got)
 		}
 	}
 }
 
-// Made-up addresses and tokens do not grow memory.
+// Any number of addresses and tokens takes bounded memory.
 func TestCallersAreForgotten(t *testing.T) {
 	t.Parallel()
 	r := newRates(Callers{Failures: 1, Requests: 1}, NewRegistry("test"))

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -53,7 +52,7 @@ func dialer(t *testing.T, address string) func() (net.Conn, *bufio.Reader) {
 	}
 }
 
-// alive asks for the health of a service by a connection.
+// alive requests the health of a service over a connection.
 func alive(c net.Conn, r *bufio.Reader) bool {
 	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 	answer, err := http.ReadResponse(r, nil)
@@ -64,18 +63,35 @@ func alive(c net.Conn, r *bufio.Reader) bool {
 	return answer.StatusCode == http.StatusOK
 }
 
-// awaitIdle returns when so many connections are idle.
-func awaitIdle(s *Server, want int) {
-	for n := -1; n != want; runtime.Gosched() {
+// await polls until done returns true: the server's side of a connection sends no
+// signal.
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	tick, late := time.NewTicker(time.Millisecond), time.After(30*time.Second)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+// awaitIdle returns when this many connections are idle.
+func awaitIdle(t *testing.T, s *Server, want int) {
+	t.Helper()
+	await(t, func() bool {
 		s.busy.connections.mu.Lock()
-		n = 0
+		defer s.busy.connections.mu.Unlock()
+		n := 0
 		for c := range s.busy.connections.open {
 			if c.state.Load() == idle {
 				n++
 			}
 		}
-		s.busy.connections.mu.Unlock()
-	}
+		return n == want
+	})
 }
 
 func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
@@ -87,11 +103,11 @@ func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
 	if !alive(first, firstReader) || !alive(second, secondReader) {
 		t.Fatal("connections within the limit must be served")
 	}
-	awaitIdle(s, 2)
+	awaitIdle(t, s, 2)
 	for _, c := range []net.Conn{first, second} { // the beginning of a request
 		_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\n")
 	}
-	awaitIdle(s, 0)
+	awaitIdle(t, s, 0)
 
 	_, third := dial()
 	answer, err := http.ReadResponse(third, nil)
@@ -120,22 +136,21 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	dial := dialer(t, listen(t, s))
 	inUse, inUseReader := dial()
 	_, _ = io.WriteString(inUse, "GET /healthz HTTP/1.1\r\n")
-	for { // its bytes may come after the next connection
-		s.busy.connections.mu.Lock()
-		n := len(s.busy.connections.open)
-		s.busy.connections.mu.Unlock()
-		if n == 1 {
-			break
-		}
-		runtime.Gosched()
-	}
-	awaitIdle(s, 0)
+	await(t, func() bool { // its bytes may arrive after the next connection
+		open, _ := s.busy.connections.count()
+		return open == 1
+	})
+	awaitIdle(t, s, 0)
 	longest, longestReader := dial()
-	later, laterReader := dial()
-	if !alive(longest, longestReader) || !alive(later, laterReader) {
-		t.Fatal("connections within the limit must be served")
+	if !alive(longest, longestReader) {
+		t.Fatal("a connection within the limit must be served")
 	}
-	awaitIdle(s, 2)
+	awaitIdle(t, s, 1)
+	later, laterReader := dial()
+	if !alive(later, laterReader) {
+		t.Fatal("a connection within the limit must be served")
+	}
+	awaitIdle(t, s, 2)
 	if c, r := dial(); !alive(c, r) {
 		t.Error("a new connection was refused while others are idle")
 	}

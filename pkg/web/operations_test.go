@@ -11,8 +11,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/auth"
 )
 
-// Operators have an address of their own, without tokens and beside all limits;
-// clients do not find there what is theirs, nor operators' things where they are.
+// Operators have addresses of their own, without tokens and limits. Those do not
+// serve clients, and the clients' address does not serve operators.
 func TestMetricsAddress(t *testing.T) {
 	t.Parallel()
 	s := New(Options{
@@ -21,7 +21,7 @@ func TestMetricsAddress(t *testing.T) {
 		Authenticate: func(context.Context, string) (auth.Identity, error) { return auth.Identity{}, nil },
 	})
 	address := listen(t, s)
-	held, err := net.Dial("tcp", address) // and with it the only connection that there may be
+	held, err := net.Dial("tcp", address) // takes the only connection that is allowed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,19 +42,17 @@ func TestMetricsAddress(t *testing.T) {
 	}
 	_ = held.Close()
 	for _, path := range []string{"/metrics", "/debug/pprof/"} {
-		for { // until the server notices that the connection is free
+		await(t, func() bool { // until the server notices that the connection is free
 			answer, err := http.Get("http://" + address + path)
 			if err != nil {
-				continue // refused before the request was sent, which the client takes for a fault
+				return false // rejected before the request was sent, which is an error of the client
 			}
 			_ = answer.Body.Close()
-			if answer.StatusCode == http.StatusNotFound {
-				break
-			}
-			if answer.StatusCode != http.StatusServiceUnavailable {
+			if answer.StatusCode != http.StatusNotFound && answer.StatusCode != http.StatusServiceUnavailable {
 				t.Fatalf("clients' address answers %s: %d", path, answer.StatusCode)
 			}
-		}
+			return answer.StatusCode == http.StatusNotFound
+		})
 	}
 }
 

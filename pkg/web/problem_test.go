@@ -16,8 +16,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// What is a problem of the request, and in which words, depends on how huma reports
-// what it finds. This is to fail when another version of huma does so otherwise.
+// Problems of a request depend on huma's errors. This test fails if a new version
+// of huma reports them differently.
 func TestProblemsThatHumaFinds(t *testing.T) {
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test"), Calls: things})
 	addThings(s)

@@ -23,7 +23,7 @@ func TestParametersHaveOneReading(t *testing.T) {
 		"at=2027-01-01T00:00:00%2B02:00": "at=2027-01-01T00%3A00%3A00%2B02%3A00",
 		"limit=5.0":                      "limit=5",
 		"name[]=a&name[]=b":              "name%5B%5D=a&name%5B%5D=b",
-		// Refused:
+		// Rejected:
 		"limit=05":                       `query.limit must be an integer, is "05"`,
 		"limit=%2B5":                     `query.limit must be an integer, is "+5"`,
 		"limit=5.5":                      `query.limit must be an integer, is "5.5"`,

@@ -186,7 +186,7 @@ func TestProblems(t *testing.T) {
 				t.Errorf("location %q, not %q: %s", location, c.location, text)
 			}
 			if strings.Contains(text, "hunter2") || strings.Contains(text, "Go struct") || strings.Contains(text, "goroutine") {
-				t.Errorf("tells of the inside: %s", text)
+				t.Errorf("shows internals: %s", text)
 			}
 		})
 	}
@@ -216,7 +216,7 @@ func TestProblems(t *testing.T) {
 	})
 }
 
-// An answer that fails halfway must not look whole.
+// An answer that fails halfway must not look complete.
 func TestBrokenAnswersAreCut(t *testing.T) {
 	var log logText
 	url := start(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(s *Server) {
@@ -248,7 +248,7 @@ func TestBrokenAnswersAreCut(t *testing.T) {
 	}
 }
 
-// What a client accepts does not make a success look like a problem.
+// The Accept header does not make a success look like a problem.
 func TestAcceptedMediaTypes(t *testing.T) {
 	url := start(t, Options{}, addThings)
 	for _, accept := range []string{"", "*/*", "text/html", "application/problem+json", "application/problem+json, application/json;q=0.5"} {
@@ -259,7 +259,7 @@ func TestAcceptedMediaTypes(t *testing.T) {
 	}
 }
 
-// A failure of the service is from no revision that is known.
+// A failure of the service names no revision.
 func TestRevision(t *testing.T) {
 	url := start(t, Options{Revision: func() int64 { return 7 }}, addThings)
 	for path, want := range map[string]string{
@@ -375,12 +375,13 @@ func TestAuthorization(t *testing.T) {
 			t.Errorf("%q: %s", header, answer.Status)
 		}
 	}
-	// Whoever cannot find out does not say that the token is wrong.
+	// If the token cannot be checked, the answer does not call it invalid.
 	answer, _ := do(t, "GET", url+"/docs", "", "Authorization", "Bearer away")
 	if answer.StatusCode != 503 || answer.Header.Get("WWW-Authenticate") != "" {
 		t.Errorf("nobody knows: %s, %v", answer.Status, answer.Header)
 	}
-	// A browser can send the token as password, to pages only, and is asked for it.
+	// A browser can send the token as a password, to pages only, and is asked for
+	// it.
 	if answer, _ := do(t, "GET", url+"/docs", ""); !strings.Contains(strings.Join(answer.Header.Values("WWW-Authenticate"), " "), "Basic realm=") {
 		t.Errorf("docs: %q", answer.Header.Values("WWW-Authenticate"))
 	}
@@ -389,7 +390,7 @@ func TestAuthorization(t *testing.T) {
 	}
 }
 
-// The log tells who called, also whom the door stayed shut for.
+// The log names the caller, also of rejected requests.
 func TestAccessLogTellsTheCaller(t *testing.T) {
 	var log logText
 	known := func(context.Context, string) (auth.Identity, error) {
@@ -551,8 +552,8 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	}
 }
 
-// Clients on kept-alive connections are asked to close them before anything is
-// closed, and who comes meanwhile is served.
+// Clients are asked to close their kept-alive connections before the server closes
+// any, and requests in the meantime are served.
 func TestStopAnnouncesTheDrain(t *testing.T) {
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Registry: NewRegistry("test")})
 	l, err := s.Listen("127.0.0.1", 0)
@@ -569,7 +570,7 @@ func TestStopAnnouncesTheDrain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = io.Copy(io.Discard, answer.Body) // or the connection is not kept
+		_, _ = io.Copy(io.Discard, answer.Body) // otherwise the connection is not reused
 		_ = answer.Body.Close()
 		return answer.Close
 	}
@@ -584,7 +585,7 @@ func TestStopAnnouncesTheDrain(t *testing.T) {
 	stop()
 	for !s.draining.Load() {
 	}
-	for range 2 { // the connection from before, and a new one
+	for range 2 { // the existing connection, and a new one
 		if !get() {
 			t.Error("a client is not asked to close its connection")
 		}

@@ -24,7 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// issue makes a certificate for 127.0.0.1 that clients trust by roots.
+// issue creates a certificate for 127.0.0.1 and adds it to roots.
 func issue(t *testing.T, serial int64, roots *x509.CertPool) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -50,7 +50,7 @@ func issue(t *testing.T, serial int64, roots *x509.CertPool) (cert, key []byte) 
 }
 
 // A certificate is replaced file by file under load: no request fails, the pair
-// that does not fit for a moment is not served, and then the new one is.
+// that does not match for a moment is not used, and then the new one is.
 func TestCertificateIsRotated(t *testing.T) {
 	t.Parallel()
 	roots, dir := x509.NewCertPool(), t.TempDir()
@@ -65,7 +65,7 @@ func TestCertificateIsRotated(t *testing.T) {
 		}
 	}
 	cert, key := issue(t, 1, roots)
-	newCert, newKey := issue(t, 20, roots) // trusted from the start, as of one authority
+	newCert, newKey := issue(t, 20, roots) // trusted from the start, as from one authority
 	write(files.CertFile, cert)
 	write(files.KeyFile, key)
 
@@ -76,7 +76,7 @@ func TestCertificateIsRotated(t *testing.T) {
 	s.certificate.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	s.certificate.mu.Unlock()
 
-	// serial asks on a new connection and tells whose certificate answered.
+	// serial returns the serial number of the certificate on a new connection.
 	serial := func(protocols ...string) (int64, int) {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, NextProtos: protocols}, ForceAttemptHTTP2: len(protocols) == 0}
 		defer transport.CloseIdleConnections()
@@ -138,7 +138,7 @@ func TestCertificateIsRotated(t *testing.T) {
 	next(20, "with no key")
 	close(stop)
 	load.Wait()
-	if n := testutil.ToFloat64(s.certificate.failed); n != 3 { // as it was, a pair is tried once
+	if n := testutil.ToFloat64(s.certificate.failed); n != 3 { // an unchanged pair is tried only once
 		t.Errorf("%v failures were counted, want 3", n)
 	}
 }
