@@ -152,8 +152,8 @@ func TestUpEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A session that only reads can keep tables for any time. A migration then gives up
-// before everybody waits for it, changes nothing, and can be tried again.
+// A session that only reads can hold tables for any time. A migration then fails
+// before other sessions queue behind it, changes nothing, and can be run again.
 func TestUpGivesWayToReaders(t *testing.T) {
 	t.Parallel()
 	db := open(t, pgtest.Open(t))
@@ -211,7 +211,7 @@ func open(t *testing.T, url string) *sql.DB {
 	return db
 }
 
-// objects lists what a schema consists of, but for the table of versions.
+// objects lists the objects of a schema, except the table of versions.
 func objects(t *testing.T, db *sql.DB) []string {
 	t.Helper()
 	return list(t, db, `

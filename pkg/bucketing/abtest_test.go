@@ -101,8 +101,8 @@ func TestSetAside(t *testing.T) {
 	}
 }
 
-// TestChances also logs how often the heaviest and the lightest bucket are in
-// each group, and were when need alone decided.
+// TestChances also logs how often the heaviest and the lightest bucket are in each
+// group, by the draw and by need alone.
 func TestChances(t *testing.T) {
 	const salts = 20_000
 	spread := make([]int64, 100)
@@ -304,7 +304,7 @@ func TestJoinSplit(t *testing.T) {
 		added := rapid.IntRange(0, 40).Draw(t, "added")
 		after := bucketing.JoinSplit(salt, groups, ids(len(buckets)+1, len(buckets)+added), proportions)
 		checkCover(t, after, len(buckets)+added)
-		slack := big.NewRat(1+1e9, 1e9) // the line is laid out in floats
+		slack := big.NewRat(1+1e9, 1e9) // the line is computed in floats
 		for g, share := range shares(proportions) {
 			if !isSubset(groups[g], after[g]) {
 				t.Fatalf("old buckets moved: %v became %v", groups, after)

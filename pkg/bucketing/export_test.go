@@ -2,8 +2,8 @@ package bucketing
 
 import "github.com/flaggery/flaggery/pkg/model"
 
-// Greedy is how tests were split before there was a draw, for comparison: every
-// bucket to the neediest group, those of a higher power of two first.
+// Greedy splits tests as before the draw, for comparison: every bucket goes to the
+// neediest group, those of a higher power of two first.
 func Greedy(salt model.Salt, buckets []model.Bucket, proportions []float64) [][]model.BucketID {
 	var total int64
 	for _, b := range buckets {

@@ -30,10 +30,9 @@ func frozen[T any](t *testing.T, name string) []T {
 	return vectors
 }
 
-// The vectors of this and the next two tests were made by another
-// implementation, in Python. With another hash, running rollouts would grow and
-// shrink by other buckets than they promised, and unknown visitors would change
-// theirs.
+// The vectors of this and the next two tests were made by another implementation,
+// in Python. With another hash, running rollouts would grow and shrink by other
+// buckets, and unknown ids would change their bucket.
 func TestHashIsFrozen(t *testing.T) {
 	type vector struct {
 		Salt    string
@@ -69,7 +68,7 @@ func TestBucketOfIsFrozen(t *testing.T) {
 }
 
 // The salt of a test is kept, and so are the weights that its buckets had: with
-// them, anybody can repeat the draw and see that nobody chose the groups.
+// them, anybody can repeat the draw and verify that nobody chose the groups.
 func TestSplitIsFrozen(t *testing.T) {
 	type vector struct {
 		Case        string

@@ -11,8 +11,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// weights draws the weights of up to most buckets: nothing, everyday numbers,
-// nearly equal ones, and what reaches 2^63 − 1 in total.
+// weights draws the weights of up to most buckets: zero, common numbers, nearly
+// equal ones, and large ones with a total of 2^63 − 1.
 func weights(t *rapid.T, most int) []int64 {
 	one := rapid.SampledFrom([]*rapid.Generator[int64]{
 		rapid.Int64Range(0, 3),
@@ -54,7 +54,7 @@ func proportion() *rapid.Generator[float64] {
 	)
 }
 
-// proportions draws the shares of 1 to 6 groups, which sum to about 1.
+// proportions draws the proportions of 1 to 6 groups, which sum to about 1.
 func proportions(t *rapid.T) []float64 {
 	parts := rapid.SliceOfN(rapid.IntRange(0, 10), 1, 6).Draw(t, "parts")
 	sum := 0

@@ -71,8 +71,8 @@ func TestAssignWhileWeightsDrift(t *testing.T) {
 			after := bucketing.Assign(salt, buckets, assigned, from, to)
 			checkStep(t, len(buckets), assigned, after, from, to)
 
-			// Precision yields to direction only: what is still too little after a
-			// rise, or too much after a fall, is within the bound.
+			// Precision yields only to direction: a deficit after a rise, or an
+			// excess after a fall, is within the bound.
 			weight, total, _, _ := sums(buckets, after)
 			gap := new(big.Rat).Mul(rat(to), new(big.Rat).SetInt64(total))
 			gap.Sub(gap, new(big.Rat).SetInt64(weight))

@@ -88,7 +88,8 @@ func TestVersionOfTheBuild(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	status, _, stderr := run([]string{"data", "load", "a", "b"}, "FLAGGERY_PROT", "1", "FLAGGERY_LOG_FROMAT_FILE", "x", "FLAGGERY_SOMETHING_ELSE", "",
 		"FLAGGERY_PORT", "1", "FLAGGERY_PORT_FILE", "x", "FLAGGERY_LOG_LEVEL", "warn", "OTHER_PORT", "1",
-		// What Kubernetes sets for services named flaggery and flaggery-admin.
+		// Variables that Kubernetes sets for services named flaggery and
+		// flaggery-admin.
 		"FLAGGERY_SERVICE_HOST", "10.0.0.1", "FLAGGERY_SERVICE_PORT_HTTP", "80", "FLAGGERY_ADMIN_PORT", "tcp://10.0.0.1:80",
 		"FLAGGERY_PORT_80_TCP", "tcp://10.0.0.1:80", "FLAGGERY_ADMIN_PORT_80_TCP_ADDR", "10.0.0.1")
 	for _, want := range []string{

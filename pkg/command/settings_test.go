@@ -241,7 +241,7 @@ func TestSecretsGivenAsFlags(t *testing.T) {
 	}
 }
 
-// What is typed wrong may be a secret as well.
+// A misplaced argument may be a secret as well.
 func TestMistakesDoNotShowSecrets(t *testing.T) {
 	for _, args := range []string{
 		"--admin-token=hunter2 serve", "--admin-token hunter2 serve", "serve --admin-token= hunter2", "serve --port x --admin-token hunter2", "serve --db-url= postgres://me:hunter2@db",

@@ -18,7 +18,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/dev"
 )
 
-// running is a dev between its start and its end.
+// running is a running dev.
 type running struct {
 	admin, edge string // URLs
 	screen      string

@@ -11,8 +11,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// example has 10 buckets and the features foobar, which every step is about,
-// plain, which has a default only, and bare, which has nothing.
+// example has 10 buckets and three features: foobar with every step, plain with
+// only a default, and bare with nothing.
 func example() *model.Configuration {
 	return &model.Configuration{
 		Buckets: 10,

@@ -13,8 +13,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// obvious is the resolution as docs/concepts.md tells it: step by step, later ones
-// winning, with nothing prepared.
+// obvious is the resolution as docs/concepts.md describes it: step by step, later
+// ones win, and nothing is precompiled.
 func obvious(c *model.Configuration, f *model.Feature, class model.Class, at time.Time) evaluation.Decision {
 	d := evaluation.Decision{Feature: f.Name}
 	if f.Default != "" {
@@ -162,7 +162,7 @@ func TestUnknownFeatureAndPayload(t *testing.T) {
 	}
 }
 
-// A bucket that the configuration does not have is in no rollout and no test.
+// An unknown bucket is in no rollout and no test.
 func TestForeignBucket(t *testing.T) {
 	r := compile(t, example())
 	for _, b := range []model.BucketID{-1, 0, 11, 64, 1 << 30} {
@@ -185,9 +185,9 @@ func TestDecideNoAlloc(t *testing.T) {
 	}
 }
 
-// BenchmarkDecideNoAlloc asks for 100 features, each of which goes the longest
-// way: past the overrides of strangers and a test that has ended, out of its
-// rollout, to its default.
+// BenchmarkDecideNoAlloc resolves 100 features, each by the longest path: past
+// overrides of other groups and an ended test, outside of its rollout, to its
+// default.
 func BenchmarkDecideNoAlloc(b *testing.B) {
 	c, seen := &model.Configuration{Buckets: 1000}, 0
 	overrides := map[string]string{}

@@ -15,8 +15,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgserver"
 )
 
-// parentVariable makes the test program run a server in the folder that it
-// names until it is killed: it plays the parent that is killed.
+// parentVariable makes the test program a parent that runs a server in the named
+// folder until it is killed.
 const parentVariable = "PGSERVER_TEST_PARENT"
 
 func playParent(dir string) {
@@ -29,8 +29,8 @@ func playParent(dir string) {
 	select {}
 }
 
-// A killed program leaves no server behind, and the next one starts in spite of
-// what the killed one left in the folder.
+// A killed program leaves no server running, and the next one starts in spite of
+// its files in the folder.
 func TestAKilledParent(t *testing.T) {
 	t.Parallel()
 	users := map[string]*syscall.Credential{"ourselves": nil}
@@ -55,7 +55,7 @@ func TestAKilledParent(t *testing.T) {
 				if err := parent.Process.Kill(); err != nil {
 					t.Error(err)
 				}
-				_ = parent.Wait() // killed, it says
+				_ = parent.Wait() // the error says that it was killed
 			})
 			defer kill()
 			lines := bufio.NewScanner(out)
@@ -77,8 +77,8 @@ func TestAKilledParent(t *testing.T) {
 	}
 }
 
-// openDir is a temporary folder that the user can reach and write to, which the
-// one of testing.T is not.
+// openDir is a temporary folder that the user can access and write to, unlike the
+// folder of testing.T.
 func openDir(t *testing.T, user *syscall.Credential) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pgserver")

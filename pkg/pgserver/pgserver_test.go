@@ -119,7 +119,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("a wrong setting: got error %v", err)
 	}
 
-	c.Settings = nil // and what failed before left nothing in the way
+	c.Settings = nil // the failed start left nothing that disturbs this one
 	query(t, start(t, c).URL("postgres"), `SELECT 1`)
 }
 

@@ -85,8 +85,8 @@ func TestAPrivateServerKeepsItsDataAndPlace(t *testing.T) {
 	}
 }
 
-// A shared server serves all who come, and ends after the last of them has
-// gone. Both is tried on one of our own.
+// A shared server serves all processes, and ends after the last of them. The test
+// uses a server of its own.
 func TestASharedServerEndsAfterItsLastUser(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -136,7 +136,7 @@ func TestASharedServerIsReplacedWhenItCrashes(t *testing.T) {
 	})
 }
 
-// find finds or starts the shared server of a folder, which ends as soon as
+// find finds or starts the shared server of a folder. The server ends as soon as
 // nobody uses it.
 func find(t *testing.T, dir string) string {
 	t.Helper()
@@ -150,7 +150,7 @@ func find(t *testing.T, dir string) string {
 	return url
 }
 
-// await asks until the answer is yes: what another process does sends no signal.
+// await polls until yes returns true: another process sends no signal.
 func await(t *testing.T, yes func() bool) {
 	t.Helper()
 	tick, late := time.NewTicker(10*time.Millisecond), time.After(30*time.Second)

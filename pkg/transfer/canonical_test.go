@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzCanonicalLines holds the quick reader of lines against the exact one: what it
-// takes, it takes for the same.
+// FuzzCanonicalLines compares parseCanonical with the JSON decoder: if it accepts a
+// line, both give the same result.
 func FuzzCanonicalLines(f *testing.F) {
 	for _, seed := range []string{
 		`{"id":"a"}`, `{"id":"a","weight":3,"groups":["g","h"]}`, `{"id": "a", "weight": 0, "groups": []}` + "\r\n", `{"id":"a","groups":["g"]}`,

@@ -9,9 +9,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// FuzzRead feeds both readers of imports with anything. Each line comes out as one
-// line or as one fault that names it, in order, and what was read can be written
-// and read again, as an import and as an export.
+// FuzzRead gives any text to both readers of imports. Each line yields one line or
+// one error with its number, in order. The lines can be written and read again, as
+// an import and as an export.
 func FuzzRead(f *testing.F) {
 	for _, seed := range []string{
 		"", "\n", "\r\n\r\n", "{}", "null", "[]", "{\"id\":\"a\"}", "{\"id\":\"a\",\"weight\":3,\"groups\":[\"g\",\"h\"]}\n{\"id\":\"b\"}\n",
@@ -34,7 +34,8 @@ func FuzzRead(f *testing.F) {
 			last := int64(0)
 			for line, err := range lines {
 				if err != nil {
-					// The reader of this test never fails, so each error is the text's.
+					// The io.Reader of this test never fails, so each error is
+					// about the text.
 					if model.CodeOf(err) != model.ValidationFailed {
 						t.Fatalf("%q: %v", text, err)
 					}
@@ -77,7 +78,8 @@ func FuzzRead(f *testing.F) {
 		}
 		for i := range good {
 			if csv {
-				// A CSV may hold what is no UTF-8, which the rules for ids refuse later.
+				// A CSV may hold invalid UTF-8, which the rules for ids reject
+				// later.
 				continue
 			}
 			if len(good[i].Groups) == 0 {

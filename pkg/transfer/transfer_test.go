@@ -14,7 +14,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// read makes text of each line: "3:id=weight[groups]", or "3!message" of a bad one.
+// read makes text of each line: "3:id=weight[groups]", or "3!message" for an
+// invalid one.
 func read(t *testing.T, f Format, text io.Reader) (lines []string, failure error) {
 	t.Helper()
 	all, err := Read(text, f)
