@@ -1,5 +1,5 @@
-# Everything that is run by hand, and by .ci/run. Go is all that has to be there:
-# the rest is found or installed by the system's package manager.
+# All commands, for people and for .ci/run. They need Go; .ci/prerequisites finds or
+# installs other programs.
 
 lint := go tool -modfile=$(CURDIR)/.ci/tools/go.mod golangci-lint
 
