@@ -13,7 +13,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// dataset is what a database is filled with.
+// dataset describes the content of a database.
 type dataset struct {
 	subjects int
 	features int
@@ -24,7 +24,7 @@ func (d dataset) String() string {
 	return fmt.Sprintf("%s subjects, %d features, %d buckets", count(d.subjects), d.features, d.bucketCount())
 }
 
-// database is the name of the one that holds d.
+// database is the name of the database with d.
 func (d dataset) database() string {
 	return fmt.Sprintf("bench_%d_%d_%d", d.subjects, d.features, d.bucketCount())
 }
@@ -53,7 +53,7 @@ const (
 	// friends is a group with overrides, of one subject in a thousand.
 	friends = "friends"
 	// guests is a group with an override and without members: measurements of
-	// changes let subjects in and out.
+	// changes add and remove subjects.
 	guests = "guests"
 )
 
@@ -93,7 +93,7 @@ func (d dataset) fill(ctx context.Context, dbURL string) error {
 	if err := d.addSubjects(ctx, db); err != nil {
 		return fmt.Errorf("add subjects: %w", err)
 	}
-	// So that the measurements do not meet the housekeeping for these rows.
+	// So that autovacuum of these rows does not disturb the measurements.
 	_, err = db.ExecContext(ctx, `VACUUM ANALYZE subject`)
 	return err
 }
@@ -150,14 +150,14 @@ func (d dataset) configure(ctx context.Context, dbURL string) error {
 	return nil
 }
 
-// addSubjects fills the tables straight, as even a fast import would take its
-// time for ten million. Ids ascend, which is how an index grows fastest.
+// addSubjects fills the tables directly, because even a fast import of ten million
+// takes long. Ids ascend, which is how an index grows fastest.
 func (d dataset) addSubjects(ctx context.Context, db *sql.DB) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // fails after the commit, which is what is wanted
+	defer func() { _ = tx.Rollback() }() // without effect after the commit
 	var label int64
 	if err := tx.QueryRowContext(ctx, `SELECT nextval('change_label')`).Scan(&label); err != nil {
 		return err
@@ -166,7 +166,7 @@ func (d dataset) addSubjects(ctx context.Context, db *sql.DB) error {
 		text      string
 		arguments []any
 	}{
-		// The rows are right by construction: no need to look each bucket up.
+		// The rows are correct by construction, so no bucket needs a lookup.
 		{`SET LOCAL session_replication_role = replica`, nil},
 		{`INSERT INTO subject (id, weight, bucket_id, born, label)
 		  SELECT $1 || lpad(i::text, $2, '0'), 1 + (i / $3) % 10, 1 + i % $3, $4, $4

@@ -8,28 +8,27 @@ import (
 	"time"
 )
 
-// figure is one thing measured.
+// figure is one measurement.
 type figure struct {
-	label     string // tells the figures of one goal apart; may be ""
+	label     string // distinguishes the figures of one goal; may be ""
 	value     float64
 	unit      string
-	reference float64 // what it is compared with, in the same unit; 0 for nothing
-	against   string  // what that is
+	reference float64 // for comparison, in the same unit; 0 for none
+	against   string  // the name of the reference
 	// ratio is value to reference. As the two are measured in turns, it is the
 	// median over the turns and not the ratio of the medians.
 	ratio  float64
 	limit  limit
-	errors int64 // requests that failed meanwhile: none may
+	errors int64 // failed requests: none are allowed
 	remark string
 }
 
-// limit is a goal in numbers. Its zero value is none: the figure is shown for
-// what it says about others.
+// limit is a goal in numbers. The zero value is none: the figure is for comparison.
 type limit struct {
 	atLeast bool // else at most
 	value   float64
 	ofRatio bool // of the ratio to the reference, else of the value
-	exact   bool // of a count that does not depend on the clock, so noise is no excuse
+	exact   bool // a count that does not depend on the clock, so it has no noise
 }
 
 func atMost(value float64) limit       { return limit{value: value} }
@@ -56,8 +55,8 @@ func (f figure) met() bool {
 	return f.judged() <= f.limit.value
 }
 
-// verdict is the last column. A figure so near to its goal that another run may
-// say the opposite is called so.
+// verdict is the last column. It says if a figure is so near to its goal that
+// another run may give the opposite result.
 func (f figure) verdict() string {
 	if f.limit == (limit{}) {
 		return "–"

@@ -20,9 +20,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// followers are replicas in a process of their own, which does what it is told
-// on standard input and tells what it finds on standard output, a line of JSON
-// each.
+// followers are replicas in a process of their own. It reads orders from standard
+// input and writes replies to standard output, a line of JSON each.
 type followers struct {
 	cmd *exec.Cmd
 	in  *json.Encoder
@@ -34,7 +33,7 @@ type followers struct {
 // memory.
 type order struct {
 	Revision int64
-	Settle   bool // first give back what is not needed, and begin the peak anew
+	Settle   bool // first return unused memory and reset the peak
 }
 
 type reply struct {
@@ -138,8 +137,8 @@ func newFollower(url, name string) (*follower, error) {
 	})}, nil
 }
 
-// watch notes the time of each publication. Asked only when a revision is waited
-// for, it would be too late.
+// watch records the time of each publication. Observing only awaited revisions
+// would be too late.
 func (f *follower) watch(ctx context.Context) {
 	for last := int64(-1); ; {
 		published := f.replica.Published()
@@ -166,7 +165,7 @@ func (f *follower) waitFor(ctx context.Context, revision int64) (time.Time, erro
 		more := f.more
 		for i, s := range f.served {
 			if s.revision >= revision {
-				f.served = f.served[i:] // nobody asks for earlier ones
+				f.served = f.served[i:] // earlier ones are never requested
 				f.mu.Unlock()
 				return s.at, nil
 			}
@@ -207,7 +206,7 @@ func (l *lab) startFollowers(ctx context.Context, d dataset, replicas int) (*fol
 	l.progress.step(fmt.Sprintf("starting %d replicas, %s", replicas, d))
 	err = f.in.Encode(crew{url, replicas})
 	if err == nil {
-		_, err = f.tell(order{Revision: 1})
+		_, err = f.send(order{Revision: 1})
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.stop())
@@ -215,7 +214,7 @@ func (l *lab) startFollowers(ctx context.Context, d dataset, replicas int) (*fol
 	return f, nil
 }
 
-func (f *followers) tell(o order) (r reply, err error) {
+func (f *followers) send(o order) (r reply, err error) {
 	if err := f.in.Encode(o); err != nil {
 		return r, err
 	}
@@ -255,7 +254,7 @@ func (l *lab) measureFleet(ctx context.Context) (_ []figure, err error) {
 			return nil, err
 		}
 		committed := time.Now()
-		r, err := fleet.tell(order{Revision: revision})
+		r, err := fleet.send(order{Revision: revision})
 		if err != nil {
 			return nil, err
 		}
@@ -268,8 +267,8 @@ func (l *lab) measureFleet(ctx context.Context) (_ []figure, err error) {
 	}, nil
 }
 
-// measurePeak compares the resident memory of a replica at rest with its peak
-// while it follows changes, and while it loads all subjects anew.
+// measurePeak compares the resident memory of a replica at rest with its peak while
+// it follows changes, and while it reloads all subjects.
 func (l *lab) measurePeak(ctx context.Context) (_ []figure, err error) {
 	d := dataset{subjects: l.size.many, features: standardFeatures}
 	one, err := l.startFollowers(ctx, d, 1)
@@ -300,7 +299,7 @@ func (l *lab) measurePeak(ctx context.Context) (_ []figure, err error) {
 		{"a reload of " + count(d.subjects) + " subjects", 1.35, func() (int64, error) { return w.newEpoch(ctx) }},
 	} {
 		l.progress.step("memory during " + kind.label)
-		steady, err := one.tell(order{Settle: true})
+		steady, err := one.send(order{Settle: true})
 		if err != nil {
 			return nil, err
 		}
@@ -308,10 +307,10 @@ func (l *lab) measurePeak(ctx context.Context) (_ []figure, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := one.tell(order{Revision: revision}); err != nil {
+		if _, err := one.send(order{Revision: revision}); err != nil {
 			return nil, err
 		}
-		peak, err := one.tell(order{})
+		peak, err := one.send(order{})
 		if err != nil {
 			return nil, err
 		}

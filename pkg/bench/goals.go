@@ -2,8 +2,8 @@ package main
 
 import "context"
 
-// goal is what is aimed for in one regard: a row of docs/benchmarks.md, or more
-// where it has more than one figure.
+// goal is one performance goal: a row of docs/benchmarks.md, or several if it has
+// more than one figure.
 type goal struct {
 	name    string // for -only
 	what    string

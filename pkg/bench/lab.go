@@ -14,14 +14,14 @@ import (
 	"strings"
 	"time"
 
-	_ "github.com/lib/pq" // measured in places, and a way to the databases
+	_ "github.com/lib/pq" // measured in part, and used to prepare the databases
 
 	"github.com/flaggery/flaggery/pkg/pgserver"
 )
 
-// lab is what measurements are made in: a PostgreSQL with filled databases, our
-// services as processes of their own, and references beside them. Whatever is
-// made stays for the measurements after it, until close.
+// lab is the environment of measurements: a PostgreSQL with filled databases, our
+// services as processes of their own, and references beside them. Everything stays
+// for later measurements, until close.
 type lab struct {
 	size     size
 	dir      string // for the programs, their logs and the database
@@ -41,7 +41,7 @@ type lab struct {
 	charts   []chart
 }
 
-// size is how much is measured: make bench or make bench-quick.
+// size is the scale of measurements: make bench or make bench-quick.
 type size struct {
 	subjects      int // on the edge that most figures are about
 	many          int // for what must hold at scale
@@ -86,8 +86,8 @@ const standardFeatures = 20
 // standard is the data of the first goal.
 func (s size) standard() dataset { return dataset{subjects: s.subjects, features: standardFeatures} }
 
-// openLab starts PostgreSQL, with the settings of a small server of its own. It
-// is as safe as any: what writes cost includes that they are on disk.
+// openLab starts PostgreSQL with the settings of a small dedicated server. It is
+// durable: the cost of writes includes flushing them to disk.
 func openLab(ctx context.Context, s size, dir string, p *progress) (_ *lab, err error) {
 	l := &lab{size: s, dir: dir, keep: dir != "", progress: p,
 		filled: map[dataset]string{}, edges: map[dataset]*process{}, admins: map[dataset]*process{}, probed: map[int][2]probed{}}
@@ -110,7 +110,7 @@ func openLab(ctx context.Context, s size, dir string, p *progress) (_ *lab, err 
 		"shared_buffers":     "1GB",
 		"max_wal_size":       "8GB",
 		"wal_init_zero":      "off",   // a server that has run for some time has segments to reuse
-		"checkpoint_timeout": "30min", // not in the middle of a figure
+		"checkpoint_timeout": "30min", // not during a measurement
 		"autovacuum":         "off",   // likewise
 	}})
 	if err != nil {
@@ -135,7 +135,7 @@ func (l *lab) close() error {
 	return errors.Join(errs...)
 }
 
-// stopServices frees the machine of what earlier measurements left running.
+// stopServices stops the services of earlier measurements.
 func (l *lab) stopServices() {
 	for _, running := range []map[dataset]*process{l.edges, l.admins} {
 		for _, p := range running {
@@ -163,7 +163,7 @@ func (l *lab) database(ctx context.Context, d dataset) (string, error) {
 		}
 	} else {
 		l.progress.step("filling a database: " + d.String())
-		// Under another name until it is whole.
+		// Under another name until it is complete.
 		if _, err := l.admin.ExecContext(ctx, `DROP DATABASE IF EXISTS filling WITH (FORCE)`); err != nil {
 			return "", err
 		}
@@ -176,7 +176,7 @@ func (l *lab) database(ctx context.Context, d dataset) (string, error) {
 		if _, err := l.admin.ExecContext(ctx, `ALTER DATABASE filling RENAME TO `+name); err != nil {
 			return "", err
 		}
-		// What was written goes to disk now and not under a measurement.
+		// Flush the data to disk now, not during a measurement.
 		if _, err := l.admin.ExecContext(ctx, `CHECKPOINT`); err != nil {
 			return "", err
 		}
@@ -185,7 +185,7 @@ func (l *lab) database(ctx context.Context, d dataset) (string, error) {
 	return url, nil
 }
 
-// drop forgets a database that is not what it was filled with any more.
+// drop forgets a database whose content has changed.
 func (l *lab) drop(d dataset) error {
 	for _, running := range []map[dataset]*process{l.edges, l.admins} {
 		if p, ok := running[d]; ok {
@@ -250,7 +250,7 @@ func (l *lab) serve(ctx context.Context, program string, args []string, env ...s
 			return nil, fmt.Errorf("find the services' sources: %w", err)
 		}
 		build := exec.CommandContext(ctx, "go", "build", "-o", programs+"/", "./cmd/...")
-		build.Dir = strings.TrimSpace(string(root)) // their module has what they are built from
+		build.Dir = strings.TrimSpace(string(root)) // their module has their sources
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go build: %w: %s", err, out)
 		}
@@ -310,7 +310,7 @@ type target struct {
 	job job
 }
 
-// samples are what the rounds found about one target.
+// samples are the outcomes of all rounds for one target.
 type samples struct {
 	what, server string
 	turns        []outcome
@@ -348,8 +348,8 @@ func p50(o outcome) float64      { return milliseconds(o.P50) }
 func p99(o outcome) float64      { return milliseconds(o.P99) }
 func bodySize(o outcome) float64 { return float64(o.Bytes) / float64(o.Requests) }
 
-// compare puts the targets under load in turns, A B A B …, so that what happens
-// to the machine happens to all of them.
+// compare puts the targets under load in turns, A B A B …, so that disturbances of
+// the machine affect all of them.
 func (l *lab) compare(ctx context.Context, what string, targets ...target) ([]samples, error) {
 	all := make([]samples, len(targets))
 	for round := range l.size.rounds {
@@ -389,7 +389,7 @@ func (l *lab) load(ctx context.Context, t target) (outcome, error) {
 	return o, nil
 }
 
-// connections is how many clients ask at a time.
+// connections is the number of concurrent clients.
 const connections = 64
 
 // ratio is the median over the rounds of ours to the reference's.

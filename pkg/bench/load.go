@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// job is one measurement of a server under load. It is carried out by a process
-// of its own, which costs the server nothing but requests.
+// job is one measurement of a server under load. A process of its own carries it
+// out, so that it does not disturb the server.
 type job struct {
 	Addr string // host:port
 	PID  int    // the server's, to read its CPU time
@@ -34,10 +34,10 @@ type job struct {
 	Connections int           // all of them kept alive
 	Duration    time.Duration // of the measurement; a shorter warm-up comes before
 	Rate        float64       // requests a second over all connections; 0 for as many as go through
-	Limit       int64         // of requests; 0 for none
+	Limit       int64         // largest number of requests; 0 for none
 }
 
-// outcome is what a job found.
+// outcome is the result of a job.
 type outcome struct {
 	Requests int64
 	Errors   int64 // no answer, or none of 2xx and 304
@@ -50,7 +50,7 @@ type outcome struct {
 
 const (
 	warmUp = 300 * time.Millisecond
-	// learnt is how many subjects conditional requests go round.
+	// learnt is the number of subjects of conditional requests.
 	learnt  = 8192
 	timeout = 10 * time.Second
 )
@@ -118,7 +118,7 @@ func (j *job) run(ctx context.Context) (outcome, error) {
 	return o, ctx.Err()
 }
 
-// worker is one connection and who waits at it.
+// worker is one connection with its client.
 type worker struct {
 	job      *job
 	number   int
@@ -126,7 +126,7 @@ type worker struct {
 	reader   *bufio.Reader
 	random   *rand.Rand
 	template []byte   // the request
-	holes    []int    // where in it the digits of an id are
+	holes    []int    // the positions of an id's digits in it
 	learnt   [][]byte // requests that name the ETag they expect
 	etag     []byte   // of the last answer
 
@@ -194,7 +194,7 @@ func (w *worker) of(subject func() int) []byte {
 func (w *worker) learn() {
 	for i := w.number; i < min(learnt, w.job.Subjects); i += w.job.Connections {
 		if w.exchange(w.of(func() int { return i })) != nil {
-			continue // it will fail again where it counts
+			continue // it will fail again in the measurement
 		}
 		w.learnt = append(w.learnt, conditional(w.template, string(w.etag)))
 	}
@@ -205,8 +205,8 @@ func (w *worker) reset() {
 }
 
 // work sends one request after the other until the deadline or the limit. At a
-// given rate, a request's time counts from when it was due: a server that stalls
-// is not spared the requests which it held up.
+// given rate, a request's time counts from when it was due, so delays by a stalled
+// server count for all waiting requests.
 func (w *worker) work(ctx context.Context, deadline time.Time, limit int64) {
 	start := time.Now()
 	var every time.Duration
@@ -253,8 +253,8 @@ func (w *worker) exchange(request []byte) error {
 			return err
 		}
 		w.conn, w.reader = conn, bufio.NewReaderSize(conn, 64<<10)
-		// A server that hangs must not hang the measurement. Once is enough: no
-		// measurement lasts as long.
+		// A server that hangs must not hang the measurement. One deadline is
+		// enough: no measurement lasts as long.
 		if err := conn.SetDeadline(time.Now().Add(w.job.Duration + 2*timeout)); err != nil {
 			return err
 		}
@@ -343,7 +343,7 @@ func (w *worker) skip(length int64) error {
 	return err
 }
 
-// header is the value in a line, where the line is of that header.
+// header is the value in a line, if the line is of that header.
 func header(line []byte, name string) ([]byte, bool) {
 	if len(line) <= len(name) || line[len(name)] != ':' || !bytes.EqualFold(line[:len(name)], []byte(name)) {
 		return nil, false

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// machine is where and with what the figures were measured.
+// machine describes the hardware and software of a measurement.
 type machine struct {
 	date     time.Time
 	cpu      string

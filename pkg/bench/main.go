@@ -10,8 +10,8 @@
 // the references that they are compared with, each a process of its own. CPU
 // time and memory are read from Linux's /proc.
 //
-// Machines differ and are noisy, so whatever the clock has a hand in is compared
-// with a reference that runs in the same minute, in turns with ours.
+// Machines differ and are noisy, so all times are compared with a reference that
+// runs in the same minute, in turns with ours.
 package main
 
 import (
@@ -142,8 +142,7 @@ func (o options) run(ctx context.Context) (err error) {
 	return r.failed()
 }
 
-// measure goes through the goals. One that cannot be measured does not keep the
-// others from it.
+// measure measures all goals, even if one of them fails.
 func (l *lab) measure(ctx context.Context, goals []goal) ([]row, error) {
 	var rows []row
 	for i, g := range goals {

@@ -64,7 +64,7 @@ func (c *changer) addPast(ctx context.Context, n int) (began time.Time, bytes fl
 	}{
 		{`SET LOCAL session_replication_role = replica`, nil},
 		{`CREATE TEMP TABLE first ON COMMIT DROP AS SELECT revision AS n FROM state`, nil},
-		// What was done to fill the database is older.
+		// The changes that filled the database are older.
 		{`UPDATE revision SET at = $1::timestamptz - (SELECT n - revision FROM first) * interval '1 s', stepped_back = false`, []any{began}},
 		{`INSERT INTO revision (revision, at, label, buckets)
 		  SELECT f.n + i, $1::timestamptz + i * (interval '365 days' / $2), NULL, $3 FROM first f, generate_series(1, $2) i`,

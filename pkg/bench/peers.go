@@ -23,7 +23,7 @@ type peer struct {
 	prepare func(dir, addr string) (args, env []string, err error)
 }
 
-// peerRow is what came out: costs, or why there are none.
+// peerRow is the result of a peer: its costs, or the error.
 type peerRow struct {
 	name  string
 	costs figure
@@ -47,11 +47,11 @@ var peers = []peer{
 	},
 }
 
-// peerUsers are the users that peers are asked about. They know none beforehand.
+// peerUsers is the number of users in requests to peers, which know none
+// beforehand.
 const peerUsers = 1_000_000
 
-// measurePeers puts each peer under the load that ours is measured with, and
-// ours too.
+// measurePeers puts each peer and our edge under the same load.
 func (l *lab) measurePeers(ctx context.Context) ([]peerRow, error) {
 	var rows []peerRow
 	d := l.size.standard()

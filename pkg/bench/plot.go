@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// chart is a picture of lines over a few labelled points.
+// chart is a diagram of lines over a few labelled points.
 type chart struct {
 	file  string // without its suffix
 	title string
 	x, y  string
 	ticks []string
 	lines []line
-	bars  bool // draw bars instead: the points are things and not amounts
+	bars  bool // draw bars instead: the points are categories, not amounts
 }
 
 type line struct {
@@ -37,7 +37,7 @@ const (
 	innerWidth, innerHeight float64 = plotWidth - plotLeft - plotRight, plotHeight - plotTop - plotBottom
 )
 
-// Colours that people who see red and green alike can tell apart.
+// Colours that colour-blind people can distinguish.
 var colours = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7"}
 
 var escape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace

@@ -17,8 +17,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// probe is a measurement of the read model in a process of its own, whose heap
-// holds nothing else.
+// probe is a measurement of the read model in a process of its own, so that its
+// heap holds nothing else.
 type probe struct {
 	Subjects int
 	Long     bool // ids of up to 200 bytes instead of 16
@@ -26,7 +26,7 @@ type probe struct {
 	File     bool // of reading a snapshot file instead
 }
 
-// probed is what it found.
+// probed is the result of a probe.
 type probed struct {
 	Lookup      float64       // nanoseconds from an id to its body, or to the map's value
 	Allocations float64       // by such a lookup; a whole number, as testing.AllocsPerRun has it
@@ -72,10 +72,10 @@ func runProbe(context.Context) error {
 	return json.NewEncoder(os.Stdout).Encode(result)
 }
 
-// heap is what is in use after a collection.
+// heap is the memory in use after a collection.
 func heap() uint64 {
 	runtime.GC()
-	runtime.GC() // what the first one found to be finalised
+	runtime.GC() // the second one frees what the first one finalised
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
@@ -108,7 +108,7 @@ func (p *probe) lookUp(find func(id string) bool) (nanoseconds, allocations floa
 	return float64(elapsed) / lookups, float64((after.Mallocs - before.Mallocs) / lookups)
 }
 
-// build returns a lookup in what it built.
+// build returns a lookup in a new read model.
 func (p *probe) build() (find func(id string) bool, err error) {
 	if p.Map {
 		m := make(map[string]uint32, p.Subjects)
@@ -162,7 +162,7 @@ func (p *probe) id(i int) string {
 	return id
 }
 
-// update is what a database with standardFeatures would bring.
+// update is the update of a database with standardFeatures.
 func (p *probe) update() *model.Update {
 	c := &model.Configuration{Buckets: buckets}
 	for i := range standardFeatures {

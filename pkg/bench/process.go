@@ -21,8 +21,7 @@ import (
 // Go runs on.
 const ticksPerSecond = 100
 
-// cpuSeconds is what a process has used of the processors, itself and in the
-// kernel.
+// cpuSeconds is the CPU time of a process, in user and kernel mode.
 func cpuSeconds(pid int) (float64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -43,7 +42,7 @@ func parseCPU(stat []byte) (float64, error) {
 	return (user + system) / ticksPerSecond, errors.Join(errU, errS)
 }
 
-// memory is what the kernel says about a process's resident memory, in bytes.
+// memory is the resident memory of a process, in bytes.
 type memory struct{ Now, Peak int64 }
 
 func residentMemory(pid int) (memory, error) {
@@ -70,7 +69,7 @@ func parseMemory(status string) (m memory, err error) {
 	return m, nil
 }
 
-// resetPeak makes the peak start anew from what is resident now.
+// resetPeak resets the peak to the present resident memory.
 func resetPeak(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
@@ -79,7 +78,7 @@ func resetPeak(pid int) error {
 type process struct {
 	cmd  *exec.Cmd
 	addr string // host:port it serves HTTP on
-	log  string // path of what it printed
+	log  string // path of its output
 	done chan struct{}
 	ran  time.Duration // from its start until it was ready
 }
@@ -102,7 +101,7 @@ func startServer(ctx context.Context, logDir, name, addr, ready string, env []st
 	}
 	go func() {
 		defer close(p.done)
-		_ = p.cmd.Wait() // how it ended is in its log
+		_ = p.cmd.Wait() // its log says how it ended
 	}()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -137,9 +136,9 @@ func answers(ctx context.Context, url string) bool {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// stop ends the process as an operator would, and after a while as a crash does.
+// stop ends the process like an operator, and after a while by SIGKILL.
 func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails where it has ended, which is what is wanted
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails if the process has ended, as wanted
 	select {
 	case <-p.done:
 	case <-time.After(15 * time.Second):

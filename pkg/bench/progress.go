@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// progress tells on one line what is going on, or on a line each where the
-// output is no terminal.
+// progress shows the present stage on one line, or on a line each if the output is
+// no terminal.
 type progress struct {
 	mu       sync.Mutex
 	out      io.Writer
@@ -41,7 +41,7 @@ func (p *progress) step(what string) {
 	}
 }
 
-// clear makes place for something else.
+// clear clears the line for other output.
 func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

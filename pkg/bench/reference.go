@@ -61,12 +61,12 @@ func exchange(ctx context.Context, addr string, request []byte) (recorded, error
 	return recorded{response.StatusCode, response.Header, body}, err
 }
 
-// reference is what a reference server is told.
+// reference is the configuration of a reference server.
 type reference struct {
 	Addr   string
 	Answer recorded
-	// Subjects makes the server do what a service does at the least: find the route
-	// and the query, and look the subject up in a map of so many.
+	// Subjects makes the server do the least that a service does: parse route and
+	// query, and look up the subject in a map of this size.
 	Subjects int
 	Echo     bool // with echo's router and query instead of net/http's
 }
@@ -123,7 +123,8 @@ func (r *reference) handler() http.Handler {
 	return mux
 }
 
-// handler is the least that net/http can do: prepared bytes, whatever is asked.
+// handler is the least that net/http can do: it answers every request with prepared
+// bytes.
 func (r *recorded) handler() http.HandlerFunc {
 	type field struct {
 		name   string
@@ -139,6 +140,6 @@ func (r *recorded) handler() http.HandlerFunc {
 			header[f.name] = f.values
 		}
 		w.WriteHeader(r.Status)
-		_, _ = w.Write(r.Body) // fails where the client has gone, and where a 304 may have no body
+		_, _ = w.Write(r.Body) // fails if the client is gone, and for a 304, which has no body
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// row is what the measurement of one goal found.
+// row is the result of one goal.
 type row struct {
 	goal    goal
 	figures []figure
@@ -166,8 +166,9 @@ const (
 
 func (c chart) imageFile() string { return "bench-" + c.file + ".svg" }
 
-// write puts the page at path and its pictures beside it. A page with gaps would
-// replace a whole one, so it is not written if a goal could not be measured.
+// write writes the page to path and its pictures beside it. It fails if a goal
+// could not be measured, so that an incomplete page does not replace a complete
+// one.
 func (r *report) write(path string) error {
 	if err := r.failed(); err != nil {
 		return fmt.Errorf("%s stays as it was: %w", path, err)
@@ -203,8 +204,8 @@ func (r *report) text() string {
 	return strings.Join(parts, "\n")
 }
 
-// failed names the goals that could not be measured. One that was missed is no
-// failure of the harness.
+// failed names the goals that could not be measured. A missed goal is no failure of
+// the harness.
 func (r *report) failed() error {
 	var names []string
 	for _, row := range r.rows {

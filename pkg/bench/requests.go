@@ -69,17 +69,17 @@ func (l *lab) measureGet(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	defer routed.stop()
-	plain, err := l.startEdge(ctx, d, "--shortcut=false")
+	withoutShortcut, err := l.startEdge(ctx, d, "--shortcut=false")
 	if err != nil {
 		return nil, err
 	}
-	defer plain.stop()
-	// The same answer by the route that has neither the shortcut nor the plain
-	// handler in front of it.
+	defer withoutShortcut.stop()
+	// The same answer by a route without the shortcut and the fast handler in front
+	// of it.
 	byPath := j
 	byPath.Path = "/v1/subjects/{id}/flags"
 	all, err := l.compare(ctx, "flags of a subject", target{"bare handler", bare, j}, target{"edge", edge, j},
-		target{"edge, --shortcut=false", plain, j}, target{"edge, by its echo route", plain, byPath},
+		target{"edge, --shortcut=false", withoutShortcut, j}, target{"edge, by its echo route", withoutShortcut, byPath},
 		target{"ServeMux, query, map", mapped, j}, target{"echo, query, map", routed, j})
 	if err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (l *lab) measureConditional(ctx context.Context) ([]figure, error) {
 	f := costs("", ours, bare, atMostTimes(1.05))
 	if ours.median(bodySize) > 0 {
 		f.errors++
-		f.remark = "bodies came, where 304 was due"
+		f.remark = "got bodies instead of 304"
 	}
 	return []figure{f}, nil
 }
@@ -144,7 +144,7 @@ func (l *lab) measureSubjects(ctx context.Context) ([]figure, error) {
 		}
 		targets = append(targets, target{count(subjects) + " subjects", edge, flagsOf(subjects)})
 	}
-	// The bare handler too, for the picture.
+	// The bare handler as well, for the picture.
 	j := targets[0].job
 	j.Addr = targets[0].addr
 	answer, err := record(ctx, j)
@@ -261,8 +261,8 @@ func (l *lab) measureChanging(ctx context.Context) ([]figure, error) {
 		for i, rate := range rates {
 			l.progress.step(fmt.Sprintf("constant change: %d a second, round %d of %d", rate, round+1, l.size.rounds))
 			stop := w.keepChanging(ctx, rate)
-			// A load that leaves the processors air: at the limit, a queue would be
-			// measured and not the edge.
+			// A load below the limit of the processors: at the limit, a queue would
+			// be measured and not the edge.
 			j := flagsOf(d.subjects)
 			j.Rate, j.Duration = steadyRate, max(l.size.round, time.Second)
 			o, err := l.load(ctx, target{"edge", edge, j})
@@ -290,5 +290,5 @@ func (l *lab) measureChanging(ctx context.Context) ([]figure, error) {
 	return []figure{f}, nil
 }
 
-// steadyRate is the requests a second of a load that is well below the limit.
+// steadyRate is a load in requests a second that is well below the limit.
 const steadyRate = 5000

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// measureStart times edges from their start as a process until they are ready.
-// The reference reads the rows as one usually does, and builds nothing.
+// measureStart times edges from their start as a process until they are ready. The
+// reference reads the rows in the usual way and builds nothing.
 func (l *lab) measureStart(ctx context.Context) ([]figure, error) {
 	var figures []figure
 	for _, subjects := range []int{l.size.subjects, l.size.many} {
 		if subjects < 1_000_000 {
-			continue // starting the process would be measured, and not loading
+			continue // this would measure the start of the process, not loading
 		}
 		d := dataset{subjects: subjects, features: standardFeatures}
 		var ours, bare []float64

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// noise is how far two measurements of one thing lie apart on a small machine.
-// A figure nearer to its goal than this is said to be within it.
+// noise is the usual difference between two equal measurements on a small machine.
+// A figure nearer to its goal than this is within noise.
 const noise = 0.15
 
 // median is the middle value, and of an even number the mean of the two middle
@@ -37,7 +37,7 @@ func rank(q float64, n uint64) uint64 {
 	return min(max(uint64(math.Ceil(q*float64(n))), 1), n)
 }
 
-// steps is into how many histogram buckets each power of two is cut.
+// steps is the number of histogram buckets for each power of two.
 const (
 	stepBits = 5
 	steps    = 1 << stepBits
@@ -66,7 +66,7 @@ func (h *histogram) merge(other *histogram) {
 	h.max = max(h.max, other.max)
 }
 
-// quantile is 0 where nothing was counted.
+// quantile is 0 if nothing was counted.
 func (h *histogram) quantile(q float64) time.Duration {
 	if h.total == 0 {
 		return 0

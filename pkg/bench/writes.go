@@ -16,10 +16,10 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// changer makes changes of which an edge can tell that they have arrived.
+// changer makes changes whose arrival is visible on an edge.
 type changer struct {
 	*writer.Writer
-	db       *sql.DB // for what no writer does
+	db       *sql.DB // for statements that no writer makes
 	subjects int
 	made     int
 	guest    string
@@ -51,8 +51,8 @@ func (l *lab) writer(ctx context.Context, d dataset) (*changer, error) {
 
 func (c *changer) Close() error { return errors.Join(c.Writer.Close(), c.db.Close()) }
 
-// newEpoch does what an operator does after restoring a backup. Edges then load
-// everything anew.
+// newEpoch sets a new epoch, like an operator after restoring a backup. Edges then
+// reload everything.
 func (c *changer) newEpoch(ctx context.Context) (revision int64, err error) {
 	err = c.db.QueryRowContext(ctx, `
 		WITH next AS (UPDATE state SET epoch = gen_random_uuid(), revision = revision + 1 RETURNING revision),
@@ -61,9 +61,9 @@ func (c *changer) newEpoch(ctx context.Context) (revision int64, err error) {
 	return revision, err
 }
 
-// change is one that is about to be made.
+// change is a change to make.
 type change struct {
-	subject string // gets other flags by it
+	subject string // its flags change
 	arrived func(body []byte) bool
 	write   func(ctx context.Context) (revision int64, err error)
 }
@@ -145,8 +145,8 @@ func (c *changer) keepChanging(ctx context.Context, rate int) (stop func() (perS
 	}
 }
 
-// measureArrival follows single changes from their commit to the first right
-// answer of an edge, which is asked without pause.
+// measureArrival follows single changes from their commit to the first correct
+// answer of an edge, which is polled without pause.
 func (l *lab) measureArrival(ctx context.Context) ([]figure, error) {
 	var figures []figure
 	var medians []float64
@@ -170,8 +170,8 @@ func (l *lab) measureArrival(ctx context.Context) ([]figure, error) {
 	return figures, nil
 }
 
-// arrivals are times from the end of a write's commit to the first right answer;
-// 0 where that came first.
+// arrivals are times from the end of a write's commit to the first correct answer;
+// 0 if the answer came first.
 func (l *lab) arrivals(ctx context.Context, d dataset) ([]time.Duration, error) {
 	edge, err := l.edge(ctx, d)
 	if err != nil {
@@ -210,7 +210,7 @@ func (c *changer) follow(ctx context.Context, edge *process) (time.Duration, err
 	if before, err := getBody(ctx, address); err != nil {
 		return 0, err
 	} else if change.arrived(before) {
-		return 0, fmt.Errorf("subject %s got what was to come before it came: %.200s", change.subject, before)
+		return 0, fmt.Errorf("subject %s got its new flags before the change: %.200s", change.subject, before)
 	}
 	go func() {
 		for {
@@ -219,7 +219,7 @@ func (c *changer) follow(ctx context.Context, edge *process) (time.Duration, err
 				seen <- sighting{time.Now(), err}
 				return
 			}
-			time.Sleep(50 * time.Microsecond) // leaves the edge and PostgreSQL a processor
+			time.Sleep(50 * time.Microsecond) // leaves a processor for the edge and PostgreSQL
 		}
 	}()
 	if _, err := change.write(ctx); err != nil {
@@ -247,15 +247,15 @@ func getBody(ctx context.Context, address string) ([]byte, error) {
 	return body, err
 }
 
-// measureWrites compares single writes through the admin, one after the other,
-// with the least that such a write can be.
+// measureWrites compares single writes through the admin, one after the other, with
+// the smallest possible transaction.
 func (l *lab) measureWrites(ctx context.Context) ([]figure, error) {
 	d := l.size.standard()
 	admin, err := l.adminOf(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	// A weight that nobody has: a write that changes nothing would cost nothing.
+	// A new weight: a write without a change would cost nothing.
 	body := fmt.Sprintf(`{"weight":%d}`, 100+rand.IntN(1e9))
 	j := job{Method: "PUT", Path: "/v1/subjects/{id}", Body: body, Subjects: d.subjects, Connections: 1,
 		Header: map[string]string{"Authorization": "Bearer " + adminToken}}
@@ -358,8 +358,8 @@ func (l *lab) measureImport(ctx context.Context) (_ []figure, err error) {
 	}, nil
 }
 
-// stalls are how long single writes take, one after the other, until there are n
-// of them or ended says so.
+// stalls are the durations of single writes, one after the other, until there are n
+// of them or ended returns true.
 func (c *changer) stalls(ctx context.Context, ended func() bool, n int) (took []time.Duration, err error) {
 	for !ended() && (n == 0 || len(took) < n) {
 		start := time.Now()
@@ -381,7 +381,7 @@ func importSubjects(ctx context.Context, admin *process, n int) error {
 			fmt.Fprintf(&b, `{"id":"imported-%08d","weight":%d}`+"\n", i, 1+i*7919%1000)
 			if b.Len() > 1<<16 || i == n-1 {
 				if _, err := b.WriteTo(into); err != nil {
-					return // the reader has closed: it knows why
+					return // the reader has closed with an error
 				}
 			}
 		}
