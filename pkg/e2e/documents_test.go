@@ -35,8 +35,8 @@ func checkDocument(t *testing.T, name, content string) {
 	}
 }
 
-// TestConfiguration keeps docs/configuration.md, which lists the settings from where
-// they are declared.
+// TestConfiguration keeps docs/configuration.md, which lists the settings as they
+// are declared.
 func TestConfiguration(t *testing.T) {
 	t.Parallel()
 	content := configurationDocument

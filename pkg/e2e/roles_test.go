@@ -179,16 +179,16 @@ func TestRoles(t *testing.T) {
 
 const rolesDocument = `# Who may call what
 
-Each token has a role. This table is what the services answered to every role on every route; it is written and checked by
-` + "`go test -run Roles ./pkg/e2e`" + `. ✓ is let in, ○ with ` + "`?dry_run=true`" + ` only. *Anybody* needs no token; a token that is revoked, expired, damaged or unknown is
-let in nowhere else.
+Each token has a role. A test calls every route as every role, and compares the answers with this page:
+` + "`go test -run Roles ./pkg/e2e -update`" + ` writes it. ✓ means allowed, ○ means allowed with ` + "`?dry_run=true`" + ` only. *Anybody* needs no token. A token
+that is revoked, expired, damaged or unknown is rejected by all other calls.
 `
 
 const edgesDocument = `
 ## Edge
 
-An edge lets everybody in everywhere, unless it runs with ` + "`FLAGGERY_EDGE_AUTH=token`" + `. This is what it answers then.
-A call that only the admin has gets 423 ` + "`read_only`" + ` for every caller.
+An edge allows every call to everybody, unless it runs with ` + "`FLAGGERY_EDGE_AUTH=token`" + `. This table is for such an edge.
+Calls of the admin get 423 ` + "`read_only`" + ` for every caller.
 `
 
 // caller is somebody who calls every route.

@@ -156,7 +156,7 @@ func TestClockSteps(t *testing.T) {
 		if m.sum("flaggery_edge_stale") != 0 || !wrong.ready() {
 			t.Errorf("clock off by %d s: stale or not ready", offset)
 		}
-		if err := tellsAge(wrong, false); err != nil {
+		if err := reportsAge(wrong, false); err != nil {
 			t.Errorf("clock off by %d s: %v", offset, err)
 		}
 	}

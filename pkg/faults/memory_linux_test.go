@@ -28,8 +28,8 @@ func TestMemoryRush(t *testing.T) {
 	edge.withoutRace(t)
 	edge.wrap = []string{"/bin/sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs")}
 	edge.run()
-	told := edge.log.grep("memory is limited")
-	if len(told) == 0 {
+	limited := edge.log.grep("memory is limited")
+	if len(limited) == 0 {
 		t.Fatal("the edge does not know of its container's limit")
 	}
 	reads := w.asking(4, 2*time.Millisecond, flagsOf, edge.addr)

@@ -121,7 +121,7 @@ func TestNetworkCut(t *testing.T) {
 	for _, lasts := range cuts {
 		n.forward(false)
 		began := time.Now()
-		eventually(t, allow(silence), "the edge notices the cut", func() error { return tellsAge(edge, true) })
+		eventually(t, allow(silence), "the edge notices the cut", func() error { return reportsAge(edge, true) })
 		noticed = max(noticed, time.Since(began))
 		if lasts >= time.Minute+30*time.Second {
 			eventually(t, lasts, "PostgreSQL forgets the edge", func() error {

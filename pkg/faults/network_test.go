@@ -57,7 +57,7 @@ func TestConnectionsStall(t *testing.T) {
 	relay.freeze()
 	began := time.Now()
 	revision := w.aChange()
-	eventually(t, allow(silence), "the edge notices", func() error { return tellsAge(edge, true) })
+	eventually(t, allow(silence), "the edge notices", func() error { return reportsAge(edge, true) })
 	noticed := time.Since(began)
 	elapse(fullOr(time.Minute, 0))
 	if err := serves(edge, revision)(); err == nil {

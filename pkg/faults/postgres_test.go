@@ -90,7 +90,7 @@ func (w *world) reportAge(d time.Duration) {
 	w.t.Helper()
 	began := time.Now()
 	for _, e := range w.edges {
-		eventually(w.t, allow(silence), e.addr+" tells its age", func() error { return tellsAge(e, true) })
+		eventually(w.t, allow(silence), e.addr+" reports its age", func() error { return reportsAge(e, true) })
 		if !e.ready() {
 			w.t.Errorf("%s is not ready without its database", e.addr)
 		}
@@ -113,14 +113,14 @@ func (w *world) reportAge(d time.Duration) {
 func (w *world) reportNoAge() {
 	w.t.Helper()
 	for _, e := range w.edges {
-		eventually(w.t, allow(catchUp), e.addr+" tells no age", func() error { return tellsAge(e, false) })
+		eventually(w.t, allow(catchUp), e.addr+" reports no age", func() error { return reportsAge(e, false) })
 		if stale := scrape(w.t, e).sum("flaggery_edge_stale"); stale != 0 {
 			w.t.Errorf("flaggery_edge_stale is %g in sync", stale)
 		}
 	}
 }
 
-func tellsAge(e *service, want bool) error {
+func reportsAge(e *service, want bool) error {
 	c := client{addr: e.addr}
 	defer c.close()
 	a, err := c.get("/v1/subject/flags?subject_id=" + steady + "0")

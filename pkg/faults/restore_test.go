@@ -26,7 +26,7 @@ func documentedCommands(t *testing.T) (backUp, restore string) {
 	block, _, ended := strings.Cut(block, "```")
 	backUp, restore, halves := strings.Cut(block, "# Stop all admins.")
 	if !ended || !halves {
-		t.Fatal("docs/operations.md does not tell how to back up and restore")
+		t.Fatal("docs/operations.md has no commands to back up and restore")
 	}
 	return backUp, "#" + restore
 }

@@ -197,7 +197,7 @@ func TestPreviousFileStandsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := b.ReadFile(path, noon); err == nil || !strings.Contains(err.Error(), previousSuffix) {
-		t.Errorf("error %v, want one that tells of both files", err)
+		t.Errorf("error %v, want one that names both files", err)
 	}
 }
 

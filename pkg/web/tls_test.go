@@ -98,7 +98,7 @@ func TestCertificateIsRotated(t *testing.T) {
 		t.Errorf("certificate %d, HTTP/%d", n, major)
 	}
 	if _, major := serial("http/1.1"); major != 1 {
-		t.Errorf("HTTP/%d where HTTP/1.1 was asked for", major)
+		t.Errorf("got HTTP/%d, want HTTP/1.1", major)
 	}
 
 	stop := make(chan struct{})
