@@ -20,10 +20,10 @@ import (
 // connections, and other clients are not affected.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(1)
-	edge := w.edges[0]
-	asked := w.probe(edge, newControl(t), 5*time.Millisecond)
-	w.read(1, 5*time.Millisecond, edge)
+	f := newFixture(t, pgtest.Open(t)).start(1)
+	edge := f.edges[0]
+	asked := f.probe(edge, newControl(t), 5*time.Millisecond)
+	f.read(1, 5*time.Millisecond, edge)
 	elapse(fullOr(10*time.Second, time.Second))
 	quiet := asked.next()
 
@@ -32,7 +32,7 @@ func TestSlowClients(t *testing.T) {
 	elapse(fullOr(2*time.Minute, 2*time.Second))
 	crowded := asked.next()
 	longest := slow.end()
-	w.noFailure("slow clients", crowded.edge)
+	f.noFailure("slow clients", crowded.edge)
 	if longest > headerLimit {
 		t.Errorf("a slow connection lasted %v, want at most %v", longest, headerLimit)
 	}
@@ -40,7 +40,7 @@ func TestSlowClients(t *testing.T) {
 	if *full && ratio > 2 {
 		t.Errorf("the other clients' p99 grew %.1f times, want at most 2", ratio)
 	}
-	answers := w.finish()
+	answers := f.finish()
 	measured(t, "slow clients, 2,000 half-open connections", figures{
 		"connections": slow.count, "rejected": slow.rejected.Load(), "longest_borne_s": longest,
 		"p99_quiet_s": p99(quiet.edge), "p99_crowded_s": p99(crowded.edge), "control_quiet_s": p99(quiet.control),
@@ -137,14 +137,14 @@ func (s *slowClients) end() time.Duration {
 // or its connection is closed; no 5xx, no panic, no growth.
 func TestMalformedRequests(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(1)
-	for _, s := range []*service{w.edges[0], w.admins[0]} {
-		before := w.revision()
+	f := newFixture(t, pgtest.Open(t)).start(1)
+	for _, s := range []*service{f.edges[0], f.admins[0]} {
+		before := f.revision()
 		count := fullOr(100_000, 200)
 		// The same number beforehand, so that all metric series exist.
-		sendAll(t, s, count, w.random)
+		sendAll(t, s, count, f.random)
 		seriesBefore, memoryBefore := len(scrape(t, s)), memory(t, s.pid())
-		statuses := sendAll(t, s, count, w.random)
+		statuses := sendAll(t, s, count, f.random)
 		seriesAfter, memoryAfter := len(scrape(t, s)), memory(t, s.pid())
 		if !s.ready() {
 			t.Errorf("%s is not ready afterwards", s.program)
@@ -155,7 +155,7 @@ func TestMalformedRequests(t *testing.T) {
 		if grown := memoryAfter - memoryBefore; *full && !raceEnabled && grown > 64<<20 {
 			t.Errorf("%s grew by %d MB", s.program, grown>>20)
 		}
-		if after := w.revision(); after != before {
+		if after := f.revision(); after != before {
 			t.Errorf("malformed requests made %d changes", after-before)
 		}
 		measured(t, "100,000 malformed requests, fuzzed parsers", figures{

@@ -117,31 +117,31 @@ func TestClockSteps(t *testing.T) {
 		}
 	}
 	set(3600)
-	w := newWorld(t, pgtest.Open(t)).start(1)
-	wrong := w.newEdge(w.url, clockVariable+"="+clock)
+	f := newFixture(t, pgtest.Open(t)).start(1)
+	wrong := f.newEdge(f.url, clockVariable+"="+clock)
 	wrong.program = program
 	wrong.run()
-	reads := w.read(4, 2*time.Millisecond, w.edges...)
+	reads := f.read(4, 2*time.Millisecond, f.edges...)
 
 	var worst time.Duration
 	steps := []int{3600, 0, -3600, 3600, -3600, 0}
 	for i, offset := range steps {
 		set(offset)
 		name := fmt.Sprintf("clocked-%d", i)
-		w.newFeature(name)
+		f.newFeature(name)
 		start := time.Now().Add(2 * time.Second)
 		end := start.Add(2 * time.Second)
-		w.call("POST", "/v1/abtests?wait=5s", object{"name": name, "start": start, "end": end, "groups": []object{
+		f.call("POST", "/v1/abtests?wait=5s", object{"name": name, "start": start, "end": end, "groups": []object{
 			{"name": "one", "variants": object{name: "B"}}, {"name": "two", "variants": object{name: "B"}}}})
 		for _, boundary := range []struct {
 			at      time.Time
 			variant string
 		}{{start, "B"}, {end, "__DISABLE__"}} {
-			flips := make(chan time.Duration, len(w.edges))
-			for _, e := range w.edges {
+			flips := make(chan time.Duration, len(f.edges))
+			for _, e := range f.edges {
 				go func() { flips <- flip(t, e, name, boundary.variant, boundary.at) }()
 			}
-			for range w.edges {
+			for range f.edges {
 				off := <-flips
 				if off.Abs() > onTime {
 					t.Errorf("clock off by %d s: the boundary at %v came %v late", offset, boundary.at, off)
@@ -164,8 +164,8 @@ func TestClockSteps(t *testing.T) {
 		t.Error("the edge's log shows no wrong time: this test tested nothing")
 	}
 	served := reads.next()
-	w.noFailure("clock steps", served)
-	answers := w.finish()
+	f.noFailure("clock steps", served)
+	answers := f.finish()
 	measured(t, "clock steps of an hour on the edge", figures{
 		"steps": len(steps), "boundaries_off_by_s": worst, "requests": served.requests, "errors": served.failed, "answers_checked": answers,
 	})

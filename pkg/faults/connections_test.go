@@ -31,22 +31,22 @@ func TestConnectionLimit(t *testing.T) {
 	if out, err := run("postgres", "migrate", "up", "--create-edge-role", "flaggery_edge", "--create-admin-role", "flaggery_admin"); err != nil {
 		t.Fatal(err, out)
 	}
-	w := newWorld(t, db.url())
-	mustExec(t, w.db, `CREATE ROLE others LOGIN`)
-	mustExec(t, w.db, `GRANT INSERT ON faults_history TO flaggery_admin`)
-	w.newAdmin(as("flaggery_admin")).run()
-	w.fill()
-	edge := w.newEdge(as("flaggery_edge")).run()
-	w.settled()
-	operator := w.newToken("admin")
+	f := newFixture(t, db.url())
+	mustExec(t, f.db, `CREATE ROLE others LOGIN`)
+	mustExec(t, f.db, `GRANT INSERT ON faults_history TO flaggery_admin`)
+	f.newAdmin(as("flaggery_admin")).run()
+	f.fill()
+	edge := f.newEdge(as("flaggery_edge")).run()
+	f.settled()
+	operator := f.newToken("admin")
 	var leaked []apiToken
 	for range 8 {
-		leaked = append(leaked, w.newToken("editor"))
+		leaked = append(leaked, f.newToken("editor"))
 	}
 
-	stop := w.takeConnections(as("others"))
-	reads := w.read(2, 2*time.Millisecond, edge)
-	mustExec(t, w.db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'flaggery_edge'`)
+	stop := f.takeConnections(as("others"))
+	reads := f.read(2, 2*time.Millisecond, edge)
+	mustExec(t, f.db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'flaggery_edge'`)
 	eventually(t, waitLimit, "the edge logs the reason", func() error {
 		if len(edge.log.grep("no connection left to listen to the database", "connection limit")) == 0 {
 			return errors.New("it does not")
@@ -57,7 +57,7 @@ func TestConnectionLimit(t *testing.T) {
 	revoked := make(chan error)
 	for _, l := range leaked {
 		go func() {
-			c := client{addr: w.admins[0].addr, token: operator.Token, timeout: 5 * time.Second}
+			c := client{addr: f.admins[0].addr, token: operator.Token, timeout: 5 * time.Second}
 			defer c.close()
 			a, err := c.get("/v1/tokens")
 			if err == nil && a.status == 200 {
@@ -74,10 +74,10 @@ func TestConnectionLimit(t *testing.T) {
 			t.Errorf("at the connection limit, a token is not revoked: %v", err)
 		}
 	}
-	if !w.admins[0].ready() {
+	if !f.admins[0].ready() {
 		t.Error("the admin is not ready at the connection limit")
 	}
-	m := scrape(t, w.admins[0])
+	m := scrape(t, f.admins[0])
 	used, limit := m.sum("flaggery_admin_database_connections"), m.sum("flaggery_admin_database_connections_limit")
 	if limit != 35 || used < limit {
 		t.Errorf("metrics: %g connections of %g", used, limit)
@@ -89,10 +89,10 @@ func TestConnectionLimit(t *testing.T) {
 		t.Errorf("a superuser cannot list tokens: %v: %s", err, out)
 	}
 	served := reads.next()
-	w.noFailure("connection limit", served)
+	f.noFailure("connection limit", served)
 	stop()
-	caughtUp := w.backInSync()
-	answers := w.finish()
+	caughtUp := f.backInSync()
+	answers := f.finish()
 	measured(t, "PostgreSQL at its connection limit", figures{
 		"connections": used, "limit": limit, "tokens_revoked": len(leaked), "requests": served.requests, "errors": served.failed,
 		"caught_up_s": caughtUp, "answers_checked": answers,
@@ -104,21 +104,21 @@ type apiToken struct {
 	Token string
 }
 
-func (w *world) newToken(role string) (token apiToken) {
-	w.t.Helper()
-	a := w.call("POST", "/v1/tokens", object{"name": role, "role": role})
+func (f *fixture) newToken(role string) (token apiToken) {
+	f.t.Helper()
+	a := f.call("POST", "/v1/tokens", object{"name": role, "role": role})
 	if err := json.NewDecoder(bytes.NewReader(a.body)).Decode(&token); err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return token
 }
 
 // takeConnections takes every connection that is or becomes free, until stop is
 // called. It returns once none is left.
-func (w *world) takeConnections(dbURL string) (stop func()) {
-	w.t.Helper()
-	others := connect(w.t, dbURL)
-	ctx, cancel := context.WithCancel(w.t.Context())
+func (f *fixture) takeConnections(dbURL string) (stop func()) {
+	f.t.Helper()
+	others := connect(f.t, dbURL)
+	ctx, cancel := context.WithCancel(f.t.Context())
 	full, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -70,10 +70,10 @@ func p99(p phase) time.Duration { return p.quantile(0.99) }
 // probes asks an edge and the control in turn for flags.
 type probes struct{ edge, control *job }
 
-func (w *world) probe(edge *service, control string, pause time.Duration) probes {
+func (f *fixture) probe(edge *service, control string, pause time.Duration) probes {
 	return probes{
-		w.asking(4, pause, flagsOf, edge.addr),
-		w.asking(4, pause, flagsOf, control),
+		f.asking(4, pause, flagsOf, edge.addr),
+		f.asking(4, pause, flagsOf, control),
 	}
 }
 

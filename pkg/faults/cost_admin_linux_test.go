@@ -15,12 +15,12 @@ import (
 const chartMemory = 256 << 20
 
 // newSmallAdmin is an admin in a container of the chart's memory.
-func (w *world) newSmallAdmin(group string) *service {
-	w.t.Helper()
-	admin := w.newAdmin(w.url)
+func (f *fixture) newSmallAdmin(group string) *service {
+	f.t.Helper()
+	admin := f.newAdmin(f.url)
 	if raceEnabled { // the race detector takes ten times the memory
-		admin.program = filepath.Join(scratch(w.t), "flaggery-admin-without-race")
-		build(w.t, admin.program, "flaggery-admin")
+		admin.program = filepath.Join(scratch(f.t), "flaggery-admin-without-race")
+		build(f.t, admin.program, "flaggery-admin")
 	}
 	admin.wrap = []string{"/bin/sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs")}
 	return admin.run()
@@ -30,14 +30,14 @@ func (w *world) newSmallAdmin(group string) *service {
 // within the chart's memory.
 func TestLargeAnswers(t *testing.T) {
 	group := newMemoryGroup(t, chartMemory)
-	w := newWorld(t, pgtest.Open(t))
-	admin := w.newSmallAdmin(group)
-	w.fill()
-	w.fillAudit(fullOr(1500, 300), 65_000)
+	f := newFixture(t, pgtest.Open(t))
+	admin := f.newSmallAdmin(group)
+	f.fill()
+	f.fillAudit(fullOr(1500, 300), 65_000)
 	for i := range 10 {
-		w.call("POST", "/v1/features", object{"name": fmt.Sprintf("large%d", i)})
+		f.call("POST", "/v1/features", object{"name": fmt.Sprintf("large%d", i)})
 	}
-	_, err := w.db.Exec(`INSERT INTO variant (feature, name, payload)
+	_, err := f.db.Exec(`INSERT INTO variant (feature, name, payload)
 		SELECT 'large' || f, 'v' || v, to_json(repeat('x', 65000)) FROM generate_series(0, 9) f, generate_series(0, 39) v`)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestLargeAnswers(t *testing.T) {
 	if served.Load() == 0 {
 		t.Error("no answer came")
 	}
-	w.aChange()
+	f.aChange()
 	measured(t, "the largest pages and streams within the chart's memory", figures{
 		"limit_mb": chartMemory >> 20, "peak_mb": peakOf(t, group) >> 20, "served": served.Load(), "refused": refused.Load(), "cut_off": cutOff.Load(),
 	})

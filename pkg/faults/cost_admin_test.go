@@ -70,8 +70,8 @@ func importText(bytes int) string {
 // others' imports and exports do not wait for them.
 func TestImportsThatTrickle(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
-	admin := w.admins[0].addr
+	f := newFixture(t, pgtest.Open(t)).start(0)
+	admin := f.admins[0].addr
 	var trickling []sending
 	for _, sent := range []int{20, 512 << 10} {
 		for range 6 { // two more than there are slots
@@ -121,27 +121,27 @@ func TestImportsThatTrickle(t *testing.T) {
 // A token is revoked while its import is in progress. The import stores nothing.
 func TestTokenRevokedDuringImport(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
-	revision := w.revision()
-	made := w.call("POST", "/v1/tokens", object{"name": "ci", "role": "editor"})
+	f := newFixture(t, pgtest.Open(t)).start(0)
+	revision := f.revision()
+	made := f.call("POST", "/v1/tokens", object{"name": "ci", "role": "editor"})
 	var id int64
 	var secret string
-	if err := w.db.QueryRow(`SELECT max(id) FROM token`).Scan(&id); err != nil {
+	if err := f.db.QueryRow(`SELECT max(id) FROM token`).Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	_, secret, _ = strings.Cut(string(made.body), `"token":"`)
 	secret, _, _ = strings.Cut(secret, `"`)
-	s := newImport(t, w.admins[0].addr, secret, importText(512<<10))
+	s := newImport(t, f.admins[0].addr, secret, importText(512<<10))
 	eventually(t, waitLimit, "lines are staged", func() error {
 		var n int
-		return w.db.QueryRow(`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%COPY staged%'`).Scan(&n)
+		return f.db.QueryRow(`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%COPY staged%'`).Scan(&n)
 	})
-	w.call("DELETE", fmt.Sprintf("/v1/tokens/%d", id), nil)
+	f.call("DELETE", fmt.Sprintf("/v1/tokens/%d", id), nil)
 	s.more(strings.Repeat("\n", 512<<10))
 	if status := s.status(); status != 401 {
 		t.Errorf("status %d, want 401", status)
 	}
-	if after := w.revision(); after != revision+2 { // of the token
+	if after := f.revision(); after != revision+2 { // of the token
 		t.Errorf("%d revisions, want 2", after-revision)
 	}
 	measured(t, "nothing is committed for a token that was revoked", figures{"imports": 1, "stored": 0})
@@ -150,9 +150,9 @@ func TestTokenRevokedDuringImport(t *testing.T) {
 // A large import takes the lock that all writers wait for when its work is done.
 func TestWritesDuringImport(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
-	writes := w.every(1, time.Millisecond, true, func(_ int, r *rand.Rand, j *job) func() {
-		c := &client{addr: w.admins[0].addr, token: token}
+	f := newFixture(t, pgtest.Open(t)).start(0)
+	writes := f.every(1, time.Millisecond, true, func(_ int, r *rand.Rand, j *job) func() {
+		c := &client{addr: f.admins[0].addr, token: token}
 		return func() {
 			began := time.Now()
 			a, err := c.send("PUT", fmt.Sprintf("/v1/subjects/%s%d", steady, r.IntN(subjects)), object{"weight": r.IntN(1 << 30)})
@@ -170,11 +170,11 @@ func TestWritesDuringImport(t *testing.T) {
 		fmt.Fprintf(&text, `{"id":"imported-%d","weight":%d}`+"\n", i, i%1000)
 	}
 	began := time.Now()
-	w.importLines(text.String())
+	f.importLines(text.String())
 	lasted := time.Since(began)
 	during := writes.next()
 	writes.end()
-	w.noFailure("writes during an import", during)
+	f.noFailure("writes during an import", during)
 	if longest, limit := during.quantile(1), quiet.quantile(1)+100*time.Millisecond; *full && longest > limit {
 		t.Errorf("a write took %s, want at most %s", longest, limit)
 	}
@@ -188,12 +188,12 @@ func TestWritesDuringImport(t *testing.T) {
 // for a frozen edge. Editors go on.
 func TestStrangersStopNoEditor(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t))
+	f := newFixture(t, pgtest.Open(t))
 	const slots = 8
-	w.newAdmin(w.url, fmt.Sprintf("FLAGGERY_MAX_REQUESTS=%d", slots)).run()
-	w.fill()
-	admin := w.admins[0].addr
-	edge := w.newEdge(w.url).run()
+	f.newAdmin(f.url, fmt.Sprintf("FLAGGERY_MAX_REQUESTS=%d", slots)).run()
+	f.fill()
+	admin := f.admins[0].addr
+	edge := f.newEdge(f.url).run()
 	edge.stop()
 	for i := range slots + 2 {
 		send(t, admin, "POST /signin HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100", "token=")
@@ -203,13 +203,13 @@ func TestStrangersStopNoEditor(t *testing.T) {
 			token, len(body)), body)
 		eventually(t, waitLimit, "it is stored", func() error { // more at once would exceed the limit of working requests
 			var n int
-			return w.db.QueryRow(`SELECT 1 FROM subject WHERE id = $1`, fmt.Sprintf("waits-%d", i)).Scan(&n)
+			return f.db.QueryRow(`SELECT 1 FROM subject WHERE id = $1`, fmt.Sprintf("waits-%d", i)).Scan(&n)
 		})
 	}
-	writes := w.write(2, 10*time.Millisecond)
+	writes := f.write(2, 10*time.Millisecond)
 	elapse(fullOr(8*time.Second, 2*time.Second))
 	written := writes.next()
-	w.noFailure("strangers: writes", written)
+	f.noFailure("strangers: writes", written)
 	writes.end()
 	edge.cont()
 	measured(t, "strangers and waiting callers do not take editors' place", figures{
@@ -221,10 +221,10 @@ func TestStrangersStopNoEditor(t *testing.T) {
 // entry takes longer than an export may stall.
 func TestSteadyReader(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
-	w.fillAudit(100, 65_000)
-	w.fillAudit(1, fullOr(30_000_000, 300_000))
-	s := send(t, w.admins[0].addr, "GET /v1/audit HTTP/1.1\r\nConnection: close\r\nAuthorization: Bearer "+token+"\r\nAccept: application/x-ndjson", "")
+	f := newFixture(t, pgtest.Open(t)).start(0)
+	f.fillAudit(100, 65_000)
+	f.fillAudit(1, fullOr(30_000_000, 300_000))
+	s := send(t, f.admins[0].addr, "GET /v1/audit HTTP/1.1\r\nConnection: close\r\nAuthorization: Bearer "+token+"\r\nAccept: application/x-ndjson", "")
 	response, err := http.ReadResponse(bufio.NewReader(s.conn), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -241,20 +241,20 @@ func TestSteadyReader(t *testing.T) {
 		read += n
 	}
 	if err != io.EOF {
-		t.Errorf("after %v and %d bytes: %v\n%s", time.Since(began), read, err, w.admins[0].log.tail())
+		t.Errorf("after %v and %d bytes: %v\n%s", time.Since(began), read, err, f.admins[0].log.tail())
 	}
 	measured(t, "who reads an export steadily gets all of it", figures{"read_mb": read >> 20, "lasted_s": time.Since(began)})
 }
 
 // fillAudit adds entries of changes from and to so many bytes.
-func (w *world) fillAudit(entries, bytes int) {
-	w.t.Helper()
-	_, err := w.db.Exec(`
+func (f *fixture) fillAudit(entries, bytes int) {
+	f.t.Helper()
+	_, err := f.db.Exec(`
 		INSERT INTO audit (revision, position, at, actor, action, resource, before, after)
 		SELECT 1, last + n, now(), 'faults', 'update', 'features/f0/variants/A', p, p
 		FROM generate_series(1, $1::int) n, (SELECT max(position) AS last FROM audit WHERE revision = 1) l, (SELECT to_json(repeat('x', $2::int)) AS p) p`,
 		entries, bytes)
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 }

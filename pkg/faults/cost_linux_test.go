@@ -17,33 +17,33 @@ import (
 
 // newLargeAnswers starts an edge with long answers: 250 bytes for each feature, for
 // any id. payload is the payload of each feature.
-func newLargeAnswers(t *testing.T, features int, payload string, env ...string) (*world, *service) {
+func newLargeAnswers(t *testing.T, features int, payload string, env ...string) (*fixture, *service) {
 	t.Helper()
-	w := newWorld(t, pgtest.Open(t)).start(0)
-	mustExec(t, w.db, `
+	f := newFixture(t, pgtest.Open(t)).start(0)
+	mustExec(t, f.db, `
 		WITH features AS (
 			INSERT INTO feature (name, revision) SELECT repeat('f', 110) || lpad(i::text, 6, '0'), 1 FROM generate_series(1, $1) AS i RETURNING name
 		)
 		INSERT INTO variant (feature, name, payload) SELECT name, repeat('v', 120), $2::json FROM features`, features, payload)
-	mustExec(t, w.db, `UPDATE feature SET default_variant = repeat('v', 120) WHERE name LIKE 'ff%'`)
-	edge := w.newEdge(w.url, append([]string{"FLAGGERY_UNKNOWN_SUBJECTS=defaults"}, env...)...)
+	mustExec(t, f.db, `UPDATE feature SET default_variant = repeat('v', 120) WHERE name LIKE 'ff%'`)
+	edge := f.newEdge(f.url, append([]string{"FLAGGERY_UNKNOWN_SUBJECTS=defaults"}, env...)...)
 	edge.withoutRace(t)
 	edge.run()
-	return w, edge
+	return f, edge
 }
 
 // Batches whose answers are thousands of times as long as their requests. They are
 // streamed to clients, some of which do not read them.
 func TestLargeBatches(t *testing.T) {
 	t.Parallel()
-	w, edge := newLargeAnswers(t, 100, "null")
+	f, edge := newLargeAnswers(t, 100, "null")
 	var ids strings.Builder
 	for i := range fullOr(10_000, 2_000) {
 		fmt.Fprintf(&ids, `,"s%d"`, i)
 	}
 	body := `{"subject_ids":[` + ids.String()[1:] + `]}`
 	request := fmt.Sprintf("POST /v1/subjects/flags HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-	reads := w.asking(2, 5*time.Millisecond, flagsOf, edge.addr)
+	reads := f.asking(2, 5*time.Millisecond, flagsOf, edge.addr)
 
 	const reading, others = 4, 12
 	var length int64
@@ -67,7 +67,7 @@ func TestLargeBatches(t *testing.T) {
 		}
 		all.Wait()
 	})
-	w.noFailure("large batches: reads", reads.next())
+	f.noFailure("large batches: reads", reads.next())
 	growth := peak - before
 	if limit := int64(8+reading+others) << 20; growth > limit {
 		t.Errorf("memory grew by %d MB, want at most %d", growth>>20, limit>>20)
@@ -80,9 +80,9 @@ func TestLargeBatches(t *testing.T) {
 // Pipelined requests whose answers nobody reads.
 func TestPipelinedRequestsUnread(t *testing.T) {
 	t.Parallel()
-	w, edge := newLargeAnswers(t, 160, "null")
+	f, edge := newLargeAnswers(t, 160, "null")
 	pipeline := strings.Repeat("GET /v1/subject/flags?subject_id=1 HTTP/1.1\r\nHost: x\r\n\r\n", 74)
-	reads := w.asking(2, 5*time.Millisecond, flagsOf, edge.addr)
+	reads := f.asking(2, 5*time.Millisecond, flagsOf, edge.addr)
 	count := fullOr(400, 200)
 	before := memory(t, edge.pid())
 	peak := peakMemory(t, edge.pid(), func() {
@@ -94,7 +94,7 @@ func TestPipelinedRequestsUnread(t *testing.T) {
 		}
 		elapse(fullOr(5*time.Second, time.Second))
 	})
-	w.noFailure("pipelined requests: reads", reads.next())
+	f.noFailure("pipelined requests: reads", reads.next())
 	growth := peak - before
 	if limit := int64(count) * (20 << 20) / 200; growth > limit {
 		t.Errorf("memory grew by %d MB, want at most %d", growth>>20, limit>>20)
@@ -108,8 +108,8 @@ func TestPipelinedRequestsUnread(t *testing.T) {
 // as may work at once. No other client is rejected.
 func TestStrangersWait(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
-	edge := w.newEdge(w.url, "FLAGGERY_MAX_REQUESTS=8")
+	f := newFixture(t, pgtest.Open(t)).start(0)
+	edge := f.newEdge(f.url, "FLAGGERY_MAX_REQUESTS=8")
 	edge.run()
 	strangers := 40
 	for range strangers {
@@ -117,12 +117,12 @@ func TestStrangersWait(t *testing.T) {
 		hold(t, edge.addr, "POST /ofrep/v1/evaluate/flags HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
 		hold(t, edge.addr, "POST /v1/subjects/flags HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
 	}
-	batches := w.asking(2, 5*time.Millisecond, posting("/v1/subjects/flags", `{"subject_ids":["`+steady+`0"]}`), edge.addr)
-	ofrep := w.asking(2, 5*time.Millisecond, posting("/ofrep/v1/evaluate/flags", `{"context":{"targetingKey":"`+steady+`0"}}`), edge.addr)
+	batches := f.asking(2, 5*time.Millisecond, posting("/v1/subjects/flags", `{"subject_ids":["`+steady+`0"]}`), edge.addr)
+	ofrep := f.asking(2, 5*time.Millisecond, posting("/ofrep/v1/evaluate/flags", `{"context":{"targetingKey":"`+steady+`0"}}`), edge.addr)
 	elapse(fullOr(30*time.Second, 2*time.Second))
 	some, others := batches.next(), ofrep.next()
-	w.noFailure("strangers wait: batches", some)
-	w.noFailure("strangers wait: OFREP", others)
+	f.noFailure("strangers wait: batches", some)
+	f.noFailure("strangers wait: OFREP", others)
 	measured(t, "who waits does not take the place of who works", figures{
 		"waiting": 3 * strangers, "slots": 8, "requests": some.requests + others.requests, "errors": some.failed + others.failed,
 		"p99_s": p99(some),
@@ -133,14 +133,14 @@ func TestStrangersWait(t *testing.T) {
 // other client is rejected.
 func TestIdleConnections(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
+	f := newFixture(t, pgtest.Open(t)).start(0)
 	const limit = 64
-	edge := w.newEdge(w.url, fmt.Sprintf("FLAGGERY_MAX_CONNECTIONS=%d", limit))
+	edge := f.newEdge(f.url, fmt.Sprintf("FLAGGERY_MAX_CONNECTIONS=%d", limit))
 	edge.run()
-	reads := w.asking(4, 5*time.Millisecond, func(addr string) func() error {
+	reads := f.asking(4, 5*time.Millisecond, func(addr string) func() error {
 		return func() error { return flagsOf(addr)() } // each by a connection of its own
 	}, edge.addr)
-	strangers := w.asking(limit+2, 100*time.Millisecond, func(addr string) func() error {
+	strangers := f.asking(limit+2, 100*time.Millisecond, func(addr string) func() error {
 		var c net.Conn
 		return func() (err error) {
 			if c != nil && c.SetReadDeadline(time.Now().Add(time.Millisecond)) == nil {
@@ -164,7 +164,7 @@ func TestIdleConnections(t *testing.T) {
 	}, edge.addr)
 	elapse(fullOr(time.Minute, 3*time.Second))
 	good, idle := reads.next(), strangers.next()
-	w.noFailure("idle connections: reads", good)
+	f.noFailure("idle connections: reads", good)
 	closed := scrape(t, edge).sum("flaggery_http_shed_total", `what="idle"`)
 	if closed == 0 {
 		t.Error("no idle connection was closed: the limit was not reached")
@@ -179,7 +179,7 @@ func TestIdleConnections(t *testing.T) {
 func TestLargePayloads(t *testing.T) {
 	t.Parallel()
 	count := fullOr(400, 100)
-	w, edge := newLargeAnswers(t, count, `"`+strings.Repeat("x", 65_000)+`"`)
+	f, edge := newLargeAnswers(t, count, `"`+strings.Repeat("x", 65_000)+`"`)
 	var times stats
 	before := memory(t, edge.pid())
 	peak := peakMemory(t, edge.pid(), func() {
@@ -201,7 +201,7 @@ func TestLargePayloads(t *testing.T) {
 		all.Wait()
 	})
 	asked := times.next()
-	w.noFailure("large payloads: single flags", asked)
+	f.noFailure("large payloads: single flags", asked)
 	growth := peak - before
 	if growth > 24<<20 {
 		t.Errorf("memory grew by %d MB, want at most 24", growth>>20)

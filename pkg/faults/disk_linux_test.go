@@ -59,10 +59,10 @@ func TestDatabaseDiskFull(t *testing.T) {
 	t.Parallel()
 	dir := disk(t, "192m")
 	db := newDatabase(t, dir, map[string]string{"shared_buffers": "16MB", "max_wal_size": "48MB", "min_wal_size": "32MB"})
-	w := newWorld(t, db.url()).start(1)
-	reads := w.read(2, 2*time.Millisecond, w.edges...)
-	writes := w.write(2, 5*time.Millisecond)
-	w.imports(0)
+	f := newFixture(t, db.url()).start(1)
+	reads := f.read(2, 2*time.Millisecond, f.edges...)
+	writes := f.write(2, 5*time.Millisecond)
+	f.imports(0)
 	elapse(300 * time.Millisecond)
 	writes.next()
 
@@ -81,11 +81,11 @@ func TestDatabaseDiskFull(t *testing.T) {
 	if !running(db) {
 		db.start() // PostgreSQL stops if it cannot write its log and must be restarted
 	}
-	caughtUp := w.backInSync()
+	caughtUp := f.backInSync()
 	served := reads.next()
-	w.noFailure("PostgreSQL's disk full", served)
-	answers := w.finish()
-	w.whole()
+	f.noFailure("PostgreSQL's disk full", served)
+	answers := f.finish()
+	f.whole()
 	measured(t, "disk full, read-only snapshot path", figures{
 		"how": "PostgreSQL's disk full", "first_write_refused_s": felt, "refusal": fmt.Sprint(refused.failure), "caught_up_s": caughtUp,
 		"requests": served.requests, "errors": served.failed, "answers_checked": answers,
@@ -108,13 +108,13 @@ func TestSnapshotDisk(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			dir := disk(t, "1m")
-			w := newWorld(t, pgtest.Open(t)).start(0)
+			f := newFixture(t, pgtest.Open(t)).start(0)
 			if how == "full" {
 				fill(t, dir)
 			} else if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 				t.Fatal(err)
 			}
-			w.snapshotPathFails(filepath.Join(dir, "snapshot"), how)
+			f.snapshotPathFails(filepath.Join(dir, "snapshot"), how)
 		})
 	}
 }

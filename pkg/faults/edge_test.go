@@ -14,31 +14,31 @@ import (
 // continues.
 func TestEdgeStopped(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(2)
-	awake, asleep := w.edges[0], w.edges[1]
-	reads, writes := w.read(2, 2*time.Millisecond, awake), w.write(2, 5*time.Millisecond)
-	late := w.read(1, 2*time.Millisecond, asleep)
+	f := newFixture(t, pgtest.Open(t)).start(2)
+	awake, asleep := f.edges[0], f.edges[1]
+	reads, writes := f.read(2, 2*time.Millisecond, awake), f.write(2, 5*time.Millisecond)
+	late := f.read(1, 2*time.Millisecond, asleep)
 	elapse(500 * time.Millisecond)
 	late.end()
 
 	asleep.stop()
 	lasted := fullOr(time.Minute, 2*time.Second)
-	before := w.revision()
+	before := f.revision()
 	elapse(lasted)
 	if err := serves(awake, before)(); err != nil {
 		t.Error(err)
 	}
-	missed := w.revision() - before
+	missed := f.revision() - before
 	asleep.cont()
 	began := time.Now()
 	eventually(t, allow(catchUp), "the edge catches up when it wakes", serves(asleep, before+missed))
 	caughtUp := time.Since(began)
-	w.read(1, 2*time.Millisecond, asleep)
+	f.read(1, 2*time.Millisecond, asleep)
 	elapse(300 * time.Millisecond)
 	served, written := reads.next(), writes.next()
-	w.noFailure("other edge stopped: reads", served)
-	w.noFailure("an edge stopped: writes", written)
-	answers := w.finish()
+	f.noFailure("other edge stopped: reads", served)
+	f.noFailure("an edge stopped: writes", written)
+	answers := f.finish()
 	measured(t, "an edge stopped (SIGSTOP)", figures{
 		"stopped_s": lasted, "missed_revisions": missed, "caught_up_s": caughtUp,
 		"requests": served.requests, "errors": served.failed, "writes": written.requests, "writes_failed": written.failed,
@@ -50,23 +50,23 @@ func TestEdgeStopped(t *testing.T) {
 // report it.
 func TestSnapshotPathUnwritable(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
+	f := newFixture(t, pgtest.Open(t)).start(0)
 	notADir := filepath.Join(t.TempDir(), "file") // root may write to any folder, but not into a file
 	if err := os.WriteFile(notADir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.snapshotPathFails(filepath.Join(notADir, "snapshot"), "not a folder")
+	f.snapshotPathFails(filepath.Join(notADir, "snapshot"), "not a folder")
 }
 
 // snapshotPathFails runs an edge with a snapshot file that it cannot write.
-func (w *world) snapshotPathFails(path, how string) {
-	t := w.t
-	edge := w.newEdge(w.url, "FLAGGERY_SNAPSHOT_FILE="+path).run()
-	reads, _ := w.read(2, 2*time.Millisecond, edge), w.write(1, 10*time.Millisecond)
+func (f *fixture) snapshotPathFails(path, how string) {
+	t := f.t
+	edge := f.newEdge(f.url, "FLAGGERY_SNAPSHOT_FILE="+path).run()
+	reads, _ := f.read(2, 2*time.Millisecond, edge), f.write(1, 10*time.Millisecond)
 	elapse(fullOr(time.Minute, time.Second))
 	served := reads.next()
-	w.noFailure("snapshot path "+how, served)
-	answers := w.finish()
+	f.noFailure("snapshot path "+how, served)
+	answers := f.finish()
 	failures := scrape(t, edge).sum("flaggery_edge_snapshot_file_total", `operation="write"`, `outcome="error"`)
 	edge.terminate() // writes the file too, and must not fail for it
 	lines := len(edge.log.grep("snapshot file is not written"))

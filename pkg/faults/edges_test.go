@@ -29,15 +29,15 @@ func (r *receipts) count() (all, behind, without int) {
 
 // writeWaiting writes through an admin at an interval, waits for the edges each
 // time, and compares each receipt with what the edges serve right after it.
-func (w *world) writeWaiting(admin string, wait, interval time.Duration, check func(api.Propagation)) *receipts {
+func (f *fixture) writeWaiting(admin string, wait, interval time.Duration, check func(api.Propagation)) *receipts {
 	seen := &receipts{}
-	w.every(1, interval, true, func(_ int, r *rand.Rand, _ *job) func() {
+	f.every(1, interval, true, func(_ int, r *rand.Rand, _ *job) func() {
 		c := &client{addr: admin, token: token}
 		return func() {
 			a, err := c.send("POST", "/v1/subjects?wait="+wait.String(), object{"id": fmt.Sprintf("waiting-%d", r.Uint64())})
 			var body struct{ Propagation *api.Propagation }
 			if err == nil && a.status == 201 {
-				w.ack(a.revision)
+				f.ack(a.revision)
 				err = json.Unmarshal(a.body, &body)
 			}
 			seen.mu.Lock()
@@ -51,9 +51,9 @@ func (w *world) writeWaiting(admin string, wait, interval time.Duration, check f
 			default:
 				seen.all++
 				check(*p)
-				for _, e := range w.edges {
+				for _, e := range f.edges {
 					if now, err := flagsOfOne(e); err == nil && now.status == 200 && now.revision < a.revision {
-						w.t.Errorf("the receipt of revision %d said %d of %d, and %s serves %d", a.revision, p.Applied, p.Edges, e.addr, now.revision)
+						f.t.Errorf("the receipt of revision %d said %d of %d, and %s serves %d", a.revision, p.Applied, p.Edges, e.addr, now.revision)
 					}
 				}
 			}
@@ -85,9 +85,9 @@ func states(admin *service) (states []string, err error) {
 	return states, err
 }
 
-func (w *world) awaitStates(admin *service, want ...string) {
-	w.t.Helper()
-	eventually(w.t, waitLimit, "the edges that "+admin.addr+" lists", func() error {
+func (f *fixture) awaitStates(admin *service, want ...string) {
+	f.t.Helper()
+	eventually(f.t, waitLimit, "the edges that "+admin.addr+" lists", func() error {
 		got, err := states(admin)
 		if err == nil && !slices.Equal(got, want) {
 			err = fmt.Errorf("are %q, not %q", got, want)
@@ -101,12 +101,12 @@ func (w *world) awaitStates(admin *service, want ...string) {
 func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
-	w := newWorld(t, db.url()).start(2)
+	f := newFixture(t, db.url()).start(2)
 	way := newRelay(t, hostOf(t, db.url()))
-	w.newEdge(through(t, db.url(), way.addr())).run()
-	w.awaitStates(w.admins[0], "edge-1 serving", "edge-2 serving", "edge-3 serving")
-	w.read(3, 5*time.Millisecond, w.edges...)
-	seen := w.writeWaiting(w.admins[0].addr, 500*time.Millisecond, 200*time.Millisecond, func(p api.Propagation) {
+	f.newEdge(through(t, db.url(), way.addr())).run()
+	f.awaitStates(f.admins[0], "edge-1 serving", "edge-2 serving", "edge-3 serving")
+	f.read(3, 5*time.Millisecond, f.edges...)
+	seen := f.writeWaiting(f.admins[0].addr, 500*time.Millisecond, 200*time.Millisecond, func(p api.Propagation) {
 		if p.Edges != 3 || p.Applied+len(p.Behind) != 3 {
 			t.Errorf("the receipt said %d of %d, behind are %q; there are three edges", p.Applied, p.Edges, p.Behind)
 		}
@@ -145,7 +145,7 @@ func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 		complete(before)
 		worst = max(worst, time.Since(began))
 	}
-	answers := w.finish()
+	answers := f.finish()
 	all, behind, without := seen.count()
 	measured(t, "a receipt never claims what does not hold", figures{
 		"restarts": restarts, "complete_again_s": worst, "receipts_all": all, "receipts_behind": behind, "no_receipt": without,
@@ -157,10 +157,10 @@ func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 // waits for an edge that has drained.
 func TestReceiptsWhileEdgesRestart(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(3)
-	w.newAdmin(w.url).run()
-	w.awaitStates(w.admins[0], "edge-1 serving", "edge-2 serving", "edge-3 serving")
-	w.read(3, 5*time.Millisecond, w.edges...)
+	f := newFixture(t, pgtest.Open(t)).start(3)
+	f.newAdmin(f.url).run()
+	f.awaitStates(f.admins[0], "edge-1 serving", "edge-2 serving", "edge-3 serving")
+	f.read(3, 5*time.Millisecond, f.edges...)
 	longest := 0.0
 	check := func(p api.Propagation) {
 		longest = max(longest, p.Seconds)
@@ -168,19 +168,19 @@ func TestReceiptsWhileEdgesRestart(t *testing.T) {
 			t.Errorf("a wait ran out with %d of %d, behind are %q", p.Applied, p.Edges, p.Behind)
 		}
 	}
-	seen := w.writeWaiting(w.admins[0].addr, 20*time.Second, 20*time.Millisecond, check)
+	seen := f.writeWaiting(f.admins[0].addr, 20*time.Second, 20*time.Millisecond, check)
 	rounds := fullOr(5, 1)
 	for range rounds {
-		for _, e := range w.edges {
+		for _, e := range f.edges {
 			e.terminate()
 			e.start()
 			e.awaitReady(waitLimit)
 		}
 	}
-	for _, admin := range w.admins {
-		w.awaitStates(admin, "edge-1 serving", "edge-2 serving", "edge-3 serving")
+	for _, admin := range f.admins {
+		f.awaitStates(admin, "edge-1 serving", "edge-2 serving", "edge-3 serving")
 	}
-	answers := w.finish()
+	answers := f.finish()
 	all, behind, without := seen.count()
 	if without > 0 {
 		t.Errorf("%d writes got no receipt", without)
@@ -194,30 +194,30 @@ func TestReceiptsWhileEdgesRestart(t *testing.T) {
 // until the edge returns.
 func TestAdminsAgreeOnEdges(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(2)
-	w.newAdmin(w.url).run()
-	for _, admin := range w.admins {
-		w.awaitStates(admin, "edge-1 serving", "edge-2 serving")
+	f := newFixture(t, pgtest.Open(t)).start(2)
+	f.newAdmin(f.url).run()
+	for _, admin := range f.admins {
+		f.awaitStates(admin, "edge-1 serving", "edge-2 serving")
 	}
-	w.edges[0].kill()
-	for _, admin := range w.admins {
-		w.awaitStates(admin, "edge-1 away", "edge-2 serving")
+	f.edges[0].kill()
+	for _, admin := range f.admins {
+		f.awaitStates(admin, "edge-1 away", "edge-2 serving")
 	}
-	w.admins[0].kill()
-	w.admins[0].run()
-	for _, admin := range w.admins {
-		w.awaitStates(admin, "edge-1 away", "edge-2 serving")
+	f.admins[0].kill()
+	f.admins[0].run()
+	for _, admin := range f.admins {
+		f.awaitStates(admin, "edge-1 away", "edge-2 serving")
 	}
 	var written struct{ Propagation api.Propagation }
-	a := w.call("POST", "/v1/subjects?wait=1s", object{"id": "while-one-is-away"})
+	a := f.call("POST", "/v1/subjects?wait=1s", object{"id": "while-one-is-away"})
 	if err := json.Unmarshal(a.body, &written); err != nil {
 		t.Fatal(err)
 	}
 	if p := written.Propagation; p.Edges != 2 || p.Applied != 1 || !slices.Equal(p.Behind, []string{"edge-1"}) {
 		t.Errorf("with an edge away the receipt is %+v", p)
 	}
-	w.edges[0].run()
-	for _, admin := range w.admins {
-		w.awaitStates(admin, "edge-1 serving", "edge-2 serving")
+	f.edges[0].run()
+	for _, admin := range f.admins {
+		f.awaitStates(admin, "edge-1 serving", "edge-2 serving")
 	}
 }

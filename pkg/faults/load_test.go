@@ -25,13 +25,13 @@ func (j *job) end() {
 // every calls one again and again, with a pause between, until the end. Each worker
 // has its own random choices. In quick runs readers are slower, because tests run
 // in parallel.
-func (w *world) every(workers int, pause time.Duration, writes bool, one func(worker int, r *rand.Rand, j *job) func()) *job {
+func (f *fixture) every(workers int, pause time.Duration, writes bool, one func(worker int, r *rand.Rand, j *job) func()) *job {
 	if !writes {
 		pause *= fullOr[time.Duration](1, 4)
 	}
 	j := &job{writes: writes, stop: make(chan struct{})}
 	for i := range workers {
-		r := rand.New(rand.NewPCG(w.random.Uint64(), uint64(i)))
+		r := rand.New(rand.NewPCG(f.random.Uint64(), uint64(i)))
 		work := one(i, r, j)
 		j.group.Go(func() {
 			tick := time.NewTimer(0)
@@ -47,14 +47,14 @@ func (w *world) every(workers int, pause time.Duration, writes bool, one func(wo
 			}
 		})
 	}
-	w.jobs = append(w.jobs, j)
+	f.jobs = append(f.jobs, j)
 	return j
 }
 
 // read starts readers of edges, and passes their answers to the checker.
-func (w *world) read(workers int, pause time.Duration, edges ...*service) *job {
-	return w.every(workers, pause, false, func(i int, r *rand.Rand, j *job) func() {
-		reader := &reader{edge: edges[i%len(edges)], check: w.check, random: r, tags: map[string]tagged{}}
+func (f *fixture) read(workers int, pause time.Duration, edges ...*service) *job {
+	return f.every(workers, pause, false, func(i int, r *rand.Rand, j *job) func() {
+		reader := &reader{edge: edges[i%len(edges)], check: f.check, random: r, tags: map[string]tagged{}}
 		reader.client.addr = reader.edge.addr
 		return func() { reader.once(j) }
 	})
@@ -162,22 +162,22 @@ func (r *reader) conditional(subject string) (map[string]string, int64, error) {
 
 // write starts writers of the admins, each making random changes. Rejections of the
 // contract (the subject already exists…) are normal answers.
-func (w *world) write(workers int, pause time.Duration) *job {
-	addrs := make([]string, len(w.admins))
-	for i, s := range w.admins {
+func (f *fixture) write(workers int, pause time.Duration) *job {
+	addrs := make([]string, len(f.admins))
+	for i, s := range f.admins {
 		addrs[i] = s.addr
 	}
-	return w.writeTo(workers, pause, addrs...)
+	return f.writeTo(workers, pause, addrs...)
 }
 
-func (w *world) writeTo(workers int, pause time.Duration, addrs ...string) *job {
-	return w.every(workers, pause, true, func(i int, r *rand.Rand, j *job) func() {
+func (f *fixture) writeTo(workers int, pause time.Duration, addrs ...string) *job {
+	return f.every(workers, pause, true, func(i int, r *rand.Rand, j *job) func() {
 		c := &client{addr: addrs[i%len(addrs)], token: token}
 		return func() {
 			release := func() {}
 			method, target, body := randomWrite(r)
 			if r.IntN(10) == 0 {
-				method, target, body, release = w.growth.next()
+				method, target, body, release = f.growth.next()
 			}
 			began := time.Now()
 			a, err := c.send(method, target, body)
@@ -187,10 +187,10 @@ func (w *world) writeTo(workers int, pause time.Duration, addrs ...string) *job 
 			case a.status >= 500:
 				err = fmt.Errorf("%s %s: %d %s", method, target, a.status, a.body)
 				if a.status != 503 {
-					w.t.Error(err) // no fault excuses an unexpected error of a write
+					f.t.Error(err) // no fault excuses an unexpected error of a write
 				}
 			case a.status < 300:
-				w.ack(a.revision)
+				f.ack(a.revision)
 			}
 			j.add(time.Since(began), err)
 		}
@@ -258,11 +258,11 @@ func flagsOf(addr string) func() error {
 // readOwn starts readers that ask for at least the last acknowledged revision, like
 // a client that has just written. Every answer must have it, even that a subject is
 // unknown.
-func (w *world) readOwn(workers int, pause time.Duration, edges ...*service) *job {
-	return w.every(workers, pause, false, func(i int, r *rand.Rand, j *job) func() {
+func (f *fixture) readOwn(workers int, pause time.Duration, edges ...*service) *job {
+	return f.every(workers, pause, false, func(i int, r *rand.Rand, j *job) func() {
 		c := &client{addr: edges[i%len(edges)].addr}
 		return func() {
-			least := w.acked.Load()
+			least := f.acked.Load()
 			subject := fmt.Sprintf("%s%d", watched, r.IntN(2*subjects)) // half of them never existed
 			began := time.Now()
 			a, err := c.get(fmt.Sprintf("/v1/subject/flags?subject_id=%s&min_revision=%d&wait=5s", subject, least))
@@ -275,8 +275,8 @@ func (w *world) readOwn(workers int, pause time.Duration, edges ...*service) *jo
 }
 
 // asking repeats a request to one address and times it.
-func (w *world) asking(workers int, pause time.Duration, question func(addr string) func() error, addr string) *job {
-	return w.every(workers, pause, false, func(_ int, _ *rand.Rand, j *job) func() {
+func (f *fixture) asking(workers int, pause time.Duration, question func(addr string) func() error, addr string) *job {
+	return f.every(workers, pause, false, func(_ int, _ *rand.Rand, j *job) func() {
 		ask := question(addr)
 		return func() {
 			began := time.Now()

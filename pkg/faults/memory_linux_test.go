@@ -23,8 +23,8 @@ const smallMemory = 128 << 20
 // rejected. The test runs alone, because its clients use the whole machine.
 func TestMemoryRush(t *testing.T) {
 	group := newMemoryGroup(t, smallMemory)
-	w := newWorld(t, pgtest.Open(t)).start(0)
-	edge := w.newEdge(w.url)
+	f := newFixture(t, pgtest.Open(t)).start(0)
+	edge := f.newEdge(f.url)
 	edge.withoutRace(t)
 	edge.wrap = []string{"/bin/sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs")}
 	edge.run()
@@ -32,7 +32,7 @@ func TestMemoryRush(t *testing.T) {
 	if len(limited) == 0 {
 		t.Fatal("the edge does not know of its container's limit")
 	}
-	reads := w.asking(4, 2*time.Millisecond, flagsOf, edge.addr)
+	reads := f.asking(4, 2*time.Millisecond, flagsOf, edge.addr)
 
 	var batch strings.Builder
 	batch.WriteString(`{"subject_ids":["` + steady + `0"`)
@@ -80,7 +80,7 @@ func TestMemoryRush(t *testing.T) {
 		t.Errorf("%d large requests were served, %d refused: want some of both", served.Load(), refused.Load())
 	}
 	quiet := reads.next()
-	w.noFailure("memory rush: reads", quiet)
+	f.noFailure("memory rush: reads", quiet)
 	measured(t, "rejected before memory runs out", figures{
 		"limit_mb": smallMemory >> 20, "peak_mb": peakOf(t, group) >> 20, "large_served": served.Load(), "large_refused": refused.Load(),
 		"large_cut_off": cutOff.Load(), "requests": quiet.requests, "errors": quiet.failed, "p99_s": p99(quiet),

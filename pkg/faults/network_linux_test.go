@@ -105,15 +105,15 @@ func TestNetworkCut(t *testing.T) {
 	n := newNetwork(t)
 	db := newDatabase(t, "", map[string]string{"listen_addresses": "127.0.0.1," + n.database})
 	db.letIn()
-	w := newWorld(t, db.url()).start(0)
+	f := newFixture(t, db.url()).start(0)
 	_, port, err := net.SplitHostPort(hostOf(t, db.url()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	edge := w.newEdge(through(t, db.url(), net.JoinHostPort(n.database, port)) + "&sslmode=disable")
+	edge := f.newEdge(through(t, db.url(), net.JoinHostPort(n.database, port)) + "&sslmode=disable")
 	edge.inNetwork(n.edge, n.clients)
 	edge.run()
-	reads, writes := w.read(4, 2*time.Millisecond, edge), w.write(1, 20*time.Millisecond)
+	reads, writes := f.read(4, 2*time.Millisecond, edge), f.write(1, 20*time.Millisecond)
 	elapse(time.Second)
 
 	var noticed, caughtUp, forgotten time.Duration
@@ -126,7 +126,7 @@ func TestNetworkCut(t *testing.T) {
 		if lasts >= time.Minute+30*time.Second {
 			eventually(t, lasts, "PostgreSQL forgets the edge", func() error {
 				var left int
-				err := w.db.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE client_addr <> '127.0.0.1'`).Scan(&left)
+				err := f.db.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE client_addr <> '127.0.0.1'`).Scan(&left)
 				if err == nil && left > 0 {
 					err = fmt.Errorf("%d sessions", left)
 				}
@@ -135,17 +135,17 @@ func TestNetworkCut(t *testing.T) {
 			forgotten = max(forgotten, time.Since(began))
 		}
 		elapse(lasts - time.Since(began))
-		last := w.revision()
+		last := f.revision()
 		n.forward(true)
 		began = time.Now()
 		eventually(t, allow(catchUp), "the edge is back in sync", serves(edge, last))
 		caughtUp = max(caughtUp, time.Since(began))
-		w.reportNoAge()
+		f.reportNoAge()
 	}
 	served, written := reads.next(), writes.next()
-	w.noFailure("network cut: reads", served)
-	w.noFailure("network cut: writes", written)
-	answers := w.finish()
+	f.noFailure("network cut: reads", served)
+	f.noFailure("network cut: writes", written)
+	answers := f.finish()
 	measured(t, "network cut without a reset", figures{
 		"how": "packets vanish", "cuts": len(cuts), "noticed_s": noticed, "caught_up_s": caughtUp, "database_forgot_s": forgotten,
 		"requests": served.requests, "errors": served.failed, "p99_s": p99(served), "answers_checked": answers,

@@ -15,26 +15,26 @@ const pollInterval = time.Second
 // No notification reaches the edge. It finds changes by polling.
 func TestNotificationLost(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
-	relay := newRelay(t, hostOf(t, w.url))
+	f := newFixture(t, pgtest.Open(t)).start(0)
+	relay := newRelay(t, hostOf(t, f.url))
 	relay.mute.Store(true)
-	edge := w.newEdge(through(t, w.url, relay.addr())).run()
-	reads := w.read(2, 2*time.Millisecond, edge)
+	edge := f.newEdge(through(t, f.url, relay.addr())).run()
+	reads := f.read(2, 2*time.Millisecond, edge)
 
 	var delays []time.Duration
 	for range fullOr(60, 5) {
-		revision := w.aChange()
+		revision := f.aChange()
 		began := time.Now()
 		eventually(t, allow(pollInterval+time.Second), "a change is found without a notification", serves(edge, revision))
 		delays = append(delays, time.Since(began))
-		elapse(time.Duration(w.random.IntN(700)) * time.Millisecond)
+		elapse(time.Duration(f.random.IntN(700)) * time.Millisecond)
 	}
 	if relay.muted.Load() == 0 {
 		t.Error("no notification was lost: this test tested nothing")
 	}
 	served := reads.next()
-	w.noFailure("notifications lost", served)
-	answers := w.finish()
+	f.noFailure("notifications lost", served)
+	answers := f.finish()
 	slices.Sort(delays)
 	measured(t, "every notification lost", figures{
 		"changes": len(delays), "notifications_lost": relay.muted.Load(),
@@ -48,15 +48,15 @@ func TestNotificationLost(t *testing.T) {
 // work again.
 func TestConnectionsStall(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
-	relay := newRelay(t, hostOf(t, w.url))
-	edge := w.newEdge(through(t, w.url, relay.addr())).run()
-	reads := w.read(2, 2*time.Millisecond, edge)
-	w.settled()
+	f := newFixture(t, pgtest.Open(t)).start(0)
+	relay := newRelay(t, hostOf(t, f.url))
+	edge := f.newEdge(through(t, f.url, relay.addr())).run()
+	reads := f.read(2, 2*time.Millisecond, edge)
+	f.settled()
 
 	relay.freeze()
 	began := time.Now()
-	revision := w.aChange()
+	revision := f.aChange()
 	eventually(t, allow(silence), "the edge notices", func() error { return reportsAge(edge, true) })
 	noticed := time.Since(began)
 	elapse(fullOr(time.Minute, 0))
@@ -67,8 +67,8 @@ func TestConnectionsStall(t *testing.T) {
 	thawed := time.Now()
 	eventually(t, allow(catchUp), "the edge catches up", serves(edge, revision))
 	caughtUp := time.Since(thawed)
-	w.reportNoAge()
-	revision = w.aChange()
+	f.reportNoAge()
+	revision = f.aChange()
 	eventually(t, allow(silence), "notifications arrive again", func() error {
 		if n := scrape(t, edge).sum("flaggery_edge_listening_connections_total"); n < 2 {
 			return fmt.Errorf("%g listening connections since the start", n)
@@ -76,8 +76,8 @@ func TestConnectionsStall(t *testing.T) {
 		return serves(edge, revision)()
 	})
 	served := reads.next()
-	w.noFailure("connections stalled", served)
-	answers := w.finish()
+	f.noFailure("connections stalled", served)
+	answers := f.finish()
 	relay.freeze()
 	stopped := edge.terminate() // stuck connections do not delay it
 	measured(t, "network cut without a reset", figures{
@@ -94,15 +94,15 @@ const silence = 15 * time.Second
 // data is repaired.
 func TestUnfittingChange(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(1)
-	edge := w.edges[0]
-	reads := w.read(2, 2*time.Millisecond, edge)
-	good := w.aChange()
-	w.synced(waitLimit)
+	f := newFixture(t, pgtest.Open(t)).start(1)
+	edge := f.edges[0]
+	reads := f.read(2, 2*time.Millisecond, edge)
+	good := f.aChange()
+	f.synced(waitLimit)
 	refused := scrape(t, edge).sum("flaggery_edge_updates_refused_total")
 
 	forge := func(statement string) int64 {
-		tx, err := w.db.Begin()
+		tx, err := f.db.Begin()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,8 +160,8 @@ func TestUnfittingChange(t *testing.T) {
 		refused = scrape(t, edge).sum("flaggery_edge_updates_refused_total")
 	}
 	served := reads.next()
-	w.noFailure("unfitting change", served)
-	w.halt()
+	f.noFailure("unfitting change", served)
+	f.halt()
 	measured(t, "a change that does not fit", figures{
 		"kinds": len(wrong), "mended_s": worst, "requests": served.requests, "errors": served.failed,
 	})

@@ -74,21 +74,21 @@ func TestPgBouncerBySession(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
 	pooled := through(t, db.url(), newBouncer(t, hostOf(t, db.url()), "session"))
-	w := newWorld(t, db.url())
-	w.newAdmin(pooled).run()
-	w.fill() // with an import
-	edge := w.newEdge(pooled, "FLAGGERY_POLL_INTERVAL=1h").run()
-	w.settled()
-	reads, writes := w.read(2, 2*time.Millisecond, edge), w.write(2, 5*time.Millisecond)
+	f := newFixture(t, db.url())
+	f.newAdmin(pooled).run()
+	f.fill() // with an import
+	edge := f.newEdge(pooled, "FLAGGERY_POLL_INTERVAL=1h").run()
+	f.settled()
+	reads, writes := f.read(2, 2*time.Millisecond, edge), f.write(2, 5*time.Millisecond)
 	elapse(fullOr(10*time.Second, 300*time.Millisecond))
-	caughtUp := w.backInSync() // by notifications alone
-	if a := w.call("GET", "/v1/edges", nil); !bytes.Contains(a.body, []byte(`"serving"`)) {
+	caughtUp := f.backInSync() // by notifications alone
+	if a := f.call("GET", "/v1/edges", nil); !bytes.Contains(a.body, []byte(`"serving"`)) {
 		t.Errorf("the admin does not know the edge: %s", a.body)
 	}
 	served, written := reads.next(), writes.next()
-	w.noFailure("PgBouncer by session: reads", served)
-	w.noFailure("PgBouncer by session: writes", written)
-	answers := w.finish()
+	f.noFailure("PgBouncer by session: reads", served)
+	f.noFailure("PgBouncer by session: writes", written)
+	answers := f.finish()
 	measured(t, "PgBouncer, pool_mode=session", figures{
 		"caught_up_s": caughtUp, "requests": served.requests, "writes": written.requests, "answers_checked": answers,
 	})
@@ -110,8 +110,8 @@ func TestPgBouncerByTransaction(t *testing.T) {
 		}
 		t.Logf("flaggery-admin %s: %s", args, tail(string(out)))
 	}
-	w := newWorld(t, db.url())
-	edge := w.newEdge(pooled)
+	f := newFixture(t, db.url())
+	edge := f.newEdge(pooled)
 	edge.start()
 	eventually(t, waitLimit, "the edge logs why it is not ready", func() error {
 		if lines := edge.log.grep("update failed", says); len(lines) == 0 || edge.ready() {

@@ -19,8 +19,8 @@ const catchUp = 5 * time.Second
 func TestDatabaseKilled(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
-	w := newWorld(t, db.url()).start(2)
-	reads, writes := w.read(4, 2*time.Millisecond, w.edges...), w.write(2, 10*time.Millisecond)
+	f := newFixture(t, db.url()).start(2)
+	reads, writes := f.read(4, 2*time.Millisecond, f.edges...), f.write(2, 10*time.Millisecond)
 	elapse(time.Second)
 
 	var worst, recovery time.Duration
@@ -28,14 +28,14 @@ func TestDatabaseKilled(t *testing.T) {
 	kills := fullOr(5, 1)
 	for range kills {
 		db.kill()
-		w.reportAge(away)
+		f.reportAge(away)
 		recovery = max(recovery, db.start())
-		worst = max(worst, w.backInSync())
-		w.reportNoAge()
+		worst = max(worst, f.backInSync())
+		f.reportNoAge()
 	}
 	served, written := reads.next(), writes.next()
-	w.noFailure("PostgreSQL killed", served)
-	answers := w.finish()
+	f.noFailure("PostgreSQL killed", served)
+	answers := f.finish()
 	measured(t, "PostgreSQL away while running", figures{
 		"kills": kills, "away_at_least_s": away, "recovery_s": recovery, "caught_up_s": worst,
 		"requests": served.requests, "errors": served.failed, "p99_s": p99(served), "answers_checked": answers,
@@ -47,8 +47,8 @@ func TestDatabaseKilled(t *testing.T) {
 func TestBackendKilled(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
-	w := newWorld(t, db.url()).start(2)
-	reads, writes := w.read(4, 2*time.Millisecond, w.edges...), w.write(2, 5*time.Millisecond)
+	f := newFixture(t, db.url()).start(2)
+	reads, writes := f.read(4, 2*time.Millisecond, f.edges...), f.write(2, 5*time.Millisecond)
 	var worst, recovery time.Duration
 	victims := []string{
 		"query ILIKE 'LISTEN%' OR application_name LIKE '%edge%'",                                 // an edge's listening connection
@@ -58,13 +58,13 @@ func TestBackendKilled(t *testing.T) {
 	for range rounds {
 		for _, victim := range victims {
 			elapse(fullOr(2*time.Second, 300*time.Millisecond))
-			recovery = max(recovery, db.killBackend(w.db, victim))
-			worst = max(worst, w.backInSync())
+			recovery = max(recovery, db.killBackend(f.db, victim))
+			worst = max(worst, f.backInSync())
 		}
 	}
 	served, written := reads.next(), writes.next()
-	w.noFailure("backend killed", served)
-	answers := w.finish()
+	f.noFailure("backend killed", served)
+	answers := f.finish()
 	measured(t, "PostgreSQL away while running", figures{
 		"kills": rounds * len(victims), "recovery_s": recovery, "caught_up_s": worst,
 		"requests": served.requests, "errors": served.failed, "p99_s": p99(served), "answers_checked": answers,
@@ -74,48 +74,48 @@ func TestBackendKilled(t *testing.T) {
 
 // backInSync commits a change and returns how long it took, from now on, until
 // the write was accepted and every edge served it.
-func (w *world) backInSync() time.Duration {
-	w.t.Helper()
+func (f *fixture) backInSync() time.Duration {
+	f.t.Helper()
 	began := time.Now()
-	revision := w.aChange()
-	for _, e := range w.edges {
-		eventually(w.t, allow(catchUp)-time.Since(began), "edge "+e.addr+" is back in sync", serves(e, revision))
+	revision := f.aChange()
+	for _, e := range f.edges {
+		eventually(f.t, allow(catchUp)-time.Since(began), "edge "+e.addr+" is back in sync", serves(e, revision))
 	}
 	return time.Since(began)
 }
 
 // reportAge checks for a while that the edges, cut off from their database, are
 // ready, answer, and report a growing age.
-func (w *world) reportAge(d time.Duration) {
-	w.t.Helper()
+func (f *fixture) reportAge(d time.Duration) {
+	f.t.Helper()
 	began := time.Now()
-	for _, e := range w.edges {
-		eventually(w.t, allow(silence), e.addr+" reports its age", func() error { return reportsAge(e, true) })
+	for _, e := range f.edges {
+		eventually(f.t, allow(silence), e.addr+" reports its age", func() error { return reportsAge(e, true) })
 		if !e.ready() {
-			w.t.Errorf("%s is not ready without its database", e.addr)
+			f.t.Errorf("%s is not ready without its database", e.addr)
 		}
-		m := scrape(w.t, e)
+		m := scrape(f.t, e)
 		if stale := m.sum("flaggery_edge_stale"); stale != 1 {
-			w.t.Errorf("flaggery_edge_stale is %g while the database is away", stale)
+			f.t.Errorf("flaggery_edge_stale is %g while the database is away", stale)
 		}
 	}
 	elapse(d - time.Since(began))
-	for _, e := range w.edges {
+	for _, e := range f.edges {
 		if !e.ready() {
-			w.t.Errorf("%s is not ready after %v without its database", e.addr, time.Since(began))
+			f.t.Errorf("%s is not ready after %v without its database", e.addr, time.Since(began))
 		}
-		if age := scrape(w.t, e).sum("flaggery_edge_snapshot_age_seconds"); age < time.Since(began).Seconds()-1 {
-			w.t.Errorf("flaggery_edge_snapshot_age_seconds is %g after %v without the database", age, time.Since(began))
+		if age := scrape(f.t, e).sum("flaggery_edge_snapshot_age_seconds"); age < time.Since(began).Seconds()-1 {
+			f.t.Errorf("flaggery_edge_snapshot_age_seconds is %g after %v without the database", age, time.Since(began))
 		}
 	}
 }
 
-func (w *world) reportNoAge() {
-	w.t.Helper()
-	for _, e := range w.edges {
-		eventually(w.t, allow(catchUp), e.addr+" reports no age", func() error { return reportsAge(e, false) })
-		if stale := scrape(w.t, e).sum("flaggery_edge_stale"); stale != 0 {
-			w.t.Errorf("flaggery_edge_stale is %g in sync", stale)
+func (f *fixture) reportNoAge() {
+	f.t.Helper()
+	for _, e := range f.edges {
+		eventually(f.t, allow(catchUp), e.addr+" reports no age", func() error { return reportsAge(e, false) })
+		if stale := scrape(f.t, e).sum("flaggery_edge_stale"); stale != 0 {
+			f.t.Errorf("flaggery_edge_stale is %g in sync", stale)
 		}
 	}
 }
@@ -144,9 +144,9 @@ func reportsAge(e *service, want bool) error {
 func TestDatabaseAwayAtStart(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
-	w := newWorld(t, db.url()).start(0)
+	f := newFixture(t, db.url()).start(0)
 	db.kill()
-	edge := w.newEdge(db.url())
+	edge := f.newEdge(db.url())
 	edge.start()
 	eventually(t, waitLimit, "the edge answers", func() error {
 		c := client{addr: edge.addr}
@@ -176,10 +176,10 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 	}
 	db.start()
 	took := edge.awaitReady(35 * time.Second)
-	w.read(2, 2*time.Millisecond, edge)
-	w.aChange()
+	f.read(2, 2*time.Millisecond, edge)
+	f.aChange()
 	elapse(200 * time.Millisecond)
-	w.finish()
+	f.finish()
 	measured(t, "PostgreSQL away at an edge's start", figures{"snapshot_file": false, "away_s": away, "ready_after_s": took})
 }
 
@@ -188,11 +188,11 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 func TestDatabaseAwayAtStartWithSnapshotFile(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
-	w := newWorld(t, db.url()).start(0)
+	f := newFixture(t, db.url()).start(0)
 	file := filepath.Join(t.TempDir(), "snapshot")
-	edge := w.newEdge(db.url(), "FLAGGERY_SNAPSHOT_FILE="+file).run()
-	last := w.aChange()
-	w.synced(waitLimit)
+	edge := f.newEdge(db.url(), "FLAGGERY_SNAPSHOT_FILE="+file).run()
+	last := f.aChange()
+	f.synced(waitLimit)
 	edge.terminate()
 	if _, err := os.Stat(file); err != nil {
 		t.Fatal(err)
@@ -200,16 +200,16 @@ func TestDatabaseAwayAtStartWithSnapshotFile(t *testing.T) {
 	db.kill()
 	edge.start()
 	took := edge.awaitReady(allow(catchUp))
-	reads := w.read(4, 2*time.Millisecond, edge)
+	reads := f.read(4, 2*time.Millisecond, edge)
 	if err := serves(edge, last)(); err != nil {
 		t.Error(err)
 	}
-	w.reportAge(fullOr(time.Minute, 0))
-	w.noFailure("started from a file", reads.next())
+	f.reportAge(fullOr(time.Minute, 0))
+	f.noFailure("started from a file", reads.next())
 	db.start()
-	caughtUp := w.backInSync()
-	w.reportNoAge()
-	w.finish()
+	caughtUp := f.backInSync()
+	f.reportNoAge()
+	f.finish()
 	measured(t, "PostgreSQL away at an edge's start", figures{"snapshot_file": true, "ready_after_s": took, "caught_up_s": caughtUp})
 }
 
@@ -223,25 +223,25 @@ func TestDatabaseRestored(t *testing.T) {
 		t.Run(fmt.Sprintf("epoch_drawn=%v", drawn), func(t *testing.T) {
 			t.Parallel()
 			db := newDatabase(t, "", nil)
-			w := newWorld(t, db.url()).start(1)
-			edge := w.edges[0]
+			f := newFixture(t, db.url()).start(1)
+			edge := f.edges[0]
 			backup := filepath.Join(t.TempDir(), "backup")
 			db.stop()
 			db.copyTo(backup)
 			db.start()
-			w.load(30)
-			w.synced(waitLimit)
-			old := w.revision()
+			f.load(30)
+			f.synced(waitLimit)
+			old := f.revision()
 
 			db.kill()
 			db.copyFrom(backup)
 			db.start()
 			if drawn {
-				mustExec(t, w.db, `UPDATE state SET epoch = gen_random_uuid()`)
+				mustExec(t, f.db, `UPDATE state SET epoch = gen_random_uuid()`)
 			}
 			began := time.Now()
-			w.load(20)
-			if now := w.revision(); now >= old {
+			f.load(20)
+			if now := f.revision(); now >= old {
 				t.Fatalf("the other history is at revision %d, the lost one was at %d: this test tests nothing", now, old)
 			}
 			if !drawn {
@@ -254,16 +254,16 @@ func TestDatabaseRestored(t *testing.T) {
 				if err := serves(edge, old)(); err != nil {
 					t.Errorf("the last valid snapshot is gone: %v", err)
 				}
-				w.load(20)
+				f.load(20)
 				began = time.Now()
 			}
-			w.acked.Store(0)
-			w.check = newChecker() // the other history is the reference from now on
-			eventually(t, allow(catchUp), "the edge serves the restored history", servesExactly(edge, w.revision()))
+			f.acked.Store(0)
+			f.check = newChecker() // the other history is the reference from now on
+			eventually(t, allow(catchUp), "the edge serves the restored history", servesExactly(edge, f.revision()))
 			took := time.Since(began)
-			w.read(2, time.Millisecond, edge)
-			w.load(20)
-			answers := w.finish()
+			f.read(2, time.Millisecond, edge)
+			f.load(20)
+			answers := f.finish()
 			measured(t, "database restored from a backup", figures{
 				"epoch_drawn": drawn, "noticed_and_reloaded_s": took, "answers_checked": answers,
 			})
@@ -272,13 +272,13 @@ func TestDatabaseRestored(t *testing.T) {
 }
 
 // load makes a number of random changes.
-func (w *world) load(n int) {
-	w.t.Helper()
-	c := client{addr: w.admins[0].addr, token: token, timeout: 5 * time.Second}
+func (f *fixture) load(n int) {
+	f.t.Helper()
+	c := client{addr: f.admins[0].addr, token: token, timeout: 5 * time.Second}
 	defer c.close()
 	for done := 0; done < n; {
-		method, target, body := randomWrite(w.random)
-		eventually(w.t, waitLimit, "a write", func() error {
+		method, target, body := randomWrite(f.random)
+		eventually(f.t, waitLimit, "a write", func() error {
 			a, err := c.send(method, target, body)
 			if err != nil {
 				return err
@@ -299,9 +299,9 @@ func (w *world) load(n int) {
 func TestDatabaseAwayAtAdminStart(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
-	w := newWorld(t, db.url())
+	f := newFixture(t, db.url())
 	db.kill()
-	admin := w.newAdmin(db.url())
+	admin := f.newAdmin(db.url())
 	c := client{addr: admin.addr, token: token, timeout: 5 * time.Second}
 	defer c.close()
 	for _, away := range []time.Duration{0, fullOr(time.Minute, 2*time.Second)} {
@@ -331,10 +331,10 @@ func TestDatabaseAwayAtAdminStart(t *testing.T) {
 	}
 	db.start()
 	took := admin.awaitReady(35 * time.Second)
-	w.call("GET", "/v1/features", nil)
+	f.call("GET", "/v1/features", nil)
 
 	db.kill()
-	hasty := w.newAdmin(db.url(), "FLAGGERY_DB_WAIT=false")
+	hasty := f.newAdmin(db.url(), "FLAGGERY_DB_WAIT=false")
 	hasty.start()
 	<-hasty.done
 	if lines := hasty.log.grep("flaggery-admin: connect to the database", "connection refused"); hasty.cmd.ProcessState.ExitCode() != 1 || len(lines) != 1 {

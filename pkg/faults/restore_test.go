@@ -54,20 +54,20 @@ func TestBackupAndRestore(t *testing.T) {
 		}
 	}
 	run("flaggery-admin migrate up --create-edge-role flaggery_edge")
-	w := newWorld(t, db.url()).start(0)
-	admin := w.admins[0]
-	edge := w.newEdge(strings.Replace(db.url(), "postgres://postgres@", "postgres://flaggery_edge:secret@", 1)).run()
-	w.load(30)
-	kept := w.revision()
+	f := newFixture(t, db.url()).start(0)
+	admin := f.admins[0]
+	edge := f.newEdge(strings.Replace(db.url(), "postgres://postgres@", "postgres://flaggery_edge:secret@", 1)).run()
+	f.load(30)
+	kept := f.revision()
 	run(backUp)
-	w.load(30)
-	w.synced(waitLimit)
-	reads := w.asking(2, 2*time.Millisecond, flagsOf, edge.addr)
+	f.load(30)
+	f.synced(waitLimit)
+	reads := f.asking(2, 2*time.Millisecond, flagsOf, edge.addr)
 
 	admin.terminate()
 	reading, stop := context.WithCancel(t.Context())
 	read := make(chan error, 1)
-	go func() { read <- watchHistory(reading, w.db) }()
+	go func() { read <- watchHistory(reading, f.db) }()
 	began := time.Now()
 	run(restore)
 	restored := time.Since(began)
@@ -75,23 +75,23 @@ func TestBackupAndRestore(t *testing.T) {
 	if err := <-read; err != nil {
 		t.Error(err)
 	}
-	if got := w.revision(); got != kept {
+	if got := f.revision(); got != kept {
 		t.Fatalf("the restored database is at revision %d, the backup was made at %d", got, kept)
 	}
-	w.acked.Store(0)
-	w.check = newChecker() // until now, the lost changes were the reference
+	f.acked.Store(0)
+	f.check = newChecker() // until now, the lost changes were the reference
 	eventually(t, allow(catchUp), "the edge serves what was restored", servesExactly(edge, kept))
 	noticed := time.Since(began) - restored
 	if n := scrape(t, edge).sum("flaggery_edge_updates_refused_total"); n != 0 {
 		t.Errorf("the edge refused %v updates while the backup was restored", n)
 	}
 	admin.run()
-	w.read(2, time.Millisecond, edge)
-	w.load(30)
+	f.read(2, time.Millisecond, edge)
+	f.load(30)
 	served := reads.next()
-	w.noFailure("backup and restore", served)
-	answers := w.finish()
-	w.whole()
+	f.noFailure("backup and restore", served)
+	answers := f.finish()
+	f.whole()
 	measured(t, "database restored by the documented commands", figures{
 		"restored_s": restored, "noticed_and_reloaded_s": noticed, "requests": served.requests, "errors": served.failed, "answers_checked": answers,
 	})

@@ -70,14 +70,14 @@ func TestRolesMadeByDBA(t *testing.T) {
 		}
 	}
 
-	w := newWorld(t, db.url())
-	mustExec(t, w.db, `GRANT INSERT ON faults_history TO flaggery_admin`)
-	w.newAdmin(as("flaggery_admin")).run()
-	w.fill()
-	edge := w.newEdge(as("flaggery_edge")).run()
-	w.read(2, 2*time.Millisecond, edge)
-	w.aChange()
-	w.finish()
+	f := newFixture(t, db.url())
+	mustExec(t, f.db, `GRANT INSERT ON faults_history TO flaggery_admin`)
+	f.newAdmin(as("flaggery_admin")).run()
+	f.fill()
+	edge := f.newEdge(as("flaggery_edge")).run()
+	f.read(2, 2*time.Millisecond, edge)
+	f.aChange()
+	f.finish()
 
 	// Rights that the owner may not grant and nobody has granted.
 	asDBA("flaggery", "ALTER DATABASE flaggery OWNER TO postgres;\nREVOKE CONNECT ON DATABASE flaggery FROM PUBLIC, flaggery_edge;\nGRANT CONNECT ON DATABASE flaggery TO flaggery;\n")

@@ -57,7 +57,7 @@ func TestLogReaderGoesAway(t *testing.T) {
 // `flaggery-admin export | head -1` ends quietly, as Unix programs do.
 func TestExportReaderGoesAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(0)
+	f := newFixture(t, pgtest.Open(t)).start(0)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func TestExportReaderGoesAway(t *testing.T) {
 	read.Close()
 	var stderr bytes.Buffer
 	cmd := exec.Command(program(t, "flaggery-admin"), "export")
-	cmd.Env, cmd.Stdout, cmd.Stderr = []string{"FLAGGERY_DB_URL=" + w.url}, write, &stderr
+	cmd.Env, cmd.Stdout, cmd.Stderr = []string{"FLAGGERY_DB_URL=" + f.url}, write, &stderr
 	err = cmd.Run()
 	write.Close()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGPIPE || bytes.Contains(stderr.Bytes(), []byte("flaggery-admin:")) {

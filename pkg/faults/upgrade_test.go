@@ -29,35 +29,35 @@ func TestUpgrade(t *testing.T) {
 		return filepath.Join(*older, name)
 	}
 	migrate(t, old("flaggery-admin"), url)
-	w := newWorld(t, url)
-	admin := w.newAdmin(url)
+	f := newFixture(t, url)
+	admin := f.newAdmin(url)
 	admin.program = old("flaggery-admin")
 	admin.run()
-	w.fill()
-	edge := w.newEdge(url)
+	f.fill()
+	edge := f.newEdge(url)
 	edge.program = old("flaggery-edge")
 	edge.run()
 	authenticating := newService(t, "flaggery-edge", "127.0.0.1", "FLAGGERY_DB_URL="+url, "FLAGGERY_EDGE_NAME=authenticating", "FLAGGERY_EDGE_AUTH=token")
 	authenticating.program = edge.program
 	authenticating.run()
 
-	reads := w.read(4, 5*time.Millisecond, w.edges...)
-	writes := w.write(2, 10*time.Millisecond)
+	reads := f.read(4, 5*time.Millisecond, f.edges...)
+	writes := f.write(2, 10*time.Millisecond)
 	spell := fullOr(10*time.Second, time.Second)
 	elapse(spell)
-	w.synced(allow(5 * time.Second))
+	f.synced(allow(5 * time.Second))
 
 	migrate(t, program(t, "flaggery-admin"), url)
 	elapse(spell) // the old admin writes to the new schema, and the old edge reads it
-	w.synced(allow(5 * time.Second))
-	w.newEdge(url).run()
-	w.newAdmin(url).run()
-	both := w.write(2, 10*time.Millisecond) // through either admin
+	f.synced(allow(5 * time.Second))
+	f.newEdge(url).run()
+	f.newAdmin(url).run()
+	both := f.write(2, 10*time.Millisecond) // through either admin
 	elapse(spell)
-	w.synced(allow(5 * time.Second))
-	w.noFailure("upgrade: reads", reads.next())
-	w.noFailure("upgrade: writes to the old admin", writes.next())
-	w.noFailure("upgrade: writes to both admins", both.next())
+	f.synced(allow(5 * time.Second))
+	f.noFailure("upgrade: reads", reads.next())
+	f.noFailure("upgrade: writes to the old admin", writes.next())
+	f.noFailure("upgrade: writes to both admins", both.next())
 	both.end()
 	writes.end()
 	reads.end()
@@ -67,27 +67,27 @@ func TestUpgrade(t *testing.T) {
 		s.program = program(t, filepath.Base(s.program))
 		s.run()
 	}
-	tokensReach(t, w, authenticating)
-	reads, writes = w.read(4, 5*time.Millisecond, w.edges...), w.write(4, 10*time.Millisecond)
+	tokensReach(t, f, authenticating)
+	reads, writes = f.read(4, 5*time.Millisecond, f.edges...), f.write(4, 10*time.Millisecond)
 	elapse(spell)
 	after, written := reads.next(), writes.next()
-	w.noFailure("after the upgrade: reads", after)
-	w.noFailure("after the upgrade: writes", written)
+	f.noFailure("after the upgrade: reads", after)
+	f.noFailure("after the upgrade: writes", written)
 	measured(t, "old and new programs side by side", figures{
-		"answers_checked": w.finish(), "requests": after.requests, "writes": written.requests, "same_version": *older == "",
+		"answers_checked": f.finish(), "requests": after.requests, "writes": written.requests, "same_version": *older == "",
 	})
 }
 
 // tokensReach makes a token and revokes it, and waits until an edge that authenticates
 // its callers goes by both.
-func tokensReach(t *testing.T, w *world, edge *service) {
+func tokensReach(t *testing.T, f *fixture, edge *service) {
 	t.Helper()
-	made := w.newToken("client")
+	made := f.newToken("client")
 	c := client{addr: edge.addr, token: made.Token}
 	defer c.close()
 	reaches := func(status int) {
 		t.Helper()
-		eventually(t, patience, fmt.Sprintf("a token gets %d", status), func() error {
+		eventually(t, waitLimit, fmt.Sprintf("a token gets %d", status), func() error {
 			a, err := c.get("/v1/subject/flags?subject_id=" + steady + "0")
 			if err == nil && a.status != status {
 				err = fmt.Errorf("%d %s", a.status, a.body)
@@ -96,7 +96,7 @@ func tokensReach(t *testing.T, w *world, edge *service) {
 		})
 	}
 	reaches(http.StatusOK)
-	w.call("DELETE", fmt.Sprintf("/v1/tokens/%d", made.ID), nil)
+	f.call("DELETE", fmt.Sprintf("/v1/tokens/%d", made.ID), nil)
 	reaches(http.StatusUnauthorized)
 }
 

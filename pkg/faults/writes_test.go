@@ -17,29 +17,29 @@ import (
 // its readers hardly notice.
 func TestStorm(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(1)
-	edge := w.edges[0]
-	asked := w.probe(edge, newControl(t), 5*time.Millisecond)
-	w.read(1, 5*time.Millisecond, edge)
+	f := newFixture(t, pgtest.Open(t)).start(1)
+	edge := f.edges[0]
+	asked := f.probe(edge, newControl(t), 5*time.Millisecond)
+	f.read(1, 5*time.Millisecond, edge)
 	elapse(fullOr(5*time.Second, time.Second))
 	quiet := asked.next()
 
 	changes := int64(fullOr(10_000, 100))
-	first := w.revision()
+	first := f.revision()
 	began := time.Now()
-	writes := w.write(4, 0)
-	watch := watchRefreshes(t, w.db)
-	for w.acked.Load() < first+changes {
+	writes := f.write(4, 0)
+	watch := watchRefreshes(t, f.db)
+	for f.acked.Load() < first+changes {
 		elapse(20 * time.Millisecond)
 	}
 	lasted := time.Since(began)
 	writes.end()
-	caughtUp := w.synced(allow(catchUp))
+	caughtUp := f.synced(allow(catchUp))
 	storm, written := asked.next(), writes.next()
 	atOnce := watch()
 
-	w.noFailure("storm: reads", storm.edge)
-	w.noFailure("storm: writes", written)
+	f.noFailure("storm: reads", storm.edge)
+	f.noFailure("storm: writes", written)
 	if atOnce > 1 {
 		t.Errorf("%d refreshes were under way at once, want at most 1", atOnce)
 	}
@@ -47,9 +47,9 @@ func TestStorm(t *testing.T) {
 	if *full && ratio > 2 {
 		t.Errorf("the edge's p99 grew %.1f times, want at most 2", ratio)
 	}
-	answers := w.finish()
+	answers := f.finish()
 	measured(t, "10,000 changes in a burst", figures{
-		"changes": w.acked.Load() - first, "lasted_s": lasted, "caught_up_s": caughtUp, "refreshes_at_once": atOnce,
+		"changes": f.acked.Load() - first, "lasted_s": lasted, "caught_up_s": caughtUp, "refreshes_at_once": atOnce,
 		"p99_quiet_s": p99(quiet.edge), "p99_storm_s": p99(storm.edge), "control_quiet_s": p99(quiet.control),
 		"control_storm_s": p99(storm.control), "p99_ratio": ratio,
 		"requests": storm.edge.requests, "errors": storm.edge.failed, "answers_checked": answers,
@@ -86,20 +86,20 @@ func watchRefreshes(t *testing.T, db *sql.DB) func() int {
 // increments made with If-Match none is lost.
 func TestTwoAdmins(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(1)
-	w.newAdmin(w.url).run()
-	w.newEdge(w.url).run()
+	f := newFixture(t, pgtest.Open(t)).start(1)
+	f.newAdmin(f.url).run()
+	f.newEdge(f.url).run()
 	const counters = 4
 	for i := range counters {
-		w.call("POST", "/v1/subjects", object{"id": fmt.Sprintf("counter-%d", i), "weight": 0})
+		f.call("POST", "/v1/subjects", object{"id": fmt.Sprintf("counter-%d", i), "weight": 0})
 	}
-	first := w.revision()
-	reads := w.read(4, 4*time.Millisecond, w.edges...)
-	own := w.readOwn(4, 4*time.Millisecond, w.edges...)
-	writes := w.write(8, 5*time.Millisecond)
+	first := f.revision()
+	reads := f.read(4, 4*time.Millisecond, f.edges...)
+	own := f.readOwn(4, 4*time.Millisecond, f.edges...)
+	writes := f.write(8, 5*time.Millisecond)
 	var increments [counters]atomic.Int64
-	counts := w.every(8, time.Millisecond, true, func(i int, _ *rand.Rand, j *job) func() {
-		c := &client{addr: w.admins[i%2].addr, token: token}
+	counts := f.every(8, time.Millisecond, true, func(i int, _ *rand.Rand, j *job) func() {
+		c := &client{addr: f.admins[i%2].addr, token: token}
 		return func() {
 			began := time.Now()
 			done, err := increment(c, fmt.Sprintf("/v1/subjects/counter-%d", i%counters))
@@ -113,14 +113,14 @@ func TestTwoAdmins(t *testing.T) {
 	counts.end()
 	writes.end()
 	served, written, counted := reads.next(), writes.next(), counts.next()
-	w.noFailure("two admins: reads", served)
-	w.noFailure("two admins: reads of what was written", own.next())
-	w.noFailure("two admins: writes", written)
-	w.noFailure("two admins: increments", counted)
+	f.noFailure("two admins: reads", served)
+	f.noFailure("two admins: reads of what was written", own.next())
+	f.noFailure("two admins: writes", written)
+	f.noFailure("two admins: increments", counted)
 	var kept int64
 	for i := range counters {
 		var weight int64
-		if err := w.db.QueryRow(`SELECT weight FROM subject WHERE id = $1`, fmt.Sprintf("counter-%d", i)).Scan(&weight); err != nil {
+		if err := f.db.QueryRow(`SELECT weight FROM subject WHERE id = $1`, fmt.Sprintf("counter-%d", i)).Scan(&weight); err != nil {
 			t.Fatal(err)
 		}
 		if want := increments[i].Load(); weight != want {
@@ -131,10 +131,10 @@ func TestTwoAdmins(t *testing.T) {
 	if kept == 0 {
 		t.Error("no increment was made")
 	}
-	answers := w.finish()
-	w.whole()
+	answers := f.finish()
+	f.whole()
 	measured(t, "two admins writing at once", figures{
-		"revisions": w.revision() - first, "increments": kept, "lost": 0,
+		"revisions": f.revision() - first, "increments": kept, "lost": 0,
 		"requests": served.requests, "errors": served.failed, "answers_checked": answers,
 	})
 }
@@ -167,8 +167,8 @@ func increment(c *client, target string) (bool, error) {
 
 // whole checks what holds of every database whatever happened to its writers:
 // gapless revisions, an audit row for each, and sums that fit their parts.
-func (w *world) whole() {
-	w.t.Helper()
+func (f *fixture) whole() {
+	f.t.Helper()
 	for what, query := range map[string]string{
 		"revisions without a change row": `
 			SELECT count(*) FROM state, generate_series(1, state.revision) AS n
@@ -191,11 +191,11 @@ func (w *world) whole() {
 			HAVING count(*) <> (SELECT count(*) FROM abtest, bucket)`,
 	} {
 		var n int
-		if err := w.db.QueryRow(query).Scan(&n); err != nil && err != sql.ErrNoRows {
-			w.t.Fatalf("%s: %v", what, err)
+		if err := f.db.QueryRow(query).Scan(&n); err != nil && err != sql.ErrNoRows {
+			f.t.Fatalf("%s: %v", what, err)
 		}
 		if n != 0 {
-			w.t.Errorf("%s: %d", what, n)
+			f.t.Errorf("%s: %d", what, n)
 		}
 	}
 }
@@ -204,10 +204,10 @@ func (w *world) whole() {
 // whole or not at all.
 const importSize = 2000
 
-func (w *world) imports(pause time.Duration) *job {
+func (f *fixture) imports(pause time.Duration) *job {
 	var n atomic.Int64
-	return w.every(1, pause, true, func(int, *rand.Rand, *job) func() {
-		c := &client{addr: w.admins[0].addr, token: token}
+	return f.every(1, pause, true, func(int, *rand.Rand, *job) func() {
+		c := &client{addr: f.admins[0].addr, token: token}
 		return func() {
 			var lines strings.Builder
 			number := n.Add(1)
@@ -215,7 +215,7 @@ func (w *world) imports(pause time.Duration) *job {
 				fmt.Fprintf(&lines, `{"id":"import-%d-%d","weight":%d}`+"\n", number, i, i%5)
 			}
 			if a, err := c.do("POST", "/v1/import/subjects", []byte(lines.String()), ""); err == nil && a.status < 300 {
-				w.ack(a.revision)
+				f.ack(a.revision)
 			}
 		}
 	})
@@ -226,28 +226,28 @@ func (w *world) imports(pause time.Duration) *job {
 // half import, nothing missing that was acknowledged.
 func TestAdminKilled(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(1)
-	admin, edge := w.admins[0], w.edges[0]
-	reads := w.read(2, 5*time.Millisecond, edge)
-	first := w.revision()
-	writes := w.write(6, 2*time.Millisecond)
-	w.imports(10 * time.Millisecond)
+	f := newFixture(t, pgtest.Open(t)).start(1)
+	admin, edge := f.admins[0], f.edges[0]
+	reads := f.read(2, 5*time.Millisecond, edge)
+	first := f.revision()
+	writes := f.write(6, 2*time.Millisecond)
+	f.imports(10 * time.Millisecond)
 	kills := fullOr(200, 4)
 	for range kills {
-		w.aChange()
-		elapse(time.Duration(w.random.IntN(120)) * time.Millisecond)
+		f.aChange()
+		elapse(time.Duration(f.random.IntN(120)) * time.Millisecond)
 		admin.kill()
-		if last, acked := w.revision(), w.acked.Load(); acked > last {
+		if last, acked := f.revision(), f.acked.Load(); acked > last {
 			t.Fatalf("revision %d was acknowledged, the database is at %d", acked, last)
 		}
 		admin.run()
 	}
 	served, written := reads.next(), writes.next()
-	w.noFailure("admin killed", served)
-	answers := w.finish()
-	w.whole()
+	f.noFailure("admin killed", served)
+	answers := f.finish()
+	f.whole()
 	var halves, imported int
-	if err := w.db.QueryRow(`SELECT count(*) FILTER (WHERE n <> $1), count(*) FROM (
+	if err := f.db.QueryRow(`SELECT count(*) FILTER (WHERE n <> $1), count(*) FROM (
 		SELECT count(*) AS n FROM subject WHERE id LIKE 'import-%' GROUP BY split_part(id, '-', 2)) AS i`,
 		importSize).Scan(&halves, &imported); err != nil {
 		t.Fatal(err)
@@ -256,7 +256,7 @@ func TestAdminKilled(t *testing.T) {
 		t.Errorf("%d of %d imports are stored in part", halves, imported)
 	}
 	measured(t, "kill -9 of the admin at any statement", figures{
-		"kills": kills, "revisions": w.revision() - first, "imports": imported, "half_changes": 0,
+		"kills": kills, "revisions": f.revision() - first, "imports": imported, "half_changes": 0,
 		"writes": written.requests, "cut_off": written.failed,
 		"requests": served.requests, "errors": served.failed, "answers_checked": answers,
 	})
@@ -267,15 +267,15 @@ func TestAdminKilled(t *testing.T) {
 // without luck.
 func TestWriteCutAtEveryMessage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, pgtest.Open(t)).start(1)
-	relay := newRelay(t, hostOf(t, w.url))
+	f := newFixture(t, pgtest.Open(t)).start(1)
+	relay := newRelay(t, hostOf(t, f.url))
 	var left atomic.Int64 // messages until the cut; negative for never
 	left.Store(-1)
 	relay.onRequest = func(byte) bool { return left.Add(-1) != 0 || left.Load() < -1 }
-	w.newAdmin(through(t, w.url, relay.addr())).run()
-	c := client{addr: w.admins[1].addr, token: token}
+	f.newAdmin(through(t, f.url, relay.addr())).run()
+	c := client{addr: f.admins[1].addr, token: token}
 	defer c.close()
-	reads := w.read(1, 5*time.Millisecond, w.edges...)
+	reads := f.read(1, 5*time.Millisecond, f.edges...)
 
 	kinds := []struct {
 		name string
@@ -298,16 +298,16 @@ func TestWriteCutAtEveryMessage(t *testing.T) {
 	}
 	cuts := 0
 	for _, kind := range kinds {
-		for at := int64(1); ; at += fullOr(1, 1+w.random.Int64N(8)) {
+		for at := int64(1); ; at += fullOr(1, 1+f.random.Int64N(8)) {
 			if at > 999 {
 				t.Fatalf("%s: still cut after %d messages", kind.name, at)
 			}
 			method, target, body := kind.call(int(at))
-			before := w.revision()
+			before := f.revision()
 			left.Store(at)
 			a, err := c.do(method, target, body, "")
 			through := left.Swap(-1) > 0 // the write needed fewer messages
-			after := w.revision()
+			after := f.revision()
 			switch {
 			case err != nil:
 				t.Fatalf("%s cut at message %d: %v", kind.name, at, err)
@@ -322,8 +322,8 @@ func TestWriteCutAtEveryMessage(t *testing.T) {
 			cuts++
 		}
 	}
-	w.noFailure("a write cut off", reads.next())
-	answers := w.finish()
-	w.whole()
+	f.noFailure("a write cut off", reads.next())
+	answers := f.finish()
+	f.whole()
 	measured(t, "kill -9 of the admin at any statement", figures{"cuts": cuts, "half_changes": 0, "answers_checked": answers})
 }
