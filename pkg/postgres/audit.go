@@ -88,6 +88,15 @@ func (tx *Tx) Forgotten(ctx context.Context, names []string) (found bool, err er
 	return found, err
 }
 
+// AuditAfter reads the last rows, at most limit, of the revisions after one, newest first.
+// What was before and after, comments, requests and tokens are left out.
+func (tx *Tx) AuditAfter(ctx context.Context, revision int64, limit int) (entries []AuditEntry, err error) {
+	err = tx.selectAll(ctx, "read the last changes", &entries, `
+		SELECT revision, position, at, actor, action, resource FROM audit
+		WHERE revision > $1 ORDER BY revision DESC, position DESC LIMIT $2`, revision, limit)
+	return entries, err
+}
+
 func orNoTime(t time.Time) any {
 	if t.IsZero() {
 		return nil

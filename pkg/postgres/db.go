@@ -23,6 +23,7 @@ type DB struct {
 	pool       *sqlx.DB
 	reserve    *sqlx.DB // one connection more, see Options.Reserve; nil for none
 	settings   string   // of a connection, as a statement
+	listenURL  string
 	log        *slog.Logger
 	now        func() time.Time // nil: the database's clock
 	statements statements
@@ -43,7 +44,7 @@ func New(rawURL string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{settings: t.settings, log: orDiscard(o.Logger), now: o.Now}
+	db := &DB{settings: t.settings, listenURL: t.url.String(), log: orDiscard(o.Logger), now: o.Now}
 	if db.pool, err = newPool(t, newDialer(0)); err != nil {
 		return nil, err
 	}

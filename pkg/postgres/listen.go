@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -101,13 +102,7 @@ func (f *Feed) sendReport() {
 }
 
 // Listen waits for notifications until ctx is done, and reports then that the edge has
-// ended. It calls notified with true for
-// each, and with false for each new connection, as some may have been missed before.
-// notified must not block: a reader that does not read holds up notifications in the
-// server.
-//
-// It is a loop around pq.ListenerConn: pq.Listener waits forever for the answer on a
-// dead path, and cannot report.
+// ended. It calls notified as listener.listen does.
 func (f *Feed) Listen(ctx context.Context, notified func(bool)) {
 	ending := ctx
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -116,9 +111,49 @@ func (f *Feed) Listen(ctx context.Context, notified func(bool)) {
 		f.reportGone(ctx)
 		stop()
 	})()
+	l := listener{
+		url: f.listenURL, settings: f.settings, log: f.log,
+		begin: func() (end func()) {
+			f.listening.Store(true)
+			f.sendReport() // the connection began with the first report
+			return func() { f.listening.Store(false) }
+		},
+		reported: f.reported,
+		report:   f.current,
+	}
+	l.listen(ctx, notified)
+}
+
+// Listen calls notified after each commit of a revision, and for each new connection, as
+// some may have been missed before, until ctx is done. notified must not block.
+func (db *DB) Listen(ctx context.Context, notified func()) {
+	l := listener{url: db.listenURL, settings: db.settings, log: db.log, begin: func() func() { return func() {} }}
+	l.listen(ctx, func(bool) { notified() })
+}
+
+// listener is a connection that hears notifications, made again whenever it is lost.
+type listener struct {
+	url      string
+	settings string // of the connection, as a statement
+	log      *slog.Logger
+	begin    func() (end func()) // of a connection that listens
+
+	// What an edge reports on the connection; nil for none.
+	reported <-chan struct{} // the report changed
+	report   func() report
+}
+
+// listen waits for notifications until ctx is done. It calls notified with true for
+// each, and with false for each new connection, as some may have been missed before.
+// notified must not block: a reader that does not read holds up notifications in the
+// server.
+//
+// It is a loop around pq.ListenerConn: pq.Listener waits forever for the answer on a
+// dead path, and cannot report.
+func (l *listener) listen(ctx context.Context, notified func(bool)) {
 	delays := backoff.Backoff{First: firstDelay, Max: maxDelayAtStart}
 	for {
-		connected, err := f.listenOnce(ctx, notified)
+		connected, err := l.once(ctx, notified)
 		if ctx.Err() != nil {
 			return
 		}
@@ -130,18 +165,18 @@ func (f *Feed) Listen(ctx context.Context, notified func(bool)) {
 		if tooManyConnections(err) {
 			message = "no connection left to listen to the database"
 		}
-		f.log.WarnContext(ctx, message, "error", translate(err), "next_try_in", delay)
+		l.log.WarnContext(ctx, message, "error", translate(err), "next_try_in", delay)
 		if backoff.Sleep(ctx, delay) != nil {
 			return
 		}
 	}
 }
 
-// listenOnce is one connection, from dialling to its end. It reports whether it got
-// as far as listening.
-func (f *Feed) listenOnce(ctx context.Context, notified func(bool)) (connected bool, err error) {
+// once is one connection, from dialling to its end. It reports whether it got as far as
+// listening.
+func (l *listener) once(ctx context.Context, notified func(bool)) (connected bool, err error) {
 	notifications := make(chan *pq.Notification, 64)
-	conn, err := f.dial(ctx, notifications)
+	conn, err := l.dial(ctx, notifications)
 	if err != nil {
 		return false, err
 	}
@@ -158,16 +193,14 @@ func (f *Feed) listenOnce(ctx context.Context, notified func(bool)) (connected b
 		<-lost
 	}()
 
-	for _, statement := range []string{f.settings, "LISTEN " + pq.QuoteIdentifier(channel)} { // one at a time, or lib/pq loses track
+	for _, statement := range []string{l.settings, "LISTEN " + pq.QuoteIdentifier(channel)} { // one at a time, or lib/pq loses track
 		if err := execListening(conn, "listen", statement); err != nil {
 			return false, err
 		}
 	}
-	f.log.InfoContext(ctx, "listening to the database")
-	f.listening.Store(true)
-	defer f.listening.Store(false)
+	l.log.InfoContext(ctx, "listening to the database")
+	defer l.begin()()
 	notified(false)
-	f.sendReport() // the connection began with the first report
 	ping := time.NewTicker(pingInterval)
 	defer ping.Stop()
 	for {
@@ -178,8 +211,8 @@ func (f *Feed) listenOnce(ctx context.Context, notified func(bool)) (connected b
 			return true, fmt.Errorf("the connection was lost: %w", conn.Err())
 		case <-ping.C:
 			err = execListening(conn, "ping", "")
-		case <-f.reported:
-			err = execListening(conn, "report", "SET application_name = "+pq.QuoteLiteral(f.current().String()))
+		case <-l.reported:
+			err = execListening(conn, "report", "SET application_name = "+pq.QuoteLiteral(l.report().String()))
 		}
 		if err != nil {
 			return true, err
@@ -188,14 +221,14 @@ func (f *Feed) listenOnce(ctx context.Context, notified func(bool)) (connected b
 }
 
 // dial connects, or gives up as soon as ctx is done.
-func (f *Feed) dial(ctx context.Context, notifications chan *pq.Notification) (*pq.ListenerConn, error) {
+func (l *listener) dial(ctx context.Context, notifications chan *pq.Notification) (*pq.ListenerConn, error) {
 	type result struct {
 		conn *pq.ListenerConn
 		err  error
 	}
 	dialled := make(chan result, 1)
 	go func() {
-		conn, err := pq.NewListenerConn(f.listenURL, notifications)
+		conn, err := pq.NewListenerConn(l.url, notifications)
 		dialled <- result{conn, err}
 	}()
 	select {

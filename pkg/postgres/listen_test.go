@@ -136,6 +136,28 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// An admin is notified of what it may have missed, and of each commit from then on.
+func TestAdminsListen(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	ctx, stop := context.WithCancel(t.Context())
+	notifications, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		db.Listen(ctx, func() { notifications <- struct{}{} })
+	}()
+	<-notifications
+	if _, err := db.pool.ExecContext(ctx, `SELECT pg_notify('`+channel+`', '1')`); err != nil {
+		t.Fatal(err)
+	}
+	<-notifications
+	stop()
+	<-ended
+	if edges, err := db.Edges(t.Context()); err != nil || len(edges) != 0 {
+		t.Errorf("an admin counts as an edge: %v, %v", edges, err)
+	}
+}
+
 // TestEndsAreSeen has edges that end while no admin looks, and one that is lost.
 func TestEndsAreSeen(t *testing.T) {
 	t.Parallel()
