@@ -50,6 +50,7 @@ type service struct {
 
 	version      string
 	installation Installation
+	events       *events
 }
 
 // Run is the admin from start to end: it returns nil after ctx has ended and the
@@ -86,7 +87,8 @@ func Run(ctx context.Context, config Config) (err error) {
 		if config.Ready != nil {
 			config.Ready(listener.Addr())
 		}
-		group.Go(func() error { a.watchEdges(ctx, time.Tick(watchInterval)); return nil })
+		group.Go(func() error { db.Listen(ctx, a.events.wake); return nil })
+		group.Go(func() error { a.watch(ctx, time.Tick(watchInterval)); return nil })
 		a.prune(ctx, time.Tick(pruneEvery))
 		return nil
 	})
@@ -175,7 +177,7 @@ func newService(config Config, db *postgres.DB) *service {
 		maxLines:    config.MaxImportLines,
 		historyKeep: config.HistoryKeep,
 
-		version: config.Version, installation: config.Installation,
+		version: config.Version, installation: config.Installation, events: newEvents(),
 	}
 	pages := a.newPages(config)
 	a.web = web.New(web.Options{

@@ -75,6 +75,7 @@ func (a *service) routes() []route {
 		{"GET /v1/audit", "List audit entries", auth.Read, readOrExport("Newest first", a.listAudit, a.exportAudit)},
 		{"POST /v1/audit/{revision}/revert", "Revert change", auth.Write, change(a.revert)},
 		{"GET /v1/edges", "List edges", auth.Read, read(a.listEdges)},
+		{"GET /v1/events", "Stream events", auth.Read, streamEvents},
 		{"GET /v1/me", "Get caller", auth.Resolve, read(a.getMe)}, // every role has it
 		{"GET /v1/about", "Get overview", auth.Read, read(a.getAbout)},
 		{"GET /v1/search", "Search", auth.Read, read(a.search)},

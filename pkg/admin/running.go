@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/web"
@@ -32,21 +31,4 @@ type searchInput struct {
 
 func (a *service) search(ctx context.Context, in *searchInput) (writer.Result[[]api.Found], error) {
 	return a.writer.Search(ctx, in.Q)
-}
-
-// watchEdges notes at every tick which edges are connected, until ctx ends.
-func (a *service) watchEdges(ctx context.Context, ticks <-chan time.Time) {
-	watched := true
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticks:
-			err := a.writer.WatchEdges(ctx)
-			if err != nil && watched && ctx.Err() == nil {
-				a.log.Warn("edges are not watched, trying again", "interval", watchInterval, "error", err)
-			}
-			watched = err == nil
-		}
-	}
 }

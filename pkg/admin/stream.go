@@ -143,7 +143,7 @@ func (a *service) importSubjects(ctx context.Context, in *importSubjectsInput, o
 		return writer.Result[api.Imported]{}, err
 	}
 	in.sent.window, in.sent.left = slotTime, slotTime
-	o = append(o, writer.WithToken(web.Caller(ctx).Token))
+	o = append(o, writer.WithToken(web.Caller(ctx).Bearer))
 	if in.Groups == "replace" {
 		o = append(o, writer.ReplaceGroups())
 	}
@@ -218,15 +218,16 @@ type exportBody struct {
 	now     func() time.Time
 	check   func() error // of the token
 	checked time.Time
+	every   time.Duration // it is checked
 }
 
 func (a *service) newExportBody(ctx context.Context, w io.Writer) *exportBody {
-	check := func() error { return a.writer.CheckToken(ctx, web.Caller(ctx).Token) }
-	return &exportBody{ctx, w, time.Now, check, time.Now()}
+	check := func() error { return a.writer.CheckToken(ctx, web.Caller(ctx).Bearer) }
+	return &exportBody{ctx, w, time.Now, check, time.Now(), checkEvery}
 }
 
 func (b *exportBody) Write(p []byte) (written int, err error) {
-	if now := b.now(); now.Sub(b.checked) >= checkEvery {
+	if now := b.now(); now.Sub(b.checked) >= b.every {
 		if err := b.check(); err != nil {
 			return 0, err
 		}

@@ -319,7 +319,7 @@ func TestExportEndsWithItsToken(t *testing.T) {
 	now := time.Now()
 	var out strings.Builder
 	valid := error(nil)
-	b := &exportBody{t.Context(), &out, func() time.Time { return now }, func() error { return valid }, now}
+	b := &exportBody{t.Context(), &out, func() time.Time { return now }, func() error { return valid }, now, checkEvery}
 	write := func() error {
 		_, err := io.WriteString(b, strings.Repeat("x", 40<<10))
 		return err

@@ -36,6 +36,7 @@ const (
 	MediaProblem = "application/problem+json"
 	MediaNDJSON  = "application/x-ndjson"
 	MediaCSV     = "text/csv"
+	MediaEvents  = "text/event-stream"
 )
 
 // Problem is every answer that is not a success (RFC 9457).
@@ -530,6 +531,20 @@ type AuditEntry struct {
 	Comment   string    `json:"comment,omitempty"`
 	RequestID string    `json:"request_id,omitempty"`
 	TokenID   int64     `json:"token_id,omitempty" doc:"The stored token that the actor showed"`
+}
+
+// Change is an AuditEntry in short.
+type Change struct {
+	Revision int64     `json:"revision"`
+	At       time.Time `json:"at"`
+	Actor    string    `json:"actor"`
+	Action   string    `json:"action"`
+	Resource string    `json:"resource"`
+}
+
+// Reload says that changes up to a revision were left out.
+type Reload struct {
+	Revision int64 `json:"revision"`
 }
 
 // Reverted is what undoing a revision changed.

@@ -72,6 +72,7 @@ var AdminCalls = Calls{
 	"GET /v1/audit":                    {},
 	"POST /v1/audit/{revision}/revert": {RevisionNotFound, NotRevertible, EdgesTooOld},
 	"GET /v1/edges":                    {},
+	"GET /v1/events":                   {},
 	"GET /v1/me":                       {},
 	"GET /v1/about":                    {},
 	"GET /v1/search":                   {},

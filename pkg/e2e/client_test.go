@@ -311,3 +311,40 @@ func TestClientImportsAndExports(t *testing.T) {
 		t.Errorf("after its context has ended: %v", err)
 	}
 }
+
+// Events tell what any admin wrote, and which edges there are, also after a break.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	connect := func() *flaggery.Admin {
+		return must[*flaggery.Admin](t)(flaggery.NewAdmin(must[string](t)(w.StartAdmin()), Token))
+	}
+	admin, another := connect(), connect()
+	must[string](t)(w.StartEdge("eu", "reject"))
+	must[flaggery.Result[api.BucketIDs]](t)(another.IncreaseBuckets(t.Context(), 1))
+	var seen []string
+	edges := ""
+	for after := int64(0); after < 3; { // one event a stream
+		for event, err := range admin.Events(t.Context(), after) {
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case event.Edges != nil && len(event.Edges.Items) > 0:
+				if edges == "" {
+					must[flaggery.Result[api.Group]](t)(another.AddGroup(t.Context(), api.CreateGroup{Name: "friends"}))
+					must[flaggery.Receipt](t)(another.DeleteGroup(t.Context(), "friends"))
+				}
+				edges = event.Edges.Items[0].Name
+			case event.Change != nil:
+				after = event.Change.Revision
+				seen = append(seen, fmt.Sprint(after, " ", event.Change.Action, " ", event.Change.Resource))
+			}
+			if event.Change != nil {
+				break
+			}
+		}
+	}
+	if want := []string{"2 create groups/friends", "3 delete groups/friends"}; !slices.Equal(seen, want) || edges != "eu" {
+		t.Errorf("seen %q and edge %q, want %q", seen, edges, want)
+	}
+}

@@ -52,6 +52,7 @@ viewer
 	GET /v1/audit
 	GET /v1/buckets
 	GET /v1/edges
+	GET /v1/events
 	GET /v1/export/subjects
 	GET /v1/features
 	GET /v1/features/{feature}

@@ -574,3 +574,42 @@ func TestBaseURL(t *testing.T) {
 		t.Error("an admin took a cache")
 	}
 }
+
+func TestEvents(t *testing.T) {
+	admin := newAdmin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/behind/a/path/v1/events" || r.Header.Get("Last-Event-ID") != "16" || r.Header.Get("Authorization") != "Bearer secret" {
+			t.Errorf("%s %v", r.URL, r.Header)
+		}
+		io.WriteString(w, ":\n\nid: 17\nevent: change\ndata: {\"revision\":17,\"at\":\"2027-01-01T00:00:00Z\",\"actor\":\"ci\",\"action\":\"create\",\"resource\":\"features/a: b\",\"later\":1}\n\n"+
+			"event: later\ndata: {}\n\nevent: edges\ndata: {\"items\":[{\"name\":\"eu\"}]}\n\nid: 99\nevent: reload\ndata: {\"revision\":99}\n\n")
+	})
+	var got []string
+	for e, err := range admin.Events(t.Context(), 16) {
+		switch {
+		case err != nil:
+			got = append(got, err.Error())
+		case e.Change != nil:
+			got = append(got, fmt.Sprint(e.Change.Revision, " ", e.Change.At.Year(), " ", e.Change.Actor, " ", e.Change.Action, " ", e.Change.Resource))
+		case e.Edges != nil:
+			got = append(got, e.Edges.Items[0].Name)
+		case e.Reload != nil:
+			got = append(got, fmt.Sprint("reload ", e.Reload.Revision))
+		}
+	}
+	if want := []string{"17 2027 ci create features/a: b", "eu", "reload 99", "events: EOF"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// An admin that says nothing any more is left.
+func TestEventsOfASilentAdmin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		admin := newAdmin(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		began := time.Now()
+		for _, err := range admin.Events(t.Context(), 0) {
+			if err == nil || err.Error() != "the admin says nothing any more" || time.Since(began) != 45*time.Second {
+				t.Errorf("after %s: %v", time.Since(began), err)
+			}
+		}
+	})
+}

@@ -374,6 +374,14 @@ func Extend(ctx context.Context, d time.Duration) error {
 	return err
 }
 
+// Flush sends what was written of the answer to the request in ctx. Whether that fails is
+// known by the next write.
+func Flush(ctx context.Context) {
+	if w, ok := ctx.Value(responseKey{}).(http.ResponseWriter); ok {
+		_ = http.NewResponseController(w).Flush()
+	}
+}
+
 // RequestID is the id of the request in ctx: in the access log, in the answer's
 // X-Request-Id, in audit rows.
 func RequestID(ctx context.Context) string {

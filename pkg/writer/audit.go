@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -80,6 +82,43 @@ func (w *Writer) ExportAudit(ctx context.Context, filter AuditFilter, begin func
 		return nil
 	})
 }
+
+// News is what happened after a revision.
+type News struct {
+	Since, Revision int64        // Changes are those of all revisions after Since, up to Revision
+	Changes         []api.Change // in their order
+}
+
+// News reads the changes after a revision, of many only about the last limit. It reads from
+// the beginning if the revision is not of this history, as after a restored backup, and
+// if a subject was forgotten since, whose id earlier changes do not have any more.
+func (w *Writer) News(ctx context.Context, after int64, limit int) (News, error) {
+	var news News
+	err := w.db.Read(ctx, func(tx *postgres.Tx) error {
+		if after > tx.Revision {
+			after = 0
+		}
+		entries, err := tx.AuditAfter(ctx, after, limit)
+		if after > 0 && slices.ContainsFunc(entries, func(e postgres.AuditEntry) bool { return e.Action == forgotten }) {
+			after = 0
+			entries, err = tx.AuditAfter(ctx, after, limit)
+		}
+		news = News{Since: after, Revision: tx.Revision}
+		if len(entries) == limit { // of the oldest revision, some may be missing
+			news.Since = entries[limit-1].Revision
+		}
+		for _, e := range slices.Backward(entries) {
+			if e.Revision > news.Since {
+				news.Changes = append(news.Changes, api.Change{Revision: e.Revision, At: e.At.UTC(), Actor: e.Actor, Action: e.Action, Resource: e.Resource})
+			}
+		}
+		return err
+	})
+	return news, err
+}
+
+// OfToken reports whether a change is of a token, which not everybody may see.
+func OfToken(c api.Change) bool { return strings.HasPrefix(c.Resource, tokensPath+"/") }
 
 func auditForm(e postgres.AuditEntry) api.AuditEntry {
 	return api.AuditEntry{

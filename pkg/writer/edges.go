@@ -51,12 +51,6 @@ func (w *Writer) refuseOldEdges(ctx context.Context) error {
 	return nil
 }
 
-// WatchEdges notes which edges are connected, for when they are not.
-func (w *Writer) WatchEdges(ctx context.Context) error {
-	_, err := w.db.Edges(ctx)
-	return err
-}
-
 // WaitForEdges waits until every edge serves the revision, or the time is up. An edge
 // that is away, or behind, may serve an earlier one. Edges report by their connections,
 // so it asks again and again: often at first, as most are there within milliseconds.

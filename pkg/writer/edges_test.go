@@ -200,7 +200,7 @@ func TestManyAdminsWatch(t *testing.T) {
 		admin := open(t, w.url)
 		admins.Go(func() {
 			for ctx.Err() == nil {
-				if err := admin.WatchEdges(ctx); err != nil && ctx.Err() == nil {
+				if _, err := admin.Edges(ctx, Page{}); err != nil && ctx.Err() == nil {
 					t.Error(err)
 				}
 			}
