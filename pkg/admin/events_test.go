@@ -191,7 +191,7 @@ func TestEventsEndWithTheAdmin(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
 	var l *listener
-	t.Run("admin", func(t *testing.T) { l = startOn(t, dbURL).listen() })
+	t.Run("admin", func(admin *testing.T) { l = client{t, startOn(admin, dbURL).url, testToken}.listen() })
 	err := error(nil)
 	for err == nil {
 		_, err = l.event()
