@@ -24,7 +24,6 @@ type listener struct {
 	t      *testing.T
 	header http.Header
 	lines  *bufio.Reader
-	close  func() error
 }
 
 // listen opens a stream. The head has come once it returns.
@@ -46,7 +45,7 @@ func (c client) listen(header ...string) *listener {
 		c.t.Fatalf("%d %v", response.StatusCode, response.Header)
 	}
 	c.t.Cleanup(func() { _ = response.Body.Close() })
-	return &listener{c.t, response.Header, bufio.NewReader(response.Body), response.Body.Close}
+	return &listener{c.t, response.Header, bufio.NewReader(response.Body)}
 }
 
 // next is the next event but those of edges: "17 change create features/foobar".
@@ -330,7 +329,7 @@ func TestStreamFollows(t *testing.T) {
 	ticks <- time.Time{}
 	expect(live, ":\n\n")
 	gone := errors.New("gone")
-	if _, _, ended := follow(-1, 4, gone); <-ended != gone {
+	if _, _, ended := follow(-1, 4, gone); !errors.Is(<-ended, gone) {
 		t.Error("a stream goes on whose client does not read")
 	}
 	e.publish(feed{ended: true})
