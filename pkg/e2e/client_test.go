@@ -94,6 +94,11 @@ func TestClient(t *testing.T) {
 	expect(t, "another weight", subject(admin.SetSubjectWeight(ctx, "42", 5, flaggery.IfMatch(added.ETag))).Value.Weight, 5)
 	_, err := admin.SetSubjectWeight(ctx, "42", 7, flaggery.IfMatch(added.ETag))
 	expectCode(t, err, api.PreconditionFailed)
+	var refused *api.Problem
+	if !errors.As(err, &refused) || refused.Changed == nil {
+		t.Fatalf("%v does not say who changed the subject", err)
+	}
+	expect(t, "revision that changed it", refused.Changed.Revision, added.Revision+1)
 	expect(t, "weight", subject(admin.Subject(ctx, "42")).Value.Weight, 5)
 
 	// Features and variants.
@@ -140,6 +145,13 @@ func TestClient(t *testing.T) {
 	expect(t, "reason", *explanation(admin.Explain(ctx, "42", time.Time{})).Value.Features["foobar"].Reason, "abtest")
 	expect(t, "reason later", *explanation(admin.Explain(ctx, "42", both.End)).Value.Features["foobar"].Reason, "rollout")
 	expect(t, "live tests", len(collect(t, admin.ABTests(ctx, api.Live))), 1)
+	expect(t, "tests to come", len(collect(t, admin.FindABTests(ctx, flaggery.ABTestFilter{Feature: "foobar", From: both.End}))), 0)
+	expect(t, "tests of the past", len(collect(t, admin.FindABTests(ctx, flaggery.ABTestFilter{State: api.Live, Until: time.Now()}))), 1)
+	moved := test(admin.PatchABTest(ctx, "test", api.PatchABTest{End: new(both.End.Add(time.Hour)), Description: new("which one")})).Value
+	expect(t, "end", moved.End.Sub(both.End.UTC().Truncate(time.Microsecond)), time.Hour)
+	expect(t, "description", moved.Description, "which one")
+	_, err = admin.DeleteWholeFeature(ctx, "foobar")
+	expectCode(t, err, api.ABTestLive)
 	expect(t, "stopped", test(admin.StopABTest(ctx, "test")).Value.State, api.Ended)
 	expect(t, "the same", test(admin.ABTest(ctx, "test")).Value.State, api.Ended)
 	receipt(admin.DeleteABTest(ctx, "test"))
@@ -172,6 +184,9 @@ func TestClient(t *testing.T) {
 	receipt(admin.DeleteDefaultVariant(ctx, "foobar"))
 	_, err = admin.DeleteFeature(ctx, "foobar")
 	expectCode(t, err, api.FeatureHasVariants)
+	expect(t, "what would go", receipt(admin.DeleteWholeFeature(ctx, "foobar", flaggery.DryRun())).Removes, []string{
+		"features/foobar/variants/A", "features/foobar/variants/B", "features/foobar/variants/__DISABLE__", "features/foobar",
+	})
 	for _, name := range []string{"A", "B", api.DisablingVariant} {
 		receipt(admin.DeleteVariant(ctx, "foobar", name))
 	}

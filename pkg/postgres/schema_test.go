@@ -77,6 +77,7 @@ func TestSchemaRefuses(t *testing.T) {
 		`INSERT INTO abtest_group VALUES ('t', 0, 'b', 0.5, '{}')`:                                            pqerror.UniqueViolation,
 		`INSERT INTO abtest_group VALUES ('t', 1, 'b', -0.5, '{}')`:                                           pqerror.CheckViolation,
 		`INSERT INTO abtest_group VALUES ('t', 1, 'b', 0.5, '{4}')`:                                           pqerror.CheckViolation,
+		`UPDATE abtest_group SET record = '[]'`:                                                               pqerror.CheckViolation,
 		`INSERT INTO abtest_variant VALUES ('t', 'b', 'f', 'A')`:                                              pqerror.ForeignKeyViolation,
 		`UPDATE abtest_variant SET variant = 'B'`:                                                             pqerror.ForeignKeyViolation,
 		`INSERT INTO subject_group (name, revision) VALUES ('g', 1)`:                                          pqerror.UniqueViolation,

@@ -448,7 +448,7 @@ func TestConfiguration(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	got = fmt.Sprintf("%+v", c.Tests)
-	if want := `[{Name:t Start:2027-01-01 10:00:00 +0000 UTC End:9999-12-31 23:59:59.999999 +0000 UTC Salt:[2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2] Groups:[{Name:z Proportion:0.5 Variants:map[Alpha:on zeta:b] Buckets:[]} {Name:a Proportion:0.5 Variants:map[zeta:a] Buckets:[1 2]}] Revision:5 Design:<nil>}]`; got != want {
+	if want := `[{Name:t Start:2027-01-01 10:00:00 +0000 UTC End:9999-12-31 23:59:59.999999 +0000 UTC Salt:[2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2] Groups:[{Name:z Proportion:0.5 Variants:map[Alpha:on zeta:b] Buckets:[] Record:map[]} {Name:a Proportion:0.5 Variants:map[zeta:a] Buckets:[1 2] Record:map[]}] Revision:5 Design:<nil> Description:}]`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	got = fmt.Sprintf("%d %+v", c.Buckets, c.Groups)
