@@ -73,7 +73,7 @@ func (tx *Tx) Changed(ctx context.Context, version int64, isLabel bool) (*model.
 		SELECT revision, at, actor FROM audit
 		WHERE revision = CASE WHEN $2 THEN (SELECT revision FROM revision WHERE label = $1) ELSE $1 END AND position = 0`, version, isLabel)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil //nolint:nilnil // no change is known, and nothing failed
+		return nil, nil
 	}
 	changed.At = changed.At.UTC()
 	return &changed, err
