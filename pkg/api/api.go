@@ -178,7 +178,7 @@ type SetWeight struct {
 type ImportLine struct {
 	ID     string   `json:"id"`
 	Weight *int64   `json:"weight,omitempty"`
-	Groups []string `json:"groups,omitzero"` // nil says nothing of groups
+	Groups []string `json:"groups,omitzero" required:"false"` // nil says nothing of groups
 	// Number is its line in the file, from 1, to name it where it is at fault; 0
 	// where that is its place in the sequence.
 	Number int64 `json:"-"`
