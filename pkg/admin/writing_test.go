@@ -40,8 +40,8 @@ func TestDryRunStoresNothing(t *testing.T) {
 		a := viewer.must(call.method, call.path+"?dry_run", call.body)
 		var dry api.DryRun[any]
 		a.into(&dry)
-		if draws := call.path == "/v1/abtests"; dry.Drawn != draws {
-			t.Errorf("%s: drawn is %t", a.call, dry.Drawn)
+		if draws := call.path == "/v1/abtests"; dry.Drawn != draws || (dry.Heaviest == nil) != draws || dry.Changes == nil {
+			t.Errorf("%s: drawn is %t: %s", a.call, dry.Drawn, a.Body)
 		}
 		if a.Status != 200 || !dry.DryRun || dry.Result == nil || a.Header.Get("Location") != "" || a.Header.Get(api.HeaderRevision) != at {
 			t.Errorf("%s: %d %v %s", a.call, a.Status, a.Header, a.Body)
