@@ -128,7 +128,7 @@ const (
 	fewToSort = 100_000
 	// heaviestAtOnce is of how many buckets so many subjects are read to find as many: the
 	// square of it is as much work as to look at the heaviest of each bucket.
-	heaviestAtOnce = 64
+	heaviestAtOnce = 128
 )
 
 // The queries of the ids of the $6 heaviest subjects after the place of $4 and $5.

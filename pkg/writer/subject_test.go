@@ -117,7 +117,7 @@ func TestSubjectIDs(t *testing.T) {
 func TestSubjectsAreSorted(t *testing.T) {
 	w := newFixture(t)
 	ctx := t.Context()
-	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 80)) // more than are looked into at once
+	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 150)) // more than are looked into at once
 	var lines []api.ImportLine
 	for i := range 400 {
 		lines = append(lines, api.ImportLine{ID: fmt.Sprintf("%c-%d", 'a'+i%3, i), Weight: ptr(int64(i * i % 11))})
@@ -127,10 +127,10 @@ func TestSubjectsAreSorted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := api.SubjectQuery{
 			Prefix: rapid.SampledFrom([]string{"", "a", "a-1", "b-", "d"}).Draw(t, "prefix"),
-			Bucket: rapid.SampledFrom([]model.BucketID{0, 0, 1, 80, 81}).Draw(t, "bucket"),
+			Bucket: rapid.SampledFrom([]model.BucketID{0, 0, 1, 150, 151}).Draw(t, "bucket"),
 			Sort:   rapid.SampledFrom([]string{"", api.HeaviestFirst}).Draw(t, "sort"),
 		}
-		page := Page{Limit: rapid.SampledFrom([]int{30, 64, 65, 300, 400, maxLimit}).Draw(t, "limit")}
+		page := Page{Limit: rapid.SampledFrom([]int{30, 128, 129, 300, 400, maxLimit}).Draw(t, "limit")}
 		want := slices.DeleteFunc(slices.Clone(all), func(s api.Subject) bool {
 			return !strings.HasPrefix(s.ID, q.Prefix) || q.Bucket != 0 && s.BucketID != q.Bucket
 		})
