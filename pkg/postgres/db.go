@@ -139,6 +139,7 @@ func (db *DB) Write(ctx context.Context, body func(tx *Tx) error) error {
 // one consistent state and does not take the state row's lock, so it tries again if
 // others wrote what it writes.
 func (db *DB) DryRun(ctx context.Context, body func(tx *Tx) error) error {
+	db.statements.prepare(ctx, db.pool)
 	return db.retry(ctx, db.pool, &sql.TxOptions{Isolation: sql.LevelRepeatableRead}, peekState, body)
 }
 
@@ -183,7 +184,7 @@ func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, fi
 // transact runs body in a transaction that begins with a statement on the state row.
 func (db *DB) transact(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) error {
 	return transact(ctx, on, options, func(q querier) error {
-		if on == db.pool && first == takeState { // statements are prepared on the pool alone
+		if on == db.pool && (first == takeState || first == peekState) { // statements are prepared on the pool alone
 			q.statements = &db.statements
 		}
 		if first == nearState {
