@@ -44,13 +44,14 @@ func apportion(total int64, shares []*big.Rat, offset uint64) []int64 {
 	return result
 }
 
-// Effective is the weight of the assigned buckets, which are ascending, the weight
-// of all, and the proportion that the assigned ones make.
+// Effective is the weight of the assigned buckets, the weight of all, and the
+// proportion that the assigned ones make. Both come in the order of their ids.
 func Effective(buckets []model.Bucket, assigned []model.BucketID) (weight, total int64, proportion float64) {
 	var count int64
 	for _, b := range buckets {
 		total += b.Weight
-		if contains(assigned, b.ID) {
+		if len(assigned) > 0 && assigned[0] == b.ID {
+			assigned = assigned[1:]
 			weight += b.Weight
 			count++
 		}

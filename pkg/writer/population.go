@@ -17,15 +17,6 @@ type population struct {
 	members []postgres.ClassCount // of the groups
 }
 
-// population counts by the sums that buckets keep and by the members of groups.
-func (w *Writer) population(ctx context.Context, tx *postgres.Tx, groups []model.Group) (p population, err error) {
-	if p.buckets, err = tx.Buckets(ctx); err != nil {
-		return p, err
-	}
-	p.members, err = w.counts.of(ctx, tx, idsOf(groups))
-	return p, err
-}
-
 func idsOf(groups []model.Group) []model.GroupID {
 	ids := make([]model.GroupID, len(groups))
 	for i, g := range groups {

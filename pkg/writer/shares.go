@@ -34,7 +34,11 @@ func (w *Writer) Shares(ctx context.Context, feature string, at time.Time) (Resu
 		if err != nil {
 			return shares, 0, err
 		}
-		s, err := w.survey(ctx, tx, held.Revision, feature)
+		buckets, err := tx.Buckets(ctx)
+		if err != nil {
+			return shares, 0, err
+		}
+		s, err := w.survey(ctx, tx, buckets, held.Revision, feature)
 		if err != nil {
 			return shares, 0, err
 		}
@@ -64,7 +68,11 @@ func (w *Writer) Overlap(ctx context.Context, features []string) (Result[api.Ove
 		return Result[api.Overlap]{}, err
 	}
 	return read(ctx, w, func(tx *postgres.Tx) (overlap api.Overlap, _ int64, err error) {
-		s, err := w.survey(ctx, tx, tx.Revision, features...)
+		buckets, err := tx.Buckets(ctx)
+		if err != nil {
+			return overlap, 0, err
+		}
+		s, err := w.survey(ctx, tx, buckets, tx.Revision, features...)
 		if err != nil {
 			return overlap, 0, err
 		}
@@ -102,18 +110,20 @@ func (w *Writer) FeatureSubjects(ctx context.Context, feature, variant string, p
 	}
 	return list(ctx, w, page, func(s api.FeatureSubject) string { return s.ID },
 		func(tx *postgres.Tx, limit int) iter.Seq2[api.FeatureSubject, error] {
-			return func(yield func(api.FeatureSubject, error) bool) {
-				if err := w.eachFeatureSubject(ctx, tx, feature, variant, page.After, limit, yield); err != nil {
-					yield(api.FeatureSubject{}, err)
-				}
-			}
+			return sequence(func(yield func(api.FeatureSubject, error) bool) error {
+				return w.eachFeatureSubject(ctx, tx, feature, variant, page.After, limit, yield)
+			})
 		}, each(func(s api.FeatureSubject) api.FeatureSubject { return s }))
 }
 
 // eachFeatureSubject searches the buckets and the groups in which there are subjects
 // that get the variant, and no others: those may be few of many.
 func (w *Writer) eachFeatureSubject(ctx context.Context, tx *postgres.Tx, feature, variant, after string, limit int, yield func(api.FeatureSubject, error) bool) error {
-	s, err := w.survey(ctx, tx, tx.Revision, feature)
+	all, err := tx.Buckets(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := w.survey(ctx, tx, all, tx.Revision, feature)
 	if err != nil {
 		return err
 	}
@@ -158,7 +168,7 @@ type survey struct {
 
 // survey is of the subjects of now and the configuration of a revision. Fails with
 // feature_not_found.
-func (w *Writer) survey(ctx context.Context, tx *postgres.Tx, revision int64, features ...string) (s survey, err error) {
+func (w *Writer) survey(ctx context.Context, tx *postgres.Tx, buckets []model.Bucket, revision int64, features ...string) (s survey, err error) {
 	if revision == tx.Revision {
 		s.config, err = tx.ConfigurationOf(ctx, features)
 	} else {
@@ -175,7 +185,8 @@ func (w *Writer) survey(ctx context.Context, tx *postgres.Tx, revision int64, fe
 			return s, model.Errorf(model.FeatureNotFound, "there is no feature %q at revision %d", name, revision)
 		}
 	}
-	s.population, err = w.population(ctx, tx, s.config.Groups)
+	s.buckets = buckets
+	s.members, err = w.counts.of(ctx, tx, idsOf(s.config.Groups))
 	return s, err
 }
 

@@ -45,38 +45,43 @@ func (w *Writer) FeatureSummaries(ctx context.Context, filter FeatureFilter, pag
 		}
 		return s.Name
 	}, func(tx *postgres.Tx, limit int) iter.Seq2[api.FeatureSummary, error] {
-		return w.summaries(ctx, tx, f, limit)
+		return sequence(func(yield func(api.FeatureSummary, error) bool) error {
+			return w.eachSummary(ctx, tx, f, limit, yield)
+		})
 	}, each(func(s api.FeatureSummary) api.FeatureSummary { return s }))
 }
 
 // changeOf is what Page.After says in a list by the last change.
 func changeOf(p postgres.FeaturePlace) string { return fmt.Sprintf("%d-%s", p.Revision, p.Name) }
 
-// atOnce is of how many features the buckets are held at once.
-const atOnce = 64
+// atOnce is how many ids of buckets are held at once, those of rollouts.
+const atOnce = 1 << 19
 
-func (w *Writer) summaries(ctx context.Context, tx *postgres.Tx, f postgres.FeatureFilter, limit int) iter.Seq2[api.FeatureSummary, error] {
-	return func(yield func(api.FeatureSummary, error) bool) {
-		listed, err := tx.ListedFeatures(ctx, f, limit)
-		for some := range slices.Chunk(listed, atOnce) {
-			var s survey
-			names := make([]string, len(some))
-			for i, l := range some {
-				names[i] = l.Name
-			}
-			if s, err = w.survey(ctx, tx, tx.Revision, names...); err != nil {
-				break
-			}
-			for _, l := range some {
-				if !yield(s.summary(tx, l), nil) {
-					return
-				}
-			}
+func (w *Writer) eachSummary(ctx context.Context, tx *postgres.Tx, f postgres.FeatureFilter, limit int, yield func(api.FeatureSummary, error) bool) error {
+	listed, err := tx.ListedFeatures(ctx, f, limit)
+	if err != nil {
+		return err
+	}
+	buckets, err := tx.Buckets(ctx)
+	if err != nil {
+		return err
+	}
+	for some := range slices.Chunk(listed, 1+atOnce/(1+len(buckets))) {
+		names := make([]string, len(some))
+		for i, l := range some {
+			names[i] = l.Name
 		}
+		s, err := w.survey(ctx, tx, buckets, tx.Revision, names...)
 		if err != nil {
-			yield(api.FeatureSummary{}, err)
+			return err
+		}
+		for _, l := range some {
+			if !yield(s.summary(tx, l), nil) {
+				return nil
+			}
 		}
 	}
+	return nil
 }
 
 // summary sums up one of the survey's features.

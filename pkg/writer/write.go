@@ -307,6 +307,16 @@ func all[S any](items []S, err error) iter.Seq2[S, error] {
 	}
 }
 
+// sequence yields what read yields, and its error last.
+func sequence[T any](read func(yield func(T, error) bool) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		if err := read(yield); err != nil {
+			var none T
+			yield(none, err)
+		}
+	}
+}
+
 // checkPath is an error if a part of the path is invalid.
 func checkPath(parameter string, err error) error {
 	var f model.Faults
