@@ -10,8 +10,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// population is how many subjects there are of each class, as far as some groups tell
-// them apart.
+// population is how many subjects there are of each class, if some groups are all there
+// are.
 type population struct {
 	buckets []model.Bucket
 	members []postgres.ClassCount // of the groups
@@ -26,8 +26,8 @@ func idsOf(groups []model.Group) []model.GroupID {
 	return ids
 }
 
-// each yields the subjects by class as far as those groups tell them apart that
-// override one of the features: others change nothing about what they get.
+// each yields the subjects by class, of the groups that override one of the features:
+// other groups change nothing about what subjects get.
 func (p *population) each(config *model.Configuration, features []string, yield func(postgres.ClassCount)) {
 	var overriding []model.GroupID
 	for _, g := range config.Groups {
