@@ -16,6 +16,7 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/shortcut"
 )
 
 // source has subjects 0 … n-1 and 20 features, at whatever revision it is set to.
@@ -98,12 +99,12 @@ func TestHotPathNoAlloc(t *testing.T) {
 	if w.status != http.StatusNotModified {
 		t.Errorf("the status is %d", w.status)
 	}
-	dst, id, etag := make([]byte, 0, 4096), []byte("77"), []byte(w.header.Get("ETag"))
+	dst, vector, id, etag := make([]byte, 0, 4096), make([][]byte, 0, 1), []byte("77"), []byte(w.header.Get("ETag"))
 	if n := testing.AllocsPerRun(100, func() {
-		if _, body, ok := e.answerShort(dst, id, nil); !ok || len(body) == 0 {
+		if _, body, ok := e.answerShort(dst, vector, shortcut.Request{Value: id}); !ok || len(body) == 0 {
 			t.Error("nothing was answered")
 		}
-		if _, body, ok := e.answerShort(dst, id, etag); !ok || len(body) != 0 {
+		if _, body, ok := e.answerShort(dst, vector, shortcut.Request{Value: id, IfNoneMatch: etag}); !ok || len(body) != 0 {
 			t.Error("304 expected")
 		}
 	}); n != 0 {
@@ -128,9 +129,9 @@ func BenchmarkHotPath(b *testing.B) {
 	})
 	b.Run("shortcut", func(b *testing.B) {
 		b.ReportAllocs()
-		dst := make([]byte, 0, 4096)
+		dst, vector := make([]byte, 0, 4096), make([][]byte, 0, 1)
 		for i := range b.N {
-			if _, _, ok := e.answerShort(dst, ids[i&(1<<12-1)], nil); !ok {
+			if _, _, ok := e.answerShort(dst, vector, shortcut.Request{Value: ids[i&(1<<12-1)]}); !ok {
 				b.Fatal("not answered")
 			}
 		}

@@ -24,7 +24,7 @@ type Config struct {
 	Prometheus bool
 	Unknown    string // one of the values of snapshot.Unknown
 	Poll       time.Duration
-	Shortcut   bool // answer the hot request before net/http
+	Shortcut   bool // answer hot requests before net/http
 	Auth       Auth
 	Limits     web.Limits
 	Callers    web.Callers
@@ -68,7 +68,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Unknown, "unknown-subjects", string(snapshot.Reject), "`answer` to ids that no subject has: reject, defaults or hash")
 	fs.DurationVar(&c.Poll, "poll-interval", time.Second, "`time` after which to ask for changes though none were announced")
 	fs.StringVar(&c.SnapshotFile, "snapshot-file", "", "`path` of a file to start from when the database is away; it is written while the edge runs")
-	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags before net/http sees it")
+	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags and small OFREP requests before net/http sees them")
 	fs.StringVar((*string)(&c.Auth), "edge-auth", string(AuthNone), "`who` may query this edge: anyone (none), or holders of a token with role client or higher (token)")
 	c.Limits.Flags(fs)
 	c.Callers.Flags(fs)

@@ -64,7 +64,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		config.Ready(listener.Addr())
 	}
 	if config.Shortcut && !config.TLS.Enabled() && config.Auth != AuthToken { // which are left to net/http
-		short := shortcut.Listen(listener, shortcut.Route{Path: flagsPath, Parameter: subjectParameter, Answer: e.answerShort})
+		short := shortcut.Listen(listener, e.shortRoutes()...)
 		context.AfterFunc(ctx, short.AnnounceDrain)
 		e.web.BeforeShutdown(short.Drain)
 		listener = short

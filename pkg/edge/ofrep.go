@@ -198,28 +198,16 @@ func (e *service) evaluateFlag(ctx context.Context, in *evaluateFlagInput) (*hum
 // that are there, before the routes. It is false for all others, whose bodies are as
 // they were.
 func (e *service) evaluatePlain(w http.ResponseWriter, r *http.Request, s *snapshot.Snapshot, now time.Time) bool {
-	key, one := strings.CutPrefix(r.URL.Path[len(evaluateFlags.Path):], "/")
-	if one && model.CheckName(key) != nil || !one && key != "" {
-		return false
-	}
 	b := smallBodies.Get().(*[maxSmallBody]byte)
 	defer smallBodies.Put(b)
 	body := b[:r.ContentLength]
 	n, err := io.ReadFull(r.Body, body)
-	var class snapshot.ClassID
+	var (
+		a *evaluationAnswer
+		o *observers
+	)
 	if err == nil {
-		if id, err := targetingKey(body); err == nil {
-			class = s.Class(id)
-		}
-	}
-	var a *evaluationAnswer
-	observers := &e.evaluatedAll
-	switch {
-	case class == 0:
-	case one:
-		a, observers = e.oneFlag(s, class, key, now), &e.evaluatedOne
-	default:
-		a = e.allFlags(s, class, now).unless(strings.Join(r.Header[fieldIfNoneMatch], ","))
+		a, o = e.evaluate(s, r.URL.Path[len(evaluateFlags.Path):], body, strings.Join(r.Header[fieldIfNoneMatch], ","), now)
 	}
 	if a == nil {
 		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(bytes.Clone(body[:n])), r.Body)) // which fails again if it failed
@@ -229,8 +217,30 @@ func (e *service) evaluatePlain(w http.ResponseWriter, r *http.Request, s *snaps
 	fields.set(w.Header())
 	maps.Copy(w.Header(), e.fixed.header)
 	a.write(w)
-	observers.observe(a.status, now)
+	o.observe(a.status, now)
 	return true
+}
+
+// evaluate is the answer to a small request, and where it is counted; nil if the routes
+// are to answer. path is what follows that of all flags.
+func (e *service) evaluate(s *snapshot.Snapshot, path string, body []byte, ifNoneMatch string, now time.Time) (*evaluationAnswer, *observers) {
+	key, one := strings.CutPrefix(path, "/")
+	if one && model.CheckName(key) != nil || !one && key != "" {
+		return nil, nil
+	}
+	id, err := targetingKey(body)
+	if err != nil {
+		return nil, nil
+	}
+	class := s.Class(id)
+	switch {
+	case class == 0:
+		return nil, nil
+	case one:
+		return e.oneFlag(s, class, key, now), &e.evaluatedOne
+	default:
+		return e.allFlags(s, class, now).unless(ifNoneMatch), &e.evaluatedAll
+	}
 }
 
 const maxSmallBody = 4 << 10

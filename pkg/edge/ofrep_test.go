@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/shortcut"
 )
 
 const bulk = "/ofrep/v1/evaluate/flags"
@@ -173,22 +175,52 @@ func TestEvaluationRefuses(t *testing.T) {
 	}
 }
 
-// FuzzEvaluation sends anything as the body of an evaluation.
+// FuzzEvaluation sends anything as the body of an evaluation, in a form that only the
+// routes take, in the plain one, and in that of the shortcut: all get the same.
 func FuzzEvaluation(f *testing.F) {
 	e := serving(f, &source{subjects: 1000}, nil)
+	etag := evaluate(e, bulk, `{"context":{"targetingKey":"1"}}`, "").Header().Get("ETag")
 	for _, body := range []string{
 		`{"context":{"targetingKey":"1"}}`, `{"context":{"targetingKey":1}}`, `{"context":{}}`, `{"context":null}`, `null`, `[]`, ``, `{`,
 		`{"context":{"targetingKey":"\ud800"}}`, `{"context":{"targetingKey":"1"}}{}`, "\xef\xbb\xbf{}", strings.Repeat(`{"context":`, 1000),
+		` {"context": {"targetingKey": "1", "plan": [1]}} `, `{"context":{"targetingKey":"nobody"}}`, `{"context":{"targetingKey":"1"}}` + strings.Repeat(" ", maxSmallBody),
 	} {
-		f.Add(body)
+		for _, ifNoneMatch := range []string{"", "*", etag, `"other"`} {
+			f.Add("", body, ifNoneMatch)
+			f.Add("/feature-number-01", body, ifNoneMatch)
+		}
+		f.Add("/nothing", body, "")
+		f.Add("/feature-number-01/", body, "")
+		f.Add("s", body, "")
 	}
-	f.Fuzz(func(t *testing.T, body string) {
-		for _, path := range []string{bulk, bulk + "/feature-number-01"} {
-			w := httptest.NewRecorder()
-			e.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader(body)))
-			if w.Code >= 500 || !json.Valid(w.Body.Bytes()) {
-				t.Errorf("%q: status %d: %s", body, w.Code, w.Body)
-			}
+	f.Fuzz(func(t *testing.T, rest, body, ifNoneMatch string) {
+		ifNoneMatch = strings.TrimSpace(ifNoneMatch)
+		if u, err := url.Parse(bulk + rest); err != nil || u.Path != bulk+rest || u.RawPath != "" {
+			return // another spelling of a path is no form of its own
+		}
+		plain := evaluate(e, bulk+rest, body, ifNoneMatch)
+		want := said(plain.Code, plain.Header(), plain.Body.String())
+		if plain.Code >= 500 || plain.Code != http.StatusNotModified && !json.Valid(plain.Body.Bytes()) {
+			t.Errorf("%q: %s", body, want)
+		}
+		routed := evaluate(e, bulk+rest+"?flagConfigEtag=x", body, ifNoneMatch)
+		if routed := said(routed.Code, routed.Header(), routed.Body.String()); routed != want && (rest == "" || plain.Code < 400) {
+			t.Errorf("%q of %q with %q: the answer is %s, that of the route %s", body, rest, ifNoneMatch, want, routed)
+		}
+		short := saidShort(t, e.evaluateShort, shortcut.Request{Value: []byte(rest), IfNoneMatch: []byte(ifNoneMatch), Body: []byte(body)})
+		if short != want && (short != "" || plain.Code < 400 && plain.Header().Get("ETag") != unknownSubjectETag[0]) {
+			t.Errorf("%q of %q with %q: the answer is %s, that of the shortcut %s", body, rest, ifNoneMatch, want, short)
 		}
 	})
+}
+
+func evaluate(e *service, target, body, ifNoneMatch string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+	r.Header.Set("Content-Type", api.MediaJSON)
+	if ifNoneMatch != "" {
+		r.Header.Set("If-None-Match", ifNoneMatch)
+	}
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	return w
 }

@@ -118,23 +118,6 @@ func (r *reply) write(w http.ResponseWriter) {
 	_, _ = w.Write(r.body.JSON) // the client may be gone; that is its affair
 }
 
-// append appends the reply's status line and header fields to dst, and returns the
-// body apart.
-func (r *reply) append(dst []byte) (head, body []byte) {
-	if r.status == http.StatusNotModified {
-		dst = append(dst, "HTTP/1.1 304 Not Modified\r\n"...)
-	} else {
-		dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Type: "+api.MediaJSON+"\r\nContent-Length: "...)
-		dst = append(dst, r.body.Length[0]...)
-		dst = append(dst, "\r\n"...)
-		body = r.body.JSON
-	}
-	dst = append(dst, fieldETag+": "...)
-	dst = append(dst, r.body.ETag[0]...)
-	dst = append(dst, "\r\n"...)
-	return append(r.snapshot.append(dst), r.fixed.text...), body
-}
-
 func (f *snapshotFields) set(header http.Header) {
 	header[api.HeaderRevision] = f.revision
 	if f.age > 0 {

@@ -11,14 +11,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/shortcut"
 	"github.com/flaggery/flaggery/pkg/snapshot"
 	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // The request that an edge lives for, in its plain form: GET
 // /v1/subject/flags?subject_id=42. It is answered here, from prepared bytes, by the
-// shortcut or by net/http; all other requests, and those that fail, go to the
-// routes. So does OFREP, but for small requests that succeed.
+// shortcut or by net/http, and so are small requests of OFREP; all other requests, and
+// those that fail, go to the routes.
 const (
 	flagsPath        = "/v1/subject/flags"
 	subjectParameter = "subject_id"
@@ -79,19 +80,68 @@ func (e *service) answerPlain(w http.ResponseWriter, r *http.Request, s *snapsho
 	return ok
 }
 
-// answerShort answers the plain form where net/http does not see it.
-func (e *service) answerShort(dst, id, ifNoneMatch []byte) (head, body []byte, ok bool) {
+// shortRoutes are what is answered where net/http does not see it.
+func (e *service) shortRoutes() []shortcut.Route {
+	return []shortcut.Route{
+		{Start: "GET " + flagsPath + "?" + subjectParameter + "=", Answer: e.answerShort},
+		{Start: "POST " + evaluateFlags.Path, ContentTypes: usualMediaTypes, Answer: e.evaluateShort},
+	}
+}
+
+// answerShort answers the plain form.
+func (e *service) answerShort(head []byte, body [][]byte, r shortcut.Request) (_ []byte, _ [][]byte, ok bool) {
 	now, s := time.Now(), e.replica.Snapshot()
 	if s == nil {
-		return dst, nil, false
+		return head, body, false
 	}
-	reply, ok := e.reply(s, text(id), nil, text(ifNoneMatch), now)
+	reply, ok := e.reply(s, text(r.Value), nil, text(r.IfNoneMatch), now)
 	if !ok {
-		return dst, nil, false
+		return head, body, false
 	}
-	head, body = reply.append(dst)
 	e.flagsGiven.observe(reply.status, now)
-	return head, body, true
+	head = reply.snapshot.append(appendHead(head, reply.status, reply.body.Length, reply.body.ETag))
+	if reply.status == http.StatusOK {
+		body = append(body, reply.body.JSON)
+	}
+	return append(head, e.fixed.text...), body, true
+}
+
+// evaluateShort answers a small request of OFREP.
+func (e *service) evaluateShort(head []byte, body [][]byte, r shortcut.Request) (_ []byte, _ [][]byte, ok bool) {
+	now, s := time.Now(), e.replica.Snapshot()
+	if s == nil {
+		return head, body, false
+	}
+	a, observers := e.evaluate(s, text(r.Value), r.Body, text(r.IfNoneMatch), now)
+	if a == nil {
+		return head, body, false
+	}
+	observers.observe(a.status, now)
+	fields := e.fieldsOf(s, now)
+	head = fields.append(appendHead(head, a.status, a.length, a.etag))
+	if a.status == http.StatusOK {
+		body = append(body, a.parts...)
+	}
+	return append(head, e.fixed.text...), body, true
+}
+
+// appendHead appends the status line and what the header says of the body. etag may be
+// nil.
+func appendHead(dst []byte, status int, length, etag []string) []byte {
+	field := func(name string, value []string) {
+		dst = append(append(append(append(dst, name...), ": "...), value[0]...), "\r\n"...)
+	}
+	if status == http.StatusNotModified {
+		dst = append(dst, "HTTP/1.1 304 Not Modified\r\n"...)
+	} else {
+		dst = append(dst, "HTTP/1.1 200 OK\r\n"...)
+		field(fieldContentType, contentTypeJSON)
+		field(fieldLength, length)
+	}
+	if etag != nil {
+		field(fieldETag, etag)
+	}
+	return dst
 }
 
 // text is what a buffer holds, as long as that is not changed.

@@ -277,14 +277,16 @@ func malformed(r *rand.Rand) []byte {
 		"/v1/subjects/"+escaped(100)+"/flags", "/v1/subjects/%2e%2e/%2F/flags", "/v1/subjects//flags", "/v1/subjects/flags",
 		"/v1/../../etc/passwd", "/"+noise(60), "*", "//", "http://other.example/v1/subject/flags?subject_id=1", "", "?", "/v1/features/"+escaped(20),
 		"/v1/subjects?limit=-1", "/v1/subjects?limit=1e9&after="+escaped(30), "/v1/abtests?state="+escaped(9), "/v1/audit?since=yesterday",
+		"/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags/f0", "/ofrep/v1/evaluate/flags/"+escaped(9),
 		"/v1/import/subjects", "/v1/subjects/a/explain?at=never", "/openapi.json", "/docs", "/metrics", "/healthz",
 	)
 	method := mostly("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "G\x00T", "PRI", noise(8), large("M", 9000))
-	if strings.Contains(target, "import") || strings.HasSuffix(target, "subjects/flags") {
+	if strings.Contains(target, "import") || strings.Contains(target, "evaluate") || strings.HasSuffix(target, "subjects/flags") {
 		method = mostly("POST", "GET", "PUT")
 	}
 	version := mostly("HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9.9", "HTTP/1.", "", "http/1.1", noise(10))
 	body := one("", "{", "[]", "null", `{"subject_ids":null}`, `{"subject_ids":["`+escaped(5)+`"`, `{"subject_ids":[1]}`, `{"subject_ids":[]}`,
+		`{"context":{"targetingKey":"`+one(steady+"0", noise(9))+`"}}`, `{"context":{"targetingKey":1}}`,
 		large(`[`, 20_000), large(`{"a":`, 5000), noise(2000), `{"id":1}`, `{"weight":-1}`, `{"weight":1e400}`,
 		`{"amount":1.5}`, `{"proportion":NaN}`, "\xef\xbb\xbf{}", `{"subject_ids":["`+large("y", 2<<20)+`"]}`)
 	header := mostly("Content-Length: "+fmt.Sprint(len(body))+"\r\n", "", "Content-Length: -1\r\n",

@@ -1,22 +1,20 @@
 package shortcut
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"strconv"
+)
 
 // recognizer tells whether bytes begin with one whole request that takes the
 // shortcut. It accepts a small part of what HTTP allows, and nothing that two
 // parsers could read differently: what is in doubt is net/http's to judge.
-type recognizer struct {
-	start []byte // "GET /v1/subject/flags?subject_id="
-}
-
-func newRecognizer(r Route) *recognizer {
-	return &recognizer{start: []byte("GET " + r.Path + "?" + r.Parameter + "=")}
-}
+type recognizer []Route
 
 const protocol = " HTTP/1.1\r\n"
 
 // harmless are fields that change nothing about the answer. What is not among
-// them, as Content-Length, Transfer-Encoding, Expect, Upgrade, Range or
+// them, as Transfer-Encoding, Expect, Upgrade, Range or
 // Authorization, makes a request net/http's. Lower case, by length.
 var harmless = byLength("accept", "accept-encoding", "accept-language", "baggage", "cache-control", "pragma", "priority",
 	"referer", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "traceparent", "tracestate", "user-agent",
@@ -29,30 +27,38 @@ func byLength(names ...string) (table [18][]string) {
 	return table
 }
 
-// recognize returns the length of the request at the beginning of b, its
-// parameter's value, and the If-None-Match field. A value with escapes is
-// decoded into scratch, which is as large as b. The length is 0 where b does
-// not begin with a whole request for the shortcut.
-func (r *recognizer) recognize(b, scratch []byte) (size int, value, ifNoneMatch []byte) {
-	if !bytes.HasPrefix(b, r.start) {
-		return 0, nil, nil
+func (r recognizer) route(b []byte) *Route {
+	for i := range r {
+		if start := r[i].Start; len(b) >= len(start) && string(b[:len(start)]) == start {
+			return &r[i]
+		}
 	}
-	rest := b[len(r.start):]
+	return nil
+}
+
+// recognize returns the length of the request at the beginning of b, its route and what
+// the route answers. A value with escapes is decoded into scratch, which is as large as
+// b. The length is 0 if b does not begin with a whole request for the shortcut.
+func (r recognizer) recognize(b, scratch []byte) (size int, route *Route, request Request) {
+	if route = r.route(b); route == nil {
+		return 0, nil, request
+	}
+	rest := b[len(route.Start):]
 	length := bytes.IndexByte(rest, ' ')
-	if length <= 0 || !bytes.HasPrefix(rest[length:], []byte(protocol)) {
-		return 0, nil, nil
+	if length < 0 || !bytes.HasPrefix(rest[length:], []byte(protocol)) {
+		return 0, nil, request
 	}
 	raw := rest[:length]
 	escaped, ok := plainValue(raw)
-	if !ok {
-		return 0, nil, nil
+	if !ok || escaped && route.posts() { // decoding is another one in paths
+		return 0, nil, request
 	}
 	rest = rest[length+len(protocol):]
-	hosts := 0
+	hosts, types, bodyLength := 0, 0, 0
 	for {
 		end := bytes.IndexByte(rest, '\r')
 		if end < 0 || end+1 >= len(rest) || rest[end+1] != '\n' {
-			return 0, nil, nil
+			return 0, nil, request
 		}
 		line := rest[:end]
 		rest = rest[end+2:]
@@ -61,36 +67,56 @@ func (r *recognizer) recognize(b, scratch []byte) (size int, value, ifNoneMatch 
 		}
 		colon := bytes.IndexByte(line, ':')
 		if colon <= 0 {
-			return 0, nil, nil
+			return 0, nil, request
 		}
 		name, content := line[:colon], trim(line[colon+1:])
 		switch {
 		case !printable(content):
-			return 0, nil, nil
+			return 0, nil, request
+		case route.posts() && equalFold(name, "content-type"):
+			if types++; !slices.Contains(route.ContentTypes, string(content)) {
+				return 0, nil, request
+			}
+		case route.posts() && equalFold(name, "content-length"):
+			if bodyLength != 0 || !decimal(content) {
+				return 0, nil, request
+			}
+			bodyLength, _ = strconv.Atoi(string(content)) // of few digits
 		case equalFold(name, "host"):
 			if hosts++; !plainHost(content) {
-				return 0, nil, nil
+				return 0, nil, request
 			}
 		case equalFold(name, "connection"):
 			if !equalFold(content, "keep-alive") {
-				return 0, nil, nil
+				return 0, nil, request
 			}
 		case equalFold(name, "if-none-match"):
-			if ifNoneMatch != nil || len(content) == 0 {
-				return 0, nil, nil
+			if request.IfNoneMatch != nil || len(content) == 0 {
+				return 0, nil, request
 			}
-			ifNoneMatch = content
+			request.IfNoneMatch = content
 		case !isHarmless(name):
-			return 0, nil, nil
+			return 0, nil, request
 		}
 	}
-	if hosts != 1 {
-		return 0, nil, nil
+	if hosts != 1 || route.posts() && (types != 1 || bodyLength == 0) || bodyLength > len(rest) {
+		return 0, nil, request
 	}
 	if escaped {
 		raw = unescape(scratch, raw)
 	}
-	return len(b) - len(rest), raw, ifNoneMatch
+	request.Value, request.Body = raw, rest[:bodyLength]
+	return len(b) - len(rest) + bodyLength, route, request
+}
+
+// decimal tells whether digits are a number from 1 to 9999.
+func decimal(digits []byte) bool {
+	for _, c := range digits {
+		if c < '0' || '9' < c {
+			return false
+		}
+	}
+	return 0 < len(digits) && len(digits) <= 4 && digits[0] != '0'
 }
 
 // plainValue tells whether v is a query value that has one reading only:

@@ -1,14 +1,14 @@
-// Package shortcut answers one kind of request straight from the connection,
-// before net/http sees it: a plain HTTP/1.1 GET of one path with one query
-// parameter. Everything that it does not fully recognise (another path or
-// method, a body, an upgrade, a header it does not know, a request cut into
-// pieces, HTTP/2) is handed over to net/http together with its connection,
-// untouched and for good. So the shortcut never refuses a request, and nothing
-// but speed depends on it.
+// Package shortcut answers a few kinds of requests straight from the connection,
+// before net/http sees them: a plain HTTP/1.1 GET of one path with one query
+// parameter, or a POST of a small body. Everything that it does not fully recognise
+// (another path or method, another body, an upgrade, a header it does not know, a
+// request cut into pieces, HTTP/2) is handed over to net/http together with its
+// connection, untouched and for good. So the shortcut never refuses a request, and
+// nothing but speed depends on it.
 //
 // It is a [net.Listener] for an [http.Server]:
 //
-//	l := shortcut.Listen(tcp, shortcut.Route{Path: "/v1/subject/flags", Parameter: "subject_id", Answer: answer})
+//	l := shortcut.Listen(tcp, shortcut.Route{Start: "GET /v1/subject/flags?subject_id=", Answer: answer})
 //	err := server.Serve(l)
 //
 // The server does not know of the connections that it was not given. So the owner
@@ -28,15 +28,24 @@ import (
 	"time"
 )
 
-// Route is the request that takes the shortcut.
+// Route is a request that takes the shortcut.
 type Route struct {
-	Path      string // "/v1/subject/flags"
-	Parameter string // the only query parameter; its value is percent-decoded
-	// Answer appends status line and header fields, each ended by CRLF, to dst and
-	// returns the body, which it must not change later. Date and Connection are
-	// added here. ok is false where net/http is to answer. value and ifNoneMatch
-	// are valid during the call only; ifNoneMatch is nil where it was not sent.
-	Answer func(dst, value, ifNoneMatch []byte) (head, body []byte, ok bool)
+	Start        string   // of the request line: "GET /v1/subject/flags?subject_id="
+	ContentTypes []string // of which the body may be; nil for a GET, which has none
+	// Answer appends status line and header fields, each ended by CRLF, to head, and to
+	// body its parts, which it must not change later. Date and Connection are added
+	// here. ok is false if net/http is to answer. The request is valid during the call
+	// only.
+	Answer func(head []byte, body [][]byte, r Request) (_ []byte, _ [][]byte, ok bool)
+}
+
+func (r *Route) posts() bool { return r.ContentTypes != nil }
+
+// Request is what a route answers.
+type Request struct {
+	Value       []byte // what follows the start: of a query parameter, percent-decoded, or of a path
+	IfNoneMatch []byte // nil if it was not sent
+	Body        []byte
 }
 
 // Times are the same as those of the http.Server behind.
@@ -57,8 +66,7 @@ const bufferSize = 4 << 10
 // others out by Accept.
 type Listener struct {
 	net.Listener
-	route    Route
-	request  *recognizer
+	request  recognizer
 	handover chan net.Conn
 	stop     func() error // accepting; once
 	close    sync.Once
@@ -75,11 +83,10 @@ type Listener struct {
 
 // Listen starts to accept connections from inner. Those with a method Idle(time.Time)
 // have it called whenever all that came is answered.
-func Listen(inner net.Listener, route Route) *Listener {
+func Listen(inner net.Listener, routes ...Route) *Listener {
 	l := &Listener{
 		Listener: inner,
-		route:    route,
-		request:  newRecognizer(route),
+		request:  routes,
 		handover: make(chan net.Conn),
 		stop:     sync.OnceValue(inner.Close),
 		closed:   make(chan struct{}),
@@ -187,7 +194,7 @@ func (l *Listener) serve(c net.Conn) {
 type buffers struct {
 	in, value [bufferSize]byte
 	out       [2 * bufferSize]byte
-	vector    [2][]byte // what is written at once
+	vector    [4][]byte // what is written at once: more only if a body has many parts
 	rest      net.Buffers
 }
 
@@ -218,11 +225,11 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 		unread := b.in[:n]
 		stop := false
 		for len(unread) > 0 && !stop {
-			size, value, ifNoneMatch := l.request.recognize(unread, b.value[:])
+			size, route, request := l.request.recognize(unread, b.value[:])
 			if size == 0 {
 				break
 			}
-			head, body, ok := l.route.Answer(out, value, ifNoneMatch)
+			head, vector, ok := route.Answer(out, b.vector[:1], request)
 			if !ok {
 				break
 			}
@@ -232,13 +239,12 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 			}
 			out = append(out, "\r\n"...)
 			unread = unread[size:]
-			if len(out)+len(body) <= len(b.out)-headSize {
-				out = append(out, body...)
-			} else if out = w.write(out, body); out == nil {
+			if out = w.add(out, vector); out == nil {
 				return nil, false
 			}
 		}
-		if w.write(out, nil) == nil || stop {
+		b.vector[0] = out
+		if w.write(b.vector[:1]) == nil || stop {
 			return nil, false
 		}
 		if len(unread) > 0 {
@@ -259,9 +265,26 @@ type answerWriter struct {
 	deadlines time.Time // when they were last set
 }
 
-// write writes head and body, which is not copied, and returns an empty buffer, or nil
-// if that failed.
-func (w *answerWriter) write(head, body []byte) []byte {
+// add appends a body, all but the first of the vector, to what is to be written. If it
+// is large, both are written, and the body is not copied. It returns nil if that failed.
+func (w *answerWriter) add(out []byte, vector [][]byte) []byte {
+	defer clear(vector) // which would keep the body
+	size := len(out)
+	for _, part := range vector[1:] {
+		size += len(part)
+	}
+	if size > len(w.out)-headSize {
+		vector[0] = out
+		return w.write(vector)
+	}
+	for _, part := range vector[1:] {
+		out = append(out, part...)
+	}
+	return out
+}
+
+// write returns an empty buffer, or nil if it failed.
+func (w *answerWriter) write(vector [][]byte) []byte {
 	// Setting deadlines costs as much as looking up flags, so a second's
 	// grace saves it on all but one request a second.
 	now := time.Now()
@@ -276,13 +299,11 @@ func (w *answerWriter) write(head, body []byte) []byte {
 	}
 	var err error
 	switch {
-	case len(body) > 0:
-		w.vector = [2][]byte{head, body}
-		w.rest = w.vector[:]
+	case len(vector) > 1:
+		w.rest = vector
 		_, err = w.rest.WriteTo(w.conn)
-		w.vector = [2][]byte{} // which would keep the body
-	case len(head) > 0:
-		_, err = w.conn.Write(head)
+	case len(vector[0]) > 0:
+		_, err = w.conn.Write(vector[0])
 	}
 	if err != nil {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,8 +18,15 @@ import (
 )
 
 // service is the same small flag service twice: as an http.Handler and as the
-// answer of a Route. It knows every id but those that begin with "unknown".
+// answers of Routes. It knows every id but those that begin with "unknown", be it a
+// parameter or a body.
 type service struct{ short atomic.Int64 }
+
+func (s *service) routes() []Route {
+	return []Route{{Start: "GET /flags?id=", Answer: s.answer}, {Start: "POST /evaluate", ContentTypes: mediaTypes, Answer: s.answer}}
+}
+
+var mediaTypes = []string{"application/json", "application/json; charset=utf-8"}
 
 const etag = `"v1"`
 
@@ -32,6 +40,15 @@ func flags(id string) string {
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if path, ok := strings.CutPrefix(r.URL.Path, "/evaluate"); ok && r.Method == http.MethodPost {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || !slices.Equal(r.Header["Content-Type"], mediaTypes[:1]) && !slices.Equal(r.Header["Content-Type"], mediaTypes[1:]) {
+			http.Error(w, "no JSON", http.StatusBadRequest)
+			return
+		}
+		s.write(w, r, path+string(body))
+		return
+	}
 	if r.URL.Path != "/flags" {
 		http.Error(w, "no such path", http.StatusNotFound)
 		return
@@ -40,7 +57,10 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "GET only", http.StatusMethodNotAllowed)
 		return
 	}
-	id := r.URL.Query().Get("id")
+	s.write(w, r, r.URL.Query().Get("id"))
+}
+
+func (s *service) write(w http.ResponseWriter, r *http.Request, id string) {
 	if id == "" || strings.HasPrefix(id, "unknown") {
 		http.Error(w, "no such id", http.StatusNotFound)
 		return
@@ -56,18 +76,22 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, body)
 }
 
-func (s *service) answer(dst, value, ifNoneMatch []byte) (head, body []byte, ok bool) {
-	id := string(value)
-	if strings.HasPrefix(id, "unknown") {
-		return dst, nil, false
+func (s *service) answer(head []byte, body [][]byte, r Request) ([]byte, [][]byte, bool) {
+	id := string(r.Value) + string(r.Body)
+	if id == "" || strings.HasPrefix(id, "unknown") {
+		return head, body, false
 	}
 	s.short.Add(1)
-	if string(ifNoneMatch) == etag {
-		return append(dst, "HTTP/1.1 304 Not Modified\r\nEtag: "+etag+"\r\n"...), nil, true
+	if string(r.IfNoneMatch) == etag {
+		return append(head, "HTTP/1.1 304 Not Modified\r\nEtag: "+etag+"\r\n"...), body, true
 	}
 	text := flags(id)
-	dst = append(dst, "HTTP/1.1 200 OK\r\nEtag: "+etag+"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(text))+"\r\n"...)
-	return dst, []byte(text), true
+	head = append(head, "HTTP/1.1 200 OK\r\nEtag: "+etag+"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(text))+"\r\n"...)
+	for len(text) > 0 { // in more parts than are usual, if it is large
+		part := text[:min(len(text), 10<<10)]
+		body, text = append(body, []byte(part)), text[len(part):]
+	}
+	return head, body, true
 }
 
 // serve starts the service with the shortcut and without, on free ports.
@@ -82,7 +106,7 @@ func serve(t testing.TB) (s *service, with, without string, l *Listener) {
 		return l
 	}
 	tcp := listen()
-	l = Listen(tcp, Route{Path: "/flags", Parameter: "id", Answer: s.answer})
+	l = Listen(tcp, s.routes()...)
 	plain := listen()
 	for _, listener := range []net.Listener{l, plain} {
 		server := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
@@ -144,7 +168,14 @@ func comparable(t testing.TB, raw []byte) string {
 	}
 }
 
-const host = "Host: a\r\n"
+const (
+	host      = "Host: a\r\n"
+	seedOfGet = "GET /flags?id=42 HTTP/1.1\r\n" + host + "\r\n"
+)
+
+func evaluation(path, mediaType, body string) string {
+	return fmt.Sprintf("POST /evaluate%s HTTP/1.1\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, host, mediaType, len(body), body)
+}
 
 // seeds of requests, good and bad, and how many of their answers may take the
 // shortcut.
@@ -170,6 +201,36 @@ var seeds = []struct {
 	{"no value", "GET /flags?id= HTTP/1.1\r\n" + host + "\r\n", 0},
 	{"other path", "GET /other HTTP/1.1\r\n" + host + "\r\n", 0},
 	{"absolute", "GET http://a/flags?id=42 HTTP/1.1\r\n" + host + "\r\n", 0},
+	{"evaluation", evaluation("", mediaTypes[0], `{"a": 1}`), 1},
+	{"evaluation of one", evaluation("/a/b", mediaTypes[1], `{}`), 1},
+	{"evaluation with fields", "POST /evaluate HTTP/1.1\r\ncontent-LENGTH:  2\r\nConnection: keep-alive\r\nCONTENT-type: application/json \r\n" + host + "\r\nhi", 1},
+	{"evaluation that matches", "POST /evaluate HTTP/1.1\r\n" + host + "If-None-Match: \"v1\"\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\nhi", 1},
+	{"evaluation, large", evaluation("", mediaTypes[0], "large"), 1},
+	{"evaluations, pipelined", evaluation("", mediaTypes[0], "a") + seedOfGet + evaluation("", mediaTypes[0], "b"), 3},
+	{"evaluation, body holds a request", evaluation("", mediaTypes[0], seedOfGet), 1},
+	{"evaluation, more than the body", evaluation("", mediaTypes[0], "a") + "hello", 1},
+	{"evaluation, unknown", evaluation("", mediaTypes[0], "unknown"), 0},
+	{"evaluation of an escape", evaluation("/%61", mediaTypes[0], "a"), 0},
+	{"evaluation with a query", evaluation("?a", mediaTypes[0], "a"), 0},
+	{"evaluation of another type", evaluation("", "text/plain", "a"), 0},
+	{"evaluation of an odd type", evaluation("", "Application/JSON", "a"), 0},
+	{"evaluation of no type", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Length: 2\r\n\r\nhi", 0},
+	{"evaluation of two types", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\nhi", 0},
+	{"evaluation, no length", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\n\r\n" + seedOfGet, 0},
+	{"evaluation, length 0", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: 0\r\n\r\n" + seedOfGet, 0},
+	{"evaluation, two lengths", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi", 0},
+	{"evaluation, two lengths that differ", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: 2\r\nContent-Length: 1\r\n\r\nhi", 0},
+	{"evaluation, lengths in a list", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: 2, 2\r\n\r\nhi", 0},
+	{"evaluation, odd length", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: +2\r\n\r\nhi", 0},
+	{"evaluation, padded length", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: 02\r\n\r\nhi", 0},
+	{"evaluation, negative length", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: -2\r\n\r\nhi", 0},
+	{"evaluation, body cut short", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: 3\r\n\r\nhi", 0},
+	{"evaluation, too large", evaluation("", mediaTypes[0], strings.Repeat("x", bufferSize)), 0},
+	{"evaluation in chunks", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 0},
+	{"evaluation in chunks, with a length", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 0},
+	{"evaluation, expect", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi", 0},
+	{"evaluation, compressed", "POST /evaluate HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nhi", 0},
+	{"evaluation by GET", "GET /evaluate HTTP/1.1\r\n" + host + "\r\n", 0},
 	{"post", "POST /flags?id=42 HTTP/1.1\r\n" + host + "Content-Length: 2\r\n\r\nhi", 0},
 	{"get with body", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Content-Length: 2\r\n\r\nhi", 0},
 	{"smuggled by length", "GET /flags?id=42 HTTP/1.1\r\n" + host + "Content-Length: 40\r\n\r\nGET /flags?id=1 HTTP/1.1\r\n" + host + "\r\n", 0},
@@ -236,14 +297,14 @@ func TestPipelinedAnswersAreThoseOfNetHTTP(t *testing.T) {
 // FuzzDifferential looks for bytes that the shortcut answers otherwise than
 // net/http does.
 func FuzzDifferential(f *testing.F) {
-	_, with, without, _ := serve(f)
+	s, with, without, _ := serve(f)
 	for _, seed := range seeds {
 		f.Add([]byte(seed.raw))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		recognizer, rest := newRecognizer(Route{Path: "/flags", Parameter: "id"}), raw
+		rest := raw
 		for size := 1; size > 0; rest = rest[size:] {
-			size, _, _ = recognizer.recognize(rest, make([]byte, len(rest)))
+			size, _, _ = recognizer(s.routes()).recognize(rest, make([]byte, len(rest)))
 		}
 		if len(rest) == len(raw) {
 			return // net/http's own affair
@@ -384,15 +445,23 @@ func TestDrainClosesSilentConnections(t *testing.T) {
 }
 
 func BenchmarkRecognizeNoAlloc(b *testing.B) {
-	r := newRecognizer(Route{Path: "/v1/subject/flags", Parameter: "subject_id"})
-	raw := []byte("GET /v1/subject/flags?subject_id=user%40example.com HTTP/1.1\r\nHost: 127.0.0.1:8081\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n")
-	scratch := make([]byte, len(raw))
-	if n := testing.AllocsPerRun(100, func() { r.recognize(raw, scratch) }); n != 0 {
-		b.Fatalf("%v allocations", n)
-	}
-	for b.Loop() {
-		if size, _, _ := r.recognize(raw, scratch); size != len(raw) {
-			b.Fatal("not recognized")
-		}
+	r := recognizer((&service{}).routes())
+	const fields = "Host: 127.0.0.1:8081\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n"
+	for name, request := range map[string]string{
+		"get":  "GET /flags?id=user%40example.com HTTP/1.1\r\n" + fields + "\r\n",
+		"post": "POST /evaluate HTTP/1.1\r\n" + fields + "Content-Type: application/json; charset=utf-8\r\nContent-Length: 38\r\n\r\n" + `{"context":{"targetingKey":"user-1234"}}`[:38],
+	} {
+		b.Run(name, func(b *testing.B) {
+			raw := []byte(request)
+			scratch := make([]byte, len(raw))
+			if n := testing.AllocsPerRun(100, func() { r.recognize(raw, scratch) }); n != 0 {
+				b.Fatalf("%v allocations", n)
+			}
+			for b.Loop() {
+				if size, _, _ := r.recognize(raw, scratch); size != len(raw) {
+					b.Fatal("not recognized")
+				}
+			}
+		})
 	}
 }
