@@ -307,7 +307,7 @@ func (c *Pages) Callback(ctx echo.Context) error {
 // failed answers that the provider failed; the log has the reason.
 func (c *Pages) failed(ctx echo.Context, err error) error {
 	c.options.Log(ctx.Request().Context(), "signing in failed", err)
-	return c.signInPage(ctx, http.StatusBadGateway, "", "the provider did not answer correctly, see the log of the service. Try again, or use a token")
+	return c.signInPage(ctx, http.StatusBadGateway, "", "the provider did not answer as it should, see the log of the service. Try again, or use a token")
 }
 
 // exchange gets and verifies the ID token, and reads the person from it.
