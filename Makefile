@@ -27,7 +27,7 @@ test-faults: ## cause every fault of docs/reliability.md at full length: 45 minu
 
 .PHONY: test-deploy
 test-deploy: ## check images, compose, chart, rules and dashboards with their tools (the first run builds these: some minutes)
-	@.ci/prerequisites postgresql
+	@.ci/prerequisites postgresql nginx haproxy systemd
 	cd deploy/test && go test ./...
 
 .PHONY: test-clients

@@ -26,11 +26,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// buildPrometheus makes promtool and prometheus, once. They can find their targets
+// buildPrometheus makes promtool, prometheus and amtool, once. They can find their targets
 // by name or by list alone, which saves most of their code.
 var buildPrometheus = sync.OnceValue(func() error {
 	const repository = "github.com/prometheus/prometheus/cmd/"
-	c := exec.Command("go", "build", "-tags=remove_all_sd,enable_dns_sd", "-o", tools, repository+"promtool", repository+"prometheus")
+	c := exec.Command("go", "build", "-tags=remove_all_sd,enable_dns_sd", "-o", tools, repository+"promtool", repository+"prometheus", "github.com/prometheus/alertmanager/cmd/amtool")
 	c.Stderr = os.Stderr
 	return c.Run()
 })
@@ -49,6 +49,16 @@ func TestRules(t *testing.T) {
 	output(t, promtool, "check", "rules", "--lint=all", "--lint-fatal", "../helm/flaggery/rules.yml")
 	output(t, promtool, "test", "rules", "testdata/rules_test.yml")
 	output(t, promtool, "check", "config", "--syntax-only", "../compose/prometheus.yml")
+	output(t, promtool, "check", "config", "--syntax-only", "../prometheus.yml")
+}
+
+func TestRouting(t *testing.T) {
+	t.Parallel()
+	amtool := prometheusProgram(t, "amtool")
+	output(t, amtool, "check-config", "../alertmanager.yml")
+	for severity, receiver := range map[string]string{"critical": "on-call", "warning": "chat"} {
+		output(t, amtool, "config", "routes", "test", "--config.file=../alertmanager.yml", "--verify.receivers="+receiver, "severity="+severity)
+	}
 }
 
 // TestEveryRuleIsTested reads the file of tests as text: each alert is named there.
@@ -87,9 +97,7 @@ func TestInhibition(t *testing.T) {
 	var config struct {
 		Rules []common.InhibitRule `yaml:"inhibit_rules"`
 	}
-	decoder := yaml.NewDecoder(file)
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&config); err != nil {
+	if err := yaml.NewDecoder(file).Decode(&config); err != nil {
 		t.Fatal(err)
 	}
 	rules, err := os.ReadFile("../helm/flaggery/rules.yml")

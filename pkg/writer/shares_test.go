@@ -193,7 +193,7 @@ func (d *drawing) everyone(at time.Time) map[string]explained {
 		if err != nil {
 			return err
 		}
-		for s, err := range tx.Subjects(ctx, "", "", 1000) {
+		for s, err := range tx.Subjects(ctx, postgres.SubjectFilter{}, "", 1000) {
 			if err != nil {
 				return err
 			}
