@@ -30,7 +30,7 @@ func TestImportAndExport(t *testing.T) {
 	c.must("POST", "/v1/buckets", `{"amount": 3}`)
 	c.must("POST", "/v1/groups", `{"name": "friends"}`)
 	c.load(api.MediaNDJSON, "{\"id\":\"a\",\"weight\":5}\n{\"id\":\"b/ü\",\"groups\":[\"friends\"]}\n", "?dry_run=true").
-		is(200, `{"dry_run": true, "affected": {"subjects": 0, "weight": 0}, "result": {"created": 2, "updated": 0, "unchanged": 0, "deleted": 0}}`)
+		is(200, `{"dry_run": true, "affected": {"subjects": 0, "weight": 0}, "changes": [], "result": {"created": 2, "updated": 0, "unchanged": 0, "deleted": 0}}`)
 	c.load(api.MediaNDJSON, "{\"id\":\"a\",\"weight\":5}\n{\"id\":\"b/ü\",\"groups\":[\"friends\"]}\n", "").
 		is(200, `{"created": 2, "updated": 0, "unchanged": 0, "deleted": 0}`)
 	c.load("text/csv; charset=utf-8", "id,weight,groups\na,6,friends\nb/ü,,\nc,0,\n", "").
@@ -59,6 +59,7 @@ func TestImportReplaces(t *testing.T) {
 	t.Parallel()
 	c := start(t)
 	populate(c)
+	c.must("POST", "/v1/abtests/live/stop", nil) // whose draw would decide what changes
 	c.must("PUT", "/v1/groups/friends/subjects/1", nil)
 	const file = "groups;id\n;1\nfriends;42\n"
 	for _, query := range []string{"?groups=join", "?groups=join&absent=keep&expect_deleted=0"} {
@@ -75,7 +76,9 @@ func TestImportReplaces(t *testing.T) {
 	}
 	c.load(api.MediaNDJSON, only, "?absent=delete&expect_deleted=0").isProblem(422, model.ValidationFailed, "query.expect_deleted")
 	c.load(api.MediaNDJSON, only, "?absent=delete&dry_run=true").
-		is(200, `{"dry_run": true, "affected": {"subjects": 1, "weight": 1}, "result": {"created": 0, "updated": 0, "unchanged": 1, "deleted": 1}}`)
+		is(200, `{"dry_run": true, "affected": {"subjects": 1, "weight": 1},
+			"changes": [{"feature": "foobar", "from": "B", "to": null, "subjects": 1, "weight": 1}],
+			"result": {"created": 0, "updated": 0, "unchanged": 1, "deleted": 1}}`)
 	c.load(api.MediaNDJSON, only, "?absent=delete&expect_deleted=1").is(200, `{"created": 0, "updated": 0, "unchanged": 1, "deleted": 1}`)
 	c.must("GET", "/v1/export/subjects", nil).is(200, `{"id":"1","weight":1}`)
 }

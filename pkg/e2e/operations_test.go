@@ -209,6 +209,12 @@ func (o *operation) streams() bool {
 	return false
 }
 
+// exports reports whether the answer can be NDJSON.
+func (o *operation) exports() bool {
+	_, path, _ := strings.Cut(o.call, " ")
+	return o.Paths[path][strings.ToLower(o.method)].Responses["200"].Content[api.MediaNDJSON] != nil
+}
+
 // value is a valid value of a parameter.
 func (p openAPIParameter) value() string {
 	if value, known := seeded[p.Name]; known {

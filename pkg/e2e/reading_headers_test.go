@@ -82,14 +82,14 @@ func TestAcceptHasOneReading(t *testing.T) {
 			"*/*": standard, "text/html": standard, "json": standard, "application/problem+json": standard, "application/x-ndjson;q=0": standard, ",;": standard,
 			"APPLICATION/X-NDJSON": api.MediaNDJSON, "application/json;q=0.5, application/x-ndjson": api.MediaNDJSON, "application/json;Q=0, application/*": api.MediaNDJSON,
 		} {
-			if want == api.MediaNDJSON && !o.streams() {
+			if want == api.MediaNDJSON && !o.exports() {
 				want = standard
 			}
 			if a := o.do(t, setHeader("Accept", accept)); a.status >= 300 || a.header.Get("Content-Type") != want {
 				t.Errorf("Accept: %s is answered %d %s, want %s", accept, a.status, a.header.Get("Content-Type"), want)
 			}
 		}
-		if a := o.do(t, setHeader("Accept", "application/json;q=0", "application/x-ndjson")); o.streams() && a.header.Get("Content-Type") != api.MediaNDJSON {
+		if a := o.do(t, setHeader("Accept", "application/json;q=0", "application/x-ndjson")); o.exports() && a.header.Get("Content-Type") != api.MediaNDJSON {
 			t.Errorf("two lines of Accept are answered %d %s", a.status, a.header.Get("Content-Type"))
 		}
 		if o.streams() && o.declares("query", "after") {

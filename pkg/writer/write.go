@@ -165,10 +165,11 @@ func (c *change) nameChange(ctx context.Context, err error) error {
 	return err
 }
 
-// removes is what the change deletes, as the audit names it.
+// removes is what the change deletes, as the audit names it, but for subjects in bulk:
+// those are the caller's list.
 func (c *change) removes() (paths []string) {
 	for _, row := range c.audit {
-		if row.Action == deleted {
+		if row.Action == deleted && row.Resource != subjectsResource.of().String() {
 			paths = append(paths, row.Resource)
 		}
 	}
