@@ -20,7 +20,7 @@ func TestMetricNames(t *testing.T) {
 	for _, name := range []string{
 		"flaggery_edge_revision", "flaggery_edge_subjects", "flaggery_edge_features", "flaggery_edge_buckets",
 		"flaggery_edge_snapshot_age_seconds", "flaggery_edge_stale", "flaggery_edge_updates_refused_total",
-		"flaggery_edge_update_duration_seconds", "flaggery_edge_propagation_seconds", "flaggery_edge_bells_total",
+		"flaggery_edge_update_duration_seconds", "flaggery_edge_propagation_seconds", "flaggery_edge_notifications_total",
 		"flaggery_edge_unannounced_changes_total", "flaggery_edge_variant_served_total",
 	} {
 		if n, err := testutil.GatherAndCount(registry, name); n == 0 || err != nil {

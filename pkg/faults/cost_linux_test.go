@@ -165,7 +165,7 @@ func TestIdleConnections(t *testing.T) {
 	elapse(fullOr(time.Minute, 3*time.Second))
 	good, idle := reads.next(), strangers.next()
 	f.noFailure("idle connections: reads", good)
-	closed := scrape(t, edge).sum("flaggery_http_shed_total", `what="idle"`)
+	closed := scrape(t, edge).sum("flaggery_http_rejected_total", `what="idle"`)
 	if closed == 0 {
 		t.Error("no idle connection was closed: the limit was not reached")
 	}

@@ -64,7 +64,7 @@ const openShare = 4
 // newBusy creates the rooms. Without authentication, there is only the open one.
 func newBusy(limits Limits, proxies []netip.Prefix, authenticates bool, r prometheus.Registerer) *busy {
 	rejected := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "flaggery_http_shed_total",
+		Name: "flaggery_http_rejected_total",
 		Help: "Connections beyond FLAGGERY_MAX_CONNECTIONS and requests beyond FLAGGERY_MAX_REQUESTS, which are rejected with 503, and idle connections closed to make room.",
 	}, []string{"what"})
 	r.MustRegister(rejected)
