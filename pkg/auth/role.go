@@ -1,5 +1,5 @@
-// Package auth knows who may do what: roles and their permissions, and the tokens
-// that callers show. It is pure and imports nothing of Flaggery's.
+// Package auth defines who may do what: roles, their permissions, and the tokens of
+// callers. It does no I/O and imports no other package of Flaggery.
 package auth
 
 import (
@@ -8,11 +8,10 @@ import (
 	"time"
 )
 
-// Role is what the bearer of a token may do.
+// Role determines what the bearer of a token may do.
 type Role string
 
-// The roles. Each may do what the one before it may, but client stands apart: it
-// only asks what subjects get.
+// The roles. Each includes the permissions of the one before it.
 const (
 	ClientRole Role = "client"
 	ViewerRole Role = "viewer"
@@ -20,7 +19,7 @@ const (
 	AdminRole  Role = "admin"
 )
 
-// CheckRole says what is wrong with text that should be a role.
+// CheckRole fails if r is not a role.
 func CheckRole(r Role) error {
 	if _, known := permissions[r]; known {
 		return nil
@@ -28,18 +27,18 @@ func CheckRole(r Role) error {
 	return fmt.Errorf("must be %s, %s, %s or %s", ViewerRole, EditorRole, AdminRole, ClientRole)
 }
 
-// Permission is what a route asks of its caller.
+// Permission is what a route requires of its caller.
 type Permission string
 
 // The permissions.
 const (
-	Open       Permission = "open"       // anybody
-	Resolve    Permission = "resolve"    // learn what a subject gets
-	Read       Permission = "read"       // see everything but secrets
-	Document   Permission = "document"   // Read, for pages that a browser opens
-	Write      Permission = "write"      // change everything but who may do what; dry runs take Read
-	Import     Permission = "import"     // change subjects by a file, which costs as much in a dry run
-	Administer Permission = "administer" // tokens, and replacing the whole state
+	Open       Permission = "open"       // granted to anyone
+	Resolve    Permission = "resolve"    // query the flags of subjects
+	Read       Permission = "read"       // read everything except secrets
+	Document   Permission = "document"   // as Read, for pages that a browser opens
+	Write      Permission = "write"      // change everything except tokens; dry runs require Read
+	Import     Permission = "import"     // import subjects; a dry run costs as much, so it requires this too
+	Administer Permission = "administer" // manage tokens, and replace the whole state
 )
 
 var permissions = map[Role][]Permission{
@@ -52,23 +51,23 @@ var permissions = map[Role][]Permission{
 // Allows reports whether the role has a permission.
 func (r Role) Allows(p Permission) bool { return p == Open || slices.Contains(permissions[r], p) }
 
-// Identity is who is calling. Its zero value is anybody.
+// Identity is the identity of a caller. The zero value is an unauthenticated one.
 type Identity struct {
 	Name  string // for the audit
 	Role  Role
-	Token int64 // the stored token that was shown, to sign in or with the request; 0 for none
+	Token int64 // the stored token that the caller signed in with, or sent with the request; 0 for none
 
-	Bearer   int64      // the stored token of the request itself: a session's of who signed in; 0 for none
+	Bearer   int64      // the stored token of the request itself, which may be a session's; 0 for none
 	Expires  *time.Time // of Bearer; nil for never
 	Provider Provider
 }
 
-// Provider is where a caller's name and role come from.
+// Provider is the source of a caller's name and role.
 type Provider string
 
 // The providers.
 const (
-	FromToken   Provider = "token"   // that is stored
-	FromSetting Provider = "setting" // the first token
+	FromToken   Provider = "token"   // a stored token
+	FromSetting Provider = "setting" // the token in the settings
 	FromOIDC    Provider = "oidc"    // an OpenID Connect provider
 )

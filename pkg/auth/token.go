@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// A token is what a caller shows to say who it is: tokenMark, then 48 characters
-// of URL-safe base64 that hold 32 random bytes and their CRC-32. The mark lets
-// people and scanners of leaked secrets recognise it, and the checksum tells one
-// that was cut or mistyped from one that is not known, without asking anybody.
+// A token authenticates a caller. It is tokenMark, followed by 48 characters of URL-safe
+// base64 that encode 32 random bytes and their CRC-32. The mark lets people and secret
+// scanners recognise a token. The checksum distinguishes a damaged token from an unknown
+// one without a look-up.
 const (
 	tokenMark   = "flaggery_"
 	tokenRandom = 32
@@ -25,11 +25,11 @@ const (
 	tokenPrefix = len(tokenMark) + 6
 )
 
-// TokenHash is all that is kept of a token: its SHA-256. With 256 random bits in
-// a token, nothing slower is needed to keep it from being guessed.
+// TokenHash is the SHA-256 of a token; the token itself is not stored. A token has 256
+// random bits, so a slow hash is not needed.
 type TokenHash [sha256.Size]byte
 
-// MarshalText and UnmarshalText write a hash as hexadecimal digits.
+// MarshalText writes a hash as hexadecimal digits.
 func (h TokenHash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -41,15 +41,15 @@ func (h *TokenHash) UnmarshalText(text []byte) error {
 	return err
 }
 
-// NewToken makes a token that nobody can guess.
+// NewToken makes a random token.
 func NewToken() string {
 	secret := make([]byte, tokenRandom)
 	_, _ = rand.Read(secret) // never fails: it ends the program instead
 	return tokenOf(secret)
 }
 
-// DeriveToken makes of a token another one, which takes the key to know. Neither
-// tells anything of the other, nor of the key.
+// DeriveToken derives another token from a token and a key. Neither token reveals
+// anything about the other or about the key.
 func DeriveToken(token, key string) string {
 	mac := hmac.New(sha256.New, []byte(token))
 	mac.Write([]byte(key))
@@ -61,59 +61,59 @@ func tokenOf(secret []byte) string {
 	return tokenMark + base64.RawURLEncoding.EncodeToString(secret)
 }
 
-// TokenPrefix is the beginning of a token that may be shown, to tell tokens
-// apart: 36 of its random bits.
+// TokenPrefix returns the beginning of a token, which may be shown to distinguish
+// tokens. It has 36 of the random bits.
 func TokenPrefix(token string) string { return token[:min(tokenPrefix, len(token))] }
 
-// HashToken gives what is kept of a token. It is false for a text that NewToken
-// cannot have made.
+// HashToken hashes a token. It returns false for a text that is not a token by its form
+// and checksum.
 func HashToken(token string) (TokenHash, bool) {
 	text, marked := strings.CutPrefix(token, tokenMark)
 	secret, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if !marked || err != nil || len(text) != tokenText || len(secret) != tokenRandom+crc32.Size || // the decoder skips line ends
+	if !marked || err != nil || len(text) != tokenText || len(secret) != tokenRandom+crc32.Size || // the decoder skips line breaks
 		crc32.ChecksumIEEE(secret[:tokenRandom]) != binary.BigEndian.Uint32(secret[tokenRandom:]) {
 		return TokenHash{}, false
 	}
 	return sha256.Sum256([]byte(token)), true
 }
 
-// Token is what is known of a token beside its hash.
+// Token is the stored data of a token, without its hash.
 type Token struct {
 	ID      int64
-	Name    string // who or what shows it; two may have the same
+	Name    string // of the person or program that uses it; not unique
 	Role    Role
 	Prefix  string // see TokenPrefix
 	Created time.Time
 	Expires *time.Time // exclusive; nil for never
-	Used    *time.Time // the last time, to the minute; nil for never
-	Session bool       // whether signing in made it
-	Parent  *int64     // of a session: the token that was shown to sign in, if that is stored
-	Subject string     // of a person's session: who that is at the identity provider
+	Used    *time.Time // the last use, to the minute; nil for never
+	Session bool       // whether it belongs to a session
+	Parent  *int64     // of a session: the stored token that was used to sign in; nil for none
+	Subject string     // of a session: the person's id at the identity provider; "" for none
 }
 
-// Credential is what an edge knows of a token: enough to let its bearer in.
+// Credential is the part of a token that edges need to authenticate its bearer.
 type Credential struct {
 	Hash    TokenHash
 	Role    Role
 	Expires *time.Time `json:",omitempty"` // as Token's
 }
 
-// Why a token is rejected. None of them says more than the caller may know: an
-// unknown token may have been revoked or may never have existed.
+// Reasons to reject a token. The caller must not learn whether an unknown token was
+// revoked or never existed.
 var (
-	ErrDamagedToken = errors.New("the token is not known: it is damaged, or none that Flaggery made")
-	ErrUnknownToken = errors.New("the token is not known, or was revoked")
+	ErrDamagedToken = errors.New("the token is not valid: it is damaged, or not a token of Flaggery")
+	ErrUnknownToken = errors.New("the token is unknown or was revoked")
 )
 
-// ExpiredError rejects a token whose time is over.
+// ExpiredError is the reason to reject an expired token.
 type ExpiredError struct{ At time.Time }
 
 func (e *ExpiredError) Error() string {
 	return "the token expired at " + e.At.UTC().Format(time.RFC3339)
 }
 
-// CheckExpiry is an *ExpiredError if a token with this expiry, nil for none, is
-// no longer valid at now.
+// CheckExpiry fails with an *ExpiredError if a token with this expiry, nil for none, is
+// not valid any more at now.
 func CheckExpiry(expires *time.Time, now time.Time) error {
 	if expires != nil && !now.Before(*expires) {
 		return &ExpiredError{*expires}

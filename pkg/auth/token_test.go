@@ -29,8 +29,8 @@ func TestDerivedTokens(t *testing.T) {
 	}
 }
 
-// Whatever single character is lost, added or changed, the token is seen to be
-// damaged before anybody is asked about it.
+// A token with any single character lost, added or changed is recognised as damaged
+// without a look-up.
 func TestDamagedTokensAreRecognised(t *testing.T) {
 	token := auth.NewToken()
 	refuse := func(damaged string) {
