@@ -6,16 +6,16 @@ import (
 	"strconv"
 )
 
-// recognizer tells whether bytes begin with one whole request that takes the
-// shortcut. It accepts a small part of what HTTP allows, and nothing that two
-// parsers could read differently: what is in doubt is net/http's to judge.
+// recognizer recognises bytes that begin with one whole request for the shortcut. It
+// accepts a small part of HTTP, and nothing that two parsers could read differently:
+// anything doubtful is left to net/http.
 type recognizer []Route
 
 const protocol = " HTTP/1.1\r\n"
 
-// harmless are fields that change nothing about the answer. What is not among
-// them, as Transfer-Encoding, Expect, Upgrade, Range or
-// Authorization, makes a request net/http's. Lower case, by length.
+// harmless are header fields that do not affect the answer, in lower case, by length. A
+// request with any other field, like Transfer-Encoding, Expect, Upgrade, Range or
+// Authorization, is left to net/http.
 var harmless = byLength("accept", "accept-encoding", "accept-language", "baggage", "cache-control", "pragma", "priority",
 	"referer", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "traceparent", "tracestate", "user-agent",
 	"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
@@ -36,9 +36,9 @@ func (r recognizer) route(b []byte) *Route {
 	return nil
 }
 
-// recognize returns the length of the request at the beginning of b, its route and what
-// the route answers. A value with escapes is decoded into scratch, which is as large as
-// b. The length is 0 if b does not begin with a whole request for the shortcut.
+// recognize returns the length of the request at the beginning of b, its route and the
+// part that the route answers. A value with escapes is decoded into scratch, which is as
+// large as b. The length is 0 if b does not begin with a whole request for the shortcut.
 func (r recognizer) recognize(b, scratch []byte) (size int, route *Route, request Request) {
 	if route = r.route(b); route == nil {
 		return 0, nil, request
@@ -50,7 +50,7 @@ func (r recognizer) recognize(b, scratch []byte) (size int, route *Route, reques
 	}
 	raw := rest[:length]
 	escaped, ok := plainValue(raw)
-	if !ok || escaped && route.posts() { // decoding is another one in paths
+	if !ok || escaped && route.posts() { // paths are decoded by other rules
 		return 0, nil, request
 	}
 	rest = rest[length+len(protocol):]
@@ -81,7 +81,7 @@ func (r recognizer) recognize(b, scratch []byte) (size int, route *Route, reques
 			if bodyLength != 0 || !decimal(content) {
 				return 0, nil, request
 			}
-			bodyLength, _ = strconv.Atoi(string(content)) // of few digits
+			bodyLength, _ = strconv.Atoi(string(content)) // four digits at most
 		case equalFold(name, "host"):
 			if hosts++; !plainHost(content) {
 				return 0, nil, request
@@ -109,7 +109,7 @@ func (r recognizer) recognize(b, scratch []byte) (size int, route *Route, reques
 	return len(b) - len(rest) + bodyLength, route, request
 }
 
-// decimal tells whether digits are a number from 1 to 9999.
+// decimal reports whether digits are a number from 1 to 9999.
 func decimal(digits []byte) bool {
 	for _, c := range digits {
 		if c < '0' || '9' < c {
@@ -119,8 +119,8 @@ func decimal(digits []byte) bool {
 	return 0 < len(digits) && len(digits) <= 4 && digits[0] != '0'
 }
 
-// plainValue tells whether v is a query value that has one reading only:
-// unreserved characters, a few that queries may hold, and percent escapes.
+// plainValue reports whether v is a query value that all parsers read alike: it has
+// unreserved characters, a few others that queries may have, and percent escapes.
 func plainValue(v []byte) (escaped, ok bool) {
 	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {
@@ -135,7 +135,7 @@ func plainValue(v []byte) (escaped, ok bool) {
 	return escaped, true
 }
 
-// unescape decodes what plainValue has accepted.
+// unescape decodes a value that plainValue accepts.
 func unescape(scratch, v []byte) []byte {
 	n := 0
 	for i := 0; i < len(v); i, n = i+1, n+1 {
@@ -148,7 +148,7 @@ func unescape(scratch, v []byte) []byte {
 	return scratch[:n]
 }
 
-// unhex is the value of a hexadecimal digit, or 16.
+// unhex returns the value of a hexadecimal digit, 16 for any other character.
 func unhex(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':
@@ -203,9 +203,8 @@ func isHarmless(name []byte) bool {
 	return false
 }
 
-// equalFold compares ASCII; lower is in lower case, and holds only letters and
-// hyphens, so that folding by one bit is exact but for '\r' against '-', which
-// no line holds.
+// equalFold compares ASCII without case. lower has only lower-case letters and hyphens,
+// for which folding by one bit is exact, except that '\r' equals '-'; no line has '\r'.
 func equalFold(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false

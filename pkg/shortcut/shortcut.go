@@ -1,22 +1,20 @@
 // Package shortcut answers a few kinds of requests straight from the connection,
 // before net/http sees them: a plain HTTP/1.1 GET of one path with one query
-// parameter, or a POST of a small body. Everything that it does not fully recognise
-// (another path or method, another body, an upgrade, a header it does not know, a
-// request cut into pieces, HTTP/2) is handed over to net/http together with its
-// connection, untouched and for good. So the shortcut never refuses a request, and
-// nothing but speed depends on it.
+// parameter, or a POST of a small body. If it does not fully recognise a request
+// (another path or method, another body, an upgrade, an unknown header field, a request
+// in pieces, HTTP/2), it hands the whole connection over to net/http, unchanged. So the
+// shortcut never rejects a request, and only speed depends on it.
 //
 // It is a [net.Listener] for an [http.Server]:
 //
 //	l := shortcut.Listen(tcp, shortcut.Route{Start: "GET /v1/subject/flags?subject_id=", Answer: answer})
 //	err := server.Serve(l)
 //
-// The server does not know of the connections that it was not given. So the owner
-// of the listener drains it, before the server is shut down: AnnounceDrain, then
-// Drain.
+// The server does not know the connections of the shortcut. So the owner of the
+// listener has to drain it before shutting the server down: AnnounceDrain, then Drain.
 //
-// An edge answers nothing else at its full rate, and net/http costs more than
-// all of the edge's own work: measured figures are in the decision record.
+// These requests are almost all that a busy edge answers, and net/http costs more than
+// all of the edge's own work: the decision record has measurements.
 package shortcut
 
 import (
@@ -31,11 +29,11 @@ import (
 // Route is a request that takes the shortcut.
 type Route struct {
 	Start        string   // of the request line: "GET /v1/subject/flags?subject_id="
-	ContentTypes []string // of which the body may be; nil for a GET, which has none
-	// Answer appends status line and header fields, each ended by CRLF, to head, and to
-	// body its parts, which it must not change later. Date and Connection are added
-	// here. ok is false if net/http is to answer. The request is valid during the call
-	// only.
+	ContentTypes []string // accepted for the body; nil for a GET, which has none
+	// Answer appends the status line and header fields, each ended by CRLF, to head,
+	// and the parts of the body, which must not change later, to body. Date and
+	// Connection are added here. ok is false if net/http has to answer. The request is
+	// valid only during the call.
 	Answer func(head []byte, body [][]byte, r Request) (_ []byte, _ [][]byte, ok bool)
 }
 
@@ -43,36 +41,35 @@ func (r *Route) posts() bool { return r.ContentTypes != nil }
 
 // Request is what a route answers.
 type Request struct {
-	Value       []byte // what follows the start: of a query parameter, percent-decoded, or of a path
-	IfNoneMatch []byte // nil if it was not sent
+	Value       []byte // the rest after Start: of a percent-decoded query parameter, or of a path
+	IfNoneMatch []byte // nil if there is none
 	Body        []byte
 }
 
-// Times are the same as those of the http.Server behind.
+// The timeouts are the same as those of the http.Server behind.
 const (
 	firstByteTimeout = 5 * time.Second
 	idleTimeout      = 60 * time.Second
 	writeTimeout     = 10 * time.Second
-	// drainGrace is how long a silent connection is kept open during a drain, for a
-	// request that is on its way.
+	// drainGrace is how long an idle connection stays open during a drain, for a
+	// request that has been sent already.
 	drainGrace = time.Second
 )
 
-// bufferSize is how much of a connection is looked at at once. A request that
-// does not fit is no request for the shortcut.
+// bufferSize is how many bytes are read at once. Larger requests are left to net/http.
 const bufferSize = 4 << 10
 
-// Listener accepts connections, answers what takes the shortcut, and gives all
-// others out by Accept.
+// Listener accepts connections and answers the requests that take the shortcut. Accept
+// returns the connections with other requests.
 type Listener struct {
 	net.Listener
 	request  recognizer
 	handover chan net.Conn
-	stop     func() error // accepting; once
+	stop     func() error // stops accepting, once
 	close    sync.Once
-	closed   chan struct{} // nobody takes connections any more
-	why      error         // set before closed is closed
-	ended    chan struct{} // accepting is over
+	closed   chan struct{} // closed once Accept returns no more connections
+	why      error         // the error of Accept, set before closed is closed
+	ended    chan struct{} // closed once no more connections are accepted
 	draining atomic.Bool
 	clock    clock
 
@@ -81,8 +78,8 @@ type Listener struct {
 	busy  sync.WaitGroup
 }
 
-// Listen starts to accept connections from inner. Those with a method Idle(time.Time)
-// have it called whenever all that came is answered.
+// Listen starts to accept connections from inner. If a connection has a method
+// Idle(time.Time), it is called whenever all received requests are answered.
 func Listen(inner net.Listener, routes ...Route) *Listener {
 	l := &Listener{
 		Listener: inner,
@@ -97,7 +94,7 @@ func Listen(inner net.Listener, routes ...Route) *Listener {
 	return l
 }
 
-// Accept returns the next connection that is net/http's to serve, until Close.
+// Accept returns the next connection for net/http to serve, until Close.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.handover:
@@ -107,7 +104,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close stops accepting. Connections that are open stay so until they end.
+// Close stops accepting. Open connections stay open until they end.
 func (l *Listener) Close() error {
 	l.end(net.ErrClosed)
 	return l.stop()
@@ -117,25 +114,25 @@ func (l *Listener) end(why error) {
 	l.close.Do(func() { l.why = why; close(l.closed) })
 }
 
-// AnnounceDrain has each connection close after its next answer, which says so,
-// while new ones are still accepted.
+// AnnounceDrain makes each connection close after its next answer, which announces
+// that. New connections are still accepted.
 func (l *Listener) AnnounceDrain() { l.draining.Store(true) }
 
-// Drain stops accepting and lets connections end: each is closed or handed over
-// with its next request, or closed soon where it is silent. It returns once none
-// is left, at the latest when ctx ends. Accept goes on until Close, so the server
-// is to be shut down after it.
+// Drain stops accepting and lets connections end: each is closed or handed over with
+// its next request, or closed after drainGrace if it is idle. Drain returns once no
+// connection is left, at the latest when ctx ends. Accept goes on until Close, so shut
+// the server down after Drain.
 func (l *Listener) Drain(ctx context.Context) {
 	l.AnnounceDrain()
 	_ = l.stop() // Close returns its error
 	<-l.ended
-	l.eachConn(func(c net.Conn) { _ = c.SetReadDeadline(time.Now().Add(drainGrace)) }) // one that fails is closed already
+	l.eachConn(func(c net.Conn) { _ = c.SetReadDeadline(time.Now().Add(drainGrace)) }) // if it fails, the connection is closed already
 	done := make(chan struct{})
 	go func() { l.busy.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		l.eachConn(func(c net.Conn) { _ = c.Close() }) // its client does not read, or does not fall silent
+		l.eachConn(func(c net.Conn) { _ = c.Close() }) // the client does not read, or keeps sending requests
 		<-done
 	}
 }
@@ -157,7 +154,7 @@ func (l *Listener) acceptAll() {
 			continue
 		}
 		if err != nil {
-			if !l.draining.Load() { // else Drain still hands over
+			if !l.draining.Load() { // during Drain, connections are still handed over
 				l.end(err)
 			}
 			close(l.ended)
@@ -178,34 +175,33 @@ func (l *Listener) serve(c net.Conn) {
 	delete(l.conns, c)
 	l.mu.Unlock()
 	if !handOver {
-		_ = c.Close() // nothing is left to tell the client
+		_ = c.Close() // the client has all answers, or is gone
 		return
 	}
-	_ = c.SetDeadline(time.Time{}) // net/http sets its own; a dead connection it notices itself
+	_ = c.SetDeadline(time.Time{}) // net/http sets its own, and notices a dead connection itself
 	select {
 	case l.handover <- &prefixedConn{Conn: c, prefix: rest}:
 	case <-l.closed:
-		_ = c.Close() // the server is gone
+		_ = c.Close() // the server has shut down
 	}
 }
 
-// buffers for requests and answers of one connection. They never grow: a client that
-// does not read holds as much as one that is idle.
+// buffers are for requests and answers of one connection. They never grow: a client
+// that does not read takes no more memory than an idle one.
 type buffers struct {
 	in, value [bufferSize]byte
 	out       [2 * bufferSize]byte
-	vector    [4][]byte // what is written at once: more only if a body has many parts
+	vector    [4][]byte // written at once; it grows only if a body has many parts
 	rest      net.Buffers
 }
 
-// headSize is more than the header of any answer has.
+// headSize is more than the size of any answer's header.
 const headSize = 1 << 10
 
 var pool = sync.Pool{New: func() any { return new(buffers) }}
 
-// answerAll answers requests until the connection ends or something comes that
-// is not for the shortcut, which it returns together with all that was read
-// behind it.
+// answerAll answers requests until the connection ends, or until a request is not for
+// the shortcut. It then returns all bytes from that request on.
 func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 	b := pool.Get().(*buffers)
 	defer pool.Put(b)
@@ -217,8 +213,8 @@ func (l *Listener) answerAll(c net.Conn) (rest []byte, handOver bool) {
 	for {
 		n, err := c.Read(b.in[:])
 		if err != nil {
-			// A client that says nothing for so long gets what net/http would do:
-			// the end of the connection.
+			// As net/http does, close the connection of a client that is idle for
+			// too long.
 			return nil, false
 		}
 		out := b.out[:0]
@@ -265,10 +261,11 @@ type answerWriter struct {
 	deadlines time.Time // when they were last set
 }
 
-// add appends a body, all but the first of the vector, to what is to be written. If it
-// is large, both are written, and the body is not copied. It returns nil if that failed.
+// add appends a body, which is all but the first part of the vector, to out. If the
+// body is large, add writes both at once without copying the body. It returns nil if
+// that failed.
 func (w *answerWriter) add(out []byte, vector [][]byte) []byte {
-	defer clear(vector) // which would keep the body
+	defer clear(vector) // it would keep the body in memory
 	size := len(out)
 	for _, part := range vector[1:] {
 		size += len(part)
@@ -285,15 +282,15 @@ func (w *answerWriter) add(out []byte, vector [][]byte) []byte {
 
 // write returns an empty buffer, or nil if it failed.
 func (w *answerWriter) write(vector [][]byte) []byte {
-	// Setting deadlines costs as much as looking up flags, so a second's
-	// grace saves it on all but one request a second.
+	// Setting deadlines costs as much as looking up flags, so it is done at most
+	// once a second.
 	now := time.Now()
 	if w.now = now; now.Sub(w.deadlines) > time.Second {
 		w.deadlines = now
 		if w.conn.SetReadDeadline(now.Add(idleTimeout)) != nil || w.conn.SetWriteDeadline(now.Add(writeTimeout)) != nil {
 			return nil
 		}
-		if w.listener.draining.Load() && w.conn.SetReadDeadline(now.Add(drainGrace)) != nil { // Drain may have set it just before
+		if w.listener.draining.Load() && w.conn.SetReadDeadline(now.Add(drainGrace)) != nil { // Drain may have set its own just before
 			return nil
 		}
 	}
@@ -311,13 +308,14 @@ func (w *answerWriter) write(vector [][]byte) []byte {
 	return w.out[:0]
 }
 
-// prefixedConn gives back what was read before the connection was handed over.
+// prefixedConn returns the bytes that were read before the connection was handed over,
+// then reads on.
 type prefixedConn struct {
 	net.Conn
 	prefix []byte
 }
 
-// NetConn is the connection as it was accepted.
+// NetConn returns the accepted connection.
 func (c *prefixedConn) NetConn() net.Conn { return c.Conn }
 
 func (c *prefixedConn) Read(p []byte) (int, error) {
@@ -329,7 +327,7 @@ func (c *prefixedConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// clock makes the Date field once a second.
+// clock formats the Date field once a second.
 type clock struct{ field atomic.Pointer[dateField] }
 
 type dateField struct {

@@ -18,8 +18,8 @@ import (
 )
 
 // service is the same small flag service twice: as an http.Handler and as the
-// answers of Routes. It knows every id but those that begin with "unknown", be it a
-// parameter or a body.
+// answers of Routes. It knows every id except those that begin with "unknown". The id
+// is a parameter or the body.
 type service struct{ short atomic.Int64 }
 
 func (s *service) routes() []Route {
@@ -30,7 +30,7 @@ var mediaTypes = []string{"application/json", "application/json; charset=utf-8"}
 
 const etag = `"v1"`
 
-// flags are of 40 KB if the id begins with "large".
+// flags has 40 KB if the id begins with "large".
 func flags(id string) string {
 	more := ""
 	if strings.HasPrefix(id, "large") {
@@ -87,14 +87,14 @@ func (s *service) answer(head []byte, body [][]byte, r Request) ([]byte, [][]byt
 	}
 	text := flags(id)
 	head = append(head, "HTTP/1.1 200 OK\r\nEtag: "+etag+"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(text))+"\r\n"...)
-	for len(text) > 0 { // in more parts than are usual, if it is large
+	for len(text) > 0 { // a large one in more parts than usual
 		part := text[:min(len(text), 10<<10)]
 		body, text = append(body, []byte(part)), text[len(part):]
 	}
 	return head, body, true
 }
 
-// serve starts the service with the shortcut and without, on free ports.
+// serve starts the service with the shortcut and without it, on free ports.
 func serve(t testing.TB) (s *service, with, without string, l *Listener) {
 	t.Helper()
 	s = &service{}
@@ -121,8 +121,8 @@ func serve(t testing.TB) (s *service, with, without string, l *Listener) {
 	return s, tcp.Addr().String(), plain.Addr().String(), l
 }
 
-// talk sends raw bytes, closes its side, and returns all that comes back but
-// the dates.
+// talk sends raw bytes, closes its side, and returns the whole answer without the
+// dates.
 func talk(t testing.TB, address string, raw []byte) string {
 	t.Helper()
 	c, err := net.Dial("tcp", address)
@@ -141,7 +141,7 @@ func talk(t testing.TB, address string, raw []byte) string {
 	}
 	answer, err := io.ReadAll(c)
 	var network *net.OpError
-	if err != nil && !errors.As(err, &network) { // a reset ends an answer as well
+	if err != nil && !errors.As(err, &network) { // a reset also ends an answer
 		t.Fatal(err)
 	}
 	return comparable(t, answer)
@@ -177,7 +177,7 @@ func evaluation(path, mediaType, body string) string {
 	return fmt.Sprintf("POST /evaluate%s HTTP/1.1\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, host, mediaType, len(body), body)
 }
 
-// seeds of requests, good and bad, and how many of their answers may take the
+// seeds are valid and invalid requests, with how many of their answers may take the
 // shortcut.
 var seeds = []struct {
 	name, raw string
@@ -274,7 +274,8 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	}
 }
 
-// Answers of all sizes come whole and in order, however many are asked for at once.
+// Answers of all sizes arrive whole and in order, however many requests are sent at
+// once.
 func TestPipelinedAnswersAreThoseOfNetHTTP(t *testing.T) {
 	s, with, without, _ := serve(t)
 	var requests strings.Builder
@@ -294,8 +295,8 @@ func TestPipelinedAnswersAreThoseOfNetHTTP(t *testing.T) {
 	}
 }
 
-// FuzzDifferential looks for bytes that the shortcut answers otherwise than
-// net/http does.
+// FuzzDifferential looks for bytes that the shortcut answers differently from
+// net/http.
 func FuzzDifferential(f *testing.F) {
 	s, with, without, _ := serve(f)
 	for _, seed := range seeds {
@@ -307,10 +308,10 @@ func FuzzDifferential(f *testing.F) {
 			size, _, _ = recognizer(s.routes()).recognize(rest, make([]byte, len(rest)))
 		}
 		if len(rest) == len(raw) {
-			return // net/http's own affair
+			return // the answer is net/http's own
 		}
 		if 0 < len(rest) && len(rest) < 4 {
-			return // net/http closes without a word here, but says 400 to the same bytes on a new connection
+			return // net/http closes without an answer here, but answers 400 to the same bytes on a new connection
 		}
 		if got, want := talk(t, with, raw), talk(t, without, raw); got != want {
 			t.Errorf("answer\n%swithout the shortcut\n%s", got, want)
@@ -377,8 +378,8 @@ func TestDrainEndsConnectionsAfterTheirNextAnswer(t *testing.T) {
 	<-drained
 }
 
-// A request that is not for the shortcut and comes late is answered by net/http,
-// which goes on until the drain is over.
+// A late request that is not for the shortcut is answered by net/http, which goes on
+// until the end of the drain.
 func TestDrainHandsOver(t *testing.T) {
 	s, with, _, l := serve(t)
 	c, err := net.Dial("tcp", with)
