@@ -69,7 +69,7 @@ func (f *fixture) snapshotPathFails(path, how string) {
 	answers := f.finish()
 	failures := scrape(t, edge).sum("flaggery_edge_snapshot_file_total", `operation="write"`, `outcome="error"`)
 	edge.terminate() // writes the file too, and must not fail for it
-	lines := len(edge.log.grep("snapshot file is not written"))
+	lines := len(edge.log.grep("cannot write the snapshot file"))
 	if lines != 1 {
 		t.Errorf("%d log lines about the snapshot file, want one:\n%s", lines, edge.log.tail())
 	}

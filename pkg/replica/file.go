@@ -11,18 +11,18 @@ import (
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// saveInterval bounds the writing of snapshot files: one of ten million subjects is
-// 160 MB.
+// saveInterval bounds how often the snapshot file is written: with ten million subjects
+// it has 160 MB.
 const saveInterval = 30 * time.Second
 
-// restore reads the snapshot file, if there is one. Its content is not served yet:
-// the source is asked first what has changed since.
+// restore reads the snapshot file, if there is one. Its content is not served yet: the
+// changes since are queried first.
 func (r *Replica) restore(ctx context.Context) {
 	if r.file == "" {
 		return
 	}
 	if err := snapshot.RemoveUnfinished(r.file); err != nil {
-		r.log.WarnContext(ctx, "unfinished snapshot files cannot be removed", "error", err)
+		r.log.WarnContext(ctx, "cannot remove unfinished snapshot files", "error", err)
 	}
 	began := time.Now()
 	s, saved, err := r.builder.ReadFile(r.file, began)
@@ -31,11 +31,11 @@ func (r *Replica) restore(ctx context.Context) {
 		return
 	}
 	if err == nil && r.tokens && !s.HasCredentials() {
-		err = fmt.Errorf("the snapshot file %s has no tokens: it was written while everybody was let in", r.file)
+		err = fmt.Errorf("the snapshot file %s has no tokens: the edge that wrote it did not require any", r.file)
 	}
 	r.observer.FileRead(err)
 	if err != nil {
-		r.log.ErrorContext(ctx, "the snapshot file cannot be used, everything is loaded from the database", "error", err)
+		r.log.ErrorContext(ctx, "snapshot file unusable, loading everything from the database", "error", err)
 		return
 	}
 	if !r.tokens {
@@ -46,8 +46,8 @@ func (r *Replica) restore(ctx context.Context) {
 		"subjects", s.Stats().Subjects, "took", time.Since(began))
 }
 
-// serveRestored serves the content of the file until the source answers. The
-// database's clock is not known yet, so the machine's takes its place.
+// serveRestored serves the content of the file until the source answers. The database's
+// time is not known yet, so the local time is used instead.
 func (r *Replica) serveRestored(ctx context.Context) {
 	s := r.restored
 	if s == nil || r.current.Load() != nil {
@@ -60,8 +60,8 @@ func (r *Replica) serveRestored(ctx context.Context) {
 	r.log.WarnContext(ctx, "serving the snapshot file until the database answers", "revision", s.Revision, "saved", r.restoredAt)
 }
 
-// saveRegularly writes the snapshot file once in an interval if there is something
-// new to write, and at the end.
+// saveRegularly writes the snapshot file at intervals and at the end, if the snapshot
+// has changed.
 func (r *Replica) saveRegularly(ctx context.Context) {
 	interval := time.NewTicker(saveInterval)
 	defer interval.Stop()
@@ -80,9 +80,9 @@ func (r *Replica) saveRegularly(ctx context.Context) {
 		err := snapshot.WriteFile(r.file, s)
 		r.observer.FileWritten(err)
 		if err != nil {
-			if !failing { // one line however long it lasts
+			if !failing { // log the first failure only
 				failing = true
-				r.log.ErrorContext(ctx, "the snapshot file is not written, serving goes on", "error", err)
+				r.log.ErrorContext(ctx, "cannot write the snapshot file, serving goes on", "error", err)
 			}
 			continue
 		}
@@ -91,7 +91,7 @@ func (r *Replica) saveRegularly(ctx context.Context) {
 	}
 }
 
-// base is the snapshot that the next update is applied to, nil if there is none yet.
+// base returns the snapshot that the next update is applied to, nil if there is none.
 func (r *Replica) base() *snapshot.Snapshot {
 	if s := r.current.Load(); s != nil {
 		return s
@@ -99,7 +99,7 @@ func (r *Replica) base() *snapshot.Snapshot {
 	return r.restored
 }
 
-// position is where the next question begins.
+// position is the one after which to query changes.
 func (r *Replica) position() model.Position {
 	if s := r.base(); s != nil && !r.reload {
 		return s.Position

@@ -15,8 +15,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// live runs body with a replica that keeps a snapshot file, as one life of a
-// process.
+// live runs body with a replica that has a snapshot file, from the start of a process
+// to its end.
 func live(t *testing.T, f *fake, file string, body func(r *Replica)) {
 	t.Helper()
 	f.listening = make(chan func(bool), 1)
@@ -61,7 +61,7 @@ func TestStartFromFile(t *testing.T) {
 			}
 		})
 
-		// With the database there, what the file holds is never served by itself.
+		// If the database is reachable, the content of the file is never served unchecked.
 		f.set(func() { f.answering = make(chan struct{}) })
 		live(t, f, file, func(r *Replica) {
 			if r.Snapshot() != nil {

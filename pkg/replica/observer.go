@@ -2,17 +2,17 @@ package replica
 
 import "time"
 
-// Observer learns what a Replica does. Several goroutines may call its methods at
-// once, and none may take long.
+// Observer is notified of what a Replica does. Several goroutines may call its methods
+// at once. The methods must return quickly.
 type Observer interface {
-	Notified()                             // by the source, of a change
-	Connected()                            // to the source's notifications
-	Unannounced()                          // a poll found a change, and no notification came
-	LoadProgressed(subjects int64)         // a full load has read so many; 0 at its end
-	Updated(full bool, took time.Duration) // from the question to serving the answer
+	Notified()                             // the source sent a notification of a change
+	Connected()                            // a connection for notifications is open
+	Unannounced()                          // a poll found a change without a notification
+	LoadProgressed(subjects int64)         // how many a full load has read; 0 at its end
+	Updated(full bool, took time.Duration) // from the query of changes to serving them
 	Propagated(took time.Duration)         // from a change in the database to serving it
-	Failed(err error)                      // an update; a refused one is a [snapshot.Refused]
-	FileRead(err error)                    // the snapshot file; nil if it can be used
+	Failed(err error)                      // of an update; a [snapshot.Refused] if it was rejected
+	FileRead(err error)                    // of the snapshot file; nil if it is usable
 	FileWritten(err error)
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// observed counts what its replica does.
+// observed counts the calls of its replica.
 type observed struct {
 	mu     sync.Mutex
 	counts map[string]int

@@ -1,11 +1,11 @@
 // Package replica keeps a snapshot fresh from a source.
 //
-// A notification, a new listening connection and the time of a poll all lead to the
-// same question: "what changed since N?" N is the revision of the snapshot that is
-// served, so it cannot run ahead of the data, and a lost notification costs a moment.
-// One answer is worked on at a time; however many notifications came meanwhile, one
-// more question finds all their changes. If anything fails, the snapshot stays and
-// the same question is asked again.
+// A notification, a new listening connection and a poll all lead to the same query:
+// the changes since revision N. N is the revision of the served snapshot, so it cannot
+// run ahead of the data, and the next poll makes up for a lost notification. One query
+// runs at a time; a single further one finds the changes of all notifications that
+// arrive during it. If anything fails, the snapshot stays and the same query is
+// repeated.
 package replica
 
 import (
@@ -21,46 +21,45 @@ import (
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// Source is where updates come from. PostgreSQL is one; another one could carry
-// changes farther.
+// Source provides updates. PostgreSQL is one; another one could relay changes.
 type Source interface {
-	// Update passes apply what leads on from a position, in one consistent state, and
-	// returns the error of apply or its own. From the last position that is an update
-	// without changes; from the zero Position, a full one.
+	// Update passes the changes since a position to apply, from one consistent state,
+	// and returns the error of apply or its own. Since the last position there are no
+	// changes; since the zero Position the update is a full one.
 	Update(ctx context.Context, since model.Position, apply func(*model.Update) error) error
 	// Listen calls notified with true at a change, and with false if notifications may
-	// have been missed: when it begins, and after each interruption. It returns when ctx
-	// is done.
+	// have been missed: at the start and after each interruption. It returns when ctx is
+	// done.
 	Listen(ctx context.Context, notified func(changed bool))
-	// Report makes known which position is served, and whether the update that
-	// followed was refused.
+	// Report publishes which position is served, and whether the update after it was
+	// rejected.
 	Report(at model.Position, refusing bool)
 }
 
 // Options of a Replica.
 type Options struct {
 	Unknown snapshot.Unknown
-	Poll    time.Duration // how often to ask without a notification
-	File    string        // where the snapshot is kept for a start without the source, or ""
-	Tokens  bool          // updates have tokens, and a file without is not used
+	Poll    time.Duration // how often to query changes without a notification
+	File    string        // the snapshot file, for starts without the source; "" for none
+	Tokens  bool          // updates have tokens, and a snapshot file without is not used
 	Logger  *slog.Logger
 
 	Observer Observer // may be nil
-	// BeforeLoad is called before everything is loaded, and what it returns after. It
-	// may be nil.
+	// BeforeLoad is called before a full load, and the function that it returns after
+	// it. It may be nil.
 	BeforeLoad func() (after func())
 }
 
-// Delays between failures have full jitter, as all edges fail in the same moment.
-// They grow up to maxDelay if the next update is cheap, so that an edge is in sync
-// soon after its database is back, and up to maxLoadDelay if it is a full load.
+// Delays after failures have full jitter, as all edges fail at the same moment. They
+// grow up to maxDelay if the next update is cheap, so that an edge is in sync soon after
+// its database is back, and up to maxLoadDelay if it is a full load.
 const (
 	firstDelay   = 500 * time.Millisecond
 	maxDelay     = 2 * time.Second
 	maxLoadDelay = 30 * time.Second
 
-	// A snapshot is stale once it is older than a poll and staleAfter. A busy machine
-	// misses a poll, an edge that is cut off misses all.
+	// A snapshot is stale once it is older than the poll interval plus staleAfter. On a
+	// busy machine a poll may be late; without a connection all of them fail.
 	staleAfter = 4 * time.Second
 
 	progressInterval = 5 * time.Second
@@ -82,7 +81,7 @@ type Replica struct {
 	began   time.Time
 	synced  atomic.Int64 // since began, of the last sync
 
-	changed   chan struct{} // a notification came
+	changed   chan struct{} // a notification arrived
 	connected chan struct{} // notifications may have been missed
 
 	mu        sync.Mutex
@@ -90,18 +89,18 @@ type Replica struct {
 
 	// For the goroutine of Run only.
 	restored    *snapshot.Snapshot // from the file, nil for none
-	restoredAt  time.Time          // when that was written
-	saved       model.Position     // of what the file held at the start
+	restoredAt  time.Time          // when the file was written
+	saved       model.Position     // of the file at the start
 	reload      bool               // the snapshot is wrong: load everything
-	unannounced bool               // a poll found a change, and its notification has not come yet
-	failure     string             // the last that was logged, "" when in sync
+	unannounced bool               // a poll found a change whose notification has not arrived yet
+	failure     string             // the last one logged, "" if in sync
 }
 
-// clock leads from the process's time, whose steps do not count, to the database's:
-// a difference of two local times is monotonic.
+// clock maps local times to the database's. Steps of the local clock do not matter, as
+// the difference of two local times is monotonic.
 type clock struct{ local, database time.Time }
 
-// New makes a Replica that has nothing yet.
+// New makes a Replica without a snapshot.
 func New(source Source, o Options) *Replica {
 	if o.Observer == nil {
 		o.Observer = unobserved{}
@@ -125,27 +124,26 @@ func New(source Source, o Options) *Replica {
 	}
 }
 
-// Snapshot is the one to answer from, or nil before there is one.
+// Snapshot returns the snapshot to answer from, nil before the first load.
 func (r *Replica) Snapshot() *snapshot.Snapshot { return r.current.Load() }
 
-// Counts is where what is served is counted.
+// Counts returns the counters of served variants.
 func (r *Replica) Counts() *snapshot.Answers { return r.builder.Answers() }
 
-// DatabaseTime is the database's time at a local one. There must be a snapshot.
+// DatabaseTime converts a local time to the database's. There must be a snapshot.
 func (r *Replica) DatabaseTime(local time.Time) time.Time {
 	c := r.clock.Load()
 	return c.database.Add(local.Sub(c.local))
 }
 
-// Age is how long before now the snapshot was last known to be the latest, and
-// whether that is longer than polls can explain.
+// Age returns the time since the snapshot was last known to be the latest, and whether
+// that is longer than polling explains.
 func (r *Replica) Age(now time.Time) (age time.Duration, stale bool) {
 	age = now.Sub(r.began) - time.Duration(r.synced.Load())
 	return age, age > staleAfter+r.poll
 }
 
-// WaitFor returns nil once a snapshot of the revision or a later one is served,
-// or the error of ctx.
+// WaitFor returns nil once the revision or a later one is served, or the error of ctx.
 func (r *Replica) WaitFor(ctx context.Context, revision int64) error {
 	for {
 		published := r.Published()
@@ -160,7 +158,7 @@ func (r *Replica) WaitFor(ctx context.Context, revision int64) error {
 	}
 }
 
-// Published is closed when the next snapshot is published.
+// Published returns a channel that is closed when the next snapshot is published.
 func (r *Replica) Published() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,7 +194,7 @@ func (r *Replica) Run(ctx context.Context) {
 	}
 }
 
-// notified is called by the source, which must not be held up.
+// notified is called by the source. It must not block.
 func (r *Replica) notified(changed bool) {
 	to := r.connected
 	if changed {
@@ -207,11 +205,12 @@ func (r *Replica) notified(changed bool) {
 	}
 	select {
 	case to <- struct{}{}:
-	default: // the question that is still to be asked will find this too
+	default: // the pending query will find this change too
 	}
 }
 
-// wait returns when it is time to ask, and whether only because time has passed.
+// wait waits until changes should be queried. polled is true if no notification
+// arrived.
 func (r *Replica) wait(ctx context.Context) (polled bool) {
 	poll := time.NewTimer(r.poll)
 	defer poll.Stop()
@@ -220,7 +219,7 @@ func (r *Replica) wait(ctx context.Context) (polled bool) {
 	case <-r.changed:
 	case <-r.connected:
 	case <-poll.C:
-		if r.unannounced { // a whole poll later the notification is not on its way any more
+		if r.unannounced { // a notification cannot be late by a whole poll interval: it was lost
 			r.observer.Unannounced()
 		}
 		return true
@@ -228,9 +227,9 @@ func (r *Replica) wait(ctx context.Context) (polled bool) {
 	return false
 }
 
-// waitAfterFailure returns when it is time to ask again. A new connection to the
-// source ends it early; a notification does not, or changes to a source whose updates
-// are refused would have them read without a pause.
+// waitAfterFailure waits until the query should be repeated. A new connection to the
+// source ends it early. A notification does not: if updates are rejected, each change
+// would cause the next query without a pause.
 func (r *Replica) waitAfterFailure(ctx context.Context, delay time.Duration) {
 	again := time.NewTimer(delay)
 	defer again.Stop()
@@ -248,7 +247,7 @@ func (r *Replica) maxDelay() time.Duration {
 	return maxDelay
 }
 
-// refresh asks once and publishes what comes.
+// refresh queries changes once and publishes the result.
 func (r *Replica) refresh(ctx context.Context) error {
 	asked := time.Now()
 	return r.source.Update(ctx, r.position(), func(u *model.Update) error {
@@ -275,7 +274,7 @@ func (r *Replica) apply(ctx context.Context, base *snapshot.Snapshot, u *model.U
 	}
 	first := r.current.Load() == nil
 	if first {
-		// Each goroutine that sees a snapshot also sees a clock.
+		// Before publishing: each goroutine that sees a snapshot also needs the clock.
 		r.clock.Store(&clock{local: u.Received, database: u.Now})
 	}
 	r.publish(next)
@@ -288,13 +287,13 @@ func (r *Replica) apply(ctx context.Context, base *snapshot.Snapshot, u *model.U
 		stats := next.Stats()
 		r.log.InfoContext(ctx, "loaded", "revision", next.Revision, "subjects", stats.Subjects,
 			"features", stats.Features, "buckets", stats.Buckets, "took", time.Since(asked))
-	} else if !first { // what happened before the start did not travel so long
+	} else if !first { // changes before the start would count the time since then
 		r.observer.Propagated(max(0, r.DatabaseTime(time.Now()).Sub(next.At)))
 	}
 	return nil
 }
 
-// publish serves a snapshot from now on.
+// publish makes a snapshot the served one.
 func (r *Replica) publish(s *snapshot.Snapshot) {
 	r.current.Store(s)
 	r.mu.Lock()
@@ -304,8 +303,8 @@ func (r *Replica) publish(s *snapshot.Snapshot) {
 	r.source.Report(s.Position, false)
 }
 
-// failed notes why there is no update. The log gets each reason once, the observer
-// every time.
+// failed reports a failed update: to the observer every time, to the log if the reason
+// is new.
 func (r *Replica) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
@@ -313,7 +312,7 @@ func (r *Replica) failed(ctx context.Context, err error) {
 	r.observer.Failed(err)
 	var refused *snapshot.Refused
 	if errors.As(err, &refused) {
-		// A change that does not fit what it should change: what is here is wrong.
+		// The change does not fit the snapshot, so the snapshot is wrong.
 		r.reload = r.reload || refused.Reason == snapshot.Unrecognised
 		if s := r.current.Load(); s != nil {
 			r.source.Report(s.Position, true)
@@ -326,7 +325,7 @@ func (r *Replica) failed(ctx context.Context, err error) {
 	r.log.Log(ctx, level, "update failed, keeping the last snapshot", "error", err)
 }
 
-// showProgress logs how far a long load is.
+// showProgress logs the progress of a long load.
 func (r *Replica) showProgress(ctx context.Context, u *model.Update) {
 	if u.Subjects == nil {
 		return

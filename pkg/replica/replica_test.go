@@ -21,9 +21,9 @@ type fake struct {
 	position  model.Position
 	fail      error                   // of Update
 	spoil     func(*model.Update)     // changes the update
-	asked     []model.Position        // since where
+	asked     []model.Position        // since which changes were queried
 	answering chan struct{}           // not nil: Update waits for it
-	listening chan func(changed bool) // what Listen was given
+	listening chan func(changed bool) // the argument of Listen
 	reports   []string
 	observed
 }
@@ -81,7 +81,7 @@ func (f *fake) reported() string {
 	return fmt.Sprint(f.reports)
 }
 
-// questions is how often Update was called, and since where last.
+// questions is how often Update was called, and its last position.
 func (f *fake) questions() (times int, last model.Position) {
 	f.Lock()
 	defer f.Unlock()
@@ -155,7 +155,7 @@ func TestBurstOfNotifications(t *testing.T) {
 	follow(t, func(t *testing.T, f *fake, r *Replica, notify func(bool)) {
 		f.set(func() { f.answering = make(chan struct{}) })
 		notify(true)
-		synctest.Wait() // one question is under way
+		synctest.Wait() // one query is in flight
 		asked, _ := f.questions()
 		for range 1000 {
 			f.set(func() { f.position.Revision++ })
@@ -179,7 +179,7 @@ func TestLostNotification(t *testing.T) {
 		if n := f.times("unannounced"); n != 1 {
 			t.Errorf("%v changes count as unannounced, want 1", n)
 		}
-		// A notification that comes a little after the poll is not lost.
+		// A notification that arrives a little after the poll is not lost.
 		f.set(func() { f.position.Revision = 3 })
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -274,21 +274,21 @@ func TestRefused(t *testing.T) {
 		time.Sleep(maxDelay)
 		expect(t, r, 3)
 
-		// The revision goes back within the epoch: not served, nor built upon.
+		// A revision that goes back within the epoch is not served, nor used as a base.
 		f.set(func() { f.position.Revision, f.spoil = 2, func(u *model.Update) { u.Full = true } })
 		time.Sleep(time.Minute)
 		expect(t, r, 3)
 		if n := f.times(string(snapshot.RevisionBack)); n < 10 {
 			t.Errorf("%v updates count as refused", n)
 		}
-		// A new epoch says that this is meant.
+		// With a new epoch it is intended.
 		f.set(func() { f.spoil, f.position.Epoch = nil, "restored" })
 		time.Sleep(maxDelay)
 		expect(t, r, 2)
 	})
 }
 
-// TestBeforeLoad counts calls around full loads, of which one is refused.
+// TestBeforeLoad counts calls around full loads, one of which is rejected.
 func TestBeforeLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, ended := 0, 0
@@ -321,7 +321,7 @@ func TestBeforeLoad(t *testing.T) {
 	})
 }
 
-// TestChangeThatDoesNotFit leads to a full load, as what is here must be wrong.
+// TestChangeThatDoesNotFit leads to a full load, as the snapshot must be wrong.
 func TestChangeThatDoesNotFit(t *testing.T) {
 	follow(t, func(t *testing.T, f *fake, r *Replica, notify func(bool)) {
 		f.set(func() {
@@ -343,7 +343,7 @@ func TestChangeThatDoesNotFit(t *testing.T) {
 	})
 }
 
-// TestDatabaseTime has a database whose clock is an hour ahead, and steps.
+// TestDatabaseTime uses a database whose clock is an hour ahead, and steps.
 func TestDatabaseTime(t *testing.T) {
 	follow(t, func(t *testing.T, f *fake, r *Replica, _ func(bool)) {
 		time.Sleep(300 * time.Millisecond)
