@@ -8,8 +8,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// authenticate knows the tokens of the snapshot: one that was revoked is rejected as
-// soon as the edge serves the revision that did it.
+// authenticate accepts the tokens of the snapshot. A revoked token is rejected as soon
+// as the edge serves the revision of the revocation.
 func (e *service) authenticate(ctx context.Context, token string) (auth.Identity, error) {
 	reject := func(reason error) (auth.Identity, error) {
 		return auth.Identity{}, model.Errorf(model.Unauthenticated, "%s", reason)

@@ -15,7 +15,7 @@ import (
 
 func withTokens(c *Config) { c.Auth = AuthToken }
 
-// flags asks in the plain form and in both routed ones with an Authorization header.
+// flags queries in the plain form and in both routed ones with an Authorization header.
 func (e edge) flags(authorization string, status int) {
 	e.t.Helper()
 	var header []string
@@ -62,7 +62,7 @@ func TestTokensOnEdges(t *testing.T) {
 	short.atWith(revision, other.Token).flags("Bearer "+client.Token, 401)
 	short.flags("Bearer "+other.Token, 200)
 
-	// One expires by itself: the time is the database's, and no revision tells.
+	// A token expires by the database's clock, without a revision.
 	db, err := sql.Open("postgres", dbURL)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestTokensOnEdges(t *testing.T) {
 	start(t, dbURL, withTokens).atWith(revision, other.Token).flags("Bearer "+last.Token, 401)
 }
 
-// atWith is at for an edge that asks for a token.
+// atWith is at for an edge that requires a token.
 func (e edge) atWith(revision int64, token string) edge {
 	e.t.Helper()
 	e.ready()
@@ -84,15 +84,15 @@ func (e edge) atWith(revision int64, token string) edge {
 		switch a.status {
 		case 200:
 			return e
-		case 401: // the token itself is not here yet
+		case 401: // the token has not arrived yet
 		default:
 			e.t.Fatalf("waiting for revision %d: %d %s", revision, a.status, a.body)
 		}
 	}
 }
 
-// A file that was saved while everybody was let in is no reason to let nobody in, nor
-// one to let those in whose tokens were revoked meanwhile.
+// A snapshot file that was written without tokens locks nobody out, and an old one
+// lets no revoked token in.
 func TestSnapshotFileWithoutTokens(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -124,8 +124,7 @@ func TestSnapshotFileWithoutTokens(t *testing.T) {
 	})
 }
 
-// The edge's own role may read what it takes to know a token, and nothing that is
-// worth more.
+// The edge's database role may read what is needed to check a token, and no secret.
 func TestRoleOfEdgesReadsTokens(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -153,7 +152,7 @@ func TestRoleOfEdgesReadsTokens(t *testing.T) {
 	for _, statement := range []string{
 		`SELECT prefix FROM token`, `SELECT name FROM token`, `SELECT * FROM token`, `UPDATE token SET role = 'admin'`, `DELETE FROM token`,
 		`SELECT actor FROM audit`, `UPDATE state SET revision = 0`, `INSERT INTO bucket (id) VALUES (99)`,
-		// What would hold up others, or take a table's place.
+		// Statements that would block others, or replace a table.
 		`LOCK TABLE bucket IN SHARE UPDATE EXCLUSIVE MODE`, `LOCK TABLE state IN SHARE UPDATE EXCLUSIVE MODE`, `LOCK TABLE bucket IN SHARE MODE`,
 		`SELECT FROM state FOR SHARE`, `CREATE TEMP TABLE bucket (id integer)`,
 	} {

@@ -22,12 +22,12 @@ import (
 	"github.com/flaggery/flaggery/pkg/web"
 )
 
-// A batch's answer may be thousands of times as long as its request. So it is written
-// as it is made, through a buffer of fixed size, and nothing but the request is held.
+// The answer to a batch may be thousands of times as long as the request. So it is
+// written piece by piece through a buffer of fixed size; only the request is in memory.
 
 var postFlags = huma.Operation{
 	OperationID: "post-flags", Method: http.MethodPost, Path: "/v1/subjects/flags", Tags: []string{"Flags"},
-	Summary: "What many subjects get",
+	Summary: "Flags of many subjects",
 }
 
 type batchInput struct{ Body api.BatchFlagsRequest }
@@ -47,14 +47,14 @@ func (e *service) postFlags(ctx context.Context, in *batchInput) (*huma.StreamRe
 	if err != nil {
 		return nil, err
 	}
-	if err := web.Wait(ctx); err != nil { // for the client, from now on
+	if err := web.Wait(ctx); err != nil { // from now on it waits for the client
 		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) { e.answerBatch(hc, s, in.Body.SubjectIDs) }}, nil
 }
 
-// postPlainFlags is a middleware in front of postFlags: it answers requests in their
-// usual form, whose ids are read where they are, and passes all others on.
+// postPlainFlags is a middleware in front of postFlags. It answers requests in the
+// plain form, without copying their ids out of the body, and passes on all others.
 func (e *service) postPlainFlags(hc huma.Context, next func(huma.Context)) {
 	c := humaecho.Unwrap(hc)
 	r := c.Request()
@@ -89,8 +89,8 @@ func (e *service) answerBatch(hc huma.Context, s *snapshot.Snapshot, ids []strin
 	b.answer(e, hc, s)
 }
 
-// readKnown reads n bytes. What it allocates grows with what comes: a client that
-// announces much and sends little holds little.
+// readKnown reads n bytes. It allocates as bytes arrive: a client that announces much
+// and sends little takes little memory.
 func readKnown(from io.Reader, n int) ([]byte, error) {
 	body := make([]byte, 0, min(n+1, 4<<10)) // one byte more, to read the end
 	for {
@@ -109,8 +109,8 @@ func readKnown(from io.Reader, n int) ([]byte, error) {
 	}
 }
 
-// appendPlainIDs appends the ids of a request in its plain form, as parts of the body.
-// It is false for all other texts.
+// appendPlainIDs appends the ids of a request in the plain form, as parts of the body.
+// It returns false for any other form.
 func appendPlainIDs(to []string, body []byte) ([]string, bool) {
 	to = slices.Grow(to, min(1+bytes.Count(body, []byte{','}), maxBatch))
 	p := plainText{body, true}
@@ -126,14 +126,14 @@ func appendPlainIDs(to []string, body []byte) ([]string, bool) {
 	return to, p.ended()
 }
 
-// plainText is what is left of a JSON text in its plain form: members in the order
-// expected, no other ones, and ids of printable ASCII without escapes.
+// plainText is the unread rest of a JSON text in the plain form: exactly the expected
+// members, in the expected order, with ids of printable ASCII without escapes.
 type plainText struct {
 	rest []byte
 	ok   bool // so far
 }
 
-// skip reads tokens, with space before each.
+// skip reads tokens, each after optional space.
 func (p *plainText) skip(tokens ...string) {
 	for _, token := range tokens {
 		p.rest = trimSpace(p.rest)
@@ -144,7 +144,7 @@ func (p *plainText) skip(tokens ...string) {
 	}
 }
 
-// id reads a string that can be the id of a subject. It is a part of the text.
+// id reads a valid subject id. The result is a part of the text.
 func (p *plainText) id() string {
 	p.skip(`"`)
 	end := bytes.IndexByte(p.rest, '"')
@@ -158,7 +158,7 @@ func (p *plainText) id() string {
 
 func (p *plainText) ended() bool { return p.ok && len(trimSpace(p.rest)) == 0 }
 
-// trimSpace drops what may stand between the parts of a JSON text.
+// trimSpace drops leading JSON whitespace.
 func trimSpace(text []byte) []byte {
 	for len(text) > 0 && (text[0] == ' ' || text[0] == '\n' || text[0] == '\r' || text[0] == '\t') {
 		text = text[1:]
@@ -169,7 +169,7 @@ func trimSpace(text []byte) []byte {
 // maxBatch is the maxItems of [api.BatchFlagsRequest].
 const maxBatch = 10_000
 
-// printable reports whether a text is ASCII that JSON strings hold as it is.
+// printable reports whether a text is ASCII that needs no escapes in a JSON string.
 func printable(text []byte) bool {
 	for _, c := range text {
 		if c < ' ' || c > '~' || c == '\\' {
@@ -179,7 +179,7 @@ func printable(text []byte) bool {
 	return true
 }
 
-// batch is what is held for one answer.
+// batch holds the memory for one answer.
 type batch struct {
 	ids    []string
 	places []int32 // of ids, plus 1, by hash: see distinct
@@ -187,19 +187,19 @@ type batch struct {
 	seed   maphash.Seed
 }
 
-const batchBuffer = 32 << 10 // and room for an id, which JSON may make six times as long
+const batchBuffer = 32 << 10 // plus space for one id, which escapes may make six times as long
 
 var batches = sync.Pool{New: func() any {
 	return &batch{out: make([]byte, 0, batchBuffer+8*model.MaxSubjectIDLength), seed: maphash.MakeSeed()}
 }}
 
 func (b *batch) release() {
-	clear(b.ids) // they are parts of a body
+	clear(b.ids) // they would keep a body in memory
 	b.ids = b.ids[:0]
 	batches.Put(b)
 }
 
-// distinct drops ids that are there already.
+// distinct drops repeated ids.
 func (b *batch) distinct() {
 	size := 2
 	for size < 2*len(b.ids) {
@@ -223,8 +223,8 @@ next:
 	b.ids = kept
 }
 
-// answer writes the flags of all ids. They are copied from the bodies that single
-// requests get.
+// answer writes the flags of all ids, copied from the prepared bodies for single
+// requests.
 func (b *batch) answer(e *service, hc huma.Context, s *snapshot.Snapshot) {
 	b.distinct()
 	hc.SetHeader(fieldContentType, api.MediaJSON)
@@ -262,8 +262,8 @@ func (b *batch) answer(e *service, hc huma.Context, s *snapshot.Snapshot) {
 	w.flush(append(out, `]}`...))
 }
 
-// pacedWriter gives a client time as long as it reads: so much at first, and a second
-// for each minimumRate bytes that it has taken.
+// pacedWriter gives a client time as long as it reads: writeTime at first, and a
+// second more for each minimumRate bytes that it has read.
 type pacedWriter struct {
 	ctx     context.Context
 	w       io.Writer
@@ -276,8 +276,8 @@ const (
 	minimumRate = 64 << 10
 )
 
-// flush writes text and returns it emptied. It cuts the answer off if the client does
-// not take it: a part must not be taken for the whole.
+// flush writes text and returns its empty buffer. If the client is too slow, it aborts
+// the connection, so that the client does not mistake a part for the whole answer.
 func (w *pacedWriter) flush(text []byte) []byte {
 	left := time.Until(w.began.Add(writeTime + time.Duration(w.written/minimumRate)*time.Second))
 	if left <= 0 || web.Extend(w.ctx, left) != nil {
@@ -290,7 +290,7 @@ func (w *pacedWriter) flush(text []byte) []byte {
 	return text[:0]
 }
 
-// appendString appends text as a JSON string. Ids are plain ASCII mostly.
+// appendString appends text as a JSON string. Most ids are printable ASCII.
 func appendString(to []byte, text string) []byte {
 	for i := range len(text) {
 		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

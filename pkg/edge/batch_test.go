@@ -17,7 +17,7 @@ func postBatch(e *service, w http.ResponseWriter, body string) {
 	e.ServeHTTP(w, r)
 }
 
-// A batch in its usual form is read in another way than all others, and answered alike.
+// A batch in the plain form is read by other code than the rest, with the same answer.
 func TestFormsOfABatchAgree(t *testing.T) {
 	t.Parallel()
 	e := serving(t, &source{subjects: 1000}, nil)
@@ -25,7 +25,7 @@ func TestFormsOfABatchAgree(t *testing.T) {
 	for range 50 {
 		var plain, escaped []string
 		for range 1 + r.IntN(300) {
-			id := strconv.Itoa(r.IntN(2000)) // of which half are unknown, and some there twice
+			id := strconv.Itoa(r.IntN(2000)) // half of them unknown, and some repeated
 			plain, escaped = append(plain, `"`+id+`"`), append(escaped, fmt.Sprintf(`"\u%04x%s"`, id[0], id[1:]))
 		}
 		one, other := httptest.NewRecorder(), httptest.NewRecorder()
@@ -66,7 +66,7 @@ func TestPlainFormOfABatch(t *testing.T) {
 	}
 }
 
-// What a batch takes does not depend on the length of its answer.
+// The memory that a batch takes does not depend on the length of its answer.
 func TestLargeBatchTakesLittle(t *testing.T) {
 	e := serving(t, &source{subjects: 10_000}, nil)
 	var ids strings.Builder
@@ -74,7 +74,7 @@ func TestLargeBatchTakesLittle(t *testing.T) {
 		fmt.Fprintf(&ids, `,"%d"`, i)
 	}
 	body := `{"subject_ids":[` + ids.String()[1:] + `]}`
-	postBatch(e, &discard{header: http.Header{}}, body) // which renders what classes get
+	postBatch(e, &discard{header: http.Header{}}, body) // this renders the bodies of the classes
 	w := &discard{header: http.Header{}}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -19,11 +19,11 @@ import (
 	"github.com/flaggery/flaggery/pkg/shortcut"
 )
 
-// source has subjects 0 … n-1 and 20 features, at whatever revision it is set to.
+// source has subjects 0 … n-1 and 20 features, at the revision that it is set to.
 type source struct {
 	subjects int
 	tokens   []auth.Credential
-	revision atomic.Int64 // 0 while it is away
+	revision atomic.Int64 // 0 while it is unreachable
 }
 
 func (s *source) Update(_ context.Context, since model.Position, apply func(*model.Update) error) error {
@@ -138,8 +138,8 @@ func BenchmarkHotPath(b *testing.B) {
 	})
 }
 
-// BenchmarkBatch tells the cost of a subject in batches of 1,000, the network left
-// out.
+// BenchmarkBatch measures the cost of a subject in batches of 1,000, without the
+// network.
 func BenchmarkBatch(b *testing.B) {
 	e := serving(b, &source{subjects: 1_000_000}, nil)
 	ids := make([]string, 1000)
@@ -160,7 +160,7 @@ func BenchmarkBatch(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/subject")
 }
 
-// BenchmarkEvaluation tells the cost of OFREP, the network left out.
+// BenchmarkEvaluation measures the cost of OFREP, without the network.
 func BenchmarkEvaluation(b *testing.B) {
 	e := serving(b, &source{subjects: 1_000_000}, nil)
 	for name, path := range map[string]string{"all": evaluateFlags.Path, "one": evaluateFlags.Path + "/feature-number-07"} {

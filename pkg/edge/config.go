@@ -15,11 +15,11 @@ import (
 	"github.com/flaggery/flaggery/pkg/web"
 )
 
-// Config is what an edge is told from outside.
+// Config has the settings of an edge.
 type Config struct {
 	DBURL      command.DatabaseURL
 	Host       string
-	Port       int    // 0 for any that is free
+	Port       int    // 0 for any free one
 	Name       string // in GET /v1/edges of the admin
 	Prometheus bool
 	Unknown    string // one of the values of snapshot.Unknown
@@ -28,32 +28,32 @@ type Config struct {
 	Auth       Auth
 	Limits     web.Limits
 	Callers    web.Callers
-	Origins    web.Origins // of browser pages that may ask
+	Origins    web.Origins // of browser pages that may query this edge
 	TLS        web.TLS
-	// MetricsAddress is where metrics and health are answered apart, or "", and
-	// ProfilesAddress where profiles are.
+	// MetricsAddress and ProfilesAddress are separate addresses for metrics and health
+	// and for profiles; "" for none.
 	MetricsAddress  string
 	ProfilesAddress string
-	// SnapshotFile is where the snapshot is kept for a start without the database,
-	// or "".
+	// SnapshotFile is the path of the file to start from without a database; "" for
+	// none.
 	SnapshotFile string
 
 	Version string
 	Logger  *slog.Logger
-	// Ready is told where the edge listens, once it does. It may be nil.
+	// Ready is called with the address once the edge listens. It may be nil.
 	Ready func(net.Addr)
-	// Routes is told what the edge answers, and to whom, before it listens. It may
-	// be nil.
+	// Routes is called with the routes and their permissions before the edge listens.
+	// It may be nil.
 	Routes func([]web.Declared)
 }
 
-// Auth says whom an edge answers; the zero value is AuthNone.
+// Auth says who may query an edge; the zero value is AuthNone.
 type Auth string
 
-// Whom an edge answers.
+// Values of Auth.
 const (
-	AuthNone  Auth = "none"  // everybody
-	AuthToken Auth = "token" // who shows a token whose role may ask
+	AuthNone  Auth = "none"  // anyone
+	AuthToken Auth = "token" // holders of a token with role client or higher
 )
 
 // Flags adds the settings to fs, with their defaults.
@@ -63,10 +63,10 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	fs.IntVar(&c.Port, "port", 8081, "`port` to listen on, 0 for any that is free")
 	fs.StringVar(&c.Name, "edge-name", host, "`name` under which the admin lists this edge")
-	fs.Lookup("edge-name").DefValue = "the host's name" // the help is the same on all of them
+	fs.Lookup("edge-name").DefValue = "the host's name" // so that the help is the same on all hosts
 	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
-	fs.StringVar(&c.Unknown, "unknown-subjects", string(snapshot.Reject), "`answer` to ids that no subject has: reject, defaults or hash")
-	fs.DurationVar(&c.Poll, "poll-interval", time.Second, "`time` after which to ask for changes though none were announced")
+	fs.StringVar(&c.Unknown, "unknown-subjects", string(snapshot.Reject), "`answer` to unknown ids: reject, defaults or hash")
+	fs.DurationVar(&c.Poll, "poll-interval", time.Second, "`time` after which to query changes without a notification")
 	fs.StringVar(&c.SnapshotFile, "snapshot-file", "", "`path` of a file to start from when the database is away; it is written while the edge runs")
 	fs.BoolVar(&c.Shortcut, "shortcut", true, "answer GET /v1/subject/flags and small OFREP requests before net/http sees them")
 	fs.StringVar((*string)(&c.Auth), "edge-auth", string(AuthNone), "`who` may query this edge: anyone (none), or holders of a token with role client or higher (token)")
@@ -78,7 +78,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.ProfilesAddress, "profiles-address", "", "`host:port` that answers profiles (/debug/pprof/), without a token: keep it on loopback")
 }
 
-// Validate reports every setting at fault.
+// Validate reports every invalid setting.
 func (c *Config) Validate() error {
 	return command.Faults(c.validateDBURL(), command.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Limits.Validate(), c.Callers.Validate(), c.TLS.Validate(), web.CheckAddress(web.MetricsAddress, c.MetricsAddress), web.CheckAddress(web.ProfilesAddress, c.ProfilesAddress))
 }

@@ -27,18 +27,17 @@ import (
 type service struct {
 	replica *replica.Replica
 	web     *web.Server
-	routes  http.Handler // for what is not in the plain form
-	// authenticator knows the callers; nil where everybody is answered.
+	routes  http.Handler // for requests that are not in the plain form
+	// authenticator identifies callers; nil if anyone may query this edge.
 	authenticator web.Authenticator
 	fixed         fixedFields
-	// Where requests are counted that no route has seen.
+	// They count requests that are answered before the routes.
 	flagsGiven, evaluatedAll, evaluatedOne observers
 }
 
-// Run is the edge from start to end: it returns nil after ctx has ended and the
-// requests under way are answered, and an error at once where it cannot work. A
-// database that is away is no such case: the edge waits for it, or goes on with
-// what it has.
+// Run runs the edge until ctx ends and all requests in flight are answered. It returns
+// an error at once if the edge cannot work. An unreachable database is no such error:
+// the edge waits for it, or serves its last snapshot.
 func Run(ctx context.Context, config Config) (err error) {
 	if err := config.Validate(); err != nil {
 		return err
@@ -63,14 +62,14 @@ func Run(ctx context.Context, config Config) (err error) {
 	if config.Ready != nil {
 		config.Ready(listener.Addr())
 	}
-	if config.Shortcut && !config.TLS.Enabled() && config.Auth != AuthToken { // which are left to net/http
+	if config.Shortcut && !config.TLS.Enabled() && config.Auth != AuthToken { // TLS and tokens are left to net/http
 		short := shortcut.Listen(listener, e.shortRoutes()...)
 		context.AfterFunc(ctx, short.AnnounceDrain)
 		e.web.BeforeShutdown(short.Drain)
 		listener = short
 	}
 	context.AfterFunc(ctx, feed.Drain)
-	// The replica follows until the last request is answered.
+	// The replica follows the database until the last request is answered.
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
 	group.Go(func() { e.replica.Run(following) })
@@ -103,7 +102,7 @@ func newService(config Config, source replica.Source) *service {
 		Version:         config.Version,
 		Logger:          config.Logger,
 		Calls:           api.EdgeCalls,
-		AccessLevel:     slog.LevelDebug, // an edge answers too much to log it
+		AccessLevel:     slog.LevelDebug, // an edge answers too many requests to log each
 		Registry:        registry,
 		ServeMetrics:    config.Prometheus,
 		MetricsAddress:  config.MetricsAddress,
@@ -131,18 +130,18 @@ func newService(config Config, source replica.Source) *service {
 	return e
 }
 
-// addRoutes is the edge part of the contract, beside health, metrics and
-// documentation.
+// addRoutes adds the edge part of the contract. The web server adds health, metrics
+// and documentation.
 func (e *service) addRoutes() {
-	// What one subject gets.
+	// Flags of one subject.
 	web.Handle(e.web, auth.Resolve, answering[api.Flags](getFlags), e.getFlags)
 	web.Handle(e.web, auth.Resolve, answering[api.Flags](getSubjectFlags), e.getSubjectFlags)
-	// What many subjects get.
+	// Flags of many subjects.
 	batch := answering[api.BatchFlags](postFlags)
 	batch.Middlewares = huma.Middlewares{e.postPlainFlags}
 	web.Handle(e.web, auth.Resolve, batch, e.postFlags)
 	e.addEvaluation()
-	// What only the admin does.
+	// Calls of the admin.
 	for call := range api.AdminCalls {
 		if _, ours := api.EdgeCalls[call]; !ours {
 			method, path, _ := strings.Cut(call, " ")

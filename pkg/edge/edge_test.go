@@ -23,11 +23,11 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// edge is one that runs for a test.
+// edge is an edge that runs for a test.
 type edge struct {
 	t    testing.TB
 	base string
-	stop func() // begins the drain, which the test's end waits for
+	stop func() // begins the drain; the test's cleanup waits for its end
 }
 
 func start(t testing.TB, dbURL string, change func(*Config)) edge {
@@ -114,7 +114,7 @@ func openWriter(t testing.TB, dbURL string) *writer.Writer {
 	return w
 }
 
-// must hands on the result of a write that has to work, and its revision.
+// must returns the result of a write and its revision, and fails the test on an error.
 func must[T any](t testing.TB, result writer.Result[T], err error) (T, int64) {
 	t.Helper()
 	if err != nil {
@@ -150,8 +150,8 @@ func quickstart(t testing.TB, w *writer.Writer) (revision int64) {
 	return r.Revision
 }
 
-// TestContract asks an edge with the shortcut, one without it, and both in a form
-// that only a route takes. All must answer alike.
+// TestContract queries an edge with the shortcut, one without it, and both in a form
+// that only a route takes. All answers must be the same.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -324,8 +324,8 @@ func (e edge) ready() {
 	}
 }
 
-// TestFollowsWrites makes random changes and compares what two edges answer with
-// what the writer resolves, for every subject after each of them.
+// TestFollowsWrites makes random changes. After each it compares, for every subject,
+// the answers of two edges with the writer's.
 func TestFollowsWrites(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -386,7 +386,7 @@ func TestFollowsWrites(t *testing.T) {
 			}
 		}
 		if model.CodeOf(err) != "" {
-			continue // the world does not allow it at the moment
+			continue // the current state does not allow it
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -423,7 +423,7 @@ func TestFollowsWrites(t *testing.T) {
 	}
 }
 
-// TestABTestBeginsOnTime asks across the start and the end of a test.
+// TestABTestBeginsOnTime queries across the start and the end of a test.
 func TestABTestBeginsOnTime(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -436,7 +436,7 @@ func TestABTestBeginsOnTime(t *testing.T) {
 		Groups: []api.CreateTestGroup{{Name: "x", Variants: all}, {Name: "y", Variants: all}}})
 	_, revision := must(t, r, err)
 	e.at(revision)
-	const slack = 50 * time.Millisecond // of this loop, and between the two clocks that are one here
+	const slack = 50 * time.Millisecond // for this loop; edge and database share a clock here
 	live := 0
 	for now := time.Now(); now.Before(end.Add(2 * slack)); now = time.Now() {
 		got := e.do("GET", "/v1/subject/flags?subject_id=a+b%2F%C3%BC%25", "").body
@@ -498,7 +498,7 @@ func TestNotReadyBeforeTheFirstLoad(t *testing.T) {
 	}
 }
 
-// TestStartsFromTheSnapshotFile has a database for the first edge only.
+// TestStartsFromTheSnapshotFile gives only the first edge a database.
 func TestStartsFromTheSnapshotFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "snapshot")
@@ -515,8 +515,8 @@ func TestStartsFromTheSnapshotFile(t *testing.T) {
 	}
 }
 
-// During the drain, connections to the shortcut are closed after their next answer,
-// new ones too, and then those that stay silent.
+// During the drain, connections of the shortcut are closed after their next answer, new
+// ones too, and idle ones at the end.
 func TestDrainOfTheShortcut(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)

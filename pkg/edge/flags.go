@@ -24,18 +24,18 @@ const (
 
 var getFlags = huma.Operation{
 	OperationID: "get-flags", Method: http.MethodGet, Path: flagsPath, Tags: []string{"Flags"},
-	Summary:     "What one subject gets",
-	Description: "Features in name order, none for a feature that resolves to nothing.",
+	Summary:     "Flags of one subject",
+	Description: "Features in name order. Features that resolve to nothing are left out.",
 }
 
 var getSubjectFlags = huma.Operation{
 	OperationID: "get-subject-flags", Method: http.MethodGet, Path: "/v1/subjects/{id}/flags", Tags: []string{"Flags"},
-	Summary: "What one subject gets",
+	Summary: "Flags of one subject",
 }
 
-// answering documents what huma does not see of an answer: the type of a body that
-// is written as bytes, and the revision, which every answer names. Each edge of a
-// process gets a description of its own, as huma adds to it.
+// answering documents the parts of an answer that huma does not see: the type of a
+// body that is written as bytes, and the header with the revision. It returns a new
+// description for each edge of a process, as huma changes it.
 func answering[T any](op huma.Operation) huma.Operation {
 	schema := huma.NewMapRegistry("", huma.DefaultSchemaNamer).Schema(reflect.TypeFor[T](), false, "")
 	op.Responses = map[string]*huma.Response{"200": {
@@ -45,13 +45,13 @@ func answering[T any](op huma.Operation) huma.Operation {
 	return op
 }
 
-// FlagsQuery is what both ways of asking for one subject take. huma sees the fields
-// of an embedded struct only if its name is exported.
+// FlagsQuery has the parameters that both calls for one subject take. huma sees the
+// fields of an embedded struct only if its name is exported.
 type FlagsQuery struct {
 	Features    []string `query:"features" doc:"Only these features, separated by commas"`
 	MinRevision int64    `query:"min_revision" minimum:"0" doc:"Answer from this revision or a later one: wait for it, or answer 503"`
-	Wait        string   `query:"wait" doc:"How long to wait at most for min_revision: a duration up to 30s, 1s when left out" example:"2s"`
-	IfNoneMatch []string `header:"If-None-Match" doc:"The ETag of an earlier answer: 304 when it would be the same"`
+	Wait        string   `query:"wait" doc:"How long to wait for min_revision at most: a duration up to 30s; 1s if left out" example:"2s"`
+	IfNoneMatch []string `header:"If-None-Match" doc:"The ETag of an earlier answer: 304 if it would be the same"`
 }
 
 type flagsInput struct {
@@ -121,8 +121,9 @@ func parseWait(text string) (time.Duration, error) {
 
 var errNothingLoaded = model.Errorf(model.NotReady, "nothing is loaded yet")
 
-// snapshot is the one to answer the request in ctx from. If it is older than a
-// revision, a later one takes its place, which comes within the wait.
+// snapshot returns the snapshot to answer the request in ctx from. If it is older than
+// minRevision, snapshot waits for a later one. Fails with not_ready if none comes in
+// time.
 func (e *service) snapshot(ctx context.Context, minRevision int64, wait time.Duration) (*snapshot.Snapshot, error) {
 	v := viewOf(ctx)
 	if v == nil {
@@ -139,7 +140,7 @@ func (e *service) snapshot(ctx context.Context, minRevision int64, wait time.Dur
 	err := e.replica.WaitFor(ctx, minRevision)
 	v.snapshot = e.replica.Snapshot()
 	if err != nil {
-		return nil, model.Errorf(model.NotReady, "revision %d is not here yet, the latest is %d", minRevision, v.snapshot.Revision)
+		return nil, model.Errorf(model.NotReady, "revision %d has not arrived yet, the latest is %d", minRevision, v.snapshot.Revision)
 	}
 	return v.snapshot, nil
 }

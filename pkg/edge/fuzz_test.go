@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzQuery asks for flags in all forms that a request has: no query is a fault of
-// the edge's, and all forms get the same.
+// FuzzQuery queries flags in all forms of the request: no query causes an error of the
+// edge, and all forms get the same answer.
 func FuzzQuery(f *testing.F) {
 	e := serving(f, &source{subjects: 1000}, nil)
 	etag := ask(e, "subject_id=7", "").Header().Get("ETag")
@@ -25,13 +25,13 @@ func FuzzQuery(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, ifNoneMatch string) {
 		values, _ := url.ParseQuery(query)
 		if values.Has("min_revision") {
-			return // waits, and is answered with 503 by contract
+			return // it waits, and gets 503 by contract
 		}
 		compareForms(t, e, query, strings.TrimSpace(ifNoneMatch))
 	})
 }
 
-// FuzzBatch sends anything as the body of a question for many subjects.
+// FuzzBatch sends anything as the body of a request for many subjects.
 func FuzzBatch(f *testing.F) {
 	e := serving(f, &source{subjects: 1000}, nil)
 	for _, body := range []string{

@@ -5,12 +5,13 @@ import (
 	"sync"
 )
 
-// loadGC is GOGC during a full load: how much garbage may come on top of what is in
-// use. A load makes some of every row, and what is in use is an index that costs the
-// collector next to nothing. So it collects often, and memory stays low.
+// loadGC is GOGC during a full load: how much garbage may accumulate, in percent of
+// the memory in use. Each loaded row leaves garbage, and the memory in use is an index
+// that costs the collector next to nothing. So collecting often is cheap and keeps
+// memory low.
 const loadGC = 20
 
-// The setting is the process's, so loads at the same time share it.
+// The setting belongs to the process, so concurrent loads share it.
 var loads struct {
 	sync.Mutex
 	running int

@@ -12,11 +12,10 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// reloading is a source that hands over all of its subjects at each question, at the
-// next revision.
+// reloading is a source that returns all subjects for each query, at the next revision.
 type reloading struct {
 	subjects int
-	during   func(revision int64) // called now and then in between
+	during   func(revision int64) // called repeatedly during a load
 }
 
 func (r *reloading) Update(_ context.Context, since model.Position, apply func(*model.Update) error) error {
@@ -39,7 +38,7 @@ func (r *reloading) Update(_ context.Context, since model.Position, apply func(*
 func (*reloading) Listen(ctx context.Context, _ func(bool)) { <-ctx.Done() }
 func (*reloading) Report(model.Position, bool)              {}
 
-// reload follows the source until it has loaded some times.
+// reload follows the source until it has loaded everything several times.
 func (r *reloading) reload(t testing.TB, times int64) *service {
 	e := newService(Config{Unknown: "reject", Poll: time.Microsecond, Logger: slog.New(slog.DiscardHandler)}, r)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -59,7 +58,7 @@ func readMetric(name string) uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// The setting is the process's, so this test runs alone.
+// The setting belongs to the process, so this test runs alone.
 func TestLoadsLowerGCPercent(t *testing.T) {
 	const gogc = "/gc/gogc:percent"
 	before := readMetric(gogc)
@@ -80,8 +79,8 @@ func TestLoadsLowerGCPercent(t *testing.T) {
 	}
 }
 
-// BenchmarkReload compares the most memory that a reload of a million subjects takes
-// with the memory of the subjects at rest.
+// BenchmarkReload compares the peak memory of a reload of a million subjects with the
+// memory of the loaded subjects.
 func BenchmarkReload(b *testing.B) {
 	const heap = "/memory/classes/heap/objects:bytes"
 	peak := uint64(0)

@@ -6,5 +6,5 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Whatever the tests start has ended with them.
+// All goroutines that the tests start have ended.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -11,7 +11,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/snapshot"
 )
 
-// TestMetricNames keeps what dashboards and alerts rely on.
+// TestMetricNames keeps the names that dashboards and alerts rely on.
 func TestMetricNames(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	r := replica.New(nil, replica.Options{Logger: slog.New(slog.DiscardHandler), Observer: newReplicaMetrics(registry)})

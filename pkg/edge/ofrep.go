@@ -27,8 +27,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/web"
 )
 
-// The OpenFeature Remote Evaluation Protocol: its requests are read and its
-// refusals written in its own forms, other failures are problems as everywhere.
+// The OpenFeature Remote Evaluation Protocol. Its requests and failures have its own
+// forms; failures that it has no form for are problems as everywhere.
 
 var evaluateFlags = huma.Operation{
 	OperationID: "evaluate-flags", Method: http.MethodPost, Path: "/ofrep/v1/evaluate/flags", Tags: []string{"OFREP"},
@@ -41,8 +41,8 @@ var evaluateFlag = huma.Operation{
 	Summary: "One flag of one subject, for OpenFeature",
 }
 
-// addEvaluation adds both operations to the routes and documents what huma does
-// not see: bodies that are read and written as bytes.
+// addEvaluation adds both operations to the routes and documents their bodies, which
+// are read and written as bytes, so that huma does not see them.
 func (e *service) addEvaluation() {
 	web.Handle(e.web, auth.Resolve, answering[api.Evaluations](evaluateFlags), e.evaluateFlags)
 	web.Handle(e.web, auth.Resolve, answering[api.Evaluation](evaluateFlag), e.evaluateFlag)
@@ -67,8 +67,8 @@ func (e *service) addEvaluation() {
 }
 
 type evaluateFlagsInput struct {
-	IfNoneMatch  []string `header:"If-None-Match" doc:"The ETag of an earlier answer: 304 when it would be the same"`
-	ETag         string   `query:"flagConfigEtag" doc:"What an event announced; the answer is the latest there is anyway"`
+	IfNoneMatch  []string `header:"If-None-Match" doc:"The ETag of an earlier answer: 304 if it would be the same"`
+	ETag         string   `query:"flagConfigEtag" doc:"The value that an event announced. It is ignored: the answer is always the latest"`
 	LastModified string   `query:"flagConfigLastModified" doc:"As flagConfigEtag"`
 	body         io.Reader
 }
@@ -93,12 +93,12 @@ func (in *evaluateFlagInput) Resolve(hc huma.Context) []error {
 // evaluationAnswer is an answer in the protocol's form.
 type evaluationAnswer struct {
 	status int
-	etag   []string // of all flags
+	etag   []string // nil for an answer with one flag
 	parts  [][]byte
 	length []string // of the parts
 }
 
-// inParts is an answer with the length of its parts.
+// inParts returns an answer of these parts, with their total length.
 func inParts(parts [][]byte) *evaluationAnswer {
 	length := 0
 	for _, part := range parts {
@@ -129,9 +129,10 @@ func (a *evaluationAnswer) write(w http.ResponseWriter) {
 	}
 }
 
-// stream answers by a route. The answer is ready, so that its client only costs time.
+// stream answers through a route. The answer is prepared, so the request only waits
+// for its client from now on.
 func (a *evaluationAnswer) stream(ctx context.Context) (*huma.StreamResponse, error) {
-	_ = web.Wait(ctx) // if too many wait, this one goes on as a request that works
+	_ = web.Wait(ctx) // if too many requests wait, this one stays a working one
 	return &huma.StreamResponse{Body: func(hc huma.Context) { a.write(humaecho.Unwrap(hc).Response()) }}, nil
 }
 
@@ -150,14 +151,15 @@ func (e *service) evaluateFlags(ctx context.Context, in *evaluateFlagsInput) (*h
 	return a.unless(strings.Join(in.IfNoneMatch, ",")).stream(ctx)
 }
 
-// allFlags is the answer for a subject, which it counts as served.
+// allFlags returns all flags of a subject, and counts them as served.
 func (e *service) allFlags(s *snapshot.Snapshot, class snapshot.ClassID, now time.Time) *evaluationAnswer {
 	body, evaluations := s.OFREP(class, e.replica.DatabaseTime(now))
 	body.CountServed()
 	return &evaluationAnswer{http.StatusOK, evaluations.ETag, evaluations.Parts, evaluations.Length}
 }
 
-// oneFlag is nil if the subject does not have it.
+// oneFlag returns one flag of a subject, and counts it as served; nil if the subject
+// does not get it.
 func (e *service) oneFlag(s *snapshot.Snapshot, class snapshot.ClassID, key string, now time.Time) *evaluationAnswer {
 	parts, flag, found := s.Evaluation(class, key, e.replica.DatabaseTime(now))
 	if !found {
@@ -167,7 +169,7 @@ func (e *service) oneFlag(s *snapshot.Snapshot, class snapshot.ClassID, key stri
 	return inParts(parts)
 }
 
-// unless is the answer for a client that may have it already.
+// unless turns the answer into a 304 if the client has it already.
 func (a *evaluationAnswer) unless(ifNoneMatch string) *evaluationAnswer {
 	if matches(ifNoneMatch, a.etag[0]) {
 		a.status = http.StatusNotModified
@@ -175,8 +177,8 @@ func (a *evaluationAnswer) unless(ifNoneMatch string) *evaluationAnswer {
 	return a
 }
 
-// unknownSubjectFlags answers for a subject that is not known, if all its flags are
-// asked for: on an error the web provider would keep those of the subject before.
+// unknownSubjectFlags is the answer to a request for all flags of an unknown subject.
+// On an error the web provider would keep the flags of the previous subject.
 var (
 	unknownSubjectFlags = []byte(`{"flags":[],"metadata":{"unknownSubject":true}}`)
 	unknownSubjectETag  = []string{snapshot.ETag(unknownSubjectFlags)}
@@ -194,9 +196,8 @@ func (e *service) evaluateFlag(ctx context.Context, in *evaluateFlagInput) (*hum
 	return a.stream(ctx)
 }
 
-// evaluatePlain answers what an edge is asked all the time, a small request for flags
-// that are there, before the routes. It is false for all others, whose bodies are as
-// they were.
+// evaluatePlain answers the most frequent requests before the routes: small ones for
+// flags that exist. It returns false for all others, and leaves their bodies unread.
 func (e *service) evaluatePlain(w http.ResponseWriter, r *http.Request, s *snapshot.Snapshot, now time.Time) bool {
 	b := smallBodies.Get().(*[maxSmallBody]byte)
 	defer smallBodies.Put(b)
@@ -221,8 +222,8 @@ func (e *service) evaluatePlain(w http.ResponseWriter, r *http.Request, s *snaps
 	return true
 }
 
-// evaluate is the answer to a small request, and where it is counted; nil if the routes
-// are to answer. path is what follows that of all flags.
+// evaluate returns the answer to a small request and the observers that count it, or
+// nil if the routes have to answer. path is the rest after the path for all flags.
 func (e *service) evaluate(s *snapshot.Snapshot, path string, body []byte, ifNoneMatch string, now time.Time) (*evaluationAnswer, *observers) {
 	key, one := strings.CutPrefix(path, "/")
 	if one && model.CheckName(key) != nil || !one && key != "" {
@@ -245,28 +246,27 @@ func (e *service) evaluate(s *snapshot.Snapshot, path string, body []byte, ifNon
 
 const maxSmallBody = 4 << 10
 
-// usualMediaTypes are what clients send; the routes read what else means JSON.
+// usualMediaTypes are those that clients send. The routes accept all that mean JSON.
 var usualMediaTypes = []string{api.MediaJSON, api.MediaJSON + "; charset=utf-8"}
 
 var smallBodies = sync.Pool{New: func() any { return new([maxSmallBody]byte) }}
 
-// isPlainEvaluation reports whether a request has nothing but a small body of JSON to
-// read.
+// isPlainEvaluation reports whether a small JSON body is all that matters in a request.
 func isPlainEvaluation(r *http.Request) bool {
 	return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, evaluateFlags.Path) && 0 < r.ContentLength && r.ContentLength <= maxSmallBody &&
 		r.URL.RawPath == "" && r.URL.RawQuery == "" && r.Header["Origin"] == nil && r.Header[echo.HeaderContentEncoding] == nil &&
 		slices.Contains(usualMediaTypes, r.Header.Get(echo.HeaderContentType)) && web.HeadersAreSingle(r.Header)
 }
 
-// subjectOf reads whose flags a request is about, and finds the snapshot to answer
-// from. What is at fault with the request comes as a refusal.
+// subjectOf reads the subject of a request and finds the snapshot to answer from. It
+// returns a refusal if the request is invalid.
 func (e *service) subjectOf(ctx context.Context, body io.Reader) (*snapshot.Snapshot, snapshot.ClassID, error) {
 	text, err := io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(body), web.MaxBody))
 	switch {
 	case errors.As(err, new(*http.MaxBytesError)), model.CodeOf(err) != "":
 		return nil, 0, err
 	case err != nil:
-		return nil, 0, &refusal{http.StatusBadRequest, "PARSE_ERROR", "the request body broke off"}
+		return nil, 0, &refusal{http.StatusBadRequest, "PARSE_ERROR", "the request body ended early"}
 	}
 	id, err := targetingKey(text)
 	if err != nil {
@@ -288,7 +288,7 @@ type unknownSubject struct{ id string }
 
 func (u *unknownSubject) Error() string { return fmt.Sprintf("there is no subject %q", u.id) }
 
-// targetingKey is the id of the subject that a request is about.
+// targetingKey returns the id of the subject in a request.
 func targetingKey(text []byte) (string, error) {
 	p := plainText{text, true}
 	p.skip("{", `"context"`, ":", "{", `"targetingKey"`, ":")
@@ -316,7 +316,7 @@ func targetingKey(text []byte) (string, error) {
 	return *key, nil
 }
 
-// refusal is what the protocol has a form for.
+// refusal is a failure that the protocol has a form for.
 type refusal struct {
 	status        int
 	code, details string
@@ -324,8 +324,8 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.details }
 
-// refused puts an error into the protocol's form, if it has one for it. key is
-// the flag that was asked for, "" for all.
+// refused answers with an error in the protocol's form, if it has one for it. key is
+// the requested flag, "" for all.
 func refused(ctx context.Context, key string, err error) (*huma.StreamResponse, error) {
 	var r *refusal
 	switch {

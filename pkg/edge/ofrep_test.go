@@ -101,7 +101,7 @@ func TestEvaluation(t *testing.T) {
 	}
 }
 
-// On an error, the web provider keeps the flags of the person before.
+// On an error, the web provider keeps the flags of the previous subject.
 func TestEvaluationOfUnknownSubject(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -157,7 +157,7 @@ func TestEvaluationRefuses(t *testing.T) {
 			}
 		}
 	}
-	for _, key := range []string{"empty", "nothing", "%20", "a%2Fb"} { // one that resolves to nothing is none
+	for _, key := range []string{"empty", "nothing", "%20", "a%2Fb"} { // a flag that resolves to nothing does not exist here
 		a := e.do("POST", bulk+"/"+key, `{"context":{"targetingKey":"42"}}`)
 		if f := evaluated[api.EvaluationFailure](t, a); a.status != http.StatusNotFound || f.ErrorCode != "FLAG_NOT_FOUND" {
 			t.Errorf("%s: %d %s", key, a.status, a.body)
@@ -175,8 +175,8 @@ func TestEvaluationRefuses(t *testing.T) {
 	}
 }
 
-// FuzzEvaluation sends anything as the body of an evaluation, in a form that only the
-// routes take, in the plain one, and in that of the shortcut: all get the same.
+// FuzzEvaluation sends anything as the body of an evaluation, in the form that only the
+// routes take, in the plain form, and through the shortcut: all get the same answer.
 func FuzzEvaluation(f *testing.F) {
 	e := serving(f, &source{subjects: 1000}, nil)
 	etag := evaluate(e, bulk, `{"context":{"targetingKey":"1"}}`, "").Header().Get("ETag")
@@ -196,7 +196,7 @@ func FuzzEvaluation(f *testing.F) {
 	f.Fuzz(func(t *testing.T, rest, body, ifNoneMatch string) {
 		ifNoneMatch = strings.TrimSpace(ifNoneMatch)
 		if u, err := url.Parse(bulk + rest); err != nil || u.Path != bulk+rest || u.RawPath != "" {
-			return // another spelling of a path is no form of its own
+			return // only another spelling of the path
 		}
 		plain := evaluate(e, bulk+rest, body, ifNoneMatch)
 		want := said(plain.Code, plain.Header(), plain.Body.String())

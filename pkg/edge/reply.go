@@ -15,21 +15,21 @@ import (
 	"github.com/flaggery/flaggery/pkg/web"
 )
 
-// reply is the answer for one subject. It is the same in each form of the request;
-// the forms differ in how they read the request and write the reply.
+// reply is the answer for one subject. It is the same for each form of the request;
+// only reading the request and writing the reply differ.
 type reply struct {
-	status   int // 200, or 304 for a client that has the body
+	status   int // 200, or 304 if the client has the body
 	body     *snapshot.Body
 	snapshot snapshotFields
 	fixed    *fixedFields
 }
 
-// fixedFields are the same in all replies, as in the answers of the routes: those for
-// browsers, and for caches those of the origins whose pages may read replies. Requests
-// that name an origin themselves go to the routes.
+// fixedFields are header fields that are the same in all replies and in the answers of
+// the routes: one for browsers and, for caches, those that depend on the origins whose
+// pages may read replies. Requests with an Origin go to the routes.
 type fixedFields struct {
 	header http.Header
-	text   string // the same as lines
+	text   string // the header as lines
 }
 
 func newFixedFields(origins *web.Origins) fixedFields {
@@ -42,15 +42,15 @@ func newFixedFields(origins *web.Origins) fixedFields {
 	return f
 }
 
-// snapshotFields are what the header of each answer says of its snapshot.
+// snapshotFields are the header fields about the snapshot of an answer.
 type snapshotFields struct {
-	revision []string      // as net/http keeps the value of a header field
+	revision []string      // in the form that net/http has header values in
 	age      time.Duration // 0 for a snapshot that is not stale
 }
 
-// reply answers for a subject at a moment, with some of its features or, if
-// features is nil, with all, and counts what it serves. It is false for a subject
-// that the snapshot rejects.
+// reply answers for a subject at a moment and counts the flags as served. If features
+// is nil, it answers with all of them. It returns false if the snapshot rejects the
+// subject.
 func (e *service) reply(s *snapshot.Snapshot, id string, features []string, ifNoneMatch string, now time.Time) (reply, bool) {
 	class := s.Class(id)
 	if class == 0 {
@@ -77,7 +77,7 @@ func (e *service) fieldsOf(s *snapshot.Snapshot, now time.Time) snapshotFields {
 	return f
 }
 
-// onlyFeatures is what a body says of some features.
+// onlyFeatures returns a body with some of its features.
 func onlyFeatures(b *snapshot.Body, features []string) *snapshot.Body {
 	flags := slices.DeleteFunc(slices.Clone(b.Flags), func(f snapshot.Flag) bool {
 		return !slices.Contains(features, f.Feature)
@@ -86,14 +86,13 @@ func onlyFeatures(b *snapshot.Body, features []string) *snapshot.Body {
 	return &snapshot.Body{JSON: json, ETag: []string{snapshot.ETag(json)}, Length: []string{strconv.Itoa(len(json))}, Flags: flags}
 }
 
-// matches reports whether an If-None-Match field names the ETag. A list of tags can
-// be searched as text: a tag comes in quotes and has none within.
+// matches reports whether an If-None-Match field names the ETag. The list of tags can
+// be searched as text, as each tag is in quotes and contains none.
 func matches(ifNoneMatch, etag string) bool {
 	return ifNoneMatch == "*" || strings.Contains(ifNoneMatch, etag)
 }
 
-// Header fields in the form in which net/http keeps them, so that setting one is
-// an assignment.
+// Header fields in net/http's canonical form, so that setting one is an assignment.
 var contentTypeJSON = []string{api.MediaJSON}
 
 const (
@@ -115,7 +114,7 @@ func (r *reply) write(w http.ResponseWriter) {
 	}
 	header[fieldContentType] = contentTypeJSON
 	header[fieldLength] = r.body.Length
-	_, _ = w.Write(r.body.JSON) // the client may be gone; that is its affair
+	_, _ = w.Write(r.body.JSON) // if it fails, the client is gone
 }
 
 func (f *snapshotFields) set(header http.Header) {

@@ -16,17 +16,17 @@ import (
 	"github.com/flaggery/flaggery/pkg/web"
 )
 
-// The request that an edge lives for, in its plain form: GET
-// /v1/subject/flags?subject_id=42. It is answered here, from prepared bytes, by the
-// shortcut or by net/http, and so are small requests of OFREP; all other requests, and
+// The most frequent request of an edge, in its plain form: GET
+// /v1/subject/flags?subject_id=42. It is answered here from prepared bytes, through the
+// shortcut or net/http, and so are small requests of OFREP. All other requests, and
 // those that fail, go to the routes.
 const (
 	flagsPath        = "/v1/subject/flags"
 	subjectParameter = "subject_id"
 )
 
-// ServeHTTP loads the one snapshot that a request is answered from, answers the
-// plain form, and passes all else on to the routes.
+// ServeHTTP loads the snapshot that a request is answered from, answers the plain
+// form, and passes all other requests on to the routes.
 func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now, s := time.Now(), e.replica.Snapshot()
 	if s == nil {
@@ -39,7 +39,7 @@ func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return plain && e.answerPlain(w, r, s, id, now) || evaluation && e.evaluatePlain(w, r, s, now)
 	}
 	if e.authenticator == nil && answer() {
-		return // and the first has allocated nothing
+		return // without an allocation for the plain form
 	}
 	v := &view{s}
 	ctx := context.WithValue(r.Context(), viewKey{}, v)
@@ -53,7 +53,7 @@ func (e *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.routes.ServeHTTP(&namingWriter{w, e, v}, r.WithContext(ctx))
 }
 
-// plainID is the subject of a request in the plain form.
+// plainID returns the subject of a request in the plain form.
 func plainID(r *http.Request) (id string, ok bool) {
 	if r.Method != http.MethodGet || r.URL.Path != flagsPath || r.URL.RawPath != "" || r.ContentLength != 0 || r.Header["Origin"] != nil || !web.HeadersAreSingle(r.Header) {
 		return "", false
@@ -70,7 +70,8 @@ func plainID(r *http.Request) (id string, ok bool) {
 	return id, true
 }
 
-// answerPlain answers the plain form, unless the subject is rejected.
+// answerPlain answers the plain form. It returns false if the snapshot rejects the
+// subject.
 func (e *service) answerPlain(w http.ResponseWriter, r *http.Request, s *snapshot.Snapshot, id string, now time.Time) bool {
 	reply, ok := e.reply(s, id, nil, strings.Join(r.Header[fieldIfNoneMatch], ","), now)
 	if ok {
@@ -80,7 +81,7 @@ func (e *service) answerPlain(w http.ResponseWriter, r *http.Request, s *snapsho
 	return ok
 }
 
-// shortRoutes are what is answered where net/http does not see it.
+// shortRoutes are the requests that are answered before net/http sees them.
 func (e *service) shortRoutes() []shortcut.Route {
 	return []shortcut.Route{
 		{Start: "GET " + flagsPath + "?" + subjectParameter + "=", Answer: e.answerShort},
@@ -125,7 +126,7 @@ func (e *service) evaluateShort(head []byte, body [][]byte, r shortcut.Request) 
 	return append(head, e.fixed.text...), body, true
 }
 
-// appendHead appends the status line and what the header says of the body. etag may be
+// appendHead appends the status line and the header fields about the body. etag may be
 // nil.
 func appendHead(dst []byte, status int, length, etag []string) []byte {
 	field := func(name string, value []string) {
@@ -144,10 +145,11 @@ func appendHead(dst []byte, status int, length, etag []string) []byte {
 	return dst
 }
 
-// text is what a buffer holds, as long as that is not changed.
+// text returns a buffer as a string, without a copy. It is valid until the buffer
+// changes.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// observers are where requests of a route are counted that the route has not seen.
+// observers count requests of a route that are answered before it.
 type observers struct{ answered, unchanged prometheus.Observer }
 
 func (e *service) observersOf(method, route string) observers {
@@ -168,14 +170,15 @@ type view struct{ snapshot *snapshot.Snapshot }
 
 type viewKey struct{}
 
-// viewOf is that of the request in ctx, or nil if nothing was loaded when it came.
+// viewOf returns the view of the request in ctx, or nil if nothing was loaded when the
+// request came.
 func viewOf(ctx context.Context) *view {
 	v, _ := ctx.Value(viewKey{}).(*view)
 	return v
 }
 
-// namingWriter has every answer of the routes, problems included, name the snapshot
-// that it is from.
+// namingWriter adds the header fields about the snapshot to every answer of the routes,
+// problems included.
 type namingWriter struct {
 	http.ResponseWriter
 	edge *service

@@ -17,7 +17,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/shortcut"
 )
 
-// ask asks for flags without a listener.
+// ask queries flags without a listener.
 func ask(e *service, query, ifNoneMatch string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, flagsPath, nil)
 	r.URL.RawQuery = query
@@ -29,9 +29,8 @@ func ask(e *service, query, ifNoneMatch string) *httptest.ResponseRecorder {
 	return w
 }
 
-// compareForms asks in the form of the query, in one that only a route takes, and,
-// if the query is in the plain form, in that of the shortcut. It returns what all
-// of them get.
+// compareForms sends a query as it is, in a form that only a route takes and, if it is
+// in the plain form, through the shortcut. It returns the answer that all of them get.
 func compareForms(t *testing.T, e *service, query, ifNoneMatch string) *httptest.ResponseRecorder {
 	t.Helper()
 	got := ask(e, query, ifNoneMatch)
@@ -56,7 +55,7 @@ func compareForms(t *testing.T, e *service, query, ifNoneMatch string) *httptest
 	return got
 }
 
-// saidShort is what an answer of the shortcut says, "" if it has none.
+// saidShort is the content of the shortcut's answer, "" if it has none.
 func saidShort(t *testing.T, answer func([]byte, [][]byte, shortcut.Request) ([]byte, [][]byte, bool), r shortcut.Request) string {
 	t.Helper()
 	head, body, ok := answer(nil, nil, r)
@@ -75,7 +74,7 @@ func saidShort(t *testing.T, answer func([]byte, [][]byte, shortcut.Request) ([]
 	return said(short.StatusCode, short.Header, string(text))
 }
 
-// said is all that an answer says of flags.
+// said is the part of an answer that concerns flags.
 func said(status int, header http.Header, body string) string {
 	all := fmt.Sprint(status)
 	for _, field := range []string{"Content-Type", "ETag", api.HeaderRevision, api.HeaderSnapshotAge} {
@@ -84,7 +83,7 @@ func said(status int, header http.Header, body string) string {
 	return all + " " + body
 }
 
-// Every answer says how old the snapshot is once its source is away.
+// Every answer has the age of the snapshot once its source is unreachable.
 func TestStaleSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &source{subjects: 10}
@@ -116,14 +115,14 @@ func TestStaleSnapshot(t *testing.T) {
 	})
 }
 
-// What waits for a revision names the one that it is answered from, problems too.
+// Answers to requests that wait name the revision that they are from, problems too.
 func TestAnswersNameTheRevisionThatCame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &source{subjects: 10}
 		e := serving(t, from, nil)
 		for i, c := range []struct {
 			id      string
-			come    int64 // how many revisions later than it asks for
+			come    int64 // how many revisions after the requested one
 			status  int
 			problem string
 		}{{"7", 0, 200, ""}, {"99", 1, 404, "subject_not_found"}, {"7", -1, 503, "not_ready"}} {
@@ -140,7 +139,7 @@ func TestAnswersNameTheRevisionThatCame(t *testing.T) {
 	})
 }
 
-// Each form of a request counts once against what a token may ask.
+// Each form of a request counts once against the rate limit of a token.
 func TestRequestsCountOnce(t *testing.T) {
 	const limit = 3
 	for name, request := range map[string]func() *http.Request{
