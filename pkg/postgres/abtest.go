@@ -23,12 +23,12 @@ func (tx *Tx) ABTest(ctx context.Context, name string) (*model.ABTest, error) {
 	return &tests[0], nil
 }
 
-// ABTestFilter narrows what ABTests reads. What is zero takes everything.
+// ABTestFilter selects the tests that ABTests reads. A zero field selects all.
 type ABTestFilter struct {
 	State       model.TestState // at the transaction's time
-	Feature     string          // one that the test is about, or was
-	From, Until time.Time       // some moment from From on and before Until is in the test's period
-	After       string          // only those whose names come after this one
+	Feature     string          // a feature that the test names, or named before it was deleted
+	From, Until time.Time       // the test's period overlaps that from From until before Until
+	After       string          // only tests with a name after this one
 }
 
 // ABTests reads at most limit tests in name order.
@@ -77,8 +77,8 @@ func (tx *Tx) tests(ctx context.Context, what, which string, args ...any) ([]mod
 	return p.configuration.Tests, err
 }
 
-// InsertABTest stores a test with its design, its groups and their variants, and what
-// its buckets, those of 1 … n, are as it begins.
+// InsertABTest stores a test with its design, its groups and their variants, and the
+// sums of the buckets 1 … n as the baseline.
 func (tx *Tx) InsertABTest(ctx context.Context, t *model.ABTest, buckets []model.Bucket) error {
 	var (
 		a                       Assignments
@@ -134,8 +134,8 @@ func (tx *Tx) UpdateABTest(ctx context.Context, t *model.ABTest) error {
 		t.Name, t.Start, t.End, t.Description, t.Revision)
 }
 
-// RecordFeature moves what a test says of a feature to its record, so that the
-// feature's variants can go.
+// RecordFeature moves a test's references to a feature to its record, so that the
+// feature's variants can be deleted.
 func (tx *Tx) RecordFeature(ctx context.Context, test, feature string) error {
 	return tx.exec(ctx, "record the feature of a test", `
 		WITH t AS (UPDATE abtest SET revision = $3 WHERE name = $1),
@@ -144,8 +144,8 @@ func (tx *Tx) RecordFeature(ctx context.Context, test, feature string) error {
 		FROM v WHERE g.abtest = $1 AND g.name = v.abtest_group`, test, feature, tx.Revision)
 }
 
-// RestoreFeature takes what a test says of a feature, which is there again, from its
-// record.
+// RestoreFeature restores a test's references to a feature from its record. The feature
+// must exist again.
 func (tx *Tx) RestoreFeature(ctx context.Context, test, feature string) error {
 	return tx.exec(ctx, "restore the feature of a test", `
 		WITH t AS (UPDATE abtest SET revision = $3 WHERE name = $1),

@@ -24,14 +24,14 @@ type AuditEntry struct {
 // Place is the entry's place in the audit.
 func (e *AuditEntry) Place() AuditPlace { return AuditPlace{e.Revision, e.Position} }
 
-// AuditFilter narrows what Audit reads. What is zero takes everything.
+// AuditFilter selects the rows that Audit reads. A zero field selects all.
 type AuditFilter struct {
 	Actor    string
-	Resource string     // itself and what lies below it
-	Except   string     // likewise what is left out
+	Resource string     // a path: this resource and those below it
+	Except   string     // a path: not this resource, nor those below it
 	Since    time.Time  // included
 	Until    time.Time  // excluded
-	Before   AuditPlace // only what comes after this in the list, which is older
+	Before   AuditPlace // only older rows than this one
 }
 
 // AuditPlace identifies a row of the audit.
@@ -42,8 +42,8 @@ type AuditPlace struct {
 
 // Audit reads at most limit rows, all if it is 0, newest first.
 func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) iter.Seq2[AuditEntry, error] {
-	// The ids of what lies below "a/b" are between "a/b/" and "a/b0", as 0 comes
-	// behind the slash.
+	// The paths below "a/b" are between "a/b/" and "a/b0", as 0 is the next character
+	// after the slash.
 	return fetch(ctx, tx.querier, largeRows, "list the audit", selectAudit+`
 		WHERE ($1 = '' OR actor = $1)
 		  AND ($2 = '' OR resource = $2 OR resource >= $2 || '/' AND resource < $2 || '0')
@@ -65,8 +65,8 @@ func (tx *Tx) AuditOf(ctx context.Context, revision int64) (entries []AuditEntry
 	return entries, err
 }
 
-// Changed says who made the change that left a resource at a version: a revision or,
-// of subjects, a label. It is nil if that is not known.
+// Changed reads who made the change that left a resource at a version: a revision or,
+// for subjects, a label. It is nil if that is unknown.
 func (tx *Tx) Changed(ctx context.Context, version int64, isLabel bool) (*model.Changed, error) {
 	var changed model.Changed
 	err := tx.get(ctx, "find a change in the audit", &changed, `
@@ -89,7 +89,7 @@ func (tx *Tx) Forgotten(ctx context.Context, names []string) (found bool, err er
 }
 
 // AuditAfter reads the last rows, at most limit, of the revisions after one, newest first.
-// What was before and after, comments, requests and tokens are left out.
+// It leaves out before and after, comments, requests and tokens.
 func (tx *Tx) AuditAfter(ctx context.Context, revision int64, limit int) (entries []AuditEntry, err error) {
 	err = tx.selectAll(ctx, "read the last changes", &entries, `
 		SELECT revision, position, at, actor, action, resource FROM audit
@@ -109,13 +109,13 @@ const selectAudit = `
 	       coalesce(before::text, '') AS before, coalesce(after::text, '') AS after, comment, request_id, coalesce(token, 0) AS token
 	FROM audit`
 
-// ForgetInAudit replaces the name of a subject in the audit: in resources as it stands
-// in paths, and in what was before and after as it stands in JSON, in either of two
-// forms. It returns the number of rows that had it. Only the owner of the schema may
-// do so. Rows of many subjects are looked through one by one.
+// ForgetInAudit replaces the name of a subject in the audit: in resources in its form in
+// paths, and in before and after in both of its forms in JSON. It returns the number of
+// rows that had the name. Only the owner of the schema may do this. Rows of many
+// subjects are searched one by one.
 func (tx *Tx) ForgetInAudit(ctx context.Context, path, newPath string, forms [2]string, newForm string) (rows int64, err error) {
 	const what = "change the audit, which only the owner of the schema can"
-	// An automatic vacuum of the table gives way, but only after a second.
+	// An automatic vacuum of the table yields the lock, but only after a second.
 	if err := tx.exec(ctx, what, `SET LOCAL lock_timeout = '5s'`); err != nil {
 		return 0, err
 	}

@@ -23,8 +23,8 @@ func (tx *Tx) BucketsAfter(ctx context.Context, after model.BucketID, limit int)
 	return buckets, err
 }
 
-// ExtremeBuckets reads the heaviest bucket and the lightest one, of equal ones those with
-// the lowest id: none without buckets, else two.
+// ExtremeBuckets reads the heaviest and the lightest bucket, among equals the one with
+// the lowest id. It returns none if there are no buckets, else two.
 func (tx *Tx) ExtremeBuckets(ctx context.Context) (buckets []model.Bucket, err error) {
 	err = tx.selectAll(ctx, "read the heaviest and the lightest bucket", &buckets, `
 		(SELECT id, weight, subjects FROM bucket ORDER BY weight DESC, id LIMIT 1)
@@ -39,7 +39,7 @@ func (tx *Tx) InsertBuckets(ctx context.Context, first, last model.BucketID) err
 	return tx.exec(ctx, "insert buckets", `INSERT INTO bucket (id) SELECT generate_series($1::int, $2::int)`, first, last)
 }
 
-// BucketChange is what a change adds to the sums of a bucket.
+// BucketChange is added to the sums of a bucket.
 type BucketChange struct {
 	ID               model.BucketID
 	Subjects, Weight int64
@@ -71,19 +71,19 @@ func (tx *Tx) changeBuckets(ctx context.Context, changes []BucketChange) error {
 	return checkTotalWeight(total)
 }
 
-// checkTotalWeight refuses the change that brought the weight of all subjects
-// past its bound. The sum is text, as it may be larger than any integer.
+// checkTotalWeight rejects a change after which the weight of all subjects exceeds its
+// limit. The sum is text, as it may exceed any integer type.
 func checkTotalWeight(total string) error {
 	sum, ok := new(big.Int).SetString(total, 10)
 	if ok && sum.IsInt64() { // MaxTotalWeight is the largest int64
 		return nil
 	}
 	return model.Errorf(model.ValidationFailed,
-		"the total weight of all subjects would be %s, and may be at most %d", total, int64(model.MaxTotalWeight))
+		"the total weight of all subjects would be %s, but must be at most %d", total, int64(model.MaxTotalWeight))
 }
 
-// tooHeavy is checkTotalWeight if a single bucket would already pass the bound, at
-// which PostgreSQL gives up.
+// tooHeavy is the error of checkTotalWeight if a single bucket exceeds the limit, so
+// that PostgreSQL fails before.
 func tooHeavy() error {
 	return model.Errorf(model.ValidationFailed,
 		"the total weight of all subjects would be more than %d", int64(model.MaxTotalWeight))

@@ -11,12 +11,13 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// maxNoted bounds how much is held of the subjects that one write changes: they may be
-// in thousands of groups each.
+// maxNoted limits the memory for the subjects that one write changes: each may be in
+// thousands of groups.
 const maxNoted = 16 << 20
 
-// SubjectsOf reads those of the subjects that exist, in id order. Memberships come by
-// themselves: to look each subject's up took twice as long, while others wait.
+// SubjectsOf reads the subjects that exist, in id order. Memberships are read by a
+// statement of their own: looking them up for each subject took twice as long, while
+// other writers wait.
 func (tx *Tx) SubjectsOf(ctx context.Context, ids []string) (found []*Subject, err error) {
 	byID := make(map[string]*Subject, len(ids))
 	var s Subject
@@ -51,7 +52,7 @@ func (tx *Tx) SubjectsOf(ctx context.Context, ids []string) (found []*Subject, e
 	return found, err
 }
 
-// InsertSubjects stores new subjects with their groups, each in the bucket that it says.
+// InsertSubjects stores new subjects with their buckets and groups.
 func (tx *Tx) InsertSubjects(ctx context.Context, added []*Subject) error {
 	var (
 		ids, members pq.StringArray
@@ -70,7 +71,7 @@ func (tx *Tx) InsertSubjects(ctx context.Context, added []*Subject) error {
 		SELECT id, weight, bucket_id, $4, $4 FROM unnest($1::text[], $2::bigint[], $3::integer[]) AS s (id, weight, bucket_id)`,
 		ids, weights, buckets, tx.Label)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
-		return model.Errorf(model.SubjectExists, "there is one of the subjects already")
+		return model.Errorf(model.SubjectExists, "one of the subjects exists already")
 	}
 	if err != nil {
 		return err
@@ -86,7 +87,7 @@ func (tx *Tx) InsertSubjects(ctx context.Context, added []*Subject) error {
 // tombstones.
 func (tx *Tx) DeleteSubjects(ctx context.Context, removed []*Subject) error {
 	ids := idsOf(removed)
-	// Before the subjects, whose deletion would look for them one by one.
+	// Members first: deleting subjects would search for them one by one.
 	if err := tx.exec(ctx, "delete members", `DELETE FROM member WHERE subject_id = ANY($1)`, ids); err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func (tx *Tx) DeleteSubjects(ctx context.Context, removed []*Subject) error {
 	return tx.countSubjects(ctx, removed, -1)
 }
 
-// countSubjects adds subjects to the sums of their buckets and groups, or takes them out.
+// countSubjects adds subjects to the sums of their buckets and groups, or subtracts them.
 func (tx *Tx) countSubjects(ctx context.Context, subjects []*Subject, sign int64) error {
 	buckets, groups := map[model.BucketID]BucketChange{}, map[model.GroupID]int64{}
 	for _, s := range subjects {
@@ -115,12 +116,12 @@ func (tx *Tx) countSubjects(ctx context.Context, subjects []*Subject, sign int64
 	return tx.changeGroups(ctx, groups)
 }
 
-// InsertMembers adds subjects to a group, which is a change of the subjects.
+// InsertMembers adds subjects to a group. It counts as a change of the subjects.
 func (tx *Tx) InsertMembers(ctx context.Context, g *Group, joining []*Subject) error {
 	return tx.changeMembers(ctx, "insert members", `INSERT INTO member (group_id, subject_id) SELECT $1, unnest($2::text[])`, g, joining, 1)
 }
 
-// DeleteMembers takes subjects out of a group, which is a change of the subjects.
+// DeleteMembers removes subjects from a group. It counts as a change of the subjects.
 func (tx *Tx) DeleteMembers(ctx context.Context, g *Group, leaving []*Subject) error {
 	return tx.changeMembers(ctx, "delete members", `DELETE FROM member WHERE group_id = $1 AND subject_id = ANY($2)`, g, leaving, -1)
 }

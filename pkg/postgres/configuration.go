@@ -20,8 +20,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Configuration reads everything that resolution depends on but the subjects, in the
-// orders that model.Configuration promises.
+// Configuration reads everything that resolution depends on except subjects, in the
+// orders that model.Configuration documents.
 func (tx *Tx) Configuration(ctx context.Context) (*model.Configuration, error) {
 	p, err := readParts(ctx, tx.querier, "read the configuration", selectConfiguration)
 	if err != nil {
@@ -30,9 +30,9 @@ func (tx *Tx) Configuration(ctx context.Context) (*model.Configuration, error) {
 	return &p.configuration, nil
 }
 
-// ConfigurationOf is Configuration of some features alone: what resolution needs of
-// those that exist, of tests what they say of these, and of groups those that override
-// one. It has no payloads.
+// ConfigurationOf is Configuration for some features: those that exist, the tests that
+// name them, with only these features, and the groups that override one of them. It has
+// no payloads.
 func (tx *Tx) ConfigurationOf(ctx context.Context, features []string) (*model.Configuration, error) {
 	p, err := readParts(ctx, tx.querier, "read the configuration of features", selectConfigurationOf, pq.StringArray(features))
 	if err != nil {
@@ -41,8 +41,8 @@ func (tx *Tx) ConfigurationOf(ctx context.Context, features []string) (*model.Co
 	return &p.configuration, nil
 }
 
-// readConfiguration completes an update by what changed of the configuration and of
-// tokens, and returns the state that it saw.
+// readConfiguration adds the configuration and the tokens to an update, if they changed,
+// and returns the state that it saw.
 func (f *Feed) readConfiguration(ctx context.Context, q querier, c *changes, u *model.Update) (state, error) {
 	var what, text string
 	switch {
@@ -57,7 +57,7 @@ func (f *Feed) readConfiguration(ctx context.Context, q querier, c *changes, u *
 	}
 	p, err := readParts(ctx, q, what, text)
 	if f.tokens && pq.As(err, pqerror.InsufficientPrivilege) != nil {
-		err = fmt.Errorf("the role may not read tokens, as FLAGGERY_EDGE_AUTH=token needs: run 'flaggery-admin migrate up --create-edge-role' for it: %w", err)
+		err = fmt.Errorf("the database role may not read tokens, which FLAGGERY_EDGE_AUTH=token requires: run 'flaggery-admin migrate up --create-edge-role' for it: %w", err)
 	}
 	if err != nil {
 		return state{}, err
@@ -66,12 +66,12 @@ func (f *Feed) readConfiguration(ctx context.Context, q querier, c *changes, u *
 		u.Configuration = &p.configuration
 	}
 	if f.tokens {
-		u.Tokens = append([]auth.Credential{}, p.tokens...) // not nil: they were read
+		u.Tokens = append([]auth.Credential{}, p.tokens...) // never nil, which would mean that they were not read
 	}
 	return p.state, nil
 }
 
-// parts is what the rows of a statement say that has several kinds of them.
+// parts collects the rows of a statement with rows of several kinds.
 type parts struct {
 	state         state
 	configuration model.Configuration
@@ -79,9 +79,9 @@ type parts struct {
 	subjects      []model.SubjectUpdate
 }
 
-// readParts runs a statement whose rows are the name of a part and a JSON object. An
-// edge asks one after each change, and so do hundreds of them at once, and round trips
-// are what costs: in JSON, rows of different columns are one statement.
+// readParts runs a statement whose rows are the name of a part and a JSON object. After
+// each change hundreds of edges run one at once, and the cost is mainly in round trips:
+// with JSON, one statement can return rows with different columns.
 func readParts(ctx context.Context, q querier, what, text string, args ...any) (*parts, error) {
 	p := &parts{}
 	add := map[string]func(object []byte) error{
@@ -113,7 +113,7 @@ const (
 	selectConfigurationWithTokens = `SELECT part, row FROM (` + statePart + configurationParts + tokenParts + inOrder
 	selectTokens                  = `SELECT part, row FROM (` + statePart + tokenParts + inOrder
 
-	// It is selectConfiguration of other tables: what they have of the features $1.
+	// selectConfiguration on tables that are reduced to the features $1.
 	selectConfigurationOf = `
 		WITH feature AS (SELECT * FROM feature WHERE name = ANY($1)),
 		variant AS (SELECT feature, name, NULL AS payload FROM variant WHERE feature = ANY($1)),
@@ -134,7 +134,7 @@ const (
 	tokenParts = `
 		UNION ALL SELECT 6, 'token', t.hash, '', 0, to_json(t) FROM (` + selectCredentials + `) t`
 
-	// Ids of buckets are gapless, so the largest one is the count.
+	// The ids of buckets have no gaps, so the largest one is the count.
 	selectState = `SELECT epoch, revision, (SELECT coalesce(max(id), 0) FROM bucket) AS buckets FROM state`
 
 	selectFeatures = `
@@ -142,11 +142,11 @@ const (
 		       r.variant, r.proportion, encode(r.salt, 'hex') AS salt, r.buckets::text AS buckets
 		FROM feature f LEFT JOIN rollout r ON r.feature = f.name`
 
-	// A payload is text in JSON, so that it stays as it was sent, whatever it holds.
+	// A payload is text in the JSON, so that it stays byte for byte as it was sent.
 	selectVariants = `SELECT feature, name, payload::text FROM variant`
 
 	selectTests = `SELECT ` + testColumns + testTables
-	// Edges do not read how a test was designed and what it was about.
+	// Edges do not read the design of a test, its description and its record.
 	selectDesignedTests = `SELECT ` + testColumns + `, t.description, t.design, t.aside::text AS aside, g.chance, g.record` + testTables
 
 	testColumns = `
@@ -163,8 +163,8 @@ const (
 
 	selectCredentials = `SELECT encode(hash, 'hex') AS hash, role, to_char(expires_at` + asUTC + ` AS expires FROM token`
 
-	// asUTC ends a to_char. In the time zone of a session the last year could be one more,
-	// which has five digits and is no time in JSON.
+	// asUTC ends a to_char. In the time zone of the session, a time could be in the year
+	// 10000, which has no form in JSON.
 	asUTC = ` AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 )
 
@@ -199,11 +199,11 @@ func (p *parts) addFeature(object []byte) error {
 		Off         bool
 		Archived    bool
 		Revision    int64
-		Variant     string // "", and nothing after it, if the feature has no rollout
+		Variant     string // "" if the feature has no rollout; then the next three are empty too
 		Proportion  float64
 		Salt        salt
 		Buckets     bucketIDs
-		Variants    []variantRow // none if they are rows of their own
+		Variants    []variantRow // nil if they are separate rows
 	}
 	if err := json.Unmarshal(object, &row); err != nil {
 		return err
@@ -257,7 +257,7 @@ func (p *parts) addTest(object []byte) error {
 		Proportion   float64
 		Buckets      bucketIDs
 		Variants     map[string]string
-		Description  string // "" if it was not read, like all that follow
+		Description  string // zero if it was not read, like all fields after it
 		Design       int
 		Aside        bucketIDs
 		Chance       *float64
@@ -325,8 +325,8 @@ func (s *salt) UnmarshalText(text []byte) error {
 	return err
 }
 
-// bucketIDs is an integer[]. Assignments hold up to model.MaxBuckets ids and are
-// reread at each change of the configuration, so they are parsed in one pass.
+// bucketIDs is an integer[]. Assignments have up to model.MaxBuckets ids and are read
+// again after each change of the configuration, so they are parsed in one pass.
 type bucketIDs []model.BucketID
 
 func (ids *bucketIDs) Scan(value any) error {
@@ -360,7 +360,7 @@ func textOf[S ~[]E, E ~int32](ints S) string {
 	return string(append(text, '}'))
 }
 
-// scanInts scans an integer[] that holds no negative number; NULL is none.
+// scanInts scans an integer[] without negative numbers; NULL scans as nil.
 func scanInts[S ~[]E, E ~int32](ints *S, value any) (err error) {
 	*ints = nil
 	if value == nil {

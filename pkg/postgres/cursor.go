@@ -9,18 +9,18 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// What is fetched at once: about so many bytes, but no more than a number of rows, as the
-// next ones may be a thousand times as large.
+// How much is fetched at once: about so many bytes, but at most a number of rows, as the
+// next rows may be a thousand times as large.
 const (
 	fetchBytes = 64 << 10
 	largeRows  = 64 // with texts that are bounded in KiB
 	smallRows  = 1000
 )
 
-// fetch yields the rows of a query as read makes them of one, with the bytes that it
-// found in it. They come through a cursor, a few at a time: memory holds no more, and
-// what nobody wants is not read. Nothing waits in the connection meanwhile, which
-// PostgreSQL cuts off if a slow consumer leaves it unread for long.
+// fetch yields the rows of a query. read converts a row and returns its size in bytes.
+// A cursor fetches a few rows at a time, so that memory is bounded and rows that nobody
+// wants are not read. No data waits in the connection in between: PostgreSQL would close
+// it if a slow consumer did not read for long.
 func fetch[T any](ctx context.Context, q querier, most int, what, text string, args []any, read func(row *sqlx.Rows) (T, int, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		_, err := q.on.ExecContext(ctx, `DECLARE fetched NO SCROLL CURSOR FOR `+text, args...)
@@ -30,7 +30,7 @@ func fetch[T any](ctx context.Context, q querier, most int, what, text string, a
 			items, bytes, err = fetchSome(ctx, q, limit, read)
 			for _, item := range items {
 				if !yield(item, nil) {
-					_, _ = q.on.ExecContext(ctx, `CLOSE fetched`) // or the end of the transaction does
+					_, _ = q.on.ExecContext(ctx, `CLOSE fetched`) // if it fails, the end of the transaction closes it
 					return
 				}
 			}
@@ -63,7 +63,7 @@ func fetchSome[T any](ctx context.Context, q querier, limit int, read func(row *
 	return items, bytes, rows.Err()
 }
 
-// fetchJSON is fetch for rows as JSON.
+// fetchJSON is fetch for rows that are JSON objects.
 func fetchJSON[T any](ctx context.Context, q querier, what, text string, args []any, read func(text []byte) (T, error)) iter.Seq2[T, error] {
 	return fetch(ctx, q, largeRows, what, text, args, func(row *sqlx.Rows) (T, int, error) {
 		var object sql.RawBytes

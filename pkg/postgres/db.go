@@ -1,7 +1,7 @@
 // Package postgres holds all SQL of Flaggery. [DB] is for the writer: transactions,
-// with the statements of each resource as methods of [Tx]. [Feed] is for edges:
-// what changed since a revision, notifications, and reports of how far they are.
-// Driver errors are recognised by their code, and translated here.
+// with the statements of each resource as methods of [Tx]. [Feed] is for edges: changes
+// since a revision, notifications, and reports of the served revision. Driver errors
+// are recognised by their code, and translated here.
 package postgres
 
 import (
@@ -21,7 +21,7 @@ import (
 // DB is Flaggery's database as its writer sees it.
 type DB struct {
 	pool       *sqlx.DB
-	reserve    *sqlx.DB // one connection more, see Options.Reserve; nil for none
+	reserve    *sqlx.DB // one more connection, see Options.Reserve; nil for none
 	settings   string   // of a connection, as a statement
 	listenURL  string
 	log        *slog.Logger
@@ -33,8 +33,8 @@ type DB struct {
 type Options struct {
 	Logger *slog.Logger     // nil: nothing is logged
 	Now    func() time.Time // the time of writes; nil: the database's clock
-	// Reserve keeps one connection for when PostgreSQL has no other left to give, as a
-	// token must be revocable even then. Connect opens it, Ping keeps it open.
+	// Reserve keeps one connection for the case that PostgreSQL has no other left: even
+	// then it must be possible to revoke a token. Connect opens it, Ping keeps it open.
 	Reserve bool
 }
 
@@ -53,7 +53,7 @@ func New(rawURL string, o Options) (*DB, error) {
 			return nil, err
 		}
 		db.reserve.SetMaxOpenConns(1)
-		db.reserve.SetConnMaxIdleTime(0) // for good
+		db.reserve.SetConnMaxIdleTime(0) // no limit
 	}
 	return db, nil
 }
@@ -70,8 +70,7 @@ func Open(ctx context.Context, rawURL string, o Options) (*DB, error) {
 	return db, nil
 }
 
-// Connect is an error if the database does not answer, or in a way that a writer
-// cannot use.
+// Connect fails if the database does not answer, or if its connections share sessions.
 func (db *DB) Connect(ctx context.Context) error {
 	err := checkSessions(ctx, db.pool)
 	if err == nil && db.reserve != nil {
@@ -80,7 +79,7 @@ func (db *DB) Connect(ctx context.Context) error {
 	return translate(err)
 }
 
-// Ping is an error if the database does not answer.
+// Ping fails if the database does not answer.
 func (db *DB) Ping(ctx context.Context) error {
 	if db.reserve != nil {
 		return translate(db.reserve.PingContext(ctx))
@@ -104,14 +103,14 @@ func (db *DB) Close() error {
 	return err
 }
 
-// SQL is the pool for migrations, which bring their own statements.
+// SQL returns the pool for migrations, which have their own statements.
 func (db *DB) SQL() *sql.DB { return db.pool.DB }
 
 // single runs each statement by itself.
 func (db *DB) single() querier { return querier{on: db.pool} }
 
-// orReserve has work done on the pool or, if PostgreSQL has no connection left for
-// that, on the one in reserve. The work is short: others wait for that connection.
+// orReserve runs work on the pool or, if PostgreSQL has no connection left, on the
+// connection in reserve. work must be short, as others wait for that connection.
 func (db *DB) orReserve(work func(pool *sqlx.DB) error) error {
 	err := work(db.pool)
 	if db.reserve != nil && tooManyConnections(err) {
@@ -120,30 +119,30 @@ func (db *DB) orReserve(work func(pool *sqlx.DB) error) error {
 	return err
 }
 
-// Bounds of trying again.
+// Limits of retries.
 const (
-	maxTries = 10               // of a transaction that PostgreSQL ended in favour of another
-	maxWait  = 10 * time.Second // for rows that an import holds
+	maxTries = 10               // of a transaction that PostgreSQL ended in favour of another one
+	maxWait  = 10 * time.Second // for rows that an import has locked
 )
 
 // Write runs body in a transaction that makes the next revision, and commits it.
-// It rolls back if body fails or panics, and tries again if PostgreSQL ended it in
-// favour of another transaction: body may run more than once. Other writers wait
-// meanwhile: body is short.
+// It rolls back if body fails or panics, and retries if PostgreSQL ended it in favour of
+// another transaction: body may run more than once. body must be short, as other writers
+// wait for it.
 func (db *DB) Write(ctx context.Context, body func(tx *Tx) error) error {
 	db.statements.prepare(ctx, db.pool)
 	return db.orReserve(func(pool *sqlx.DB) error { return db.retry(ctx, pool, nil, takeState, body) })
 }
 
-// DryRun is Write for a body that fails in the end, so that nothing is stored. It sees
-// one consistent state and does not take the state row's lock, so it tries again if
-// others wrote what it writes.
+// DryRun is Write for a body that fails at its end, so that nothing is stored. It sees
+// one consistent state and does not lock the state row, so it retries if others changed
+// the same rows.
 func (db *DB) DryRun(ctx context.Context, body func(tx *Tx) error) error {
 	db.statements.prepare(ctx, db.pool)
 	return db.retry(ctx, db.pool, &sql.TxOptions{Isolation: sql.LevelRepeatableRead}, peekState, body)
 }
 
-// Advance takes the state row's lock and with it the next revision.
+// Advance locks the state row and makes the next revision.
 func (db *DB) Advance(ctx context.Context, tx *Tx) error {
 	return db.begin(ctx, tx, advanceState, tx.Label)
 }
@@ -155,8 +154,8 @@ func (db *DB) Read(ctx context.Context, body func(tx *Tx) error) error {
 	return ended(ctx, db.orReserve(func(pool *sqlx.DB) error { return db.transact(ctx, pool, readOnly, readState, body) }))
 }
 
-// ReadLong is Read for a body that takes as long as its client: it leaves the connection
-// in reserve to others.
+// ReadLong is Read for a body that takes as long as its client. It does not use the
+// connection in reserve.
 func (db *DB) ReadLong(ctx context.Context, body func(tx *Tx) error) error {
 	return ended(ctx, db.transact(ctx, db.pool, readOnly, readState, body))
 }
@@ -184,7 +183,7 @@ func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, fi
 // transact runs body in a transaction that begins with a statement on the state row.
 func (db *DB) transact(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) error {
 	return transact(ctx, on, options, func(q querier) error {
-		if on == db.pool && (first == takeState || first == peekState) { // statements are prepared on the pool alone
+		if on == db.pool && (first == takeState || first == peekState) { // statements are prepared only on the pool
 			q.statements = &db.statements
 		}
 		if first == nearState {
@@ -214,7 +213,7 @@ func transact(ctx context.Context, on beginner, options *sql.TxOptions, body fun
 	finished := false
 	defer func() {
 		if !finished {
-			_ = tx.Rollback() // the caller needs the failure that led here
+			_ = tx.Rollback() // the caller gets the error that caused it
 		}
 	}()
 	if err := body(querier{on: tx}); err != nil {
@@ -232,9 +231,8 @@ func ended(ctx context.Context, err error) error {
 	return translate(err)
 }
 
-// Tx is a transaction. It starts by reading the state row, so everything in it
-// happens at one revision and one time. A caller cannot commit it: the function
-// that opened it does.
+// Tx is a transaction. It starts by reading the state row, so everything in it happens
+// at one revision and one time. Only the function that began it can commit it.
 type Tx struct {
 	querier
 	Epoch    string    // identity of the history that Revision counts in
@@ -246,29 +244,29 @@ type Tx struct {
 // The statements that begin a transaction.
 const (
 	readState = `SELECT revision, epoch, clock_timestamp() AS now, 0 AS label, '' AS setting FROM state`
-	// The update takes the row's lock until commit: its holder sees a still world, and
-	// the next revision is theirs. An import takes the lock last and may hold rows that
-	// such a write needs; so that the two do not wait for each other, and nobody for
-	// both, the write gives up soon and is tried again.
+	// The update locks the row until the commit: nobody else writes, and the next
+	// revision belongs to this transaction. An import locks the row last, and may hold
+	// other rows that this write needs. So that the two do not wait for each other, the
+	// write fails after a short lock_timeout and is retried.
 	takeState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp() AS now,
 		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS setting`
-	// Without the lock, for a revision that nobody makes.
+	// Without the lock, as a dry run makes no revision.
 	peekState = `SELECT revision + 1 AS revision, epoch, clock_timestamp() AS now,
 		nextval('change_label') AS label, set_config('lock_timeout', '50ms', true) AS setting FROM state`
-	// Imports take turns, and each reads the revision when it is its turn: what the one
-	// before it wrote need not be caught up with. The lock is one that writers of rows do
-	// not meet, and that nobody takes who may not write buckets; an advisory lock is
-	// anybody's.
+	// Imports run one after the other. Each reads the revision after it has this lock, so
+	// it need not catch up with the import before it. The lock does not block writers of
+	// rows, and only roles that may write buckets can take it; an advisory lock could be
+	// taken by any role.
 	awaitImports = `LOCK TABLE bucket IN SHARE UPDATE EXCLUSIVE MODE`
-	// Without the lock: others go on, and their changes may be missed.
-	// History gets the label of what an import ends, as the revision is not known yet.
+	// Without the lock: others keep writing, and the import catches up with them later.
+	// History gets the import's label, as its revision is not known yet.
 	nearState = `SELECT revision, epoch, clock_timestamp() AS now, label, set_config('flaggery.label', label::text, true) AS setting
 		FROM state, nextval('change_label') AS label`
 	advanceState = `UPDATE state SET revision = revision + 1 RETURNING revision, epoch, clock_timestamp() AS now,
 		$1::bigint AS label, '' AS setting`
 )
 
-// Undo runs body and takes back what it wrote, and the locks on that.
+// Undo runs body, then rolls its writes back and releases their locks.
 func (tx *Tx) Undo(ctx context.Context, body func() error) error {
 	if err := tx.exec(ctx, "set a savepoint", `SAVEPOINT undo`); err != nil {
 		return err

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A use case can neither commit, nor run a statement that does not say what it is for.
+// A use case can neither commit, nor run a statement without a purpose.
 func TestTxHidesTheDriver(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"Commit", "Rollback", "Exec", "ExecContext", "QueryContext", "GetContext", "Unsafe"} {

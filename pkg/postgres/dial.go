@@ -7,14 +7,13 @@ import (
 	"time"
 )
 
-// dialer makes connections that notice within some ten seconds that the path to
-// the server was cut without a word. Without it, a reader waits for an answer on
-// such a connection for a quarter of an hour.
+// dialer makes connections that notice within about ten seconds if the path to the
+// server is broken. Without it, a reader waits for an answer for a quarter of an hour.
 type dialer struct {
 	net.Dialer
-	// readTimeout bounds, in nanoseconds, how long a server that acknowledges what it
-	// is sent may take to answer; 0 for no bound. A context does not help there:
-	// lib/pq asks the silent server to cancel.
+	// readTimeout limits, in nanoseconds, how long a server that acknowledges packets may
+	// take to answer; 0 for no limit. A context does not help: lib/pq would ask the
+	// unresponsive server to cancel.
 	readTimeout atomic.Int64
 }
 
@@ -22,7 +21,7 @@ const unansweredTimeout = 10 * time.Second
 
 func newDialer(readTimeout time.Duration) *dialer {
 	d := &dialer{Dialer: net.Dialer{
-		Timeout:         3 * time.Second, // the system repeats a lost attempt at growing intervals
+		Timeout:         3 * time.Second, // the system retries a lost packet at growing intervals
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3},
 		Control:         limitUnanswered,
 	}}
@@ -30,10 +29,10 @@ func newDialer(readTimeout time.Duration) *dialer {
 	return d
 }
 
-// setReadTimeout holds for all connections, also for those that exist.
+// setReadTimeout applies to all connections, existing ones too.
 func (d *dialer) setReadTimeout(timeout time.Duration) { d.readTimeout.Store(int64(timeout)) }
 
-// Dial, DialTimeout and DialContext are lib/pq's interfaces of dialers.
+// Dial, DialTimeout and DialContext implement lib/pq's interfaces of dialers.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, address)
 }
@@ -52,20 +51,20 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	return &timedConn{Conn: conn, readTimeout: &d.readTimeout}, nil
 }
 
-// connectTimeout bounds each answer of a server that is being connected to. A
-// stuck attempt ends soon enough for the next one to bring its edge back in sync
-// within five seconds, the pause between the two included.
+// connectTimeout limits each answer of the server while a connection is being opened. If
+// an attempt hangs, it ends early enough for the next one to have the edge in sync within
+// five seconds, including the pause between the two.
 const connectTimeout = 2500 * time.Millisecond
 
-// timedConn fails if the server stays silent beyond the read timeout.
+// timedConn fails if the server does not answer within the read timeout.
 type timedConn struct {
 	net.Conn
 	readTimeout *atomic.Int64
 	connecting  atomic.Bool
 }
 
-// SetDeadline is called by lib/pq when it begins to connect, and with no time when
-// it is done.
+// SetDeadline is called by lib/pq when it begins to connect, and with the zero time when
+// it has connected.
 func (c *timedConn) SetDeadline(t time.Time) error {
 	c.connecting.Store(!t.IsZero())
 	return c.Conn.SetDeadline(t)

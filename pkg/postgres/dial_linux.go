@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitUnanswered bounds how long data may stay unacknowledged. It counts for
+// limitUnanswered limits how long data may stay unacknowledged. The limit applies to
 // keep-alive probes too.
 func limitUnanswered(network, _ string, conn syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {

@@ -4,6 +4,6 @@ package postgres
 
 import "syscall"
 
-// limitUnanswered does nothing: the system has no such option, only keep-alive
+// limitUnanswered does nothing: other systems have no such option, only keep-alive
 // probes.
 func limitUnanswered(string, string, syscall.RawConn) error { return nil }

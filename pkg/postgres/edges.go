@@ -12,69 +12,72 @@ import (
 )
 
 const (
-	// awayTime is how long an edge counts that is not connected and did not leave.
+	// awayTime is how long an edge is listed as away after it lost its connection without
+	// a drain.
 	awayTime = 10 * time.Minute
-	// refreshEdges bounds what edge_seen costs: one statement in that time, however many
-	// edges and revisions there are.
+	// refreshEdges limits the cost of edge_seen to one statement in that time, for any
+	// number of edges and revisions.
 	refreshEdges = 10 * time.Second
 )
 
-// Edge is an edge that is connected, or that was and did not leave.
+// Edge is an edge that is connected, or that lost its connection without a drain.
 type Edge struct {
 	Name           string
-	Instance       string // tells runs of one name apart, "" for edges of earlier releases
+	Instance       string // distinguishes runs under one name; "" for edges of earlier releases
 	Version        string
 	Format         int // of the read model that it reads, 0 for edges of earlier releases
 	Revision       int64
 	State          string     // loading, serving, refusing, leaving or away
-	ConnectedSince *time.Time // nil if it is away, or if the role of this pool may not see it
+	ConnectedSince *time.Time // nil if it is away, or if the role of this pool may not read it
 	LastSeen       time.Time  `db:"last_seen"`
 
 	polls bool
 }
 
-// identity is the same for all reports of one edge. Its name alone is not: it is
-// shortened further when the revision gets longer.
+// identity is the same for all reports of one edge. The name is not, as it is shortened
+// further when the revision gets longer.
 func (e *Edge) identity() string {
 	if e.Instance == "" {
-		return "/" + e.Name // no instance looks like this
+		return "/" + e.Name // no instance has a slash
 	}
 	return e.Instance
 }
 
-// Key is what edges are sorted by: two may have one name.
+// Key is the sort key of edges. The name is not enough, as two edges may share one.
 func (e *Edge) Key() string { return e.Name + "#" + e.Instance }
 
-// Away says that the edge is not connected.
+// Away reports whether the edge has lost its connection.
 func (e *Edge) Away() bool { return e.State == edgeAway }
 
-// staying says that the edge is to be missed once its connection ends.
+// staying reports whether the edge becomes away if its connection ends: it does not
+// drain and has not ended.
 func (e *Edge) staying() bool { return e.State != edgeLeaving && e.State != edgeGone }
 
-// fleet is what one look at the edges found.
+// fleet is the state of all edges, as read at one moment.
 type fleet struct {
 	edges           []Edge // by key
-	stored, dropped []Edge // to be written to edge_seen, and to be removed from it
+	stored, dropped []Edge // to write to edge_seen, and to delete from it
 }
 
-// Edges lists the edges that are connected, and those that were within the last ten
-// minutes and did not leave, by key. One that serves another history than the database's,
-// as after a restored backup, is loading: its revision means nothing here.
+// Edges lists, by key, the edges that are connected, and those that lost their connection
+// within the last ten minutes without a drain. An edge that serves another history than
+// the database's, for example after a backup was restored, counts as loading: its revision
+// means nothing here.
 //
-// It keeps edge_seen, so that each admin knows the same edges.
+// Edges also updates edge_seen, so that all admins know the same edges.
 func (db *DB) Edges(ctx context.Context) ([]Edge, error) {
 	f, err := db.look(ctx, db.single())
 	if err == nil && len(f.stored)+len(f.dropped) > 0 {
 		err = db.storeEdges(ctx)
 		if pq.As(err, pqerror.LockNotAvailable) != nil {
-			err = nil // another admin is about to write the same
+			err = nil // another admin is writing the same
 		}
 	}
 	return f.edges, ended(ctx, err)
 }
 
-// look reads what admins have seen before it reads who is connected: an edge that
-// connects in between is in both.
+// look reads the edges seen before the connected ones. In the reverse order, an edge that
+// connects in between would be missing from the connected ones, and count as away.
 func (db *DB) look(ctx context.Context, q querier) (f fleet, err error) {
 	var known []Edge
 	err = q.selectAll(ctx, "list the edges seen", &known, `SELECT name, instance, version, format, revision, last_seen FROM edge_seen`)
@@ -118,14 +121,14 @@ func (db *DB) look(ctx context.Context, q querier) (f fleet, err error) {
 			ConnectedSince: c.Since, LastSeen: now.UTC().Truncate(time.Microsecond), polls: r.polls,
 		})
 	}
-	// No edge could connect while PostgreSQL was down: that time does not count.
+	// The time in which PostgreSQL was down does not count, as no edge could connect.
 	return compare(known, connected, now.Add(-refreshEdges), func(e *Edge) bool {
 		return now.Sub(e.LastSeen) > awayTime+refreshEdges && now.Sub(connections[0].Started) > awayTime
 	}), nil
 }
 
-// compare finds what became of the edges seen before. Those last seen before due are
-// stored again.
+// compare updates the edges seen before by the connected ones. Those last seen before due
+// are stored again.
 func compare(known, connected []Edge, due time.Time, expired func(*Edge) bool) (f fleet) {
 	here := map[string]Edge{}
 	for _, e := range connected {
@@ -153,9 +156,9 @@ func compare(known, connected []Edge, due time.Time, expired func(*Edge) bool) (
 			if k.LastSeen.Before(due) || e.Version != k.Version || e.Format != k.Format {
 				f.stored = append(f.stored, e)
 			}
-		case isHere && e.staying(): // under a name that is shortened in another way
+		case isHere && e.staying(): // its name is shortened differently now
 			f.stored, f.dropped = append(f.stored, e), append(f.dropped, k)
-		case isHere, started[k.Name], expired(&k): // it leaves, another run takes its place, or it was away for long
+		case isHere, started[k.Name], expired(&k): // it drains or has ended, another run replaces it, or it was away too long
 			f.dropped = append(f.dropped, k)
 		default:
 			k.State, k.LastSeen = edgeAway, k.LastSeen.UTC()
@@ -166,10 +169,10 @@ func compare(known, connected []Edge, due time.Time, expired func(*Edge) bool) (
 	return f
 }
 
-// overrules says which of two reports of one edge holds. It has several where the server
-// does not know yet that a connection is lost, or where it polled before it listened:
-// its revision never goes back. Edges of earlier releases that share a name are one,
-// which is as far as the last of them.
+// overrules reports whether e is the valid one of two reports of one edge. An edge has
+// several if the server has not noticed yet that a connection is lost, or if the edge
+// polled before it listened. The higher revision is valid, as revisions never go back.
+// Edges of earlier releases that share a name count as one, at the lowest revision.
 func (e *Edge) overrules(other *Edge) bool {
 	switch {
 	case e.Instance == "":
@@ -182,12 +185,12 @@ func (e *Edge) overrules(other *Edge) bool {
 	return other.polls && !e.polls
 }
 
-// storeEdges looks again and writes what it finds. One admin does so at a time, and sees
-// who is connected after it has the lock: so none brings back an edge that another one
-// saw leave.
+// storeEdges reads the edges again and stores them. One admin does so at a time, and
+// reads the connected edges after it has the lock. So no admin stores an edge again that
+// another one has seen drain.
 func (db *DB) storeEdges(ctx context.Context) error {
 	return transact(ctx, db.pool, nil, func(q querier) error {
-		// Not an advisory lock, which anybody who connects may hold.
+		// Not an advisory lock, which any role could take.
 		err := q.exec(ctx, "lock the edges seen", `LOCK TABLE edge_seen IN SHARE UPDATE EXCLUSIVE MODE NOWAIT`)
 		if err != nil {
 			return err
@@ -213,9 +216,9 @@ func (db *DB) storeEdges(ctx context.Context) error {
 }
 
 func encodeEdges(edges []Edge) string {
-	text, err := json.Marshal(append([]Edge{}, edges...)) // of none, an empty list
+	text, err := json.Marshal(append([]Edge{}, edges...)) // an empty list instead of null
 	if err != nil {
-		panic(err) // texts, numbers and times
+		panic(err) // texts, numbers and times always have a JSON form
 	}
 	return string(text)
 }

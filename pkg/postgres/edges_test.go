@@ -11,7 +11,7 @@ import (
 func TestCompareEdges(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
-	// An edge is written as NAME#INSTANCE REVISION STATE; + behind it: it polls.
+	// An edge is written as NAME#INSTANCE REVISION STATE, with + at the end if it polls.
 	parse := func(texts []string, age time.Duration) (edges []Edge) {
 		for _, text := range texts {
 			e := Edge{LastSeen: now.Add(-age), State: edgeServing}
@@ -74,8 +74,8 @@ func TestCompareEdges(t *testing.T) {
 	}
 }
 
-// BenchmarkEdges measures what a look at 200 edges costs: one that only reads, and the
-// one in ten seconds that stores them all.
+// BenchmarkEdges measures the cost of listing 200 edges: if it only reads, and if it
+// stores all of them, once in ten seconds.
 func BenchmarkEdges(b *testing.B) {
 	now := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
 	db := openWith(b, Options{Now: func() time.Time { return now }})

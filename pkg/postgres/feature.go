@@ -24,14 +24,14 @@ func (tx *Tx) Feature(ctx context.Context, name string) (*model.Feature, error) 
 	return feature, err
 }
 
-// Features reads at most limit features in name order, those after a name that are
-// archived or those that are not.
+// Features reads at most limit features after a name in name order, either the archived
+// ones or the others.
 func (tx *Tx) Features(ctx context.Context, archived bool, after string, limit int) iter.Seq2[*model.Feature, error] {
 	return fetchJSON(ctx, tx.querier, "list features", asJSON(selectWholeFeatures+` WHERE f.archived = $1 AND f.name > $2 ORDER BY f.name LIMIT $3`),
 		[]any{archived, after, limit}, readFeature)
 }
 
-// selectWholeFeatures is selectFeatures with their variants.
+// selectWholeFeatures is selectFeatures with variants.
 const selectWholeFeatures = `
 	SELECT f.*, (SELECT json_agg(v ORDER BY v.name) FROM (` + selectVariants + `) v WHERE v.feature = f.name) AS variants
 	FROM (` + selectFeatures + `) f`
@@ -54,8 +54,8 @@ func (tx *Tx) InsertFeature(ctx context.Context, f *model.Feature) error {
 	return err
 }
 
-// UpdateFeature stores what a feature says of itself: its texts, its default, and
-// whether it is off or archived.
+// UpdateFeature stores the texts of a feature, its default, and whether it is off or
+// archived.
 func (tx *Tx) UpdateFeature(ctx context.Context, f *model.Feature) error {
 	return tx.exec(ctx, "update a feature",
 		`UPDATE feature SET description = $2, tags = $3, default_variant = $4, off = $5, archived = $6, revision = $7 WHERE name = $1`,
@@ -67,8 +67,7 @@ func (tx *Tx) DeleteFeature(ctx context.Context, name string) error {
 	return tx.exec(ctx, "delete a feature", `DELETE FROM feature WHERE name = $1`, name)
 }
 
-// touchFeature counts a statement on what belongs to a feature as a change of
-// the feature.
+// touchFeature makes a statement on a part of a feature a change of the feature.
 const touchFeature = `WITH touched AS (UPDATE feature SET revision = $2 WHERE name = $1) `
 
 func (tx *Tx) execTouching(ctx context.Context, what, feature, text string, args ...any) error {
@@ -92,12 +91,12 @@ func (tx *Tx) DeleteVariant(ctx context.Context, feature, name string) error {
 	return tx.execTouching(ctx, "delete a variant", feature, `DELETE FROM variant WHERE feature = $1 AND name = $3`, name)
 }
 
-// VariantUse is one place where a variant is referred to.
+// VariantUse is one reference to a variant.
 type VariantUse struct {
 	Variant   string
-	Test      string `db:"abtest"` // with TestGroup, if a test gives it
+	Test      string `db:"abtest"` // with TestGroup; "" if it is not the reference of a test
 	TestGroup string `db:"abtest_group"`
-	Group     string `db:"overriding"` // if the override of a group gives it
+	Group     string `db:"overriding"` // "" if it is not the override of a group
 }
 
 // VariantUses finds the tests and the groups that refer to variants of a feature.
@@ -118,8 +117,8 @@ func (tx *Tx) InsertRollout(ctx context.Context, feature string, r *model.Rollou
 		r.Variant, r.Proportion, r.Salt[:], bucketIDs(r.Buckets))
 }
 
-// UpdateRollout stores the wish and the assignment of a feature's rollout. Its
-// salt stays.
+// UpdateRollout stores the variant, the proportion and the assignment of a feature's
+// rollout. The salt stays.
 func (tx *Tx) UpdateRollout(ctx context.Context, feature string, r *model.Rollout) error {
 	return tx.execTouching(ctx, "update a rollout", feature,
 		`UPDATE rollout SET variant = $3, proportion = $4, buckets = $5 WHERE feature = $1`,
@@ -131,21 +130,22 @@ func (tx *Tx) DeleteRollout(ctx context.Context, feature string) error {
 	return tx.execTouching(ctx, "delete a rollout", feature, `DELETE FROM rollout WHERE feature = $1`)
 }
 
-// Assignments are buckets by the name of what they are assigned to.
+// Assignments are buckets by the name of the feature or test group that they are
+// assigned to.
 type Assignments struct {
 	names   []string
 	buckets []string
 }
 
-// Add notes the buckets of one rollout or of one group of a test.
+// Add adds the buckets of one rollout or of one test group.
 func (a *Assignments) Add(name string, buckets []model.BucketID) {
 	text, _ := bucketIDs(buckets).Value() // never fails
 	a.names = append(a.names, name)
 	a.buckets = append(a.buckets, text.(string))
 }
 
-// UpdateRolloutBuckets stores the assignments of rollouts, by feature, and
-// counts it as a change of the features.
+// UpdateRolloutBuckets stores the assignments of rollouts, by feature. It counts as a
+// change of the features.
 func (tx *Tx) UpdateRolloutBuckets(ctx context.Context, a Assignments) error {
 	if len(a.names) == 0 {
 		return nil

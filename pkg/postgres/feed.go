@@ -9,8 +9,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Feed is Flaggery's database as one edge sees it: a source of updates, and of
-// notifications that there is one.
+// Feed is Flaggery's database as one edge sees it: a source of updates and of
+// notifications.
 type Feed struct {
 	pool       *sqlx.DB
 	dialer     *dialer
@@ -18,12 +18,12 @@ type Feed struct {
 	tokens     bool
 	log        *slog.Logger
 	statements statements
-	checked    bool // for the goroutine of Update: connections have sessions of their own
+	checked    bool // for the goroutine of Update: connections do not share sessions
 
-	// Of the connection that listens.
+	// For the listening connection.
 	listenURL string
 	listening atomic.Bool
-	self      report // what never changes of it
+	self      report // the fields that never change
 	report    atomic.Pointer[report]
 	draining  atomic.Bool
 	reported  chan struct{} // the report changed
@@ -32,8 +32,8 @@ type Feed struct {
 // FeedOptions are the options of a Feed.
 type FeedOptions struct {
 	Name    string       // of the edge, for its reports
-	Version string       // likewise
-	Tokens  bool         // updates have the credentials of tokens, which the role must be allowed to read
+	Version string       // of the edge, for its reports
+	Tokens  bool         // updates have the credentials of tokens; the role must be allowed to read them
 	Logger  *slog.Logger // nil: nothing is logged
 }
 
@@ -49,8 +49,8 @@ func NewFeed(rawURL string, o FeedOptions) (*Feed, error) {
 		return nil, err
 	}
 	f.report.Store(&f.self)
-	// The listening connection begins under the name of the report, so that the edge is
-	// never seen without.
+	// The listening connection starts with the report as its name, so that the edge is
+	// never connected without a report.
 	query := t.url.Query()
 	query.Set("application_name", f.self.String())
 	t.url.RawQuery = query.Encode()
@@ -58,9 +58,9 @@ func NewFeed(rawURL string, o FeedOptions) (*Feed, error) {
 	return f, nil
 }
 
-// newInstance tells this run of an edge apart from all others: of 30 bits, so that of
-// 200 edges hardly ever two have the same.
+// newInstance draws an id for this run of an edge. It has 30 bits, so that among 200
+// edges two hardly ever have the same.
 func newInstance() string { return strings.ToLower(rand.Text()[:instanceLength]) }
 
-// Close closes all connections but the one of Listen, which ends with its context.
+// Close closes all connections except that of Listen, which ends with its context.
 func (f *Feed) Close() error { return f.pool.Close() }

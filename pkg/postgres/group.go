@@ -60,7 +60,7 @@ func (tx *Tx) InsertGroup(ctx context.Context, g *Group) error {
 	return err
 }
 
-// UpdateGroup stores what a group says of itself.
+// UpdateGroup stores the priority of a group.
 func (tx *Tx) UpdateGroup(ctx context.Context, g *Group) error {
 	return tx.exec(ctx, "update a group", `UPDATE subject_group SET priority = $2, revision = $3 WHERE id = $1`,
 		g.ID, g.Priority, g.Revision)
@@ -71,8 +71,8 @@ func (tx *Tx) DeleteGroup(ctx context.Context, g *Group) error {
 	return tx.exec(ctx, "delete a group", `DELETE FROM subject_group WHERE id = $1`, g.ID)
 }
 
-// SetOverride stores the variant that a group's members get, and counts it as a
-// change of the group.
+// SetOverride stores the variant that a group's members get. It counts as a change of
+// the group.
 func (tx *Tx) SetOverride(ctx context.Context, g *Group, feature, variant string) error {
 	return tx.exec(ctx, "set an override", `
 		WITH touched AS (UPDATE subject_group SET revision = $4 WHERE id = $1)
@@ -80,15 +80,14 @@ func (tx *Tx) SetOverride(ctx context.Context, g *Group, feature, variant string
 		ON CONFLICT (group_id, feature) DO UPDATE SET variant = excluded.variant`, g.ID, feature, variant, tx.Revision)
 }
 
-// DeleteOverride removes what SetOverride stored.
+// DeleteOverride removes an override. It counts as a change of the group.
 func (tx *Tx) DeleteOverride(ctx context.Context, g *Group, feature string) error {
 	return tx.exec(ctx, "delete an override", `
 		WITH touched AS (UPDATE subject_group SET revision = $3 WHERE id = $1)
 		DELETE FROM override WHERE group_id = $1 AND feature = $2`, g.ID, feature, tx.Revision)
 }
 
-// Members reads at most limit ids of a group's members in order, those after an
-// id.
+// Members reads at most limit ids of a group's members after an id, in order.
 func (tx *Tx) Members(ctx context.Context, g *Group, after string, limit int) ([]string, error) {
 	var ids []string
 	err := tx.selectAll(ctx, "list the members of a group", &ids,
@@ -103,7 +102,7 @@ type Member struct {
 	Weight int64
 }
 
-// MembersWithWeights is Members with what they weigh.
+// MembersWithWeights is Members with the weights of the subjects.
 func (tx *Tx) MembersWithWeights(ctx context.Context, g *Group, after string, limit int) ([]Member, error) {
 	var members []Member
 	err := tx.selectAll(ctx, "list the members of a group with their weights", &members, `
@@ -112,17 +111,17 @@ func (tx *Tx) MembersWithWeights(ctx context.Context, g *Group, after string, li
 	return members, err
 }
 
-// InsertMember adds a subject to a group, which is a change of the subject.
+// InsertMember adds a subject to a group. It counts as a change of the subject.
 func (tx *Tx) InsertMember(ctx context.Context, g *Group, subject string) error {
 	return tx.changeMember(ctx, "insert a member", `INSERT INTO member (group_id, subject_id) VALUES ($1, $2)`, g, subject, 1)
 }
 
-// DeleteMember takes a subject out of a group, which is a change of the subject.
+// DeleteMember removes a subject from a group. It counts as a change of the subject.
 func (tx *Tx) DeleteMember(ctx context.Context, g *Group, subject string) error {
 	return tx.changeMember(ctx, "delete a member", `DELETE FROM member WHERE group_id = $1 AND subject_id = $2`, g, subject, -1)
 }
 
-// changeGroups adds to the numbers of members of groups; deleted ones are passed over.
+// changeGroups adds to the member counts of groups; it ignores deleted groups.
 func (tx *Tx) changeGroups(ctx context.Context, changes map[model.GroupID]int64) error {
 	var ids, members pq.Int64Array
 	for id, n := range changes {

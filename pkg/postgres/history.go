@@ -12,16 +12,16 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Moment is a revision and when it was made.
+// Moment is a revision and the time at which it was made.
 type Moment struct {
 	Revision int64
 	At       time.Time
 }
 
-// MomentOf is the last revision that was made until a time: the highest such one, if
-// the clock was set back meanwhile. Fails with history_unavailable.
+// MomentOf reads the last revision that was made until a time. If the clock was set
+// back, that is the highest such revision. Fails with history_unavailable.
 func (tx *Tx) MomentOf(ctx context.Context, at time.Time) (m Moment, err error) {
-	// From the last step back before the time on, later revisions have later times.
+	// After the last time that the clock was set back, later revisions have later times.
 	err = tx.get(ctx, "find the revision of a moment", &m, `
 		SELECT revision, at FROM revision
 		WHERE at <= $1 AND revision >= coalesce((SELECT max(revision) FROM revision WHERE stepped_back AND at <= $1), 0)
@@ -38,11 +38,11 @@ func (tx *Tx) historyUnavailable(ctx context.Context, at time.Time) error {
 	if err := tx.get(ctx, "find the earliest moment", &earliest, `SELECT min(at) FROM revision`); err != nil {
 		return err
 	}
-	return model.Errorf(model.HistoryUnavailable, "what held at %s is not recorded: the earliest moment is %s",
+	return model.Errorf(model.HistoryUnavailable, "the history does not go back to %s: the earliest moment is %s",
 		at.UTC().Format(time.RFC3339Nano), earliest.UTC().Format(time.RFC3339Nano))
 }
 
-// LastMoment is the last revision.
+// LastMoment reads the last revision.
 func (tx *Tx) LastMoment(ctx context.Context) (m Moment, err error) {
 	err = tx.get(ctx, "find the last revision", &m, `SELECT revision, at FROM revision ORDER BY revision DESC LIMIT 1`)
 	m.At = m.At.UTC()
@@ -68,12 +68,12 @@ func (tx *Tx) ConfigurationOfAt(ctx context.Context, features []string, revision
 	return &p.configuration, nil
 }
 
-// They are selectConfiguration and selectConfigurationOf of other tables: what held of
-// them at a revision.
+// selectConfiguration and selectConfigurationOf on the content that their tables had at
+// a revision.
 var (
 	selectPastConfiguration   = heldTables("$1", "") + selectConfiguration
 	selectPastConfigurationOf = heldTables("$2", ` AND (kind NOT IN ('feature', 'variant', 'rollout') OR key[1] = ANY($1))`) +
-		` SELECT * FROM (` + selectConfigurationOf + `) AS parts` // which stay in their order
+		` SELECT * FROM (` + selectConfigurationOf + `) AS parts` // the rows keep their order
 )
 
 func heldTables(revision, which string) string {
@@ -117,7 +117,7 @@ func (tx *Tx) DeletedRollout(ctx context.Context, feature string, revision int64
 // Fails with subject_not_found.
 func (tx *Tx) SubjectAt(ctx context.Context, id string, m Moment) (*Subject, error) {
 	s, found := &Subject{Subject: model.Subject{ID: id}}, false
-	// What carries a label from before history began has been there since.
+	// A row with a label from before the history has existed since its beginning.
 	err := tx.scan(ctx, "read a subject of the past", `
 		WITH joined AS (
 			SELECT m.group_id FROM member m LEFT JOIN revision r ON r.label = m.since
@@ -149,12 +149,12 @@ func (tx *Tx) SubjectAt(ctx context.Context, id string, m Moment) (*Subject, err
 	return s, err
 }
 
-// PruneHistory forgets what held only longer ago than given.
+// PruneHistory deletes history that ended longer ago than olderThan.
 func (db *DB) PruneHistory(ctx context.Context, olderThan time.Duration) error {
 	err := db.transact(ctx, db.pool, nil, readState, func(tx *Tx) error {
 		first, err := tx.MomentOf(ctx, tx.Now.Add(-olderThan))
 		if model.CodeOf(err) == model.HistoryUnavailable {
-			return nil // all of it is younger
+			return nil // all of it is newer
 		}
 		if err != nil {
 			return err
@@ -162,11 +162,11 @@ func (db *DB) PruneHistory(ctx context.Context, olderThan time.Duration) error {
 		if err := tx.withoutTimeLimit(ctx); err != nil {
 			return err
 		}
-		// Of groups that were deleted before.
+		// Memberships of groups that were deleted before.
 		const groups = `(SELECT key[1]::integer FROM version WHERE kind = 'subject_group' GROUP BY key HAVING bool_and(coalesce(until <= $1, false)))`
 		const over = `until <= $1 AND coalesce((SELECT revision FROM revision r WHERE r.label = p.label), until) <= $1`
 		for _, statement := range []string{
-			`DELETE FROM member WHERE group_id IN ` + groups, // a trigger makes them past members
+			`DELETE FROM member WHERE group_id IN ` + groups, // a trigger adds them to past_member
 			`DELETE FROM past_member p WHERE ` + over + ` OR group_id IN ` + groups,
 			`DELETE FROM past_subject p WHERE ` + over,
 			`DELETE FROM version WHERE until <= $1`,

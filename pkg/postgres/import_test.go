@@ -9,8 +9,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Another write makes a subject while an import is about to make it too. The
-// import begins again, and the second time around leaves such subjects to others.
+// Another write adds a subject while an import is adding it too. The import is retried,
+// and then skips such subjects.
 func TestImportIsContested(t *testing.T) {
 	t.Parallel()
 	db, ctx := open(t), t.Context()
@@ -46,7 +46,7 @@ func TestImportIsContested(t *testing.T) {
 			return err
 		}
 		go func() {
-			for waiting := false; !waiting; { // the import, for the row of the other
+			for waiting := false; !waiting; { // until the import waits for the other write's row
 				err := db.pool.GetContext(ctx, &waiting, `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'
 					AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))`)
 				if err != nil {
@@ -76,15 +76,15 @@ func TestImportIsContested(t *testing.T) {
 	}
 }
 
-// Others wait while an import catches up with them. It reads what they changed, not all
-// subjects and lines, whatever the statistics say.
+// While an import catches up with others, they wait. So it reads only the rows that they
+// changed, not all subjects and lines, whatever the statistics are.
 func TestCatchUpReadsLittle(t *testing.T) {
 	t.Parallel()
 	db, ctx := open(t), t.Context()
 	const many, few = 20_000, 5
 	change(t, db, true, `INSERT INTO bucket (id) VALUES (1)`,
 		fmt.Sprintf(`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT i, 1, 1, $label, $label FROM generate_series(1, %d) i`, many))
-	for _, statistics := range []string{`SELECT`, `ANALYZE`} { // of nothing, and of one label
+	for _, statistics := range []string{`SELECT`, `ANALYZE`} { // no statistics, and those with one label
 		if _, err := db.SQL().Exec(statistics); err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The one that waits longer before it looks for a deadlock does not become its victim.
+	// The transaction that waits longer before it checks for a deadlock is not the victim.
 	for _, statement := range []string{`SET LOCAL deadlock_timeout = '1min'`, strings.Replace(lock, "$1", "'b'", 1)} {
 		if _, err := other.ExecContext(ctx, statement); err != nil {
 			t.Fatal(err)
@@ -167,7 +167,7 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 		}
 		return tx.exec(ctx, "lock b", lock, "b")
 	})
-	if err != nil || tries < 2 { // the second one may be faster than the other transaction, and need a third
+	if err != nil || tries < 2 { // the second try may be faster than the other transaction, and need a third
 		t.Errorf("%d tries, error %v; want more than one, of which the last succeeds", tries, err)
 	}
 	if err := <-ended; err != nil {

@@ -14,23 +14,22 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// channel gets a notification with every commit. Its payload is the revision.
+// channel gets a notification with each commit. The payload is the revision.
 const channel = "flaggery"
 
 const (
-	// pingInterval and answerTimeout add up to the time after which a dead path is
-	// noticed.
+	// A broken path is noticed after at most pingInterval plus answerTimeout.
 	pingInterval  = 5 * time.Second
 	answerTimeout = 9 * time.Second
 
 	firstDelay = 500 * time.Millisecond
-	// maxDelayAtStart spares a database that many edges wait for; maxDelayLater lets
-	// one that served before be back soon.
+	// maxDelayAtStart spares a database that many edges wait for. maxDelayLater is
+	// shorter, so that an edge that was connected before is soon in sync again.
 	maxDelayAtStart = 30 * time.Second
 	maxDelayLater   = 4 * time.Second
 )
 
-// Report makes known what the edge serves. It does not block.
+// Report publishes the revision that the edge serves. It does not block.
 func (f *Feed) Report(at model.Position, refusing bool) {
 	r := f.self
 	r.epoch, r.revision, r.state = at.Epoch, at.Revision, edgeServing
@@ -41,14 +40,14 @@ func (f *Feed) Report(at model.Position, refusing bool) {
 	f.sendReport()
 }
 
-// Drain makes known that the edge is leaving: nobody is to miss it once its connection
-// ends. It does not block.
+// Drain publishes that the edge drains, so that it does not become away when its
+// connection ends. It does not block.
 func (f *Feed) Drain() {
 	f.draining.Store(true)
 	f.sendReport()
 }
 
-// current is the report as it is to be sent.
+// current returns the report to send.
 func (f *Feed) current() report {
 	r := *f.report.Load()
 	if f.draining.Load() {
@@ -57,8 +56,8 @@ func (f *Feed) current() report {
 	return r
 }
 
-// reportPolling reports by a reading connection, if none listens. If that fails, so does
-// the next update.
+// reportPolling reports on a reading connection if none is listening. A failure is only
+// logged, as the next update then fails too.
 func (f *Feed) reportPolling(ctx context.Context) {
 	if f.listening.Load() {
 		return
@@ -73,41 +72,42 @@ func (f *Feed) reportPolling(ctx context.Context) {
 
 const (
 	// goneTime is how long the server shows that an edge has ended: several times as long
-	// as admins take to look again, or one to restart.
+	// as the interval at which admins read the edges, or the restart of an admin.
 	goneTime = 10 * time.Second
-	// goneTimeout is how long an edge waits for a server that is not going to answer.
+	// goneTimeout is how long an edge waits after its last statement. The statement
+	// sleeps, so no answer is expected.
 	goneTimeout = 200 * time.Millisecond
 )
 
-// reportGone has the server show that this edge has ended, when it has. An edge that
-// cannot write leaves nothing behind, but a session that is busy does not notice that
-// its client hung up: so the last statement sleeps, under the name of the last report,
-// and no answer is awaited.
+// reportGone makes the server show that this edge has ended, after its end. An edge has
+// no right to write, but a busy session does not notice that its client has disconnected.
+// So the last statement sleeps, with the last report as application name, and the edge
+// does not wait for its answer.
 func (f *Feed) reportGone(ctx context.Context) {
 	r := *f.report.Load()
 	r.state = edgeGone
 	f.dialer.setReadTimeout(goneTimeout)
-	_, err := f.pool.ExecContext(context.WithoutCancel(ctx), // whose end would cancel the sleep too
+	_, err := f.pool.ExecContext(context.WithoutCancel(ctx), // its end would cancel the sleep
 		`SELECT set_config('application_name', $1, false), pg_sleep($2)`, r.String(), goneTime.Seconds())
 	if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
-		f.log.WarnContext(ctx, "the database does not know that this edge ends: for ten minutes admins count it as away", "error", translate(err))
+		f.log.WarnContext(ctx, "cannot report the end of this edge: admins list it as away for ten minutes", "error", translate(err))
 	}
 }
 
 func (f *Feed) sendReport() {
 	select {
 	case f.reported <- struct{}{}:
-	default: // one is about to be sent, and will be the latest
+	default: // the pending one will be the latest
 	}
 }
 
-// Listen waits for notifications until ctx is done, and reports then that the edge has
-// ended. It calls notified as listener.listen does.
+// Listen waits for notifications until ctx is done, then reports the end of the edge. It
+// calls notified as listener.listen does.
 func (f *Feed) Listen(ctx context.Context, notified func(bool)) {
 	ending := ctx
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	defer context.AfterFunc(ending, func() { // at no time the edge is neither connected nor gone
+	defer context.AfterFunc(ending, func() { // report the end before disconnecting, or the edge would be away in between
 		f.reportGone(ctx)
 		stop()
 	})()
@@ -115,7 +115,7 @@ func (f *Feed) Listen(ctx context.Context, notified func(bool)) {
 		url: f.listenURL, settings: f.settings, log: f.log,
 		begin: func() (end func()) {
 			f.listening.Store(true)
-			f.sendReport() // the connection began with the first report
+			f.sendReport() // the connection started with the first report
 			return func() { f.listening.Store(false) }
 		},
 		reported: f.reported,
@@ -124,32 +124,32 @@ func (f *Feed) Listen(ctx context.Context, notified func(bool)) {
 	l.listen(ctx, notified)
 }
 
-// Listen calls notified after each commit of a revision, and for each new connection, as
-// some may have been missed before, until ctx is done. notified must not block.
+// Listen calls notified after each commit of a revision until ctx is done, and also after
+// each new connection, as notifications may have been missed before. notified must not
+// block.
 func (db *DB) Listen(ctx context.Context, notified func()) {
 	l := listener{url: db.listenURL, settings: db.settings, log: db.log, begin: func() func() { return func() {} }}
 	l.listen(ctx, func(bool) { notified() })
 }
 
-// listener is a connection that hears notifications, made again whenever it is lost.
+// listener keeps a connection for notifications, and reconnects whenever it is lost.
 type listener struct {
 	url      string
 	settings string // of the connection, as a statement
 	log      *slog.Logger
-	begin    func() (end func()) // of a connection that listens
+	begin    func() (end func()) // called when a connection listens, and at its end
 
-	// What an edge reports on the connection; nil for none.
+	// The report of an edge on the connection; nil for none.
 	reported <-chan struct{} // the report changed
 	report   func() report
 }
 
 // listen waits for notifications until ctx is done. It calls notified with true for
 // each, and with false for each new connection, as some may have been missed before.
-// notified must not block: a reader that does not read holds up notifications in the
-// server.
+// notified must not block: the notification queue of the server would grow.
 //
-// It is a loop around pq.ListenerConn: pq.Listener waits forever for the answer on a
-// dead path, and cannot report.
+// It is a loop around pq.ListenerConn, as pq.Listener waits forever for an answer on a
+// broken path, and cannot report.
 func (l *listener) listen(ctx context.Context, notified func(bool)) {
 	delays := backoff.Backoff{First: firstDelay, Max: maxDelayAtStart}
 	for {
@@ -172,8 +172,7 @@ func (l *listener) listen(ctx context.Context, notified func(bool)) {
 	}
 }
 
-// once is one connection, from dialling to its end. It reports whether it got as far as
-// listening.
+// once runs one connection, from dialling to its end. connected is true if it listened.
 func (l *listener) once(ctx context.Context, notified func(bool)) (connected bool, err error) {
 	notifications := make(chan *pq.Notification, 64)
 	conn, err := l.dial(ctx, notifications)
@@ -193,7 +192,7 @@ func (l *listener) once(ctx context.Context, notified func(bool)) (connected boo
 		<-lost
 	}()
 
-	for _, statement := range []string{l.settings, "LISTEN " + pq.QuoteIdentifier(channel)} { // one at a time, or lib/pq loses track
+	for _, statement := range []string{l.settings, "LISTEN " + pq.QuoteIdentifier(channel)} { // one at a time: lib/pq cannot track several
 		if err := execListening(conn, "listen", statement); err != nil {
 			return false, err
 		}
@@ -235,7 +234,7 @@ func (l *listener) dial(ctx context.Context, notifications chan *pq.Notification
 	case r := <-dialled:
 		return r.conn, r.err
 	case <-ctx.Done():
-		go func() { // nobody needs what still comes
+		go func() { // discard the late connection and its notifications
 			if r := <-dialled; r.err == nil {
 				_ = r.conn.Close()
 				for range notifications {
@@ -246,8 +245,8 @@ func (l *listener) dial(ctx context.Context, notifications chan *pq.Notification
 	}
 }
 
-// execListening runs a statement on a connection, and closes the connection if no
-// answer comes: the path may be dead, and the system would wait much longer.
+// execListening runs a statement on a connection. If no answer comes, it closes the
+// connection: the path may be broken, and the system would wait much longer.
 func execListening(conn *pq.ListenerConn, what, statement string) error {
 	watchdog := time.AfterFunc(answerTimeout, func() { _ = conn.Close() })
 	_, err := conn.ExecSimpleQuery(statement)

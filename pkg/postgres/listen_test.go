@@ -48,7 +48,7 @@ func TestReports(t *testing.T) {
 			t.Errorf("%q is read as %v, want %v", text, parsed, c.parsed)
 		}
 	}
-	// As the edges of earlier releases report.
+	// Reports of edges of earlier releases.
 	for text, want := range map[string]report{
 		"flaggery-edge/a~1a2b3c 17": {name: "a", epoch: "1a2b3c", revision: 17, state: edgeServing},
 		"flaggery-edge/a 0?":        {name: "a", state: edgeLoading},
@@ -114,7 +114,7 @@ func TestListen(t *testing.T) {
 	}
 	db.feed.Report(model.Position{Epoch: epoch, Revision: 41}, false)
 	db.feed.Report(model.Position{Epoch: epoch, Revision: 42}, true)
-	// The report goes out on the connection that gets the next notification, at some time.
+	// The report is sent on the connection that gets the next notification, at some time.
 	want := Edge{Name: "test", Version: "v1.2.0", Format: readFormat, Revision: 42, State: edgeRefusing}
 	awaitReport(t, db, want)
 
@@ -124,7 +124,7 @@ func TestListen(t *testing.T) {
 	exec(`SELECT pg_notify('` + channel + `', '1')`)
 	expect(true)
 
-	// An edge that drains follows to its end, and is forgotten then.
+	// An edge that drains follows until its end, and is then forgotten.
 	db.feed.Drain()
 	db.feed.Report(model.Position{Epoch: epoch, Revision: 43}, false)
 	want.Revision, want.State = 43, edgeLeaving
@@ -136,7 +136,8 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// An admin is notified of what it may have missed, and of each commit from then on.
+// An admin is notified when it connects, as it may have missed commits, and of each
+// commit after that.
 func TestAdminsListen(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -158,7 +159,8 @@ func TestAdminsListen(t *testing.T) {
 	}
 }
 
-// TestEndsAreSeen has edges that end while no admin looks, and one that is lost.
+// TestEndsAreSeen runs edges that end while no admin reads the edges, and one that loses
+// its connection.
 func TestEndsAreSeen(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -205,7 +207,7 @@ func TestEndsAreSeen(t *testing.T) {
 	}
 }
 
-// reported is an edge without what differs in each run.
+// reported is an edge without the fields that differ in each run.
 func reported(e Edge) Edge {
 	e.ConnectedSince, e.LastSeen, e.Instance = nil, time.Time{}, ""
 	return e
@@ -231,7 +233,7 @@ func awaitReport(t *testing.T, db *database, want Edge) {
 	}
 }
 
-// TestListenEndsWhileDialling has a database that never answers.
+// TestListenEndsWhileDialling uses a database that never answers.
 func TestListenEndsWhileDialling(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/lib/pq"
 )
 
-// connectionSettings hold for every connection, unless its URL says otherwise. With
-// them, the server forgets a client that vanished without a word within about a
-// minute instead of two hours, and no statement waits forever.
+// connectionSettings apply to every connection, unless the URL overrides them. With
+// them, the server notices a lost client within about a minute instead of two hours, and
+// no statement waits forever.
 var connectionSettings = map[string]string{
 	"tcp_keepalives_idle":     "30",
 	"tcp_keepalives_interval": "10",
@@ -27,15 +27,15 @@ var connectionSettings = map[string]string{
 	"statement_timeout":       "30000",
 	"connect_timeout":         "10",
 	"timezone":                "UTC",
-	// If tables were never analysed, costs are overrated, and compiling a statement
-	// takes longer than running it.
+	// On tables that were never analysed, costs are overestimated, and compiling a
+	// statement takes longer than running it.
 	"jit": "off",
 	// One round trip for a statement with arguments instead of two.
 	"binary_parameters": "yes",
 }
 
-// CheckURL says what is wrong with a postgres:// URL. It never repeats the URL,
-// which holds a password.
+// CheckURL fails if a postgres:// URL is invalid. The error never has the URL, which
+// may contain a password.
 func CheckURL(rawURL string) error {
 	_, err := completeURL(rawURL)
 	return err
@@ -51,8 +51,8 @@ func completeURL(rawURL string) (*url.URL, error) {
 	if !query.Has("sslmode") {
 		query.Set("sslmode", defaultSSLMode(u.Hostname()))
 	}
-	if !slices.Contains(sslModes, query.Get("sslmode")) { // the driver would repeat what else is in it
-		return nil, fmt.Errorf("has an sslmode that is none of %s", strings.Join(sslModes, ", "))
+	if !slices.Contains(sslModes, query.Get("sslmode")) { // the driver's error would have the URL's parts
+		return nil, fmt.Errorf("has an invalid sslmode: must be one of %s", strings.Join(sslModes, ", "))
 	}
 	for name, value := range connectionSettings {
 		if !query.Has(name) {
@@ -65,7 +65,7 @@ func completeURL(rawURL string) (*url.URL, error) {
 
 var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
-// defaultSSLMode is always sent, as lib/pq's own default is about to change.
+// defaultSSLMode is always set, as lib/pq's own default is about to change.
 func defaultSSLMode(host string) string {
 	if host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1" || strings.HasPrefix(host, "/") {
 		return "disable"
@@ -73,11 +73,11 @@ func defaultSSLMode(host string) string {
 	return "require"
 }
 
-// target is where connections lead to, and what is set on each of them. lib/pq sends
-// parameters of the server with its start-up message, where PgBouncer accepts hardly
-// any.
+// target is the address of connections and the settings of each. The settings are a
+// statement, as lib/pq would send them in the start-up message, in which PgBouncer
+// accepts hardly any.
 type target struct {
-	url      *url.URL // without parameters of the server
+	url      *url.URL // without server settings
 	settings string   // the statement that sets them on a new connection
 }
 
@@ -100,7 +100,7 @@ func newTarget(rawURL string) (target, error) {
 	return target{u, "SELECT " + strings.Join(settings, ", ")}, nil
 }
 
-// connector is lib/pq's with the target's settings.
+// connector is lib/pq's connector with the target's settings.
 type connector struct {
 	*pq.Connector
 	settings string
@@ -131,15 +131,15 @@ func newPool(t target, d *dialer) (*sqlx.DB, error) {
 	return pool, nil
 }
 
-// errShared is a pool between us and PostgreSQL that gives each transaction another
-// session. Prepared statements, temporary tables, advisory locks and notifications
+// errShared is the error for a connection pool before PostgreSQL that gives each
+// transaction another session. Prepared statements, temporary tables and notifications
 // belong to a session.
 var errShared = errors.New("FLAGGERY_DB_URL leads through a pool that shares sessions, such as PgBouncer with pool_mode=transaction: " +
 	"set pool_mode=session, or connect to PostgreSQL directly")
 
-// checkSessions connects, and fails with errShared if connections share sessions. One
-// connection notes its session; while a transaction on another one goes on, the two
-// must have sessions of their own, and the first one that which it had.
+// checkSessions connects, and fails with errShared if connections share sessions. It
+// reads the session of one connection. Then, during a transaction on a second one, the
+// second must have another session, and the first the same as before.
 func checkSessions(ctx context.Context, pool *sqlx.DB) error {
 	one, err := pool.Connx(ctx)
 	if err != nil {
@@ -153,7 +153,7 @@ func checkSessions(ctx context.Context, pool *sqlx.DB) error {
 	}
 	two, err := pool.Connx(ctx)
 	if tooManyConnections(err) {
-		return nil // one is enough for what is urgent then
+		return nil // urgent work needs only one
 	}
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func checkSessions(ctx context.Context, pool *sqlx.DB) error {
 	return err
 }
 
-// discard closes a connection, which its pool would keep.
+// discard closes a connection instead of returning it to its pool.
 func discard(conn *sqlx.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 	_ = conn.Close()

@@ -11,8 +11,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// Parameters are set on each connection, those of the URL too, and an import that
-// changed some gives its connection back with them.
+// Settings are made on each connection, those of the URL too. An import that changed
+// some restores them on its connection.
 func TestConnectionSettings(t *testing.T) {
 	t.Parallel()
 	u, err := url.Parse(pgtest.Open(t))
@@ -46,8 +46,8 @@ func TestConnectionSettings(t *testing.T) {
 	}
 }
 
-// At the connection limit of its role a DB does short work on the connection in
-// reserve, and leaves it alone for long work.
+// At the connection limit of its role, a DB uses the connection in reserve for short
+// work, not for long work.
 func TestReserve(t *testing.T) {
 	t.Parallel()
 	owner, ctx := open(t), t.Context()

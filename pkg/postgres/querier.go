@@ -8,8 +8,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// querier runs statements: all in one transaction, or each by itself on a pool or
-// a connection. Its errors begin with what the statement was for.
+// querier runs statements, all in one transaction or each by itself on a pool or a
+// connection. Its errors begin with the purpose of the statement.
 type querier struct {
 	on         runner
 	statements *statements // nil: none is prepared
@@ -37,8 +37,8 @@ func (q querier) execRows(ctx context.Context, what, text string, args ...any) (
 	return rows, named(what, err)
 }
 
-// get reads one row: its column into a value, or its columns into the fields of a
-// struct that are called like them. The error is sql.ErrNoRows if there is no row.
+// get reads one row: its column into a value, or its columns into the fields of a struct
+// with the same names. The error is sql.ErrNoRows if there is no row.
 func (q querier) get(ctx context.Context, what string, into any, text string, args ...any) error {
 	return named(what, sqlx.GetContext(ctx, q.prepared(ctx, text), into, text, args...))
 }
@@ -48,8 +48,8 @@ func (q querier) selectAll(ctx context.Context, what string, into any, text stri
 	return named(what, sqlx.SelectContext(ctx, q.prepared(ctx, text), into, text, args...))
 }
 
-// scan reads every row into the same places and calls each after it, whose errors it
-// returns as they are. It is for rows that are streamed, or read often.
+// scan reads each row into the same variables and then calls each, whose errors it
+// returns unchanged. It is for rows that are streamed, or read often.
 func (q querier) scan(ctx context.Context, what, text string, args []any, each func() error, into ...any) error {
 	rows, err := q.prepared(ctx, text).QueryContext(ctx, text, args...)
 	if err != nil {
@@ -67,7 +67,7 @@ func (q querier) scan(ctx context.Context, what, text string, args []any, each f
 	return named(what, rows.Err())
 }
 
-// scanJSON is scan for rows as JSON objects.
+// scanJSON is scan for rows that are JSON objects.
 func (q querier) scanJSON(ctx context.Context, what, text string, args []any, each func(object []byte) error) error {
 	var object sql.RawBytes
 	return q.scan(ctx, what, asJSON(text), args, func() error {
@@ -77,13 +77,13 @@ func (q querier) scanJSON(ctx context.Context, what, text string, args []any, ea
 
 func asJSON(text string) string { return `SELECT to_json(r) FROM (` + text + `) r` }
 
-// withoutTimeLimit lets the rest of the transaction's statements run for any time.
+// withoutTimeLimit disables the statement timeout for the rest of the transaction.
 func (q querier) withoutTimeLimit(ctx context.Context) error {
 	return q.exec(ctx, "lift the time limit", `SET LOCAL statement_timeout = 0`)
 }
 
-// named says what a statement was for that failed. The driver's error stays
-// visible to errors.As.
+// named adds the purpose of a statement to its error. errors.As still finds the driver's
+// error.
 func named(what string, err error) error {
 	if err == nil {
 		return nil
@@ -91,7 +91,7 @@ func named(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// prepared is what runs a statement: its prepared form, if there is one.
+// prepared returns the runner of a statement: its prepared form, if there is one.
 func (q querier) prepared(ctx context.Context, text string) runner {
 	if q.statements == nil {
 		return q.on
@@ -106,7 +106,7 @@ func (q querier) prepared(ctx context.Context, text string) runner {
 	return preparedStatement{stmt}
 }
 
-// preparedStatement is a runner of one statement, whose text it knows.
+// preparedStatement is the runner of one prepared statement. It ignores the text.
 type preparedStatement struct{ stmt *sqlx.Stmt }
 
 func (p preparedStatement) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// report is what an edge says of itself. It is the application name of its
-// listening connection, which every role may see in pg_stat_activity: without a
-// write, without a right to one, and gone with the connection.
+// report is the state that an edge publishes. It is the application name of its
+// listening connection, which every role may read in pg_stat_activity. So an edge needs
+// no right to write, and the report ends with the connection.
 type report struct {
 	name     string
-	instance string // drawn by each run of an edge, "" for edges of earlier releases
+	instance string // drawn by each run of an edge; "" for edges of earlier releases
 	version  string
 	format   int    // of the read model that it reads, 0 for edges of earlier releases
-	epoch    string // the first characters of its history's id, "" while it has none
+	epoch    string // the first characters of the epoch; "" before the first load
 	revision int64
 	state    string
 	polls    bool // of a reading connection: the edge does not listen
@@ -23,14 +23,15 @@ type report struct {
 // States of an edge.
 const (
 	edgeLoading  = "loading"  // serves nothing yet
-	edgeServing  = "serving"  // follows
-	edgeRefusing = "refusing" // keeps its revision, as the one that followed cannot be right
+	edgeServing  = "serving"  // follows the database
+	edgeRefusing = "refusing" // keeps its revision, as the next update is inconsistent
 	edgeLeaving  = "leaving"  // drains, and follows until its last request is answered
 	edgeGone     = "gone"     // has ended; see [Feed.reportGone]
-	edgeAway     = "away"     // not connected, and did not leave. No edge reports it
+	edgeAway     = "away"     // lost its connection without a drain; no edge reports it
 )
 
-// Formats of the read model. What an edge cannot read it would serve wrongly.
+// Formats of the read model. An edge would serve wrong answers from a format that it
+// cannot read.
 const (
 	FeatureStatesFormat = 2 // with features that are off or archived
 	readFormat          = FeatureStatesFormat
@@ -38,12 +39,12 @@ const (
 
 const (
 	reportPrefix = "flaggery-edge/"
-	// maxReport is what PostgreSQL keeps of an application name.
+	// maxReport is the longest application name that PostgreSQL keeps.
 	maxReport = 63
-	// maxVersion leaves room for the name: v1.10.0-rc1 is cut by one character.
+	// maxVersion leaves space for the name: v1.10.0-rc1 is cut by one character.
 	maxVersion     = 10
 	instanceLength = 6
-	// epochMark separates an epoch from what is before it.
+	// epochMark begins an epoch.
 	epochMark   = "~"
 	epochLength = 6
 	pollMark    = "+"
@@ -51,21 +52,21 @@ const (
 
 var (
 	epochSuffix = regexp.MustCompile(`^` + epochMark + `[0-9a-f]*$`)
-	// identified is what the edges of earlier releases do not report.
+	// identified matches reports with an instance. Edges of earlier releases have none.
 	identified = regexp.MustCompile(`^(.*)#([a-z2-7]{6}) ([^ ]*)/([0-9]{1,4})$`)
 )
 
 var stateMarks = map[string]string{edgeLoading: "?", edgeServing: "", edgeRefusing: "!", edgeLeaving: ">", edgeGone: "."}
 
-// String is "flaggery-edge/NAME#INSTANCE VERSION/FORMAT~EPOCH REVISION", with marks
-// behind it for the state and for an edge that polls. A long name is shortened, the
-// rest never. The admins of earlier releases read all before the epoch as the name,
-// and skip reports with marks that they do not know.
+// String returns "flaggery-edge/NAME#INSTANCE VERSION/FORMAT~EPOCH REVISION", followed
+// by marks for the state and for an edge that polls. Only the name is shortened if it is
+// too long. Admins of earlier releases take everything before the epoch as the name, and
+// skip reports with unknown marks.
 func (r report) String() string {
 	end := " " + strconv.FormatInt(r.revision, 10)
 	version := printable(r.version, " /~")
 	identity := "#" + r.instance + " " + version[:min(len(version), maxVersion)] + "/" + strconv.Itoa(r.format)
-	// With room for an epoch and two marks, so that the name does not change with them.
+	// Leave space for an epoch and two marks, so that the name does not change with them.
 	room := maxReport - len(reportPrefix) - len(identity) - len(epochMark) - epochLength - len(end) - 2
 	if r.epoch != "" {
 		end = epochMark + r.epoch[:min(len(r.epoch), epochLength)] + end
@@ -77,8 +78,8 @@ func (r report) String() string {
 	return reportPrefix + shorten(printable(r.name, ""), room) + identity + end
 }
 
-// printable replaces what PostgreSQL does not take in an application name, which is
-// all but printable ASCII, and what else must not be in the text.
+// printable replaces all characters except printable ASCII, which PostgreSQL does not
+// accept in an application name, and the excluded ones.
 func printable(text, excluded string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' || strings.ContainsRune(excluded, c) {
@@ -101,7 +102,7 @@ func shorten(name string, most int) string {
 	return name[:head] + gap + name[len(name)-(most-len(gap)-head):]
 }
 
-// parseReport reads what String wrote, here or in the release before. The boolean is
+// parseReport parses the result of String, of this release or an earlier one. It returns
 // false if the application name is no report.
 func parseReport(applicationName string) (report, bool) {
 	text, ok := strings.CutPrefix(applicationName, reportPrefix)

@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// AuditRow says who changed what. Before and After are JSON, "" for null.
+// AuditRow records who changed what. Before and After are JSON, "" for null.
 type AuditRow struct {
 	Actor, Action, Resource string
 	Before, After           string
 	Comment                 string
 	RequestID               string `db:"request_id"`
-	Token                   int64  // that was shown, 0 for none that is stored
+	Token                   int64  // the stored token of the caller, 0 for none
 }
 
-// Kind says what a write changes, which decides what edges reread.
+// Kind is the kind of data that a write changes. Edges read this kind again.
 type Kind int
 
 // The kinds of writes.
 const (
-	OfConfiguration Kind = iota // of all that no other kind has
+	OfConfiguration Kind = iota // of everything that is not of another kind
 	OfTokens
 	OfSubjects // and their memberships
 )
 
-// Record ends a write: it stores the change row and the audit rows of the
-// transaction's revision, and notifies edges at the commit. It is one statement, and
-// the last one, as a commit that notifies takes a lock that all of the server's share.
+// Record ends a write: it stores the change row and the audit rows of the transaction's
+// revision, and notifies edges at the commit. It is one statement, and the last one, as
+// commits with a notification take a lock that is global in the server.
 func (tx *Tx) Record(ctx context.Context, kind Kind, audit []AuditRow) error {
 	args := []any{tx.Revision, nil, kind != OfSubjects, kind == OfTokens, tx.Now}
 	if kind == OfSubjects {
@@ -59,13 +59,13 @@ func orNull(text string) any {
 	return text
 }
 
-// keepExpired is how long a token is kept after it expired, so that its bearer learns
-// that it did. Then it goes without a revision: nobody could use it any more.
+// keepExpired is how long an expired token is kept, so that its bearer gets that reason.
+// It is then deleted without a revision, as nobody can use it.
 const keepExpired = 30 * 24 * time.Hour
 
-// Prune forgets the changes made longer ago than given, and the tombstones with
-// them. The last change stays, so that a reader at it is known to be up to date. Tokens
-// that expired long ago go too.
+// Prune deletes changes made longer ago than olderThan, with their tombstones. The last
+// change stays, so that a reader at that revision is recognised as up to date. Tokens
+// that expired before keepExpired are deleted too.
 func (db *DB) Prune(ctx context.Context, olderThan time.Duration) error {
 	err := db.transact(ctx, db.pool, nil, readState, func(tx *Tx) error {
 		err := tx.exec(ctx, "delete old changes", `

@@ -11,7 +11,7 @@ import (
 
 func codeOf(err error) string { return string(model.CodeOf(err)) }
 
-// count is the number that a query finds.
+// count is the number that a query returns.
 func count(t *testing.T, db *database, query string) (n int) {
 	t.Helper()
 	if err := db.pool.GetContext(t.Context(), &n, query); err != nil {
@@ -26,7 +26,7 @@ func TestPrune(t *testing.T) {
 	var now time.Time
 	db := openWith(t, Options{Now: func() time.Time { return now }})
 	ctx := t.Context()
-	for i := range 6 { // an hour apart; a subject comes and goes
+	for i := range 6 { // an hour apart; a subject is added and deleted
 		now = start.Add(time.Duration(i) * time.Hour)
 		kind := OfSubjects
 		err := db.Write(ctx, func(tx *Tx) error {
@@ -60,9 +60,9 @@ func TestPrune(t *testing.T) {
 		tombstones int
 	}{
 		{10 * time.Hour, 1, 2},
-		{3 * time.Hour, 3, 2}, // what is exactly as old stays
+		{3 * time.Hour, 3, 2}, // changes of exactly this age stay
 		{150 * time.Minute, 4, 1},
-		{-time.Hour, 6, 0}, // the last one stays always
+		{-time.Hour, 6, 0}, // the last one always stays
 	} {
 		if err := db.Prune(ctx, c.olderThan); err != nil {
 			t.Fatal(err)
@@ -78,7 +78,7 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// Edges are notified at the commit of a write, and of nothing else.
+// Edges are notified at the commit of a write, and at no other time.
 func TestRecordNotifies(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -121,7 +121,7 @@ func TestEdgeRole(t *testing.T) {
 	db := open(t)
 	ctx := t.Context()
 	role := pgtest.NewRole(t, db.url)
-	for range 2 { // what is there already is brought up to date
+	for range 2 { // the second time brings the existing role up to date
 		if err := db.CreateRole(ctx, EdgeRights, role.Name, role.Password); err != nil {
 			t.Fatal(err)
 		}

@@ -9,23 +9,22 @@ import (
 	"github.com/lib/pq/pqerror"
 )
 
-// Rights are what a program has to be granted to connect with a role that does not
-// own the schema.
+// Rights are the privileges that a program needs if its role does not own the schema.
 type Rights struct {
 	temporary bool     // tables
 	grants    []string // privileges and tables: "SELECT ON a, b"
 }
 
-// EdgeRights are enough for an edge: it reads. The audit is none of its business,
-// and of tokens no more than it takes to know one.
+// EdgeRights are the rights of an edge. It only reads, not the audit, and of tokens only
+// the columns that are needed to check one.
 var EdgeRights = Rights{grants: []string{
 	"SELECT ON state, change, tombstone, bucket, subject, member, subject_group, override, " +
 		"feature, variant, rollout, abtest, abtest_group, abtest_variant, schema_migrations",
 	"SELECT (hash, role, expires_at) ON token",
 }}
 
-// AdminRights are enough for an admin that does not migrate: what was noted in the
-// audit it can only read, and the schema stays as it is.
+// AdminRights are the rights of an admin that does not migrate: it cannot change existing
+// audit rows or the schema.
 var AdminRights = Rights{temporary: true, grants: []string{
 	"SELECT, UPDATE ON state",
 	"SELECT, INSERT, UPDATE ON bucket",
@@ -38,14 +37,14 @@ var AdminRights = Rights{temporary: true, grants: []string{
 	"USAGE ON SEQUENCE change_label",
 }}
 
-// DashboardRights are enough to mark changes in dashboards: who changed what and when,
-// and not the values.
+// DashboardRights are the rights to mark changes in dashboards: who changed what and
+// when, without values.
 var DashboardRights = Rights{grants: []string{
 	"SELECT (revision, position, at, actor, action, resource, comment) ON audit",
 }}
 
-// Role returns the statements that make a role with these rights and no others, and
-// without a password. A role that exists gets what it lacks: run it again after an
+// Role returns the statements that create a role with exactly these rights, without a
+// password. For an existing role they grant missing rights, so run them again after an
 // upgrade.
 func (db *DB) Role(ctx context.Context, rights Rights, name string) ([]string, error) {
 	r, err := readRole(ctx, db.single(), name)
@@ -59,12 +58,12 @@ func (db *DB) Role(ctx context.Context, rights Rights, name string) ([]string, e
 	return statements, nil
 }
 
-// role is one to be made, and where.
+// role is a role to create in a database.
 type role struct {
 	Name, Database, Schema string
-	Exists, MayLogin       bool   // already
-	Maker                  string // the role that makes it
-	MayMake                bool   // that one, roles
+	Exists, MayLogin       bool   // before
+	Maker                  string // the role of this pool
+	MayMake                bool   // whether Maker may create roles
 }
 
 func readRole(ctx context.Context, q querier, name string) (r role, err error) {
@@ -76,7 +75,8 @@ func readRole(ctx context.Context, q querier, name string) (r role, err error) {
 	return r, err
 }
 
-// make is the statement that makes the role, or renews its password; "" sets none.
+// make returns the statement that creates the role, or sets the password of an existing
+// one; with "" it sets none.
 func (r role) make(password string) string {
 	statement := "CREATE"
 	if r.Exists {
@@ -89,17 +89,16 @@ func (r role) make(password string) string {
 	return statement
 }
 
-// revokeTemporary takes from everybody what PostgreSQL lets everybody do: make
-// temporary tables.
+// revokeTemporary returns the statement that forbids temporary tables, which PostgreSQL
+// allows to every role by default.
 func (r role) revokeTemporary() string {
 	return fmt.Sprintf("REVOKE TEMPORARY ON DATABASE %s FROM PUBLIC", pq.QuoteIdentifier(r.Database))
 }
 
-// grant is a statement, and the condition that holds once the role $1 has all that it
-// gives.
+// grant is a statement, and the condition that the role $1 has all its privileges.
 type grant struct{ statement, held string }
 
-// grants give the role the rights.
+// grants returns the statements that grant the rights to the role.
 func (r role) grants(rights Rights) []grant {
 	name, schema := pq.QuoteIdentifier(r.Name), pq.QuoteIdentifier(r.Schema)
 	onDatabase, held := "CONNECT", `has_database_privilege($1, current_database(), 'CONNECT')`
@@ -130,7 +129,7 @@ func (r role) grants(rights Rights) []grant {
 	return grants
 }
 
-// conditions hold once the role $1 has privileges on an object: "SELECT, UPDATE", or
+// conditions are true if the role $1 has privileges on an object: "SELECT, UPDATE", or
 // "SELECT (column, column)".
 func conditions(kind, object, privileges string) (held []string) {
 	object = pq.QuoteLiteral(object)
@@ -146,11 +145,11 @@ func conditions(kind, object, privileges string) (held []string) {
 	return held
 }
 
-// CreateRole makes a role with these rights and no others, all or nothing, or renews
-// the password and the rights of one that exists. If this pool's role may not do that,
-// a role that somebody else made is enough: it gets what it lacks and keeps its
-// password. What this pool's role may not give is in the error, as statements. Several
-// at once wait for each other, as PostgreSQL refuses to change one role twice at a time.
+// CreateRole creates a role with exactly these rights, or sets the password and the
+// rights of an existing one, all or nothing. If this pool's role may not create roles,
+// an existing role keeps its password and gets missing rights. The error has the
+// statements for the rights that this pool's role may not grant. Concurrent calls wait
+// for each other, as PostgreSQL fails if one role is changed twice at a time.
 func (db *DB) CreateRole(ctx context.Context, rights Rights, name, password string) error {
 	what := "create the role " + name
 	verifier, err := scramVerifier(password)
@@ -158,7 +157,7 @@ func (db *DB) CreateRole(ctx context.Context, rights Rights, name, password stri
 		return err
 	}
 	return translate(transact(ctx, db.pool, nil, func(q querier) error {
-		// Not an advisory lock, which anybody who connects may hold.
+		// Not an advisory lock, which any role could take.
 		if err := q.exec(ctx, what, `LOCK TABLE state IN SHARE UPDATE EXCLUSIVE MODE`); err != nil {
 			return err
 		}
@@ -176,8 +175,8 @@ func (db *DB) CreateRole(ctx context.Context, rights Rights, name, password stri
 		if !made && !r.MayLogin {
 			missing = append(missing, r.make("choose one"))
 		}
-		// Only the owner of the database can; functions are safe from temporary tables
-		// without it.
+		// Only the owner of the database can. If it fails, the schema's functions are
+		// still safe from temporary tables.
 		if _, err := q.permitted(ctx, what, r.revokeTemporary()); err != nil {
 			return err
 		}
@@ -199,14 +198,14 @@ func (db *DB) CreateRole(ctx context.Context, rights Rights, name, password stri
 			return fmt.Errorf("the role %s may not %s with all its rights; as a role that may, such as a superuser, run: %s;", r.Maker, what, strings.Join(missing, "; "))
 		}
 		if !made {
-			db.log.WarnContext(ctx, "a role exists and keeps its password, as this one may not change it", "role", name, "this_one", r.Maker)
+			db.log.WarnContext(ctx, "the role exists and keeps its password, which the connected role may not change", "role", name, "connected_role", r.Maker)
 		}
 		return nil
 	}))
 }
 
-// permitted runs a statement in a transaction, which goes on if the role of this pool
-// may not do that.
+// permitted runs a statement in a transaction. If the role of this pool lacks the
+// privilege, it returns false, and the transaction goes on.
 func (q querier) permitted(ctx context.Context, what, statement string) (bool, error) {
 	if err := q.exec(ctx, what, `SAVEPOINT attempt`); err != nil {
 		return false, err

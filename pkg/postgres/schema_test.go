@@ -8,8 +8,8 @@ import (
 	"github.com/lib/pq/pqerror"
 )
 
-// The schema refuses by itself what the code refuses, so that nothing wrong gets
-// in by another door.
+// The schema itself rejects what the code rejects, so that no other program can store
+// invalid data.
 func TestSchemaRefuses(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -99,7 +99,8 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 }
 
-// A raced unique constraint still has the code of the contract.
+// A unique constraint that is violated in a race still results in the code of the
+// contract.
 func TestTranslate(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -139,8 +140,8 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-// What a session calls like a table of the schema is not taken for it by the schema's
-// own functions, whatever rights its role has.
+// The schema's functions never use a session's temporary table in place of a table of the
+// schema with the same name, whatever rights the role has.
 func TestFunctionsKnowTheirTables(t *testing.T) {
 	t.Parallel()
 	db := open(t)

@@ -9,11 +9,11 @@ import (
 	"fmt"
 )
 
-const scramIterations = 4096 // PostgreSQL's own
+const scramIterations = 4096 // PostgreSQL's default
 
-// scramVerifier is what PostgreSQL keeps of a password, in the form of RFC 5803 for
-// SCRAM-SHA-256. It goes into statements in place of the password, which the server
-// would write into its log.
+// scramVerifier returns the form in which PostgreSQL stores a password: that of RFC 5803
+// for SCRAM-SHA-256. Statements have it instead of the password, as the server may log
+// them.
 func scramVerifier(password string) (string, error) {
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // never fails: it ends the program instead

@@ -2,14 +2,14 @@ package postgres
 
 import "context"
 
-// Found is something that was searched for.
+// Found is one result of a search.
 type Found struct {
 	Kind, Name string
 }
 
-// Search finds at most limit features, tests and groups by a part of their name, in any
-// case of letters: first those whose name begins with it, then by name. No character of
-// part has a meaning of its own.
+// Search finds at most limit features, tests and groups by a part of their name, case
+// insensitively. Names that begin with it come first; then the order is by name. No
+// character of part is special.
 func (tx *Tx) Search(ctx context.Context, part string, limit int) (found []Found, err error) {
 	err = tx.selectAll(ctx, "search the configuration", &found, `
 		SELECT kind, name

@@ -14,36 +14,36 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Import is a connection with the lines of an import on it, in tables that no
-// other connection sees and that survive when the write is tried again.
+// Import is a connection with the lines of an import in staging tables, which no other
+// connection sees and which survive retries of the write.
 //
-// The heavy work is done in sets and without the state row's lock, while others
-// write. Whatever they commit meanwhile is caught up with at the end, found by
-// the labels of their changes. Imports go one after the other.
+// The heavy work is done in sets, without the state row's lock, while others write. At
+// the end, the import catches up with what they committed, which it finds by the labels
+// of their changes. Imports run one after the other.
 type Import struct {
 	db   *DB
 	conn *sqlx.Conn
-	// contested is set if another write was quicker with one of the subjects.
+	// contested is set if another write has inserted one of the subjects first.
 	contested bool
 }
 
 // single runs each statement by itself.
 func (i *Import) single() querier { return querier{on: i.conn} }
 
-// ImportRow is one line that was checked on its own.
+// ImportRow is one valid line.
 type ImportRow struct {
 	Line   int64
 	ID     string
-	Weight int64           // NoWeight if the line gives none
-	Groups []model.GroupID // nil if the line says nothing of groups
+	Weight int64           // NoWeight if the line has none
+	Groups []model.GroupID // nil if the line has no groups
 }
 
-// NoWeight keeps the weight that a subject has, and is 1 for a new one.
+// NoWeight keeps the weight of a subject, and means 1 for a new one.
 const NoWeight = -1
 
 const (
-	// copyBatch bounds how long one COPY keeps its transaction open: while a
-	// slow sender's is, PostgreSQL can clean up nowhere.
+	// copyBatch and copyBatchTime limit how long one COPY keeps its transaction open.
+	// During a slow sender's transaction, PostgreSQL could not vacuum any table.
 	copyBatch     = 100_000
 	copyBatchTime = 5 * time.Second
 	copyBuffer    = 48 << 10
@@ -56,7 +56,7 @@ func (db *DB) OpenImport(ctx context.Context) (*Import, error) {
 		return nil, translate(named("take a connection", err))
 	}
 	i := &Import{db: db, conn: conn}
-	err = i.single().exec(ctx, "make the tables of an import", `
+	err = i.single().exec(ctx, "create the staging tables", `
 		SET statement_timeout = 0;
 		SET work_mem = '128MB'; -- imports go one after the other
 		CREATE TEMP TABLE staged (line bigint, id text COLLATE "C", weight bigint, groups integer[]);
@@ -71,12 +71,12 @@ func (db *DB) OpenImport(ctx context.Context) (*Import, error) {
 	return i, nil
 }
 
-// Close gives the connection back as it was.
+// Close resets the connection and returns it to the pool.
 func (i *Import) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	// Not DISCARD ALL: the pool believes in the statements prepared here. The
-	// rollback is for a COPY that was cut off.
+	// Not DISCARD ALL, as the pool expects its prepared statements. The rollback is for
+	// an aborted COPY.
 	err := i.single().exec(ctx, "reset the connection", `ROLLBACK; DISCARD TEMP; RESET ALL; `+i.db.settings)
 	if err != nil {
 		discard(i.conn)
@@ -85,7 +85,7 @@ func (i *Import) Close() {
 	_ = i.conn.Close()
 }
 
-// Stage copies rows to the connection, until rows yields an error.
+// Stage copies rows to the staging table, until rows yields an error.
 func (i *Import) Stage(ctx context.Context, rows iter.Seq2[ImportRow, error]) error {
 	err := i.conn.Raw(func(driverConn any) error {
 		c := &copier{ctx: ctx, conn: driverConn.(pgConn)}
@@ -103,17 +103,17 @@ func (i *Import) Stage(ctx context.Context, rows iter.Seq2[ImportRow, error]) er
 	return translate(err)
 }
 
-// pgConn is what lib/pq's connections can do.
+// pgConn has the methods of lib/pq's connections that copier needs.
 type pgConn interface {
 	driver.ConnPrepareContext
 	driver.ExecerContext
 }
 
-// copier sends rows in COPY's text form, many to a message.
+// copier sends rows in COPY's text form, many in one message.
 type copier struct {
 	ctx    context.Context
 	conn   pgConn
-	copy   driver.Stmt // nil between two batches
+	copy   driver.Stmt // nil between batches
 	rows   int
 	since  time.Time
 	buffer []byte
@@ -144,7 +144,7 @@ func (c *copier) flush() error {
 	if len(c.buffer) == 0 {
 		return nil
 	}
-	text := string(c.buffer[:len(c.buffer)-1]) // the driver adds the last line's end
+	text := string(c.buffer[:len(c.buffer)-1]) // the driver adds the last line break
 	c.buffer = c.buffer[:0]
 	_, err := c.copy.(interface {
 		CopyData(ctx context.Context, lines string) (driver.Result, error)
@@ -178,8 +178,8 @@ func (c *copier) exec(statement string) error {
 	return named(statement, err)
 }
 
-// appendRow writes a line of COPY. Ids hold no control characters, so the
-// backslash is all that has to be escaped.
+// appendRow appends a line of COPY. Ids have no control characters, so only the
+// backslash has to be escaped.
 func appendRow(to []byte, row ImportRow) []byte {
 	to = strconv.AppendInt(to, row.Line, 10)
 	to = append(to, '\t')
@@ -207,14 +207,14 @@ func appendRow(to []byte, row ImportRow) []byte {
 	return append(to, "}\n"...)
 }
 
-// Duplicate is a line with an id that an earlier one has.
+// Duplicate is a line with the id of an earlier line.
 type Duplicate struct {
 	Line, First int64
 	ID          string
 }
 
-// Index makes the staged rows ready for Write. If ids are there twice, it returns at
-// most limit of the later ones instead.
+// Index prepares the staging table for Write. If there are duplicate ids, it returns at
+// most limit of the later lines instead.
 func (i *Import) Index(ctx context.Context, limit int) ([]Duplicate, error) {
 	err := i.single().exec(ctx, "index lines by id", `CREATE UNIQUE INDEX ON staged (id)`)
 	if pq.As(err, pqerror.UniqueViolation) == nil {

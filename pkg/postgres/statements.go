@@ -9,25 +9,25 @@ import (
 	"github.com/lib/pq/pqerror"
 )
 
-// statements are those of small writes, and of edges that follow them, prepared:
-// parsing and planning takes longer than running them, and others wait for the
-// transaction that they are in, or hundreds of edges ask the same at once.
+// statements are the prepared statements of small writes, and of the edges that follow
+// them. Parsing and planning them takes longer than running them, while other writers
+// wait for the transaction, or hundreds of edges run the same statement at once.
 //
-// A statement is prepared before the transaction that follows its first use, by one
-// caller only. Inside a transaction it could not be: that takes another connection,
-// and all of them may be held by writes that wait for this one. For the same reason
-// none is ever closed: that waits for the connections that know it.
+// A statement is prepared by one caller, before the first transaction after its first
+// use. Preparing it inside a transaction needs another connection, and writes that wait
+// for this transaction may hold all of them. For the same reason no statement is ever
+// closed: closing waits for the connections that have it.
 type statements struct {
 	mu       sync.Mutex
-	prepared map[string]*sqlx.Stmt // nil: was used, and is not prepared yet
-	wanted   []string              // used, and nobody prepares it yet
+	prepared map[string]*sqlx.Stmt // nil: used, but not prepared yet
+	wanted   []string              // used, but nobody prepares it yet
 }
 
-// maxStatements is more than the writer has of fixed text.
+// maxStatements is more than the number of statements with a fixed text.
 const maxStatements = 100
 
-// prepare prepares what was used since the last time. What fails is tried again
-// later: if something is wrong, running the statement fails as well.
+// prepare prepares the statements used since the last call. One that fails is prepared
+// later: if something is wrong, running it fails as well.
 func (s *statements) prepare(ctx context.Context, pool *sqlx.DB) {
 	for _, text := range s.claim() {
 		stmt, err := pool.PreparexContext(ctx, text)
@@ -35,7 +35,7 @@ func (s *statements) prepare(ctx context.Context, pool *sqlx.DB) {
 	}
 }
 
-// claim takes what is wanted, so that nobody else prepares it.
+// claim takes the wanted statements, so that nobody else prepares them.
 func (s *statements) claim() (texts []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,20 +56,20 @@ func (s *statements) settle(text string, stmt *sqlx.Stmt, err error) {
 	s.prepared[text] = stmt
 }
 
-// outdated recognises the error of a statement that was prepared for tables as they
-// were before a migration or a restoration: PostgreSQL would answer with other types.
+// outdated recognises the error of a statement that was prepared before a migration or a
+// restoration, after which its result has other types.
 func outdated(err error) bool { return pq.As(err, pqerror.FeatureNotSupported) != nil }
 
-// forget drops all statements. Each is prepared again once it is used. None is
-// closed: a write may be about to use it. What stays on the connections is a few
-// dozen statements for each migration or restoration under a running program.
+// forget drops all statements. Each is prepared again after its next use. None is closed,
+// as a write may be about to use it. So each migration or restoration leaves a few dozen
+// statements on the connections of a running program.
 func (s *statements) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.prepared, s.wanted = nil, nil
 }
 
-// get is the prepared statement of a text, or nil if there is none yet.
+// get returns the prepared statement of a text, or nil if there is none yet.
 func (s *statements) get(text string) *sqlx.Stmt {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// Statements are prepared by many writes at once, on connections of which most
-// wait for the state row: its holder must wait for none of them.
+// Many writes prepare statements at once, while most connections wait for the state row.
+// The holder of the row must not wait for any of them.
 func TestStatementsOfManyWriters(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Open(t)
@@ -29,7 +29,7 @@ func TestStatementsOfManyWriters(t *testing.T) {
 			writers.Go(func() {
 				for i := range 3 {
 					err := db.Write(ctx, func(tx *Tx) error {
-						for j := range 3 { // few are known to all, more come later
+						for j := range 3 { // few at first, more later
 							if err := tx.exec(ctx, "select", fmt.Sprintf(`SELECT %d, $1::bigint`, i+j), i); err != nil {
 								return err
 							}
@@ -54,9 +54,8 @@ func TestStatementsOfManyWriters(t *testing.T) {
 	}
 }
 
-// A migration or a restoration under a running program changes the types that a
-// prepared statement answers with. A write notices and begins again; an update fails
-// once.
+// A migration or a restoration under a running program changes the result types of a
+// prepared statement. A write notices that and is retried; an update fails once.
 func TestStatementsOutliveOtherTypes(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -78,7 +77,7 @@ func TestStatementsOutliveOtherTypes(t *testing.T) {
 		if _, err := db.pool.ExecContext(ctx, `ALTER TABLE subject_group ALTER members TYPE `+kind); err != nil {
 			t.Fatal(err)
 		}
-		for range 3 { // used, prepared, planned once for all
+		for range 3 { // used, prepared, planned generically
 			if err := write(); err != nil {
 				t.Errorf("write with %s: %v", kind, err)
 			}
@@ -94,8 +93,7 @@ func TestStatementsOutliveOtherTypes(t *testing.T) {
 	}
 }
 
-// Writes that are under way when another one finds the statements outdated do not
-// suffer.
+// Writes in progress do not fail if another one finds the statements outdated.
 func TestStatementsAreForgottenUnderWrites(t *testing.T) {
 	t.Parallel()
 	db := open(t)

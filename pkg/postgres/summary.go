@@ -7,18 +7,19 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// FeatureFilter says which features ListedFeatures reads, and in which order. What is
-// zero takes everything.
+// FeatureFilter selects the features that ListedFeatures reads, and their order. A zero
+// field selects all.
 type FeatureFilter struct {
-	Archived bool // those that are, or those that are not
+	Archived bool // either the archived features or the others
 	Query    string
 	Tag      string
 	State    model.FeatureState
-	ByChange bool         // the last changed ones first, else by name
-	After    FeaturePlace // only what comes after this in the list
+	ByChange bool         // last changed first, else by name
+	After    FeaturePlace // only features after this one in the list
 }
 
-// FeaturePlace is where a feature stands in a list. By name, Revision says nothing.
+// FeaturePlace is the place of a feature in a list. Revision matters only in a list by
+// change.
 type FeaturePlace struct {
 	Revision int64
 	Name     string

@@ -44,14 +44,14 @@ func (tx *Tx) InsertToken(ctx context.Context, t *auth.Token, hash auth.TokenHas
 		t.Name, t.Role, t.Prefix, hash[:], t.Created, t.Expires, t.Session, t.Parent, t.Subject)
 }
 
-// DeleteToken removes a token and the sessions that it began: from the commit on, nobody is let in with it.
+// DeleteToken removes a token and its sessions. After the commit they are rejected.
 func (tx *Tx) DeleteToken(ctx context.Context, id int64) error {
 	return tx.exec(ctx, "delete a token", `DELETE FROM token WHERE id = $1`, id)
 }
 
-// FindToken reads the token of a hash, nil if there is none, and the time on the
-// database's clock. Each call asks the database, so that a token revoked by
-// one admin is refused by all from then on.
+// FindToken reads the token of a hash, nil if there is none, and the database's time.
+// Each call queries the database, so that a token that one admin revoked is rejected by
+// all admins at once.
 func (db *DB) FindToken(ctx context.Context, hash auth.TokenHash) (*auth.Token, time.Time, error) {
 	var found struct {
 		auth.Token
@@ -73,13 +73,13 @@ func (db *DB) FindToken(ctx context.Context, hash auth.TokenHash) (*auth.Token, 
 	return &found.Token, found.Now, nil
 }
 
-// usedEvery is how often the use of a token is noted at most, so that it costs
-// next to nothing.
+// usedEvery limits how often the use of a token is stored, so that it costs next to
+// nothing.
 const usedEvery = time.Minute
 
-// MarkTokenUsed notes that a token, as FindToken read it, was used now. That is no
-// change: it makes no revision. It does not wait for another request, or for the
-// token's revocation, that is at it already.
+// MarkTokenUsed stores that a token that FindToken read was used now. It makes no
+// revision. It does not wait if another request, or the token's revocation, has locked
+// the row.
 func (db *DB) MarkTokenUsed(ctx context.Context, t *auth.Token, now time.Time) error {
 	if t.Used != nil && now.Sub(*t.Used) < usedEvery {
 		return nil
@@ -93,8 +93,8 @@ func (db *DB) MarkTokenUsed(ctx context.Context, t *auth.Token, now time.Time) e
 	return ended(ctx, err)
 }
 
-// HasAdminToken reports whether a token is stored whose bearer can make others. A
-// session is none: it ends soon.
+// HasAdminToken reports whether a token of role admin is stored and valid. Sessions do
+// not count, as they end soon.
 func (db *DB) HasAdminToken(ctx context.Context) (has bool, err error) {
 	err = db.single().get(ctx, "look for an admin's token", &has, `
 		SELECT EXISTS (SELECT FROM token WHERE role = $1 AND NOT session AND (expires_at IS NULL OR expires_at > clock_timestamp()))`,

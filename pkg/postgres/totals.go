@@ -6,7 +6,7 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Totals is what there is at one revision.
+// Totals are the numbers of all resources at one revision.
 type Totals struct {
 	Revision, Buckets, Subjects, Weight, Features int64
 
@@ -15,7 +15,7 @@ type Totals struct {
 	ScheduledTests int64 `db:"scheduled_tests"`
 }
 
-// selectTotals is cheap however many subjects there are: buckets know their own.
+// selectTotals is cheap for any number of subjects, as buckets have sums.
 const selectTotals = `
 	SELECT (SELECT revision FROM state) AS revision, count(*) AS buckets, coalesce(sum(subjects), 0)::bigint AS subjects,
 	       coalesce(sum(weight), 0)::bigint AS weight, (SELECT count(*) FROM feature) AS features,
@@ -24,20 +24,20 @@ const selectTotals = `
 	       (SELECT count(*) FROM abtest WHERE starts > coalesce($1, clock_timestamp())) AS scheduled_tests
 	FROM bucket`
 
-// Totals reads them.
+// Totals reads the totals.
 func (db *DB) Totals(ctx context.Context) (t Totals, err error) {
 	err = db.orReserve(func(pool *sqlx.DB) error { return querier{on: pool}.get(ctx, "read the totals", &t, selectTotals, nil) })
 	return t, translate(err)
 }
 
-// Totals reads them in the transaction.
+// Totals reads the totals in the transaction.
 func (tx *Tx) Totals(ctx context.Context) (t Totals, err error) {
 	err = tx.get(ctx, "read the totals", &t, selectTotals, tx.Now)
 	return t, err
 }
 
-// ConfigurationSize is how many bytes the names, texts and payloads of the
-// configuration have.
+// ConfigurationSize reads the number of bytes of all names, texts and payloads of the
+// configuration.
 func (tx *Tx) ConfigurationSize(ctx context.Context) (size int64, err error) {
 	err = tx.get(ctx, "measure the configuration", &size, `
 		SELECT coalesce(sum(size), 0)::bigint FROM (
@@ -52,8 +52,8 @@ func (tx *Tx) ConfigurationSize(ctx context.Context) (size int64, err error) {
 	return size, err
 }
 
-// Share is the part of the weight that a rollout, or a group of a live test, asks
-// for, and what its buckets weigh and how many they are.
+// Share is the proportion of the weight that is requested for a rollout or for a group of
+// a live test, and the weight and the number of its buckets.
 type Share struct {
 	Feature, Variant string // of a rollout
 	Test             string `db:"abtest"` // with Group, of a test
@@ -62,7 +62,7 @@ type Share struct {
 	Weight, Buckets  int64
 }
 
-// Shares reads those of all rollouts and live tests.
+// Shares reads the shares of all rollouts and live tests.
 func (db *DB) Shares(ctx context.Context) (shares []Share, err error) {
 	const weightOf = `(SELECT coalesce(sum(weight), 0)::bigint FROM bucket WHERE id = ANY(buckets)) AS weight, cardinality(buckets) AS buckets`
 	err = db.orReserve(func(pool *sqlx.DB) error {
@@ -75,11 +75,11 @@ func (db *DB) Shares(ctx context.Context) (shares []Share, err error) {
 	return shares, translate(err)
 }
 
-// Connections is how many connections PostgreSQL has, to all of its databases, and how
-// many it has for roles without a right to reserved ones.
+// Connections are the number of open connections to all databases of PostgreSQL, and the
+// limit for roles without a right to reserved ones.
 type Connections struct{ Used, Limit int64 }
 
-// Connections counts them by what every role may see.
+// Connections reads the numbers, which every role may read.
 func (db *DB) Connections(ctx context.Context) (c Connections, err error) {
 	err = db.orReserve(func(pool *sqlx.DB) error {
 		return querier{on: pool}.get(ctx, "count connections", &c, `

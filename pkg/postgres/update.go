@@ -10,17 +10,16 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Update hands apply what brings a reader from since to the last committed revision,
-// in one consistent state of the database. That is everything if the changes between
-// the two are not known: nothing was read yet, the epoch is another, the history
-// forked, or old changes were pruned. If nothing changed, the update says just that,
-// and the time.
+// Update passes the changes from since to the last committed revision to apply, from one
+// consistent state of the database. The update is a full one if the changes are unknown:
+// nothing was read yet, the epoch differs, the history forked, or old changes were
+// pruned. If nothing changed, the update has only the position and the time.
 //
-// There are two ways to read one, with the same statements. A large update is streamed
-// in a transaction. A small one does without, as each of its one to three statements
+// There are two ways to read an update, with the same statements. A large one is streamed
+// in a transaction. A small one needs none, as each of its one to three statements
 // returns the state that it saw. BEGIN and COMMIT are two more round trips: with them,
-// one edge took 0.15 ms instead of 0.06 to learn that nothing changed, and 50 edges at
-// once 19 ms instead of 9 to learn of a changed subject (BenchmarkUpdate).
+// a query without changes took one edge 0.15 ms instead of 0.06, and one changed subject
+// took 50 edges at once 19 ms instead of 9 (BenchmarkUpdate).
 func (f *Feed) Update(ctx context.Context, since model.Position, apply func(*model.Update) error) error {
 	if !f.checked {
 		if err := checkSessions(ctx, f.pool); err != nil {
@@ -40,16 +39,16 @@ func (f *Feed) Update(ctx context.Context, since model.Position, apply func(*mod
 		f.reportPolling(ctx)
 	}
 	if outdated(err) {
-		f.statements.forget() // the reader asks again
+		f.statements.forget() // the reader repeats the query
 	}
 	return ended(ctx, err)
 }
 
-// maxSmall is how many changed subjects a small update has at most: they are held at
-// once.
+// maxSmall is the largest number of changed subjects in a small update: all of them are
+// in memory at once.
 const maxSmall = 1000
 
-// readSmall reads a small update. It returns nil if the update is a large one, or if two
+// readSmall reads a small update. It returns nil if the update is a large one, or if its
 // statements saw different states.
 func (f *Feed) readSmall(ctx context.Context, q querier, since model.Position) (*model.Update, error) {
 	c, err := queryChanges(ctx, q, since)
@@ -76,8 +75,8 @@ func (f *Feed) readSmall(ctx context.Context, q querier, since model.Position) (
 	return u, nil
 }
 
-// loadTimeout is how long the database may be silent in the middle of a large update:
-// memberships are sorted before the first subject comes.
+// loadTimeout is the read timeout during a large update: memberships are sorted before
+// the first subject arrives.
 const loadTimeout = 5 * time.Minute
 
 // stream is Update in a transaction. Memory does not grow with the number of subjects.
@@ -112,14 +111,15 @@ func (f *Feed) stream(ctx context.Context, since model.Position, apply func(*mod
 			u.Subjects = sequence(func(each func(*model.SubjectUpdate) error) error { return streamSubjects(ctx, q, c, each) })
 		}
 		f.dialer.setReadTimeout(loadTimeout)
-		defer f.dialer.setReadTimeout(answerTimeout) // the end of the transaction takes no time
+		defer f.dialer.setReadTimeout(answerTimeout) // the end of the transaction is quick
 		return apply(u)
 	})
 }
 
 var errStopped = errors.New("the reader stopped")
 
-// sequence yields what read passes to each. If read fails, its error is the last.
+// sequence yields the subjects that read passes to each. If read fails, its error comes
+// last.
 func sequence(read func(each func(*model.SubjectUpdate) error) error) iter.Seq2[*model.SubjectUpdate, error] {
 	return func(yield func(*model.SubjectUpdate, error) bool) {
 		err := read(func(s *model.SubjectUpdate) error {

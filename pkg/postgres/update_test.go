@@ -20,7 +20,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// database is one of its own for a test, as the writer and as an edge see it.
+// database is a test's own database, as the writer and as an edge see it.
 type database struct {
 	*DB
 	feed *Feed
@@ -58,7 +58,7 @@ func newFeedWith(t testing.TB, url string, o FeedOptions) *Feed {
 	return feed
 }
 
-// change makes one revision by statements in which $label stands for its label.
+// change makes one revision with statements. $label in them stands for its label.
 func change(t testing.TB, db *database, config bool, statements ...string) {
 	t.Helper()
 	err := db.Write(t.Context(), func(tx *Tx) error {
@@ -79,14 +79,13 @@ func change(t testing.TB, db *database, config bool, statements ...string) {
 	}
 }
 
-// read is an update with its subjects as text: "a 1 [2 3]", "new" or "gone"
-// before it.
+// read is an update with its subjects as text, "a 1 [2 3]", after "new" or "gone".
 type read struct {
 	model.Update
 	subjects []string
 }
 
-// update reads an update both ways, which must agree.
+// update reads an update in both ways, whose results must be equal.
 func update(t testing.TB, db *database, since model.Position) read {
 	t.Helper()
 	r, again := readBy(t, db.feed.Update, since), readBy(t, db.feed.stream, since)
@@ -162,8 +161,8 @@ func TestUpdate(t *testing.T) {
 	change(t, db, false, deleteSubject("a"))
 	last := update(t, db, at).expect(t, 4, false, true, "gone a", "b 1 [1 2]")
 
-	// What came and went in between does not concern the reader; what it knew and
-	// was made again is gone first.
+	// The reader never sees a subject that was created and deleted in between. One that
+	// it knew and that was created again is deleted first.
 	change(t, db, false, insertSubject("x"))
 	change(t, db, false, deleteSubject("x"), deleteSubject("b"))
 	change(t, db, false, insertSubject("b"), `UPDATE bucket SET subjects = 2`)
@@ -198,7 +197,7 @@ func (m moving) QueryRowxContext(ctx context.Context, text string, args ...any) 
 	return m.runner.QueryRowxContext(ctx, text, args...)
 }
 
-// A small update takes several statements, and is never made of two states.
+// A small update takes several statements, but never mixes two states.
 func TestSmallUpdateOfAMovingDatabase(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -227,8 +226,8 @@ func TestSmallUpdateOfAMovingDatabase(t *testing.T) {
 	}
 }
 
-// Tokens change with each sign-in. Edges that let everybody in read nothing then, the
-// others only tokens; those of earlier releases go by config.
+// Tokens change with each sign-in. Edges that require no token then read nothing, the
+// others only tokens. Edges of earlier releases rely on config.
 func TestUpdateOfTokens(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -259,12 +258,12 @@ func TestUpdateOfTokens(t *testing.T) {
 	since := u.Position
 	for i, row := range []struct {
 		kind          Kind
-		configuration bool // is read
+		configuration bool // whether it is read
 	}{
 		{OfTokens, false},
 		{OfTokens, false},
 		{OfConfiguration, true},
-		{OfTokens, true}, // it changed since
+		{OfTokens, true}, // the configuration changed since
 	} {
 		revision := i + 1
 		record(row.kind, byte(revision))
@@ -299,14 +298,14 @@ func TestUpdateOfEverythingWithGroups(t *testing.T) {
 		`INSERT INTO subject_group (name, revision) SELECT 'g' || i, 2 FROM generate_series(1, 12) i`,
 		`INSERT INTO member (subject_id, group_id, since) VALUES ('b', 12, 0), ('b', 1, 0)`)
 	update(t, db, model.Position{}).expect(t, 1, true, true, "a 1 []", "b 1 [1 12]")
-	// A load may wait long for its rows, and nothing after it: a database that falls
-	// silent right then would keep its edge from asking again.
+	// Only a load may wait long for its rows: if the database stops answering right after
+	// it, the edge must notice soon.
 	if timeout := time.Duration(db.feed.dialer.readTimeout.Load()); timeout != answerTimeout {
 		t.Errorf("after a load an answer may take %v", timeout)
 	}
 }
 
-// TestUpdateOfMany has an import, which is not held at once.
+// TestUpdateOfMany reads an import, which is not in memory at once.
 func TestUpdateOfMany(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -328,8 +327,8 @@ func TestUpdateOfMany(t *testing.T) {
 	}
 }
 
-// Statistics from before an import say that subjects and memberships are few. Row by
-// row, so many would be joined for minutes.
+// Statistics from before an import show few subjects and memberships. Joining so many row
+// by row would take minutes.
 func TestUpdateOfManyAfterFew(t *testing.T) {
 	const many = 40_000
 	db := open(t)
@@ -413,7 +412,7 @@ func TestUpdateStopsAtTheReadersError(t *testing.T) {
 func TestConfiguration(t *testing.T) {
 	t.Parallel()
 	db := open(t)
-	elsewhere, err := Open(t.Context(), db.url+"&timezone=Asia/Kolkata", Options{}) // which operators may set
+	elsewhere, err := Open(t.Context(), db.url+"&timezone=Asia/Kolkata", Options{}) // operators may set it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,7 +456,7 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// What is read of some features is the whole without the others.
+// The configuration of some features is the whole one without the others.
 func TestConfigurationOf(t *testing.T) {
 	t.Parallel()
 	db := open(t)
@@ -536,8 +535,8 @@ func TestIntegerArrays(t *testing.T) {
 	}
 }
 
-// BenchmarkLoad reads a million subjects, as everything and as one import; what
-// becomes of them is not counted.
+// BenchmarkLoad reads a million subjects, as a full load and as one import, without
+// applying them.
 func BenchmarkLoad(b *testing.B) {
 	db := open(b)
 	const n = 1_000_000
@@ -570,8 +569,8 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// BenchmarkUpdate is what a change costs one edge, and 50 that ask at once: by
-// statements alone, as Update reads it, and by the same statements in a transaction.
+// BenchmarkUpdate measures the cost of a change for one edge, and for 50 that query at
+// once: by single statements, as Update does, and by the same statements in a transaction.
 func BenchmarkUpdate(b *testing.B) {
 	db := open(b)
 	change(b, db, true, `INSERT INTO bucket (id) SELECT generate_series(1, 100)`,
@@ -584,7 +583,7 @@ func BenchmarkUpdate(b *testing.B) {
 	feeds := make([]*Feed, 50)
 	for i := range feeds {
 		feeds[i] = newFeed(b, db.url)
-		feeds[i].listening.Store(true) // else each also reports
+		feeds[i].listening.Store(true) // otherwise each also reports
 	}
 	for _, what := range []string{"nothing", "subject", "configuration"} {
 		before := update(b, db, model.Position{}).Position
