@@ -67,6 +67,7 @@ var confined = []struct {
 	{"github.com/jmoiron/sqlx", "pkg/postgres", "all SQL is there"},
 	{"github.com/lib/pq", "pkg/postgres pkg/pgserver pkg/pgtest", "all SQL is in postgres; pgserver pings its server, pgtest creates databases"},
 	{"github.com/golang-migrate/migrate", "migrations", "no other package depends on the tool"},
+	{"github.com/klauspost/compress", "pkg/web", "answers are compressed there"},
 	{"github.com/prometheus", "pkg/web pkg/admin pkg/edge", "services are measured; the packages below report to an observer"},
 }
 

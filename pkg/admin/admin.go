@@ -195,6 +195,7 @@ func newService(config Config, db *postgres.DB) *service {
 		TLS:              config.TLS,
 		StrictParameters: true,
 		NoStore:          true,
+		Compress:         true,
 		Authenticate:     a.authenticator(config.Token),
 		Session:          pages.Session,
 		SignInPath:       signin.SignInPath,

@@ -64,8 +64,9 @@ func (w Writing) writing() Writing { return w }
 func (Writing) versions() ([]int64, error)    { return nil, nil }
 func (c Changing) versions() ([]int64, error) { return parseIfMatch(c.IfMatch) }
 
-// parseIfMatch turns the header into the versions that it allows: nil for any. A
-// weak tag and one that Flaggery cannot have made match nothing (RFC 9110).
+// parseIfMatch turns the header into the versions that it allows: nil for any. The
+// ETag of a compressed answer names the same version. A weak tag and one that
+// Flaggery cannot have made match nothing (RFC 9110).
 func parseIfMatch(tags []string) ([]int64, error) {
 	if tags == nil {
 		return nil, nil
@@ -82,7 +83,8 @@ func parseIfMatch(tags []string) ([]int64, error) {
 			faults.Addf("header.If-Match", "must be a list of ETags in double quotes, or *")
 			return nil, faults.Err()
 		}
-		if version, err := strconv.ParseInt(tag[1:len(tag)-1], 10, 64); err == nil && api.ETag(version) == tag {
+		number := strings.TrimSuffix(tag[1:len(tag)-1], web.ETagSuffix)
+		if version, err := strconv.ParseInt(number, 10, 64); err == nil && api.ETag(version) == `"`+number+`"` {
 			versions = append(versions, version)
 		}
 	}

@@ -108,11 +108,15 @@ func TestIfMatch(t *testing.T) {
 	if a := patch(stale); a.Status != 200 || a.Header.Get("ETag") == stale || a.Header.Get("ETag") != current() {
 		t.Errorf("%d %v", a.Status, a.Header)
 	}
-	for _, header := range []string{stale, `"0"`, `"abc"`, `"-1"`, `"+2"`, "W/" + current(), `W/"1", "1"`, `"1","abc"`, `""`, `"99999999999999999999"`, strings.Replace(current(), `"`, `"0`, 1)} {
+	compressed := func(tag string) string { return strings.TrimSuffix(tag, `"`) + `-gzip"` }
+	for _, header := range []string{
+		stale, `"0"`, `"abc"`, `"-1"`, `"+2"`, "W/" + current(), `W/"1", "1"`, `"1","abc"`, `""`, `"99999999999999999999"`, strings.Replace(current(), `"`, `"0`, 1),
+		compressed(stale), "W/" + compressed(current()), compressed(compressed(current())), `"-gzip"`,
+	} {
 		patch(header).isProblem(412, model.PreconditionFailed, "")
 	}
-	for _, header := range []string{"*", ` "1" , CURRENT`, `CURRENT,"1"`, `W/"1",CURRENT`} {
-		if a := patch(strings.ReplaceAll(header, "CURRENT", current())); a.Status != 200 {
+	for _, header := range []string{"*", ` "1" , CURRENT`, `CURRENT,"1"`, `W/"1",CURRENT`, "COMPRESSED", `"1-gzip",COMPRESSED`} {
+		if a := patch(strings.NewReplacer("CURRENT", current(), "COMPRESSED", compressed(current())).Replace(header)); a.Status != 200 {
 			t.Errorf("%s: %d %s", header, a.Status, a.Body)
 		}
 	}

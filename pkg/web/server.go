@@ -77,6 +77,8 @@ type Options struct {
 	StrictParameters bool
 	// NoStore forbids caching of answers below /v1: they are only for their caller.
 	NoStore bool
+	// Compress compresses long answers for clients that accept gzip.
+	Compress bool
 	// Authenticate finds the caller of a token. If it is nil, everybody may do
 	// everything.
 	Authenticate Authenticator
@@ -157,6 +159,9 @@ func New(o Options) *Server {
 		MaxHeaderBytes:    maxHeader,
 		ConnState:         s.busy.connections.note,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // broken clients, mostly
+	}
+	if o.Compress {
+		s.http.Handler = compress(s.http.Handler)
 	}
 	e.HTTPErrorHandler = s.answerProblem
 	e.Use(s.observe, o.Origins.share, oneHeader, s.authorize, s.admit, s.limit)
