@@ -182,6 +182,7 @@ func newService(config Config, db *postgres.DB) *service {
 	pages := a.newPages(config)
 	a.web = web.New(web.Options{
 		Title:            "Flaggery admin",
+		Description:      introduction,
 		Version:          config.Version,
 		Logger:           config.Logger,
 		Calls:            api.AdminCalls,

@@ -21,42 +21,42 @@ import (
 // maxWait is the longest that a write waits for the edges.
 const maxWait = 30 * time.Second
 
-// Writing is what every write takes beside its path and body. It is exported, as
-// are all parts of inputs, because huma passes over embedded fields that are not.
+// Writing holds the parameters of every write. It is exported, as are all parts of
+// inputs, because huma skips embedded fields that are not.
 type Writing struct {
-	DryRun  bool   `query:"dry_run" doc:"Check everything, store nothing, and answer what would change"`
-	Wait    string `query:"wait" doc:"Answer once every edge serves the change, or after this time: a duration up to 30s" example:"2s"`
-	Comment string `query:"comment" maxLength:"1024" doc:"Why, for the audit" example:"errors at checkout"`
+	DryRun  bool   `query:"dry_run" doc:"Check the write, store nothing, and answer what would change"`
+	Wait    string `query:"wait" doc:"Answer as soon as every edge serves the change, or after this time: a duration up to 30s. The change is stored in either case" example:"2s"`
+	Comment string `query:"comment" maxLength:"1024" doc:"Reason of the change, kept in the audit" example:"errors at checkout"`
 }
 
-// Changing is what every write to a resource that may exist takes.
+// Changing holds the parameters of every write to a resource that may exist.
 type Changing struct {
 	Writing
-	IfMatch []string `header:"If-Match" maxItems:"16" doc:"ETags, as a GET answered them: the write is refused when the resource has changed since" example:"\"17\""`
+	IfMatch []string `header:"If-Match" maxItems:"16" doc:"ETags of earlier answers: the write fails with 412 if the resource has changed since" example:"\"17\""`
 }
 
-// Listing is what every list takes.
+// Listing holds the parameters of every list.
 type Listing struct {
-	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many items at most. A page ends earlier after about 4 MiB"`
-	After string `query:"after" doc:"The 'next' of the page before"`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Maximum number of items. A page also ends after about 4 MiB"`
+	After string `query:"after" doc:"Value of 'next' of the previous page"`
 }
 
 func (l Listing) page() writer.Page { return writer.Page{Limit: l.Limit, After: l.After} }
 
-// refusePaging refuses the parameters of pages in a request for a form that has all in one.
+// refusePaging rejects the parameters of pages in a request for a form without pages.
 func refusePaging(hc huma.Context, form string) (faults []error) {
 	for _, name := range []string{"limit", "after"} {
 		if hc.Query(name) != "" {
-			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is for pages, and " + form + " has all in one: leave it out"})
+			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is for pages only, and " + form + " answers everything at once: leave it out"})
 		}
 	}
 	return faults
 }
 
-// writeInput is what every input of a write embeds: Writing or Changing.
+// writeInput is implemented by embedding Writing or Changing.
 type writeInput interface {
 	writing() Writing
-	versions() ([]int64, error) // that If-Match allows, nil for any
+	versions() ([]int64, error) // that If-Match accepts, nil for any
 }
 
 func (w Writing) writing() Writing { return w }
@@ -64,9 +64,9 @@ func (w Writing) writing() Writing { return w }
 func (Writing) versions() ([]int64, error)    { return nil, nil }
 func (c Changing) versions() ([]int64, error) { return parseIfMatch(c.IfMatch) }
 
-// parseIfMatch turns the header into the versions that it allows: nil for any. The
-// ETag of a compressed answer names the same version. A weak tag and one that
-// Flaggery cannot have made match nothing (RFC 9110).
+// parseIfMatch returns the versions that the header accepts: nil for any. The ETag of
+// a compressed answer names the same version. Weak tags and tags that Flaggery cannot
+// have made match nothing (RFC 9110).
 func parseIfMatch(tags []string) ([]int64, error) {
 	if tags == nil {
 		return nil, nil
@@ -80,7 +80,7 @@ func parseIfMatch(tags []string) ([]int64, error) {
 		opaque := strings.TrimPrefix(tag, "W/")
 		if len(opaque) < 2 || opaque[0] != '"' || opaque[len(opaque)-1] != '"' {
 			var faults model.Faults
-			faults.Addf("header.If-Match", "must be a list of ETags in double quotes, or *")
+			faults.Addf("header.If-Match", "must be a list of ETags in double quotes or *, is %q", tag)
 			return nil, faults.Err()
 		}
 		number := strings.TrimSuffix(tag[1:len(tag)-1], web.ETagSuffix)
@@ -98,13 +98,13 @@ func (w Writing) wait() (time.Duration, error) {
 	wait, err := time.ParseDuration(w.Wait)
 	if err != nil || wait < 0 || wait > maxWait {
 		var faults model.Faults
-		faults.Addf("query.wait", "must be a duration of at most %s, such as 2s or 500ms", maxWait)
+		faults.Addf("query.wait", "must be a duration from 0s to %s, such as 2s or 500ms, is %q", maxWait, w.Wait)
 		return 0, faults.Err()
 	}
 	return wait, nil
 }
 
-// options are the writer's. Of versions, nil allows any.
+// options returns the options for the writer. Nil versions accept any.
 func (w Writing) options(ctx context.Context, versions []int64) []writer.Option {
 	caller := web.Caller(ctx)
 	options := []writer.Option{writer.By(caller.Name), writer.Showing(caller.Token), writer.Request(web.RequestID(ctx)), writer.Comment(w.Comment)}
@@ -117,46 +117,47 @@ func (w Writing) options(ctx context.Context, versions []int64) []writer.Option 
 	return options
 }
 
-// route is one call of the admin: its row in [api.AdminCalls], what it does, who may
-// make it, and the form of its answers together with what carries it out.
+// route is one call of the admin: its row in [api.AdminCalls], the id of its
+// operation, the permission that it requires, and the form of its answers, which
+// holds its handler.
 type route struct {
 	call       string
-	summary    string
+	id         string // also a label of metrics
 	permission auth.Permission
 	form       form
 }
 
-// form adds a route to the server. Routes whose answers look alike have the same.
+// form adds a route to the server. Routes with similar answers share a form.
 type form func(a *service, r route)
 
-// operation is named after the summary: "Add feature" is add-feature.
 func (r route) operation() huma.Operation {
 	method, path, _ := strings.Cut(r.call, " ")
 	return huma.Operation{
 		Method:      method,
 		Path:        path,
-		OperationID: strings.ReplaceAll(strings.ToLower(r.summary), " ", "-"),
-		Summary:     r.summary,
+		OperationID: r.id,
+		Summary:     texts[r.id].summary,
+		Description: texts[r.id].description,
 		Tags:        []string{strings.Split(path, "/")[2]},
 	}
 }
 
-// reader carries out one read.
+// reader handles a read.
 type reader[I, T any] func(context.Context, *I) (writer.Result[T], error)
 
 // found is the answer to a read.
 type found[T any] struct {
-	Revision int64  `header:"Flaggery-Revision" doc:"The revision that was read"`
-	ETag     string `header:"ETag" doc:"For If-Match"`
+	Revision int64  `header:"Flaggery-Revision" doc:"The revision that the answer is from"`
+	ETag     string `header:"ETag" doc:"The version of the resource, for If-Match"`
 	Body     T
 }
 
-// read answers with what was read, in one piece.
+// read answers with the result as one JSON value.
 func read[I, T any](h reader[I, T]) form {
 	return func(a *service, r route) { handleRead(a, r.permission, r.operation(), h) }
 }
 
-// readOneOf is read for a resource that has several forms.
+// readOneOf is read for a resource with several forms.
 func readOneOf[I any](h reader[I, any], forms ...reflect.Type) form {
 	return func(a *service, r route) {
 		op := r.operation()
@@ -180,8 +181,8 @@ func handleRead[I, T any](a *service, p auth.Permission, op huma.Operation, h re
 	})
 }
 
-// answersFrom has the answer name a revision, also if it is a failure, unless none was
-// read: then it names the last one that this admin knows.
+// answersFrom sets the revision of an answer, including failures. If no revision was
+// read, the answer has the last one that this admin knows.
 func (a *service) answersFrom(ctx context.Context, revision int64) {
 	if revision != 0 {
 		web.NameRevision(ctx, revision)
@@ -189,11 +190,11 @@ func (a *service) answersFrom(ctx context.Context, revision int64) {
 	}
 }
 
-// exporter carries out one read of any length: begin hears the revision before the
-// first item comes.
+// exporter handles a read of any length. It calls begin with the revision before it
+// yields the first item.
 type exporter[I, T any] func(ctx context.Context, in *I, begin func(revision int64)) iter.Seq2[T, error]
 
-// export answers with an item a line, as they are read.
+// export answers with one item a line, while they are read.
 func export[I, T any](description string, h exporter[I, T]) form {
 	return func(a *service, r route) {
 		op := r.operation()
@@ -208,7 +209,7 @@ func export[I, T any](description string, h exporter[I, T]) form {
 	}
 }
 
-// readOrExport answers with a page, or as export does, whichever was asked for.
+// readOrExport answers with a page, or as export does, as the request says.
 func readOrExport[I interface{ exports() bool }, T any](description string, page reader[I, api.Page[T]], h exporter[I, T]) form {
 	return func(a *service, r route) {
 		op := r.operation()
@@ -233,12 +234,12 @@ func readOrExport[I interface{ exports() bool }, T any](description string, page
 	}
 }
 
-// readOrSummarize answers with a page of resources or of their summaries, whichever
-// was asked for.
+// readOrSummarize answers with a page of resources or of their summaries, as the
+// request says.
 func readOrSummarize[I interface{ summarizes() bool }, T, S any](page reader[I, api.Page[T]], summaries reader[I, api.Page[S]]) form {
 	return func(a *service, r route) {
 		op := r.operation()
-		a.describeRead(&op, "OK", map[string]reflect.Type{api.MediaJSON: reflect.TypeFor[api.Page[T]]()})
+		a.describeRead(&op, "Features, or with view=summary their summaries", map[string]reflect.Type{api.MediaJSON: reflect.TypeFor[api.Page[T]]()})
 		resources := op.Responses["200"].Content[api.MediaJSON]
 		resources.Schema = &huma.Schema{OneOf: []*huma.Schema{resources.Schema, a.schemas().Schema(reflect.TypeFor[api.Page[S]](), true, "")}}
 		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
@@ -250,7 +251,7 @@ func readOrSummarize[I interface{ summarizes() bool }, T, S any](page reader[I, 
 	}
 }
 
-// answerPage is what read answers, for operations that describe it themselves.
+// answerPage answers as read does, for operations that document it themselves.
 func answerPage[I, T any](ctx context.Context, a *service, in *I, h reader[I, T]) (*huma.StreamResponse, error) {
 	result, err := h(ctx, in)
 	a.answersFrom(ctx, result.Revision)
@@ -263,7 +264,7 @@ func answerPage[I, T any](ctx context.Context, a *service, in *I, h reader[I, T]
 	}}, nil
 }
 
-// headOfExport answers HEAD without an export under way.
+// headOfExport answers HEAD without running an export.
 func headOfExport(revision int64) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		hc.SetHeader("Content-Type", api.MediaNDJSON)
@@ -272,18 +273,18 @@ func headOfExport(revision int64) *huma.StreamResponse {
 	}}
 }
 
-// handler carries out one write.
+// handler handles a write.
 type handler[I, T any] func(ctx context.Context, in *I, options ...writer.Option) (writer.Result[T], error)
 
-// create answers with what was made, which is then found at location.
+// create answers with the created resource, and its path in Location.
 func create[I writeInput, T any](h handler[I, T], location func(*I, T) string) form {
 	return write(http.StatusCreated, h, location)
 }
 
-// change answers with the resource as it became.
+// change answers with the changed resource.
 func change[I writeInput, T any](h handler[I, T]) form { return write(http.StatusOK, h, nil) }
 
-// remove answers with nothing.
+// remove answers without a body.
 func remove[I writeInput, T any](h handler[I, T]) form { return write(http.StatusNoContent, h, nil) }
 
 // written is the answer to a write. Its body has several forms, see
@@ -344,11 +345,11 @@ func write[I writeInput, T any](status int, h handler[I, T], location func(*I, T
 	}
 }
 
-// waitForEdges is best effort: the write is stored, so whatever happens here is
-// no failure of it.
+// waitForEdges is best effort: the write is stored, so a failure here does not fail
+// it.
 func (a *service) waitForEdges(ctx context.Context, revision int64, wait time.Duration) *api.Propagation {
 	if web.Wait(ctx) != nil {
-		wait = 0 // too many wait
+		wait = 0 // too many requests wait
 	}
 	err := web.Extend(ctx, wait+stalled)
 	var propagation api.Propagation
@@ -356,14 +357,14 @@ func (a *service) waitForEdges(ctx context.Context, revision int64, wait time.Du
 		propagation, err = a.writer.WaitForEdges(ctx, revision, wait)
 	}
 	if err != nil {
-		a.log.WarnContext(ctx, "cannot tell which edges serve the revision", "revision", revision,
+		a.log.WarnContext(ctx, "checking which edges serve the revision failed", "revision", revision,
 			"request_id", web.RequestID(ctx), "error", err)
 		return nil
 	}
 	return &propagation
 }
 
-// body writes value as JSON, with the propagation as one more of its fields.
+// body writes value as JSON, with the propagation as an additional field.
 func body(status int, value any, propagation *api.Propagation) func(huma.Context) {
 	return func(hc huma.Context) {
 		text, err := model.EncodeJSON(value)
@@ -377,7 +378,7 @@ func body(status int, value any, propagation *api.Propagation) func(huma.Context
 		}
 		hc.SetHeader("Content-Type", api.MediaJSON)
 		hc.SetStatus(status)
-		_, _ = hc.BodyWriter().Write(append(text, '\n')) // nobody is left to tell where this fails
+		_, _ = hc.BodyWriter().Write(append(text, '\n')) // fails if the client is gone
 	}
 }
 
@@ -390,18 +391,18 @@ func merge(a, b []byte) []byte {
 }
 
 // describeWrite documents the forms of a write's answer: the resource, with the
-// propagation where the write waited, or what a dry run found out.
+// propagation if the write waited, or the outcome of a dry run.
 func describeWrite[T any](registry huma.Registry, op *huma.Operation, status int) {
 	propagation := registry.Schema(reflect.TypeFor[api.Propagation](), true, "")
 	dryRun := registry.Schema(reflect.TypeFor[api.DryRun[T]](), true, "")
 	receipt := &huma.Schema{
 		Type:        huma.TypeObject,
-		Description: "Where the write waited",
+		Description: "If the write waited for the edges",
 		Properties:  map[string]*huma.Schema{"propagation": propagation},
 		Required:    []string{"propagation"},
 	}
 	resource := registry.Schema(reflect.TypeFor[T](), true, "")
-	// The resource's own schema allows no more fields than it has.
+	// The resource's own schema allows no additional fields.
 	name := strings.TrimPrefix(resource.Ref, "#/components/schemas/") + "Written"
 	if registry.Map()[name] == nil {
 		extended := *registry.SchemaFromRef(resource.Ref)
@@ -414,8 +415,8 @@ func describeWrite[T any](registry huma.Registry, op *huma.Operation, status int
 	resource = &huma.Schema{Ref: "#/components/schemas/" + name}
 
 	text := &huma.Schema{Type: huma.TypeString}
-	revision := &huma.Param{Description: "The revision that the write made; of a dry run, the current one", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"}}
-	tag := &huma.Param{Description: "For If-Match", Schema: text}
+	revision := &huma.Param{Description: "The revision that the write made; the current one if it made none, such as a dry run", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"}}
+	tag := &huma.Param{Description: "The version of the resource, for If-Match", Schema: text}
 	answer := func(description string, headers map[string]*huma.Param, schemas ...*huma.Schema) *huma.Response {
 		headers[api.HeaderRevision] = revision
 		r := &huma.Response{Description: description, Headers: headers}
@@ -432,23 +433,23 @@ func describeWrite[T any](registry huma.Registry, op *huma.Operation, status int
 	op.Responses = map[string]*huma.Response{}
 	switch status {
 	case http.StatusCreated:
-		op.Responses["201"] = answer("Created", headers{"ETag": tag, "Location": {Description: "Where it is", Schema: text}}, resource)
-		op.Responses["200"] = answer("What the dry run found out", headers{}, dryRun)
+		op.Responses["201"] = answer("Created", headers{"ETag": tag, "Location": {Description: "Path of the resource", Schema: text}}, resource)
+		op.Responses["200"] = answer("The outcome of the dry run", headers{}, dryRun)
 	case http.StatusOK:
-		op.Responses["200"] = answer("The resource as it became, or what the dry run found out", headers{"ETag": tag}, resource, dryRun)
+		op.Responses["200"] = answer("The changed resource, or the outcome of the dry run", headers{"ETag": tag}, resource, dryRun)
 	case http.StatusNoContent:
 		op.Responses["204"] = answer("Deleted", headers{})
-		op.Responses["200"] = answer("Deleted, and what waiting for the edges found out; or what the dry run did", headers{}, receipt, dryRun)
+		op.Responses["200"] = answer("Deleted, with the outcome of waiting for the edges; or the outcome of the dry run", headers{}, receipt, dryRun)
 	}
 }
 
-// describeRead documents an answer that is written as bytes, in one form a media
+// describeRead documents an answer that is written as bytes, with one form per media
 // type.
 func (a *service) describeRead(op *huma.Operation, description string, forms map[string]reflect.Type) {
 	r := &huma.Response{
 		Description: description,
 		Headers: map[string]*huma.Param{api.HeaderRevision: {
-			Description: "The revision that was read", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"},
+			Description: "The revision that the answer is from", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"},
 		}},
 		Content: map[string]*huma.MediaType{},
 	}
@@ -458,8 +459,8 @@ func (a *service) describeRead(op *huma.Operation, description string, forms map
 	op.Responses = map[string]*huma.Response{"200": r}
 }
 
-// describeNulls documents what may be null and what huma cannot know to be. Routes
-// that are added before do not see it.
+// describeNulls documents fields that may be null, which huma does not see. It must
+// be called before routes are added.
 func (a *service) describeNulls() {
 	for form, fields := range map[reflect.Type][]string{
 		reflect.TypeFor[api.Feature]():        {"rollout"},

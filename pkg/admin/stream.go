@@ -122,7 +122,6 @@ func (g *gunzip) Read(p []byte) (n int, err error) {
 func (a *service) describeImport() {
 	schema := &huma.Schema{Type: huma.TypeString}
 	operation := a.web.API.OpenAPI().Paths["/v1/import/subjects"].Post
-	operation.Description = "All or nothing, of any length. New subjects are created, known ones updated: groups named are joined, none are left unless they are replaced. The text is UTF-8. The header of a CSV decides the order of its columns and their separator: a comma, a semicolon or a tab."
 	operation.RequestBody = &huma.RequestBody{
 		Required: true,
 		Content: map[string]*huma.MediaType{

@@ -28,11 +28,11 @@ import (
 )
 
 // newAPI sets up huma: without its own pages, with JSON as the only format.
-func newAPI(e *echo.Echo, title, version string) huma.API {
+func newAPI(e *echo.Echo, o Options) huma.API {
 	return humaecho.New(e, huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
-			Info:    &huma.Info{Title: title, Version: version},
+			Info:    &huma.Info{Title: o.Title, Version: o.Version, Description: o.Description},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{

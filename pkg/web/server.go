@@ -52,9 +52,10 @@ const (
 
 // Options are the settings of a server.
 type Options struct {
-	Title   string // of the OpenAPI document
-	Version string // of the program
-	Logger  *slog.Logger
+	Title       string // of the OpenAPI document
+	Description string // of the OpenAPI document, in Markdown
+	Version     string // of the program
+	Logger      *slog.Logger
 	// Calls are the calls that [Handle] may add, each with the codes that it fails
 	// with.
 	Calls api.Calls
@@ -165,7 +166,7 @@ func New(o Options) *Server {
 	}
 	e.HTTPErrorHandler = s.answerProblem
 	e.Use(s.observe, o.Origins.share, oneHeader, s.authorize, s.admit, s.limit)
-	s.API = newAPI(e, o.Title, o.Version)
+	s.API = newAPI(e, o)
 
 	s.Route(auth.Open, http.MethodGet, "/healthz", s.healthz)
 	s.Route(auth.Open, http.MethodGet, "/readyz", s.readyz)
