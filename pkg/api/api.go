@@ -1,7 +1,7 @@
-// Package api is what goes over the wire between Flaggery's two services and
-// those who call them: requests, answers, problem codes and header names. The
-// OpenAPI document is generated from these types, and the client in package
-// flaggery speaks them. It promises stability: fields are added, never renamed.
+// Package api holds the types of the HTTP contract of both services: requests,
+// answers, problem codes and header names. The OpenAPI documents are generated from
+// them, and the client in package flaggery uses them. It promises stability: fields
+// are added, never renamed.
 package api
 
 import (
@@ -14,15 +14,15 @@ import (
 
 // Header names.
 const (
-	// HeaderRevision is on every answer: on a write the revision that it made, on
-	// a read the one that it was answered from.
+	// HeaderRevision is on every answer: the revision that a write made, or that a
+	// read was answered from.
 	HeaderRevision = "Flaggery-Revision"
-	// HeaderSnapshotAge is on an edge's answers while it is cut off from its
+	// HeaderSnapshotAge is on an edge's answers while it has no connection to its
 	// database: the seconds since it was last in sync.
 	HeaderSnapshotAge = "Flaggery-Snapshot-Age"
 )
 
-// ETag is the header of a resource at a version; "" if it has none.
+// ETag returns the header for a version of a resource, "" for 0.
 func ETag(version int64) string {
 	if version == 0 {
 		return ""
@@ -39,14 +39,14 @@ const (
 	MediaEvents  = "text/event-stream"
 )
 
-// Problem is every answer that is not a success (RFC 9457).
+// Problem is the body of every answer that is no success (RFC 9457).
 type Problem struct {
 	Type   string             `json:"type" doc:"URI reference that identifies the kind of problem" example:"about:blank"`
-	Title  string             `json:"title" doc:"The status in words"`
-	Status int                `json:"status" doc:"The HTTP status"`
-	Detail string             `json:"detail" doc:"What went wrong and what to do about it, for people"`
-	Code   model.Code         `json:"code,omitempty" doc:"What went wrong, for machines" example:"validation_failed"`
-	Errors []model.FieldError `json:"errors,omitempty" doc:"The fields at fault"`
+	Title  string             `json:"title" doc:"Name of the HTTP status" example:"Unprocessable Entity"`
+	Status int                `json:"status" doc:"HTTP status" example:"422"`
+	Detail string             `json:"detail" doc:"What is wrong and what is accepted, for people"`
+	Code   model.Code         `json:"code,omitempty" doc:"Kind of failure, for programs; absent for internal errors" example:"validation_failed"`
+	Errors []model.FieldError `json:"errors,omitempty" doc:"The invalid fields and parameters"`
 	model.Extension
 }
 
@@ -55,118 +55,118 @@ func (p *Problem) Error() string {
 	return e.Error()
 }
 
-// Page is one page of a list, in key order.
+// Page is one page of a list.
 type Page[T any] struct {
 	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty" doc:"Value of 'after' for the next page; absent on the last one"`
+	Next  string `json:"next,omitempty" doc:"Value of 'after' for the next page; absent on the last page"`
 }
 
-// DryRun is the answer to a write that was only tried.
+// DryRun is the answer to a dry run.
 type DryRun[T any] struct {
 	DryRun bool `json:"dry_run" doc:"Always true: nothing was stored"`
-	Drawn  bool `json:"drawn,omitempty" doc:"The write draws by chance (a new test, the order of a new rollout): stored, it comes out differently"`
+	Drawn  bool `json:"drawn,omitempty" doc:"Whether the write draws at random, as a new test or a new rollout does: the stored write will draw differently"`
 	Effect
-	Removes []string `json:"removes,omitempty" doc:"What would be deleted: paths as in the audit, what follows /v1/" example:"[\"features/foobar/rollout\"]"`
-	Result  T        `json:"result"`
+	Removes []string `json:"removes,omitempty" doc:"Resources that would be deleted, as paths below /v1/" example:"[\"features/foobar/rollout\"]"`
+	Result  T        `json:"result" doc:"The answer that the write would have"`
 }
 
-// Effect is what a write does to the flags of subjects.
+// Effect is how a write changes the flags of subjects.
 type Effect struct {
 	Affected Affected     `json:"affected"`
-	Changes  []FlagChange `json:"changes" doc:"Those flags, in the order of feature, from and to"`
+	Changes  []FlagChange `json:"changes" doc:"The flags that would change, sorted by feature, from and to"`
 	// Heaviest is nil if the write draws, or is an import.
-	Heaviest []ChangedSubject `json:"heaviest,omitzero" doc:"The heaviest of those subjects, at most 10; absent if the write draws, and of imports"`
+	Heaviest []ChangedSubject `json:"heaviest,omitzero" doc:"The heaviest of the affected subjects, at most 10; absent for imports and for writes that draw"`
 }
 
 // FlagChange counts the subjects that get one variant of a feature instead of another.
 type FlagChange struct {
 	Feature  string  `json:"feature"`
-	From     *string `json:"from" doc:"The variant; null for none"`
-	To       *string `json:"to" doc:"The variant; null for none"`
+	From     *string `json:"from" doc:"Variant; null for none"`
+	To       *string `json:"to" doc:"Variant; null for none"`
 	Subjects int64   `json:"subjects"`
 	Weight   int64   `json:"weight"`
 }
 
-// ChangedSubject is a subject with the first of its features that change, by name.
+// ChangedSubject is a subject whose flags change, with the first changed feature.
 type ChangedSubject struct {
 	ID      string  `json:"id"`
 	Weight  int64   `json:"weight"`
-	Feature string  `json:"feature" doc:"The first of the subject's features that change, by name"`
-	From    *string `json:"from" doc:"The variant; null for none"`
-	To      *string `json:"to" doc:"The variant; null for none"`
+	Feature string  `json:"feature" doc:"The first feature by name whose variant changes"`
+	From    *string `json:"from" doc:"Variant; null for none"`
+	To      *string `json:"to" doc:"Variant; null for none"`
 }
 
-// Affected counts the subjects whose flags would differ.
+// Affected counts the subjects whose flags would change.
 type Affected struct {
-	Subjects int64 `json:"subjects" doc:"How many subjects would get other flags than now"`
-	Weight   int64 `json:"weight" doc:"What those subjects weigh"`
+	Subjects int64 `json:"subjects" doc:"Number of subjects whose flags would change"`
+	Weight   int64 `json:"weight" doc:"Sum of their weights"`
 }
 
-// Propagation is the receipt of a write that waited for the edges.
+// Propagation says how far a write that waited has reached the edges.
 type Propagation struct {
-	Edges   int      `json:"edges" doc:"Edges connected, and edges that were within the last 10 minutes and did not leave"`
-	Applied int      `json:"applied" doc:"Edges that serve the revision; none that is not connected"`
-	Seconds float64  `json:"seconds" doc:"How long the write waited for them"`
-	Behind  []string `json:"behind" doc:"The names of the others" example:"[\"edge-eu-3\"]"`
+	Edges   int      `json:"edges" doc:"Number of edges: those connected, and those that lost their connection within the last 10 minutes"`
+	Applied int      `json:"applied" doc:"Number of connected edges that serve the revision"`
+	Seconds float64  `json:"seconds" doc:"Seconds that the write waited"`
+	Behind  []string `json:"behind" doc:"Names of the edges that do not serve the revision yet" example:"[\"edge-eu-3\"]"`
 }
 
-// CreateBuckets asks for more buckets.
+// CreateBuckets adds buckets.
 type CreateBuckets struct {
-	Amount int `json:"amount" minimum:"1" maximum:"100000" doc:"How many buckets to add" example:"10"`
+	Amount int `json:"amount" minimum:"1" maximum:"100000" doc:"Number of buckets to add" example:"10"`
 }
 
-// BucketIDs names the buckets that were added.
+// BucketIDs lists the added buckets.
 type BucketIDs struct {
-	BucketIDs []model.BucketID `json:"bucket_ids"`
+	BucketIDs []model.BucketID `json:"bucket_ids" doc:"Ids of the added buckets"`
 }
 
 // Bucket is a container of subjects.
 type Bucket struct {
 	ID       model.BucketID `json:"id"`
-	Weight   int64          `json:"weight" doc:"The sum over its subjects"`
-	Subjects int64          `json:"subjects" doc:"How many subjects are in it"`
+	Weight   int64          `json:"weight" doc:"Sum of the weights of its subjects"`
+	Subjects int64          `json:"subjects" doc:"Number of subjects in it"`
 }
 
-// BucketColumns is all buckets, in id order.
+// BucketColumns holds all buckets, in id order.
 type BucketColumns struct {
-	IDs      []model.BucketID `json:"ids"`
-	Weights  []int64          `json:"weights" doc:"In the order of ids"`
-	Subjects []int64          `json:"subjects" doc:"In the order of ids"`
+	IDs      []model.BucketID `json:"ids" doc:"All ids, ascending"`
+	Weights  []int64          `json:"weights" doc:"Weight of each bucket, in the order of ids"`
+	Subjects []int64          `json:"subjects" doc:"Number of subjects in each bucket, in the order of ids"`
 }
 
-// CreateSubject registers a subject.
+// CreateSubject creates a subject.
 type CreateSubject struct {
 	ID     string `json:"id" doc:"Any UTF-8 text of 1 to 256 bytes without control characters" example:"42"`
-	Weight *int64 `json:"weight,omitempty" minimum:"0" maximum:"9007199254740991" doc:"The traffic that the subject stands for; 1 when left out" example:"3"`
+	Weight *int64 `json:"weight,omitempty" minimum:"0" maximum:"9007199254740991" doc:"Share of the traffic that the subject stands for, relative to other subjects; 1 if left out" example:"3"`
 }
 
-// Subject is whom flags are resolved for.
+// Subject is an entity that flags are resolved for, such as a customer.
 type Subject struct {
 	ID       string         `json:"id"`
 	Weight   int64          `json:"weight"`
-	BucketID model.BucketID `json:"bucket_id"`
-	Groups   []string       `json:"groups"`
+	BucketID model.BucketID `json:"bucket_id" doc:"The bucket that the subject is in"`
+	Groups   []string       `json:"groups" doc:"Names of its groups"`
 }
 
-// SubjectQuery selects subjects and orders them. The zero value is all, by id.
+// SubjectQuery selects and sorts subjects. The zero value selects all, by id.
 type SubjectQuery struct {
 	Prefix string         // of the id
 	Bucket model.BucketID // 0 for any
 	Sort   string         // [HeaviestFirst], or "" for the order of ids
 }
 
-// HeaviestFirst sorts subjects by weight, the heaviest first, and equal ones by id.
+// HeaviestFirst sorts subjects by descending weight, then by id.
 const HeaviestFirst = "-weight"
 
-// SubjectIDs names many subjects.
+// SubjectIDs lists many subjects.
 type SubjectIDs struct {
-	IDs []string `json:"ids" minItems:"1" maxItems:"10000" doc:"Each once" example:"[\"42\"]"`
+	IDs []string `json:"ids" minItems:"1" maxItems:"10000" doc:"Ids of subjects, without duplicates" example:"[\"42\"]"`
 }
 
 // DeletedSubjects is the outcome of deleting many subjects.
 type DeletedSubjects struct {
-	Deleted int64    `json:"deleted" doc:"How many were deleted"`
-	Unknown []string `json:"unknown" doc:"The ids that no subject has"`
+	Deleted int64    `json:"deleted" doc:"Number of deleted subjects"`
+	Unknown []string `json:"unknown" doc:"Ids that no subject has"`
 }
 
 // SetWeight changes a subject's weight; the subject stays in its bucket.
@@ -178,96 +178,96 @@ type SetWeight struct {
 type ImportLine struct {
 	ID     string   `json:"id"`
 	Weight *int64   `json:"weight,omitempty"`
-	Groups []string `json:"groups,omitzero" required:"false"` // nil says nothing of groups
-	// Number is its line in the file, from 1, to name it where it is at fault; 0
-	// where that is its place in the sequence.
+	Groups []string `json:"groups,omitzero" required:"false"` // nil leaves groups as they are
+	// Number is the line in the file, from 1, for errors; 0 if that is the place in
+	// the sequence.
 	Number int64 `json:"-"`
 }
 
 // Imported is the outcome of an import.
 type Imported struct {
-	Created   int64 `json:"created"`
-	Updated   int64 `json:"updated" doc:"Subjects with another weight or other groups than before"`
-	Unchanged int64 `json:"unchanged"`
-	Deleted   int64 `json:"deleted" doc:"Subjects that no line has, with absent=delete"`
+	Created   int64 `json:"created" doc:"Number of new subjects"`
+	Updated   int64 `json:"updated" doc:"Number of subjects whose weight or groups changed"`
+	Unchanged int64 `json:"unchanged" doc:"Number of subjects in the import that did not change"`
+	Deleted   int64 `json:"deleted" doc:"Number of deleted subjects: with absent=delete, those that no line has"`
 }
 
-// CreateFeature makes a feature, in one revision with all that is given.
+// CreateFeature creates a feature together with the given parts, in one revision.
 type CreateFeature struct {
-	Name             string         `json:"name" example:"foobar"`
+	Name             string         `json:"name" doc:"Name of the feature, which cannot be changed later" example:"foobar"`
 	Description      string         `json:"description,omitempty" maxLength:"4096"`
 	Tags             []string       `json:"tags,omitempty" maxItems:"64"`
-	Variants         []NewVariant   `json:"variants,omitempty" doc:"But for __DISABLE__, see disabling_variant"`
-	DisablingVariant bool           `json:"disabling_variant,omitempty" doc:"Whether the feature has the variant __DISABLE__"`
-	DefaultVariant   *string        `json:"default_variant,omitempty" example:"A"`
+	Variants         []NewVariant   `json:"variants,omitempty" doc:"Variants except __DISABLE__, see disabling_variant"`
+	DisablingVariant bool           `json:"disabling_variant,omitempty" doc:"Whether to add the variant __DISABLE__"`
+	DefaultVariant   *string        `json:"default_variant,omitempty" doc:"One of the variants; none if left out" example:"A"`
 	Rollout          *CreateRollout `json:"rollout,omitempty"`
 }
 
-// NewVariant is a variant of a feature that is made.
+// NewVariant is a variant of a new feature.
 type NewVariant struct {
 	Name    string `json:"name" example:"A"`
 	Payload any    `json:"payload,omitempty" doc:"Any JSON value of at most 64 KiB"`
 }
 
-// CreateRollout is the rollout of a feature that is made.
+// CreateRollout is the rollout of a new feature.
 type CreateRollout struct {
-	Variant    string  `json:"variant" example:"A"`
-	Proportion float64 `json:"proportion,omitempty" minimum:"0" maximum:"1" example:"0.1"`
+	Variant    string  `json:"variant" doc:"One of the variants" example:"A"`
+	Proportion float64 `json:"proportion,omitempty" minimum:"0" maximum:"1" doc:"Share of the total weight, 0 if left out" example:"0.1"`
 }
 
-// PatchFeature changes what is given.
+// PatchFeature changes the given fields.
 type PatchFeature struct {
 	Description *string   `json:"description,omitempty" maxLength:"4096"`
 	Tags        *[]string `json:"tags,omitempty" maxItems:"64"`
-	Off         *bool     `json:"off,omitempty" doc:"true: every subject gets __DISABLE__, whatever else holds. false: what holds applies again"`
+	Off         *bool     `json:"off,omitempty" doc:"true: every subject gets __DISABLE__, whatever else applies. false: the rest applies again"`
 }
 
-// Feature is what is switched.
+// Feature is a feature with its variants and its rollout.
 type Feature struct {
 	Name           string    `json:"name"`
 	Description    string    `json:"description"`
 	Tags           []string  `json:"tags"`
 	Variants       []Variant `json:"variants"`
-	DefaultVariant *string   `json:"default_variant"`
+	DefaultVariant *string   `json:"default_variant" doc:"Variant of subjects that nothing else applies to; null for none"`
 	Rollout        *Rollout  `json:"rollout"`
-	Off            bool      `json:"off" doc:"Every subject gets __DISABLE__, whatever else holds"`
-	Archived       bool      `json:"archived" doc:"Kept, but not served"`
-	Revision       int64     `json:"revision" doc:"The revision that last changed it"`
+	Off            bool      `json:"off" doc:"Whether every subject gets __DISABLE__, whatever else applies"`
+	Archived       bool      `json:"archived" doc:"Whether the feature is kept, but not served"`
+	Revision       int64     `json:"revision" doc:"Revision of the last change"`
 }
 
-// FeatureSummary is a feature in a list: who gets what of it, and its last change.
+// FeatureSummary is a feature in a list: who gets which variant, and its last change.
 type FeatureSummary struct {
 	Name           string             `json:"name"`
 	Description    string             `json:"description"`
 	Tags           []string           `json:"tags"`
-	State          model.FeatureState `json:"state" enum:"default,rolling,testing,everyone,off,archived" doc:"The first that applies: archived; off; testing (a test is live); everyone (the rollout has the proportion 1); rolling (it has one between 0 and 1); default"`
+	State          model.FeatureState `json:"state" enum:"default,rolling,testing,everyone,off,archived" doc:"The first of these that applies: archived; off; testing (a test is live); everyone (the rollout has proportion 1); rolling (the rollout has a proportion between 0 and 1); default"`
 	DefaultVariant *string            `json:"default_variant"`
 	Rollout        *RolloutSummary    `json:"rollout"`
-	Test           *TestSummary       `json:"test" doc:"The one that is live"`
-	NextTest       *TestSummary       `json:"next_test" doc:"The next one that is scheduled"`
-	Overrides      int                `json:"overrides" doc:"How many groups override the feature"`
-	Shares         []VariantShare     `json:"shares" doc:"Variant by step, without those that nobody gets"`
+	Test           *TestSummary       `json:"test" doc:"The live test; null for none"`
+	NextTest       *TestSummary       `json:"next_test" doc:"The next scheduled test; null for none"`
+	Overrides      int                `json:"overrides" doc:"Number of groups that override the feature"`
+	Shares         []VariantShare     `json:"shares" doc:"What each step gives, without steps that apply to no subject"`
 	Changed        LastChange         `json:"changed"`
 }
 
 // RolloutSummary is a rollout without its buckets.
 type RolloutSummary struct {
 	Variant             string  `json:"variant"`
-	Proportion          float64 `json:"proportion" doc:"As asked for"`
-	EffectiveProportion float64 `json:"effective_proportion" doc:"What the assigned buckets amount to"`
+	Proportion          float64 `json:"proportion" doc:"The share of the total weight that was set"`
+	EffectiveProportion float64 `json:"effective_proportion" doc:"The share of the total weight that the assigned buckets have"`
 }
 
 // TestSummary is a test without its groups.
 type TestSummary struct {
 	Name  string    `json:"name"`
-	Start time.Time `json:"start"`
-	End   time.Time `json:"end"`
+	Start time.Time `json:"start" doc:"Start of the test, inclusive"`
+	End   time.Time `json:"end" doc:"End of the test, exclusive"`
 }
 
-// VariantShare is what one step gives of a feature.
+// VariantShare counts the subjects that get a variant by one step.
 type VariantShare struct {
-	Variant  *string `json:"variant" doc:"null for nothing"`
-	Step     string  `json:"step" enum:"nothing,default,rollout,abtest,override,off,archived"`
+	Variant  *string `json:"variant" doc:"Variant; null for none"`
+	Step     string  `json:"step" enum:"nothing,default,rollout,abtest,override,off,archived" doc:"The step that decides"`
 	Weight   int64   `json:"weight"`
 	Subjects int64   `json:"subjects"`
 }
@@ -275,46 +275,46 @@ type VariantShare struct {
 // LastChange is the last change of a feature, its variants, its default or its rollout.
 type LastChange struct {
 	At       time.Time `json:"at"`
-	Actor    string    `json:"actor"`
+	Actor    string    `json:"actor" doc:"Name of the token or person"`
 	Revision int64     `json:"revision"`
 }
 
-// Shares is what each step of a feature decides for. The sums over all steps are the
-// totals.
+// Shares counts the subjects that each step of a feature decides for. The sums over
+// all steps are the totals.
 type Shares struct {
-	Revision      int64       `json:"revision" doc:"Of the configuration: of a moment of the past the last one made until then, else the current one. Subjects are always those of now"`
+	Revision      int64       `json:"revision" doc:"Revision of the configuration: for a past moment the one of that moment, otherwise the current one. Subjects are always the current ones"`
 	TotalWeight   int64       `json:"total_weight"`
 	TotalSubjects int64       `json:"total_subjects"`
-	Steps         []StepShare `json:"steps" doc:"In the order of the resolution: each beats the ones before it. A step that the feature has is listed also if it decides for nobody"`
+	Steps         []StepShare `json:"steps" doc:"In the order of resolution: later steps override earlier ones. Includes steps that decide for no subject"`
 }
 
 // StepShare is one step of a feature and the subjects that it decides for.
 type StepShare struct {
-	Step      string  `json:"step" enum:"nothing,default,rollout,abtest,override,off,archived"`
-	Variant   *string `json:"variant" doc:"null for nothing"`
-	TestGroup *string `json:"test_group" doc:"Of the step abtest, else null"`
-	Group     *string `json:"group" doc:"Of the step override, else null"`
+	Step      string  `json:"step" enum:"nothing,default,rollout,abtest,override,off,archived" doc:"The step that decides"`
+	Variant   *string `json:"variant" doc:"Variant; null for none"`
+	TestGroup *string `json:"test_group" doc:"Test group of the step abtest; null for other steps"`
+	Group     *string `json:"group" doc:"Group of the step override; null for other steps"`
 	Weight    int64   `json:"weight"`
 	Subjects  int64   `json:"subjects"`
 }
 
-// FeatureSubject is a subject that gets a variant.
+// FeatureSubject is a subject that gets the variant in question.
 type FeatureSubject struct {
 	ID     string `json:"id"`
 	Weight int64  `json:"weight"`
-	Step   string `json:"step" enum:"default,rollout,abtest,override,off" doc:"What decides for it"`
+	Step   string `json:"step" enum:"default,rollout,abtest,override,off" doc:"The step that decides"`
 }
 
-// Overlap is who gets which variants of two features.
+// Overlap counts who gets which variants of two features.
 type Overlap struct {
 	TotalWeight int64         `json:"total_weight"`
-	Cells       []OverlapCell `json:"cells" doc:"By the variants' names, without those that nobody gets"`
+	Cells       []OverlapCell `json:"cells" doc:"Sorted by the names of the variants, without pairs that no subject gets"`
 }
 
 // OverlapCell counts the subjects that get one variant of each feature.
 type OverlapCell struct {
-	A        *string `json:"a" doc:"Variant of the first feature, null for nothing"`
-	B        *string `json:"b" doc:"Variant of the second feature, null for nothing"`
+	A        *string `json:"a" doc:"Variant of the first feature; null for none"`
+	B        *string `json:"b" doc:"Variant of the second feature; null for none"`
 	Weight   int64   `json:"weight"`
 	Subjects int64   `json:"subjects"`
 }
@@ -323,129 +323,129 @@ type OverlapCell struct {
 type CreateVariant struct {
 	Name        string `json:"name" example:"A"`
 	Payload     any    `json:"payload,omitempty" doc:"Any JSON value of at most 64 KiB"`
-	MakeDefault bool   `json:"make_default,omitempty"`
+	MakeDefault bool   `json:"make_default,omitempty" doc:"Whether to make it the default variant too"`
 }
 
 // CreateDisablingVariant adds the variant __DISABLE__ to a feature.
 type CreateDisablingVariant struct {
-	MakeDefault bool `json:"make_default,omitempty"`
+	MakeDefault bool `json:"make_default,omitempty" doc:"Whether to make it the default variant too"`
 }
 
 // PatchVariant replaces a variant's payload; null removes it.
 type PatchVariant struct {
-	Payload any `json:"payload" doc:"Any JSON value of at most 64 KiB; null for none"`
+	Payload any `json:"payload" doc:"Any JSON value of at most 64 KiB; null removes the payload"`
 }
 
-// Variant is one of the things that a feature can resolve to.
+// Variant is a value that a feature can resolve to.
 type Variant struct {
 	Name      string `json:"name"`
-	Disabling bool   `json:"disabling"`
-	Payload   any    `json:"payload"`
+	Disabling bool   `json:"disabling" doc:"Whether it is __DISABLE__, which switches the feature off"`
+	Payload   any    `json:"payload" doc:"Any JSON value; null for none"`
 }
 
 // VariantReference names a variant of the feature in the path.
 type VariantReference struct {
-	Variant string `json:"variant" example:"B"`
+	Variant string `json:"variant" doc:"A variant of the feature" example:"B"`
 }
 
-// PatchRollout changes a rollout's share, its variant or both.
+// PatchRollout changes a rollout's proportion, its variant or both.
 type PatchRollout struct {
-	Proportion *float64 `json:"proportion,omitempty" minimum:"0" maximum:"1" example:"0.25"`
+	Proportion *float64 `json:"proportion,omitempty" minimum:"0" maximum:"1" doc:"Share of the total weight" example:"0.25"`
 	Variant    *string  `json:"variant,omitempty" example:"B"`
 }
 
-// Rollout is a variant for a share of the traffic.
+// Rollout gives a variant to a share of the traffic.
 type Rollout struct {
 	Feature             string           `json:"feature"`
 	Variant             string           `json:"variant"`
-	Proportion          float64          `json:"proportion" doc:"As asked for"`
-	EffectiveProportion float64          `json:"effective_proportion" doc:"What the assigned buckets amount to"`
-	EffectiveWeight     int64            `json:"effective_weight"`
-	TotalWeight         int64            `json:"total_weight"`
-	Buckets             []model.BucketID `json:"buckets"`
+	Proportion          float64          `json:"proportion" doc:"The share of the total weight that was set"`
+	EffectiveProportion float64          `json:"effective_proportion" doc:"The share of the total weight that the assigned buckets have"`
+	EffectiveWeight     int64            `json:"effective_weight" doc:"Sum of the weights of the assigned buckets"`
+	TotalWeight         int64            `json:"total_weight" doc:"Sum of the weights of all subjects"`
+	Buckets             []model.BucketID `json:"buckets" doc:"The assigned buckets"`
 }
 
-// CreateABTest makes a test.
+// CreateABTest creates a test.
 type CreateABTest struct {
 	Name        string            `json:"name" example:"checkout-2027"`
 	Description string            `json:"description,omitempty" maxLength:"4096"`
-	Start       time.Time         `json:"start" doc:"The first moment at which it is live"`
-	End         time.Time         `json:"end" doc:"The first moment at which it is live no longer"`
+	Start       time.Time         `json:"start" doc:"Start of the test, inclusive"`
+	End         time.Time         `json:"end" doc:"End of the test, exclusive"`
 	Groups      []CreateTestGroup `json:"groups" minItems:"2" maxItems:"64"`
 }
 
-// PatchABTest changes what is given.
+// PatchABTest changes the given fields.
 type PatchABTest struct {
-	Start       *time.Time `json:"start,omitempty" doc:"The first moment at which it is live; it stays once the test is live"`
-	End         *time.Time `json:"end,omitempty" doc:"The end of the test, exclusive: not before now; it stays once the test has ended"`
+	Start       *time.Time `json:"start,omitempty" doc:"Start of the test, inclusive. It can be changed until the test is live"`
+	End         *time.Time `json:"end,omitempty" doc:"End of the test, exclusive, not in the past. It can be changed until the test has ended"`
 	Description *string    `json:"description,omitempty" maxLength:"4096"`
 }
 
-// CreateTestGroup is one arm of a test.
+// CreateTestGroup is a group of a new test.
 type CreateTestGroup struct {
 	Name       string            `json:"name" example:"control"`
-	Proportion *float64          `json:"proportion,omitempty" minimum:"0" maximum:"1" doc:"Left out in all groups: equal shares"`
-	Variants   map[string]string `json:"variants" doc:"Variant by feature; the same features in every group"`
+	Proportion *float64          `json:"proportion,omitempty" minimum:"0" maximum:"1" doc:"Share of the total weight; give it for all groups, or for none to make them equal"`
+	Variants   map[string]string `json:"variants" doc:"Variant by feature. All groups must have the same features"`
 }
 
-// ABTest compares variants over a period.
+// ABTest compares variants during a period.
 type ABTest struct {
 	Name        string          `json:"name"`
 	Description string          `json:"description"`
-	Start       time.Time       `json:"start"`
-	End         time.Time       `json:"end"`
+	Start       time.Time       `json:"start" doc:"Start of the test, inclusive"`
+	End         time.Time       `json:"end" doc:"End of the test, exclusive"`
 	State       model.TestState `json:"state" enum:"scheduled,live,ended"`
 	Groups      []TestGroup     `json:"groups"`
-	Revision    int64           `json:"revision" doc:"The revision that last changed it"`
-	// DeletedFeatures are in variants too, for the record.
-	DeletedFeatures []string `json:"deleted_features,omitempty" doc:"Features that the test was about and that were deleted since: of them, 'variants' is a record"`
-	// Design is how buckets came to groups.
-	Design   int              `json:"design" doc:"How buckets came to groups: 2 by a draw; 1, of earlier tests, by their weight"`
-	Aside    []model.BucketID `json:"aside" doc:"Buckets too heavy to be drawn: they are in groups for balance, and no part of a comparison"`
-	Warnings []Warning        `json:"warnings,omitempty" doc:"Why little can be concluded from it"`
+	Revision    int64           `json:"revision" doc:"Revision of the last change"`
+	// DeletedFeatures are listed in variants too, as a record.
+	DeletedFeatures []string `json:"deleted_features,omitempty" doc:"Features of the test that were deleted later: 'variants' still lists them, as a record"`
+	// Design says how buckets were assigned to groups.
+	Design   int              `json:"design" doc:"How buckets were assigned to groups: 2, by a draw; 1, for tests of earlier releases, by weight"`
+	Aside    []model.BucketID `json:"aside" doc:"Buckets too heavy to be drawn. They were assigned to groups for balance: leave them out of comparisons"`
+	Warnings []Warning        `json:"warnings,omitempty" doc:"Why the test may be inconclusive"`
 }
 
-// Warning is something that was done as asked and may not be what was wanted.
+// Warning names a problem of a write that was stored nevertheless.
 type Warning struct {
 	Code    string `json:"code" example:"few_buckets"`
 	Message string `json:"message"`
 }
 
-// TestGroup is one arm of a test with what it amounts to.
+// TestGroup is a group of a test with its buckets.
 type TestGroup struct {
 	Name                string            `json:"name"`
 	Proportion          float64           `json:"proportion"`
-	Variants            map[string]string `json:"variants"`
+	Variants            map[string]string `json:"variants" doc:"Variant by feature"`
 	EffectiveProportion float64           `json:"effective_proportion"`
 	EffectiveWeight     int64             `json:"effective_weight"`
-	Subjects            int64             `json:"subjects" doc:"How many subjects are in its buckets"`
-	Chance              *float64          `json:"chance" doc:"The probability with which each drawn bucket came into the group; null if design is 1"`
+	Subjects            int64             `json:"subjects" doc:"Number of subjects in its buckets"`
+	Chance              *float64          `json:"chance" doc:"Probability that a drawn bucket came into this group; null if design is 1"`
 	Buckets             []model.BucketID  `json:"buckets"`
 }
 
-// CreateGroup makes a group of subjects.
+// CreateGroup creates a group of subjects.
 type CreateGroup struct {
 	Name     string `json:"name" example:"friends"`
-	Priority int    `json:"priority,omitempty" minimum:"-2147483648" maximum:"2147483647" doc:"The higher wins where two groups of a subject override the same feature"`
+	Priority int    `json:"priority,omitempty" minimum:"-2147483648" maximum:"2147483647" doc:"If two groups of a subject override the same feature, the higher priority wins"`
 }
 
-// PatchGroup changes what is given.
+// PatchGroup changes the given fields.
 type PatchGroup struct {
 	Priority *int `json:"priority,omitempty" minimum:"-2147483648" maximum:"2147483647"`
 }
 
-// ChangeMembers has many subjects join a group, or leave it.
+// ChangeMembers adds many subjects to a group, or removes them from it.
 type ChangeMembers struct {
 	SubjectIDs
-	Leave bool `json:"leave,omitempty" doc:"Whether they leave the group"`
+	Leave bool `json:"leave,omitempty" doc:"true removes the subjects from the group, false adds them"`
 }
 
-// ChangedMembers is the outcome of ChangeMembers.
+// ChangedMembers is the outcome of a [ChangeMembers].
 type ChangedMembers struct {
-	Joined  int64    `json:"joined" doc:"How many are members now and were not"`
-	Already int64    `json:"already" doc:"How many were members before; of those to leave, how many were not"`
-	Left    int64    `json:"left" doc:"How many are members no more"`
-	Unknown []string `json:"unknown" doc:"The ids that no subject has"`
+	Joined  int64    `json:"joined" doc:"Number of added members"`
+	Already int64    `json:"already" doc:"Number of subjects that needed no change: members to add, or non-members to remove"`
+	Left    int64    `json:"left" doc:"Number of removed members"`
+	Unknown []string `json:"unknown" doc:"Ids that no subject has"`
 }
 
 // Member is a subject in a group.
@@ -457,32 +457,32 @@ type Member struct {
 // Group is a set of subjects with overrides.
 type Group struct {
 	Name      string            `json:"name"`
-	Priority  int               `json:"priority"`
-	Members   int64             `json:"members"`
+	Priority  int               `json:"priority" doc:"If two groups of a subject override the same feature, the higher priority wins"`
+	Members   int64             `json:"members" doc:"Number of members"`
 	Overrides map[string]string `json:"overrides" doc:"Variant by feature"`
 }
 
-// Flags is what one subject gets, features in name order.
+// Flags are the flags of one subject, by feature in name order.
 type Flags struct {
-	Flags map[string]string `json:"flags" doc:"Variant by feature; a feature that resolves to nothing is absent"`
+	Flags map[string]string `json:"flags" doc:"Variant by feature. Features that resolve to nothing are absent"`
 }
 
-// BatchFlagsRequest asks for many subjects at once.
+// BatchFlagsRequest asks for the flags of many subjects.
 type BatchFlagsRequest struct {
-	SubjectIDs []string `json:"subject_ids" minItems:"1" maxItems:"10000"`
+	SubjectIDs []string `json:"subject_ids" minItems:"1" maxItems:"10000" doc:"Ids of subjects" example:"[\"42\"]"`
 }
 
-// BatchFlags is what many subjects get.
+// BatchFlags are the flags of many subjects.
 type BatchFlags struct {
-	Flags   map[string]map[string]string `json:"flags" doc:"Flags by subject"`
+	Flags   map[string]map[string]string `json:"flags" doc:"By subject id: variant by feature"`
 	Unknown []string                     `json:"unknown" doc:"Ids that no subject has"`
 }
 
-// Explanation says of one subject why it gets what it gets.
+// Explanation says why a subject gets its flags.
 type Explanation struct {
 	Subject       ExplainedSubject             `json:"subject"`
-	Revision      int64                        `json:"revision"`
-	At            time.Time                    `json:"at"`
+	Revision      int64                        `json:"revision" doc:"The current revision, which the answer was read at"`
+	At            time.Time                    `json:"at" doc:"The explained moment"`
 	Configuration ConfigurationMoment          `json:"configuration"`
 	Features      map[string]ExplainedDecision `json:"features"`
 }
@@ -490,33 +490,33 @@ type Explanation struct {
 // ExplainedSubject is a subject as it was at the revision of the configuration.
 type ExplainedSubject struct {
 	ID       string         `json:"id"`
-	Weight   *int64         `json:"weight,omitempty" doc:"Left out of the past: nothing depends on it, so it is not recorded"`
+	Weight   *int64         `json:"weight,omitempty" doc:"Absent for past moments: history does not record it"`
 	BucketID model.BucketID `json:"bucket_id"`
 	Groups   []string       `json:"groups"`
 }
 
-// ConfigurationMoment says which configuration an explanation is of.
+// ConfigurationMoment names the configuration that an explanation uses.
 type ConfigurationMoment struct {
-	Revision int64     `json:"revision" doc:"The last one made until the moment; of a moment to come the current one"`
+	Revision int64     `json:"revision" doc:"The revision at the explained moment; for a future moment, the current one"`
 	At       time.Time `json:"at" doc:"When that revision was made"`
 }
 
-// ExplainedDecision is the winning step of one feature and all steps.
+// ExplainedDecision is the deciding step of a feature, and all of its steps.
 type ExplainedDecision struct {
-	Variant *string         `json:"variant" doc:"null where the feature resolves to nothing"`
-	Reason  *string         `json:"reason" doc:"default, rollout, abtest or override; null where nothing applies"`
+	Variant *string         `json:"variant" doc:"null if the feature resolves to nothing"`
+	Reason  *string         `json:"reason" doc:"The step that decides: default, rollout, abtest, override, off or archived; null if none applies"`
 	Steps   []ExplainedStep `json:"steps"`
 }
 
-// ExplainedStep is one step of the resolution, the last that applies winning.
+// ExplainedStep is one step of the resolution. The last one that applies decides.
 type ExplainedStep struct {
-	Step      string `json:"step" enum:"default,rollout,abtest,override"`
+	Step      string `json:"step" enum:"default,rollout,abtest,override,off,archived"`
 	Variant   string `json:"variant,omitempty"`
 	Test      string `json:"test,omitempty"`
 	TestGroup string `json:"test_group,omitempty"`
 	Group     string `json:"group,omitempty"`
-	Applies   bool   `json:"applies"`
-	Detail    string `json:"detail,omitempty"`
+	Applies   bool   `json:"applies" doc:"Whether the step applies to the subject. The last one that applies decides"`
+	Detail    string `json:"detail,omitempty" doc:"Why it does or does not apply, for people"`
 }
 
 // AuditEntry is one change by one actor.
@@ -524,16 +524,16 @@ type AuditEntry struct {
 	Revision  int64     `json:"revision"`
 	At        time.Time `json:"at"`
 	Actor     string    `json:"actor"`
-	Action    string    `json:"action"`
-	Resource  string    `json:"resource"`
-	Before    any       `json:"before"`
-	After     any       `json:"after"`
+	Action    string    `json:"action" doc:"What was done, such as create or update"`
+	Resource  string    `json:"resource" doc:"Path of the resource below /v1/" example:"features/foobar/rollout"`
+	Before    any       `json:"before" doc:"The resource before the change; null if there was none"`
+	After     any       `json:"after" doc:"The resource after the change; null if there is none"`
 	Comment   string    `json:"comment,omitempty"`
 	RequestID string    `json:"request_id,omitempty"`
-	TokenID   int64     `json:"token_id,omitempty" doc:"The stored token that the actor showed"`
+	TokenID   int64     `json:"token_id,omitempty" doc:"Id of the stored token that was used"`
 }
 
-// Change is an AuditEntry in short.
+// Change is a short form of an [AuditEntry].
 type Change struct {
 	Revision int64     `json:"revision"`
 	At       time.Time `json:"at"`
@@ -542,18 +542,18 @@ type Change struct {
 	Resource string    `json:"resource"`
 }
 
-// Reload says that changes up to a revision were left out.
+// Reload says that a stream skipped changes up to a revision.
 type Reload struct {
 	Revision int64 `json:"revision"`
 }
 
-// Reverted is what undoing a revision changed.
+// Reverted is the outcome of reverting a revision.
 type Reverted struct {
-	Reverted int64            `json:"reverted" doc:"The revision that was undone"`
+	Reverted int64            `json:"reverted" doc:"The reverted revision"`
 	Changes  []RevertedChange `json:"changes"`
 }
 
-// RevertedChange is one of the changes that undid a revision, as the audit has it.
+// RevertedChange is one of the changes that reverted a revision, as in the audit.
 type RevertedChange struct {
 	Action   string `json:"action"`
 	Resource string `json:"resource"`
@@ -561,80 +561,80 @@ type RevertedChange struct {
 	After    any    `json:"after"`
 }
 
-// NewToken makes a token.
+// NewToken creates a token.
 type NewToken struct {
-	Name      string     `json:"name" doc:"Who or what will show it, for the audit: any text of 1 to 128 bytes, all of whose characters show. Two may have the same name, as for a rotation" example:"ci"`
+	Name      string     `json:"name" doc:"Who or what will use it, for the audit: any text of 1 to 128 bytes in printable characters. Several tokens may have the same name, for rotation" example:"ci"`
 	Role      auth.Role  `json:"role" enum:"viewer,editor,admin,client"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"The first moment at which it is good no longer; never when left out"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"End of its validity, exclusive; never if left out"`
 }
 
-// Token is what its bearer shows to say who it is.
+// Token authenticates a caller. The secret is only in the answer that creates it.
 type Token struct {
 	ID        int64      `json:"id"`
 	Name      string     `json:"name"`
 	Role      auth.Role  `json:"role" enum:"viewer,editor,admin,client"`
-	Prefix    string     `json:"prefix" doc:"How the secret begins, to tell tokens apart"`
+	Prefix    string     `json:"prefix" doc:"First characters of the secret, to distinguish tokens"`
 	CreatedAt time.Time  `json:"created_at"`
-	ExpiresAt *time.Time `json:"expires_at" doc:"null for never"`
-	UsedAt    *time.Time `json:"used_at" doc:"The last use, to the minute; null for never"`
-	Session   bool       `json:"session,omitempty" doc:"Whether signing in made it"`
-	Parent    int64      `json:"parent,omitempty" doc:"Of a session: the id of the token that was shown to sign in, whose end is the session's"`
-	Subject   string     `json:"subject,omitempty" doc:"Of a person's session: who that is at the identity provider"`
-	Token     string     `json:"token,omitempty" doc:"The secret: shown once, in the answer that creates it"`
+	ExpiresAt *time.Time `json:"expires_at" doc:"End of its validity, exclusive; null for never"`
+	UsedAt    *time.Time `json:"used_at" doc:"Time of the last use, to the minute; null for never"`
+	Session   bool       `json:"session,omitempty" doc:"Whether it is the session of a sign-in"`
+	Parent    int64      `json:"parent,omitempty" doc:"For sessions: id of the token that was used to sign in; the session ends with it"`
+	Subject   string     `json:"subject,omitempty" doc:"For sessions of people: their id at the identity provider"`
+	Token     string     `json:"token,omitempty" doc:"The secret: only in the answer that creates the token"`
 }
 
-// Me is who is calling.
+// Me is the caller.
 type Me struct {
-	Name      string        `json:"name" doc:"As the audit names the caller"`
+	Name      string        `json:"name" doc:"Name of the caller in the audit"`
 	Role      auth.Role     `json:"role" enum:"viewer,editor,admin,client"`
-	Scope     []string      `json:"scope" doc:"The names that the caller may write; empty for all"`
+	Scope     []string      `json:"scope" doc:"Names that the caller may write; empty for all"`
 	ExpiresAt *time.Time    `json:"expires_at" doc:"When the token or the session expires; null for never"`
-	Provider  auth.Provider `json:"provider" enum:"token,setting,oidc" doc:"Where the name and the role come from: a stored token; the setting FLAGGERY_ADMIN_TOKEN; the OpenID Connect provider. Of who signed in by a token, the same as of that token"`
+	Provider  auth.Provider `json:"provider" enum:"token,setting,oidc" doc:"Source of the name and the role: a stored token (token), FLAGGERY_ADMIN_TOKEN (setting), or the OpenID Connect provider (oidc). A session that began with a token has the source of that token"`
 }
 
-// About is what there is, and where.
+// About describes the installation and counts what it has.
 type About struct {
-	Environment     string           `json:"environment" doc:"FLAGGERY_ENVIRONMENT; empty for none"`
-	Colour          string           `json:"colour" doc:"FLAGGERY_ENVIRONMENT_COLOUR, a colour of CSS; empty for none" example:"#d55e00"`
-	Version         string           `json:"version" doc:"Of the admin"`
-	EdgeURL         string           `json:"edge_url" doc:"FLAGGERY_EDGE_URL, where applications reach the edges; empty for not known"`
+	Environment     string           `json:"environment" doc:"Value of FLAGGERY_ENVIRONMENT; empty for none"`
+	Colour          string           `json:"colour" doc:"Value of FLAGGERY_ENVIRONMENT_COLOUR, a CSS colour; empty for none" example:"#d55e00"`
+	Version         string           `json:"version" doc:"Version of the admin"`
+	EdgeURL         string           `json:"edge_url" doc:"Value of FLAGGERY_EDGE_URL, the URL of the edges for applications; empty if not set"`
 	Subjects        int64            `json:"subjects"`
-	TotalWeight     int64            `json:"total_weight" doc:"The sum over all subjects"`
+	TotalWeight     int64            `json:"total_weight" doc:"Sum of the weights of all subjects"`
 	Buckets         int64            `json:"buckets"`
-	Features        int64            `json:"features" doc:"Archived ones too"`
+	Features        int64            `json:"features" doc:"Number of features, including archived ones"`
 	Groups          int64            `json:"groups"`
 	Tests           TestCounts       `json:"tests"`
-	HeaviestSubject *WeightedSubject `json:"heaviest_subject" doc:"The first by id of equal ones; null without subjects"`
-	HeaviestBucket  *Bucket          `json:"heaviest_bucket" doc:"The first of equal ones; null without buckets"`
-	LightestBucket  *Bucket          `json:"lightest_bucket" doc:"The first of equal ones; null without buckets"`
+	HeaviestSubject *WeightedSubject `json:"heaviest_subject" doc:"The first by id of the heaviest; null if there are no subjects"`
+	HeaviestBucket  *Bucket          `json:"heaviest_bucket" doc:"The first by id of the heaviest; null if there are no buckets"`
+	LightestBucket  *Bucket          `json:"lightest_bucket" doc:"The first by id of the lightest; null if there are no buckets"`
 }
 
-// TestCounts are the numbers of A/B tests that have not ended.
+// TestCounts counts the A/B tests that have not ended.
 type TestCounts struct {
 	Live      int64 `json:"live"`
 	Scheduled int64 `json:"scheduled"`
 }
 
-// WeightedSubject is a subject and what it weighs.
+// WeightedSubject is a subject with its weight.
 type WeightedSubject struct {
 	ID     string `json:"id"`
 	Weight int64  `json:"weight"`
 }
 
-// Found is something that was searched for.
+// Found is a match of a search.
 type Found struct {
 	Kind string `json:"kind" enum:"feature,test,group,subject"`
-	Name string `json:"name" doc:"Of a subject its id"`
+	Name string `json:"name" doc:"Name; for subjects, the id"`
 }
 
-// Edge is an edge that is connected, or that was within the last 10 minutes and did
-// not leave.
+// Edge is an edge that is connected, or that lost its connection within the last 10
+// minutes.
 type Edge struct {
-	Name           string     `json:"name" doc:"A long one is shortened"`
-	Revision       int64      `json:"revision" doc:"Of an edge that is away, the one that it served at last_seen"`
-	LagRevisions   int64      `json:"lag_revisions"`
-	ConnectedSince *time.Time `json:"connected_since" doc:"null if the edge is away, or if the admin's database role may not see it"`
-	LastSeen       time.Time  `json:"last_seen" doc:"When it was last connected; of an edge that is away, to 10 seconds"`
-	State          string     `json:"state" enum:"loading,serving,refusing,leaving,away" doc:"away: it is not connected"`
-	Version        string     `json:"version" doc:"Its first 10 characters; empty for edges of earlier releases"`
+	Name           string     `json:"name" doc:"Name of the edge; long names are shortened"`
+	Revision       int64      `json:"revision" doc:"The revision that it serves; if it is away, the one that it served at last_seen"`
+	LagRevisions   int64      `json:"lag_revisions" doc:"How many revisions it is behind the current one"`
+	ConnectedSince *time.Time `json:"connected_since" doc:"null if the edge is away, or if the admin's database role lacks the right to see it"`
+	LastSeen       time.Time  `json:"last_seen" doc:"When it was last connected; if it is away, to within 10 seconds"`
+	State          string     `json:"state" enum:"loading,serving,refusing,leaving,away" doc:"loading: it has no snapshot yet; refusing: it keeps its revision because the next one is invalid; leaving: it is shutting down; away: it is not connected"`
+	Version        string     `json:"version" doc:"First 10 characters of its version; empty for edges of earlier releases"`
 }

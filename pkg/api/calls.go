@@ -1,13 +1,14 @@
 package api
 
-// Calls are the calls of one service by method and path, each with the codes that
-// it fails with. All calls can fail with validation_failed and not_ready; those
-// that take a token with unauthenticated, forbidden and rate_limited; those with a
-// JSON body with body_too_large; those with any body with unsupported_media_type;
-// and those with If-Match with precondition_failed. These codes are in no row unless a call has a reason of its own for one.
+// Calls maps the calls of a service, by method and path, to the codes that they fail
+// with. Rows leave out common codes, unless a call has a reason of its own for one.
+// Common are validation_failed and not_ready for all calls; unauthenticated,
+// forbidden and rate_limited for calls with a token; body_too_large for calls with a
+// JSON body; unsupported_media_type for calls with any body; and precondition_failed
+// for calls with If-Match.
 type Calls map[string][]Code
 
-// AdminCalls are those of the admin.
+// AdminCalls are the calls of the admin.
 var AdminCalls = Calls{
 	"POST /v1/buckets": {},
 	"GET /v1/buckets":  {},
@@ -20,7 +21,7 @@ var AdminCalls = Calls{
 	"DELETE /v1/subjects/{id}":      {SubjectNotFound},
 	"GET /v1/subjects/{id}/explain": {SubjectNotFound, HistoryUnavailable},
 	"GET /v1/subject/flags":         {SubjectNotFound},
-	"POST /v1/import/subjects":      {NoBuckets, GroupNotFound}, // a group that goes while the import runs
+	"POST /v1/import/subjects":      {NoBuckets, GroupNotFound}, // a group is deleted while the import runs
 	"GET /v1/export/subjects":       {},
 
 	"POST /v1/features":                                {FeatureExists},
@@ -78,10 +79,10 @@ var AdminCalls = Calls{
 	"GET /v1/search":                   {},
 }
 
-// EdgeCalls are those of an edge, where every other call of the admin fails with
-// read_only. It is not_ready before it has loaded anything, and if a revision that a
-// call waits for does not come in time. OFREP has failures of its own beside these,
-// see [EvaluationFailure].
+// EdgeCalls are the calls of an edge. All other calls of the admin fail there with
+// read_only. Calls fail with not_ready before the first snapshot is loaded, and if
+// min_revision does not arrive in time. OFREP has additional failures, see
+// [EvaluationFailure].
 var EdgeCalls = Calls{
 	"GET /v1/subject/flags":       {SubjectNotFound, NotReady},
 	"GET /v1/subjects/{id}/flags": {SubjectNotFound, NotReady},

@@ -18,38 +18,38 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// ByteOrderMark begins texts that some editors and spreadsheets write. It is skipped
-// everywhere, though JSON does not allow it.
+// ByteOrderMark is what some editors and spreadsheets write at the beginning of a
+// text. It is always skipped, although JSON does not allow it.
 const ByteOrderMark = "\xef\xbb\xbf"
 
-// Decode reads into v, a pointer, the one JSON value that a client sent. Two readers
-// of the same text never see different values: what [model.CheckBody] refuses is
-// refused, names of members are compared exactly, an integer may be written as 1.0
-// and is never rounded, and -0 is 0. A value of type any is kept as it was sent, as a
-// json.RawMessage, and nil if it is null. Members that v has no field for are skipped.
+// Decode reads a JSON value from a client into v, a pointer. It accepts only texts
+// that all readers understand alike: it rejects what [model.CheckBody] rejects,
+// compares names of members exactly, accepts 1.0 for an integer but never rounds, and
+// reads -0 as 0. A value of type any is kept as it was sent, as a json.RawMessage, or
+// nil for null. Members without a field in v are skipped.
 //
 // The error is a *MismatchError if the text is JSON that does not fit v, or one of
 // [model.CheckBody].
 func Decode(text []byte, v any) error { return decode(text, v) }
 
-// DecodeExact is Decode, but members that v has no field for are a *MismatchError, and
-// null is, unless it is for a value of type any.
+// DecodeExact is Decode, but fails with a *MismatchError for members without a field
+// in v, and for null, except for values of type any.
 func DecodeExact(text []byte, v any) error {
 	return decode(text, v, json.RejectUnknownMembers(true), json.WithUnmarshalers(exactUnmarshalers))
 }
 
-// Encode writes a value so that every json.RawMessage in it stays as it is.
+// Encode writes a value, and every json.RawMessage in it unchanged.
 func Encode(v any) ([]byte, error) { return model.EncodeJSON(v) }
 
-// DecodeAnswer is Decode for what a service answered, which may be of a later version
-// and hold what was stored before it was checked: it takes all that encoding/json does.
+// DecodeAnswer is Decode for answers of a service, and accepts all that encoding/json
+// does: a service may be newer, and hold values from before they were checked.
 func DecodeAnswer(text []byte, v any) error {
 	return json.Unmarshal(text, v, jsonv1.DefaultOptionsV1(), json.WithUnmarshalers(keepAny))
 }
 
 // MismatchError is a part of a JSON value that does not fit.
 type MismatchError struct {
-	Location string // "groups[0].weight", "" for all of it
+	Location string // "groups[0].weight", "" for the whole value
 	Message  string
 }
 
@@ -68,7 +68,7 @@ func decode(text []byte, v any, options ...json.Options) error {
 	return &MismatchError{Location: location(mismatch.JSONPointer), Message: message(mismatch)}
 }
 
-// location writes the place of a value as errors of the contract name it.
+// location writes the location of a value in the form of the contract's errors.
 func location(at jsontext.Pointer) string {
 	var place strings.Builder
 	for token := range at.Tokens() {
@@ -101,7 +101,7 @@ func message(e *json.SemanticError) string {
 	return fmt.Sprintf("must be %s, is %s", want(e.GoType), kinds[e.JSONKind])
 }
 
-// want says in JSON's words what fills a Go type.
+// want names the JSON type of a Go type.
 func want(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -148,14 +148,14 @@ var unmarshalers = json.JoinUnmarshalers(
 		token, err := d.ReadToken()
 		if err == nil {
 			*v, err = strconv.ParseFloat(token.String(), 64)
-			*v += 0 // which makes 0 of -0
+			*v += 0 // turns -0 into 0
 		}
 		return err
 	}),
 )
 
-// ParseInteger reads a text as Decode reads a number that is to be whole: 1.0 is 1, and
-// what is no JSON, as +1 and 01, is refused.
+// ParseInteger reads a text as Decode reads an integer: it accepts 1.0, and rejects
+// texts that are no JSON, such as +1 and 01.
 func ParseInteger(text string) (int64, error) {
 	if strings.Trim(text, " \t\r\n") != text || jsontext.Value(text).Kind() != jsontext.KindNumber || !jsontext.Value(text).IsValid() {
 		return 0, errNotAnInteger
@@ -174,7 +174,7 @@ var exactUnmarshalers = json.JoinUnmarshalers(unmarshalers, json.UnmarshalFromFu
 	return err
 }))
 
-// decodeInteger reads a number that is whole, however it is written.
+// decodeInteger reads an integer in any notation, such as 1.0 or 1e2.
 func decodeInteger[T int | int64](d *jsontext.Decoder, v *T) error {
 	if d.PeekKind() != jsontext.KindNumber {
 		return errors.ErrUnsupported
@@ -191,8 +191,8 @@ func decodeInteger[T int | int64](d *jsontext.Decoder, v *T) error {
 	return nil
 }
 
-// maxExponent is more than any whole number below 2^63 can need, however many digits
-// after the point a text has; beyond it, exact arithmetic would cost memory.
+// maxExponent is larger than an integer below 2^63 needs in practice. Without a limit,
+// exact arithmetic could take much memory.
 const maxExponent = 400
 
 func parseInteger(text string) (int64, error) {

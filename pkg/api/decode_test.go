@@ -11,7 +11,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// sent has each type that requests have.
+// sent has a field of each type that requests have.
 type sent struct {
 	ID     string   `json:"id"`
 	Weight *int64   `json:"weight"`

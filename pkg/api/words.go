@@ -5,28 +5,28 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// What requests and answers are made of beside plain types, so that programs
-// outside need not import package model, which promises no stability.
+// Types of requests and answers from other packages, for programs outside: package
+// model promises no stability.
 type (
 	// Code names one kind of failure.
 	Code = model.Code
 	// FieldError names one part of a request and what is wrong with it.
 	FieldError = model.FieldError
-	// Extension is what a problem says to programs beside its code.
+	// Extension holds details of a problem for programs, besides its code.
 	Extension = model.Extension
 	// Changed says who changed a resource.
 	Changed = model.Changed
-	// Conflict is a test that stands in the way of another one.
+	// Conflict is a test that overlaps with a new one.
 	Conflict = model.Conflict
-	// VariantPlace is a place that names a variant.
+	// VariantPlace is a place where a variant is used.
 	VariantPlace = model.VariantPlace
 	// BucketID counts up from 1 without gaps.
 	BucketID = model.BucketID
-	// TestState is where an A/B test stands: Scheduled, Live or Ended.
+	// TestState is the state of an A/B test: Scheduled, Live or Ended.
 	TestState = model.TestState
-	// FeatureState sums up in a word who gets a feature.
+	// FeatureState summarizes who gets a feature.
 	FeatureState = model.FeatureState
-	// Role is what the bearer of a token may do.
+	// Role says what a caller may do.
 	Role = auth.Role
 )
 
@@ -41,7 +41,7 @@ const (
 	Ended     = model.Ended
 )
 
-// The states of a feature. Of those that apply it has the first one.
+// The states of a feature. The first one that applies is its state.
 const (
 	StateArchived = model.StateArchived
 	StateOff      = model.StateOff
@@ -51,8 +51,8 @@ const (
 	StateDefault  = model.StateDefault
 )
 
-// The roles. Each may what the one before it may, but client stands apart: it
-// only asks what subjects get.
+// The roles. Editors may do all that viewers may, and admins all that editors may.
+// Clients may only query flags.
 const (
 	ClientRole = auth.ClientRole
 	ViewerRole = auth.ViewerRole

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Who imports api alone must find every code there.
+// Programs that import only package api must find every code there.
 func TestCodesAreComplete(t *testing.T) {
 	ours, models := constants(t, "words.go"), constants(t, "../model/error.go")
 	if len(models) == 0 {
