@@ -33,7 +33,7 @@ type Evaluation struct {
 // EvaluationMetadata says what decided a flag.
 type EvaluationMetadata struct {
 	Revision  int64  `json:"revision" doc:"Revision of the last change to the feature, the test or the group that decided"`
-	Step      string `json:"step" enum:"default,rollout,abtest,override"`
+	Step      string `json:"step" enum:"default,rollout,abtest,override,off" doc:"The step that decides"`
 	Test      string `json:"test,omitempty"`
 	TestGroup string `json:"test_group,omitempty"`
 	Group     string `json:"group,omitempty"`
