@@ -9,9 +9,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// TestPath is an A/B test in a path.
+// TestPath names an A/B test in a path.
 type TestPath struct {
-	Test string `path:"test" example:"checkout-2027"`
+	Test string `path:"test" doc:"Name of the A/B test" example:"checkout-2027"`
 }
 
 type addABTestInput struct {
@@ -27,10 +27,10 @@ func abTestAt(_ *addABTestInput, t api.ABTest) string { return "/v1/abtests/" + 
 
 type listABTestsInput struct {
 	Listing
-	State   string    `query:"state" enum:"scheduled,live,ended" doc:"Only those in this state"`
-	Feature string    `query:"feature" doc:"Only those about this feature" example:"foobar"`
-	From    time.Time `query:"from" doc:"Only those that end after this moment"`
-	Until   time.Time `query:"until" doc:"Only those that start before this moment"`
+	State   string    `query:"state" enum:"scheduled,live,ended" doc:"Only tests in this state"`
+	Feature string    `query:"feature" doc:"Only tests with this feature" example:"foobar"`
+	From    time.Time `query:"from" doc:"Only tests that end after this moment"`
+	Until   time.Time `query:"until" doc:"Only tests that start before this moment"`
 }
 
 func (a *service) listABTests(ctx context.Context, in *listABTestsInput) (writer.Result[api.Page[api.ABTest]], error) {

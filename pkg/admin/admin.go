@@ -1,5 +1,5 @@
-// Package admin is the admin service: the only writer. It answers the admin part
-// of the HTTP contract by the use cases of package writer.
+// Package admin is the admin service, the only service that writes. It implements
+// the admin's part of the HTTP contract with the use cases of package writer.
 package admin
 
 import (
@@ -23,15 +23,15 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// Edges ask what changed since the revision that they have. One that was away for
-// longer than keepChanges loads everything anew.
+// Edges read the changes since their revision. An edge that was away for longer than
+// keepChanges reloads everything.
 const (
 	keepChanges = 48 * time.Hour
 	pruneEvery  = time.Hour
 )
 
-// watchInterval is how often an admin looks at the edges besides when it is asked for
-// them. One that ends is to be seen for several times as long.
+// watchInterval is how often an admin reads the list of edges, besides for requests.
+// An edge that ends stays in the list for several times as long.
 const watchInterval = 2 * time.Second
 
 // service is a running admin.
@@ -42,20 +42,20 @@ type service struct {
 	metrics *metrics
 	waiting atomic.Bool // for the database, at the start
 	// latest is the last revision that this admin has read or made, negative before the
-	// first, see answersFrom.
+	// first; see answersFrom.
 	latest atomic.Int64
-	// maxLines of an import, 0 for any number.
+	// maxLines of an import, 0 for no limit.
 	maxLines    int
-	historyKeep time.Duration // 0 for good
+	historyKeep time.Duration // 0 keeps it indefinitely
 
 	version      string
 	installation Installation
 	events       *events
 }
 
-// Run is the admin from start to end: it returns nil after ctx has ended and the
-// requests under way are answered, and an error at once where it cannot work. It
-// waits for a database that is away, see Config.DBWait.
+// Run runs the admin until ctx ends and the requests in flight are answered, and then
+// returns nil. It fails at once if the admin cannot work, but may wait for an
+// unavailable database, see Config.DBWait.
 func Run(ctx context.Context, config Config) (err error) {
 	if err := config.Validate(); err != nil {
 		return err
@@ -95,18 +95,18 @@ func Run(ctx context.Context, config Config) (err error) {
 	return group.Wait()
 }
 
-// Delays between attempts to reach the database at the start, as edges have them.
+// Delays between attempts to connect to the database at start, as on edges.
 const (
 	firstDelay = 500 * time.Millisecond
 	maxDelay   = 30 * time.Second
 )
 
-// errWaiting answers calls that come before the database.
+// errWaiting answers calls while the admin waits for the database.
 var errWaiting = model.Errorf(model.NotReady, "waiting for the database")
 
-// awaitDatabase is true once the database can be used, and false if ctx ends before. If
-// the database is away it is asked again, unless the settings say otherwise; what does
-// not mend itself, such as a wrong password, is an error at once.
+// awaitDatabase returns true as soon as the database can be used, and false if ctx
+// ends before. It retries while the database is unavailable, unless the settings say
+// otherwise. It fails at once if retrying cannot help, as with a wrong password.
 func (a *service) awaitDatabase(ctx context.Context, config Config, db *postgres.DB) (ready bool, err error) {
 	delays := backoff.Backoff{First: firstDelay, Max: maxDelay}
 	for {
@@ -114,7 +114,7 @@ func (a *service) awaitDatabase(ctx context.Context, config Config, db *postgres
 		case err == nil:
 			return true, nil
 		case ctx.Err() != nil:
-			return false, nil //nolint:nilerr // the end is what was asked for
+			return false, nil //nolint:nilerr // ctx has ended, which is no failure
 		case !config.DBWait || !postgres.IsUnavailable(err):
 			return false, err
 		default:
@@ -125,8 +125,8 @@ func (a *service) awaitDatabase(ctx context.Context, config Config, db *postgres
 	}
 }
 
-// prepare brings or holds the schema to the program's, and finds out whether anybody
-// can call the admin.
+// prepare migrates or checks the schema, and checks that there is a token of role
+// admin.
 func (a *service) prepare(ctx context.Context, config Config, db *postgres.DB) error {
 	if err := connect(ctx, db, config.DBURL); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (a *service) prepare(ctx context.Context, config Config, db *postgres.DB) e
 	return a.checkReachable(ctx, config.Token)
 }
 
-// OpenDB connects. Its error names the database, without the password.
+// OpenDB connects to a database. Its errors show the URL without the password.
 func OpenDB(ctx context.Context, url command.DatabaseURL, log *slog.Logger) (*postgres.DB, error) {
 	if err := validateDBURL(url); err != nil {
 		return nil, err
@@ -213,7 +213,7 @@ func newService(config Config, db *postgres.DB) *service {
 	return a
 }
 
-// prune forgets old changes and old history at every tick until ctx ends.
+// prune deletes old changes and old history at every tick until ctx ends.
 func (a *service) prune(ctx context.Context, ticks <-chan time.Time) {
 	for {
 		select {
@@ -225,7 +225,7 @@ func (a *service) prune(ctx context.Context, ticks <-chan time.Time) {
 				err = a.writer.PruneHistory(ctx, a.historyKeep)
 			}
 			if err != nil && ctx.Err() == nil {
-				a.log.Warn("old changes could not be pruned, the next try is in an hour", "error", err)
+				a.log.Warn("pruning old changes failed, retrying in an hour", "error", err)
 			}
 		}
 	}

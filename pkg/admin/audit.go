@@ -15,14 +15,14 @@ import (
 
 type listAuditInput struct {
 	Listing
-	Accept   string    `header:"Accept" doc:"application/x-ndjson for all that the filters take, an entry a line, instead of a page"`
+	Accept   string    `header:"Accept" doc:"application/x-ndjson: all matching entries, one a line, instead of a page"`
 	Actor    string    `query:"actor" doc:"Only changes by this actor"`
-	Resource string    `query:"resource" doc:"Only changes of this resource, or below it" example:"features/foobar"`
-	Since    time.Time `query:"since" doc:"Only changes at this moment or later"`
-	Until    time.Time `query:"until" doc:"Only changes before this moment"`
+	Resource string    `query:"resource" doc:"Only changes of this resource and those below it" example:"features/foobar"`
+	Since    time.Time `query:"since" doc:"Only changes since this moment, inclusive"`
+	Until    time.Time `query:"until" doc:"Only changes until this moment, exclusive"`
 }
 
-// filter leaves out what the caller may not see at /v1/tokens either.
+// filter leaves out changes of tokens if the caller may not list tokens.
 func (in *listAuditInput) filter(ctx context.Context) writer.AuditFilter {
 	return writer.AuditFilter{
 		Actor: in.Actor, Resource: in.Resource, Since: in.Since, Until: in.Until,
@@ -50,7 +50,7 @@ func (a *service) exportAudit(ctx context.Context, in *listAuditInput, begin fun
 
 type revertInput struct {
 	Writing
-	Revision int64 `path:"revision" minimum:"1" doc:"What is to be undone"`
+	Revision int64 `path:"revision" minimum:"1" doc:"The revision to revert" example:"1042"`
 }
 
 func (a *service) revert(ctx context.Context, in *revertInput, o ...writer.Option) (writer.Result[api.Reverted], error) {

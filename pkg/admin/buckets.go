@@ -22,7 +22,7 @@ func bucketsAt(*addBucketsInput, api.BucketIDs) string { return "/v1/buckets" }
 
 type listBucketsInput struct {
 	Listing
-	View string `query:"view" enum:"columns" doc:"columns for all buckets, in an array a property, instead of a page"`
+	View string `query:"view" enum:"columns" doc:"columns: all buckets, with an array for each property, instead of a page"`
 }
 
 // Resolve implements [huma.Resolver].

@@ -22,38 +22,38 @@ import (
 )
 
 const (
-	// keptChanges is how many changes a stream can be behind.
+	// keptChanges is how many changes a stream may be behind.
 	keptChanges = 1000
-	// maxStreams is how many there may be at once.
+	// maxStreams is the maximum number of streams at once.
 	maxStreams = 500
-	// heartbeat is how often a stream says something if nothing happens, for proxies that
-	// close idle connections, and how often its token is looked up.
+	// heartbeat is how often a stream sends a comment if nothing happens, because proxies
+	// close idle connections, and how often its token is checked.
 	heartbeat = 15 * time.Second
-	// maxEdges is how many edges streams hear of.
+	// maxEdges is the maximum number of edges that are sent to streams.
 	maxEdges = 1000
 )
 
-// feed is what streams are sent, as it is at one moment. All streams read the same one,
-// at their own pace: what a slow reader has not read yet takes no memory of its own.
+// feed holds the events for all streams at one moment. Streams read the same feed at
+// their own pace, so that a slow reader takes no additional memory.
 type feed struct {
 	since, revision int64   // changes are those of all revisions after since, up to revision
 	changes         []event // in their order
-	edges           []byte  // an event, nil before they were first seen
+	edges           []byte  // an event, nil before the first
 	ended           bool
 	next            chan struct{} // closed once there is a newer feed
 }
 
-// event is a change as streams are sent it.
+// event is a change as it is sent to streams.
 type event struct {
 	revision int64
 	ofToken  bool
 	text     []byte
 }
 
-// with is the feed after what happened. Feeds share memory: only the newest one grows.
+// with returns the feed with later changes. Feeds share memory: only the newest grows.
 func (f *feed) with(news writer.News) feed {
 	after := feed{since: f.since, revision: news.Revision, changes: f.changes, edges: f.edges}
-	if news.Since != f.revision { // there is a gap, or what was known holds no longer
+	if news.Since != f.revision { // there is a gap, or an earlier change is invalid
 		after.since, after.changes = news.Since, nil
 	}
 	for _, c := range news.Changes {
@@ -65,17 +65,17 @@ func (f *feed) with(news writer.News) feed {
 	return after
 }
 
-// first is the index of the first change after a revision.
+// first returns the index of the first change after a revision.
 func (f *feed) first(revision int64) int {
 	i, _ := slices.BinarySearchFunc(f.changes, revision+1, func(e event, r int64) int { return int(e.revision - r) })
 	return i
 }
 
-// encodeEvent is an event as it is sent. revision is its id, 0 for none.
+// encodeEvent returns the text of an event. Its id is the revision, 0 for none.
 func encodeEvent(name string, revision int64, data any) []byte {
 	text, err := model.EncodeJSON(data)
 	if err != nil {
-		panic(err) // texts, numbers and times
+		panic(err) // data has only texts, numbers and times
 	}
 	var out bytes.Buffer
 	if revision > 0 {
@@ -85,14 +85,14 @@ func encodeEvent(name string, revision int64, data any) []byte {
 	return out.Bytes()
 }
 
-// events is what feeds all streams of an admin. One goroutine reads the database,
-// however many streams there are, and not even that for changes if there is none.
+// events feeds all streams of an admin. One goroutine reads the database for all of
+// them. Without streams, it does not read changes.
 type events struct {
 	feed    atomic.Pointer[feed]
 	streams atomic.Int64
 	woken   chan struct{} // there may be something new
 
-	edgesSeen []byte // for the goroutine that reads: the edges, without when they were seen
+	edgesSeen []byte // by the reading goroutine: the last edges, without their times
 }
 
 func newEvents() *events {
@@ -101,11 +101,11 @@ func newEvents() *events {
 	return e
 }
 
-// wake does not block.
+// wake makes watch read changes. It does not block.
 func (e *events) wake() {
 	select {
 	case e.woken <- struct{}{}:
-	default: // it is about to be read
+	default: // watch is already about to read
 	}
 }
 
@@ -114,23 +114,24 @@ func (e *events) publish(f feed) {
 	close(e.feed.Swap(&f).next)
 }
 
-// enter takes a place among the streams, which leave gives back.
+// enter counts a stream, or fails if there are too many; leave ends it.
 func (e *events) enter() error {
 	switch {
 	case e.feed.Load().ended:
 		return model.Errorf(model.NotReady, "shutting down")
 	case e.streams.Add(1) > maxStreams:
 		e.leave()
-		return model.Errorf(model.NotReady, "there are %d streams of events already: read without one, and try again later", maxStreams)
+		return model.Errorf(model.NotReady, "there are already %d streams of events, the maximum: poll instead, or try again later", maxStreams)
 	}
-	e.wake() // nobody may have asked for changes until now
+	e.wake() // changes may not have been read until now
 	return nil
 }
 
 func (e *events) leave() { e.streams.Add(-1) }
 
-// watch reads what streams are sent until ctx ends, which ends all streams: changes when
-// it is woken, and at every tick, as a notification may be lost; at every tick the edges.
+// watch reads changes and edges for streams until ctx ends, and then ends all streams.
+// It reads changes after notifications and, because those may be lost, at every tick;
+// edges at every tick.
 func (a *service) watch(ctx context.Context, ticks <-chan time.Time) {
 	defer func() { a.events.publish(feed{ended: true}) }()
 	for works := true; ; {
@@ -144,7 +145,7 @@ func (a *service) watch(ctx context.Context, ticks <-chan time.Time) {
 			err = errors.Join(a.watchChanges(ctx), a.watchEdges(ctx))
 		}
 		if err != nil && works && ctx.Err() == nil {
-			a.log.Warn("edges and changes are not watched, trying again", "interval", watchInterval, "error", err)
+			a.log.Warn("reading changes and edges failed, retrying", "interval", watchInterval, "error", err)
 		}
 		works = err == nil
 	}
@@ -162,8 +163,8 @@ func (a *service) watchChanges(ctx context.Context) error {
 	return err
 }
 
-// watchEdges looks at the edges also if there is no stream, as one that is lost is to be
-// missed. Streams hear of them if there is more to tell than when they were last seen.
+// watchEdges reads the edges even without streams, so that lost edges are noticed. It
+// publishes them if more has changed than their times.
 func (a *service) watchEdges(ctx context.Context) error {
 	edges, err := a.writer.Edges(ctx, writer.Page{Limit: maxEdges})
 	if err != nil {
@@ -183,10 +184,10 @@ func (a *service) watchEdges(ctx context.Context) error {
 }
 
 type streamEventsInput struct {
-	LastEventID string `header:"Last-Event-ID" doc:"A revision: the changes after it are sent first. Without it, changes from now on" example:"1042"`
+	LastEventID string `header:"Last-Event-ID" doc:"A revision: changes after it are sent first. If left out, only later changes are sent" example:"1042"`
 }
 
-// seen is the revision that the client has seen, -1 for none.
+// seen returns the last revision that the client has seen, -1 for none.
 func (in *streamEventsInput) seen() (int64, error) {
 	if in.LastEventID == "" {
 		return -1, nil
@@ -194,17 +195,18 @@ func (in *streamEventsInput) seen() (int64, error) {
 	revision, err := api.ParseInteger(in.LastEventID)
 	if err != nil || revision < 0 {
 		var faults model.Faults
-		faults.Addf("header.Last-Event-ID", "must be a revision, is %q", in.LastEventID)
+		faults.Addf("header.Last-Event-ID", "must be a revision, such as 1042, is %q", in.LastEventID)
 		return 0, faults.Err()
 	}
 	return revision, nil
 }
 
-// streamEvents answers with a stream that has no end of its own.
+// streamEvents answers with a stream of events that ends only with the client, the
+// admin or the token.
 func streamEvents(a *service, r route) {
 	op := r.operation()
-	a.describeRead(&op, "Server-sent events, see docs/integrating.md. Each has one line of data, which is JSON: change has the schema Change and its revision as id; "+
-		"edges is what GET /v1/edges answers; reload has the schema Reload and means that changes were left out", map[string]reflect.Type{api.MediaEvents: reflect.TypeFor[string]()})
+	a.describeRead(&op, "Server-sent events, each with one line of JSON as data: change has the schema Change, and its revision as id; "+
+		"edges has the answer of GET /v1/edges; reload has the schema Reload and means that changes were skipped: read again what you keep", map[string]reflect.Type{api.MediaEvents: reflect.TypeFor[string]()})
 	for _, data := range []reflect.Type{reflect.TypeFor[api.Change](), reflect.TypeFor[api.Reload]()} {
 		a.schemas().Schema(data, true, "")
 	}
@@ -223,7 +225,7 @@ func streamEvents(a *service, r route) {
 			err := a.events.enter()
 			if err == nil {
 				defer a.events.leave()
-				err = web.Wait(ctx) // it holds nothing but its connection
+				err = web.Wait(ctx) // a stream takes no more than its connection
 			}
 			if err != nil {
 				a.web.WriteProblem(hc, err)
@@ -242,13 +244,13 @@ func streamEvents(a *service, r route) {
 
 func headOfEvents(hc huma.Context, revision int64) {
 	hc.SetHeader("Content-Type", api.MediaEvents)
-	hc.SetHeader("X-Accel-Buffering", "no") // nginx would keep events until there are many
+	hc.SetHeader("X-Accel-Buffering", "no") // nginx would buffer events
 	setRevision(hc, revision)
 	hc.SetStatus(http.StatusOK)
 }
 
-// newEventBody is as that of an export, but goes on if nobody knows whether the token is
-// still valid: browsers do not come back to a stream that is answered 503.
+// newEventBody is the body of an export, but continues if the token cannot be checked:
+// browsers do not reconnect to a stream that is answered 503.
 func (a *service) newEventBody(ctx context.Context, w io.Writer) *exportBody {
 	b := a.newExportBody(ctx, w)
 	b.every = heartbeat
@@ -266,22 +268,22 @@ func (a *service) newEventBody(ctx context.Context, w io.Writer) *exportBody {
 type eventStream struct {
 	w      io.Writer
 	flush  func()
-	tokens bool   // whether it is sent changes of tokens
-	at     int64  // the revision up to which it was sent all
-	edges  []byte // that it was sent last
+	tokens bool   // whether to send changes of tokens
+	at     int64  // the revision up to which everything was sent
+	edges  []byte // the last sent
 }
 
-// comment is what a stream says if there is nothing to say.
+// comment keeps a stream without events alive.
 var comment = []byte(":\n\n")
 
-// follow sends what happens after a revision, or after the one that the client has seen,
-// until ctx or the feed ends or the client reads no more. At every tick it sends a comment.
+// follow sends all events after a revision, or after the one that the client has seen,
+// until ctx or the feed ends or the client is gone. At every tick it sends a comment.
 func (s *eventStream) follow(ctx context.Context, e *events, seen, revision int64, ticks <-chan time.Time) error {
 	if err := s.write(comment); err != nil {
 		return err
 	}
 	f := e.feed.Load()
-	for ; f.revision < revision && !f.ended; f = e.feed.Load() { // it has not heard of that yet
+	for ; f.revision < revision && !f.ended; f = e.feed.Load() { // the feed is behind the revision
 		select {
 		case <-f.next:
 		case <-ctx.Done():
@@ -291,7 +293,7 @@ func (s *eventStream) follow(ctx context.Context, e *events, seen, revision int6
 	s.at = revision
 	if seen >= 0 {
 		s.at = seen
-		if f.first(seen)-f.first(seen-1) > 1 { // of its changes, the client may have seen only some
+		if f.first(seen)-f.first(seen-1) > 1 { // the client may have seen only some of its changes
 			s.at--
 		}
 	}
@@ -313,10 +315,10 @@ func (s *eventStream) follow(ctx context.Context, e *events, seen, revision int6
 	return nil
 }
 
-// send sends what is new in a feed.
+// send sends the events of a feed that were not sent yet.
 func (s *eventStream) send(f *feed) error {
 	var texts [][]byte
-	if s.at < f.since || s.at > f.revision { // too far behind, or of a history that was there before a restored backup
+	if s.at < f.since || s.at > f.revision { // too far behind, or from before a backup was restored
 		texts = append(texts, encodeEvent("reload", f.revision, api.Reload{Revision: f.revision}))
 	} else {
 		for _, c := range f.changes[f.first(s.at):] {

@@ -11,15 +11,15 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// FeaturePath is a feature in a path.
+// FeaturePath names a feature in a path.
 type FeaturePath struct {
-	Feature string `path:"feature" example:"foobar"`
+	Feature string `path:"feature" doc:"Name of the feature" example:"foobar"`
 }
 
-// VariantPath is a variant of a feature in a path.
+// VariantPath names a variant of a feature in a path.
 type VariantPath struct {
 	FeaturePath
-	Variant string `path:"variant" example:"A"`
+	Variant string `path:"variant" doc:"Name of the variant" example:"A"`
 }
 
 type addFeatureInput struct {
@@ -35,12 +35,12 @@ func featureAt(_ *addFeatureInput, f api.Feature) string { return "/v1/features/
 
 type listFeaturesInput struct {
 	Listing
-	Archived bool   `query:"archived" doc:"Only those that are archived; else only those that are not"`
-	View     string `query:"view" enum:"summary" doc:"summary: who gets what of each, without payloads and buckets. The parameters below are for it"`
-	Query    string `query:"query" doc:"Only features with this in the name, the description or a tag, in upper or lower case"`
+	Archived bool   `query:"archived" doc:"true: only archived features. false: only others"`
+	View     string `query:"view" enum:"summary" doc:"summary: who gets which variant, without payloads and buckets. query, tag, state and sort require it"`
+	Query    string `query:"query" doc:"Only features whose name, description or a tag contains this text, ignoring case"`
 	Tag      string `query:"tag" doc:"Only features with this tag"`
-	State    string `query:"state" enum:"default,rolling,testing,everyone,off,archived" doc:"Only those in this state; archived needs no other parameter"`
-	Sort     string `query:"sort" enum:"name,changed" doc:"By name, unless changed: the last changed ones first"`
+	State    string `query:"state" enum:"default,rolling,testing,everyone,off,archived" doc:"Only features in this state; archived implies archived=true"`
+	Sort     string `query:"sort" enum:"name,changed" doc:"Order: by name, or the last changed first (changed); by name if left out"`
 }
 
 func (in listFeaturesInput) summarizes() bool { return in.View == "summary" }
@@ -49,7 +49,7 @@ func (in listFeaturesInput) summarizes() bool { return in.View == "summary" }
 func (in *listFeaturesInput) Resolve(hc huma.Context) (faults []error) {
 	for _, name := range []string{"query", "tag", "state", "sort"} {
 		if !in.summarizes() && hc.Query(name) != "" {
-			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is for view=summary"})
+			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "requires view=summary"})
 		}
 	}
 	return faults
@@ -71,7 +71,7 @@ func (a *service) getFeature(ctx context.Context, in *FeaturePath) (writer.Resul
 
 type getSharesInput struct {
 	FeaturePath
-	At time.Time `query:"at" doc:"The moment to count at: of the past with the configuration that held then, to come with what holds now, always for the subjects of now; now when left out"`
+	At time.Time `query:"at" doc:"The moment to count for; now if left out. Past moments use the configuration of that time, future ones the current one. Subjects are always the current ones"`
 }
 
 func (a *service) getShares(ctx context.Context, in *getSharesInput) (writer.Result[api.Shares], error) {
@@ -81,7 +81,7 @@ func (a *service) getShares(ctx context.Context, in *getSharesInput) (writer.Res
 type listFeatureSubjectsInput struct {
 	FeaturePath
 	Listing
-	Variant string `query:"variant" required:"true" doc:"Only subjects that get it" example:"A"`
+	Variant string `query:"variant" required:"true" doc:"Only subjects that get this variant" example:"A"`
 }
 
 func (a *service) listFeatureSubjects(ctx context.Context, in *listFeatureSubjectsInput) (writer.Result[api.Page[api.FeatureSubject]], error) {
@@ -89,7 +89,7 @@ func (a *service) listFeatureSubjects(ctx context.Context, in *listFeatureSubjec
 }
 
 type getOverlapInput struct {
-	Features []string `query:"features" required:"true" doc:"Two features" example:"foobar,checkout"`
+	Features []string `query:"features" required:"true" doc:"Names of two features, separated by a comma" example:"foobar,checkout"`
 }
 
 func (a *service) getOverlap(ctx context.Context, in *getOverlapInput) (writer.Result[api.Overlap], error) {
@@ -106,7 +106,7 @@ func (a *service) patchFeature(ctx context.Context, in *patchFeatureInput, o ...
 	return a.writer.PatchFeature(ctx, in.Feature, in.Body, o...)
 }
 
-// changeFeatureInput is a write that says all with its path.
+// changeFeatureInput is for writes without a body.
 type changeFeatureInput struct {
 	FeaturePath
 	Changing
@@ -115,7 +115,7 @@ type changeFeatureInput struct {
 type deleteFeatureInput struct {
 	FeaturePath
 	Changing
-	Cascade bool `query:"cascade" doc:"Delete its variants, its default, its rollout and its overrides too. Tests that have ended keep a record of what they named"`
+	Cascade bool `query:"cascade" doc:"Also delete its variants, default, rollout and overrides. Ended tests keep a record of their variants"`
 }
 
 func (a *service) deleteFeature(ctx context.Context, in *deleteFeatureInput, o ...writer.Option) (writer.Result[api.Feature], error) {

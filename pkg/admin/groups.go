@@ -11,9 +11,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// GroupPath is a group in a path.
+// GroupPath names a group in a path.
 type GroupPath struct {
-	Group string `path:"group" example:"friends"`
+	Group string `path:"group" doc:"Name of the group" example:"friends"`
 }
 
 type addGroupInput struct {
@@ -57,10 +57,10 @@ func (a *service) deleteGroup(ctx context.Context, in *deleteGroupInput, o ...wr
 type listMembersInput struct {
 	GroupPath
 	Listing
-	View string `query:"view" enum:"ids,subjects" default:"ids" doc:"Whether items are ids, or subjects with their weights"`
+	View string `query:"view" enum:"ids,subjects" default:"ids" doc:"ids: items are ids. subjects: items are subjects with their weights"`
 }
 
-// listedMember is an item of either view.
+// listedMember is an item in either view.
 type listedMember struct{ item any }
 
 func (m listedMember) MarshalJSON() ([]byte, error) { return model.EncodeJSON(m.item) }

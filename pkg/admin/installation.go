@@ -11,17 +11,17 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Installation is what people know this installation by. All of it may be left out.
+// Installation describes this installation to people. All fields are optional.
 type Installation struct {
 	Environment string
-	Colour      string // of CSS
-	EdgeURL     string // where applications reach the edges
+	Colour      string // a CSS colour
+	EdgeURL     string // the URL of the edges for applications
 }
 
 func (i *Installation) flags(fs *flag.FlagSet) {
-	fs.StringVar(&i.Environment, "environment", "", "`name` of this installation, such as production, shown to people so that they mix no two up")
-	fs.StringVar(&i.Colour, "environment-colour", "", "`colour` of this installation, for the same: of CSS, such as #d55e00 or orange")
-	fs.StringVar(&i.EdgeURL, "edge-url", "", "`URL` at which applications reach the edges, shown to people")
+	fs.StringVar(&i.Environment, "environment", "", "`name` of this installation, such as production, shown in user interfaces")
+	fs.StringVar(&i.Colour, "environment-colour", "", "CSS `colour` of this installation, such as #d55e00 or orange, shown in user interfaces")
+	fs.StringVar(&i.EdgeURL, "edge-url", "", "`URL` of the edges for applications, shown in user interfaces")
 }
 
 func (i *Installation) validate() error {
@@ -32,11 +32,11 @@ func (i *Installation) validate() error {
 		}
 	}
 	if i.Colour != "" && !isColour(i.Colour) {
-		faults = append(faults, fmt.Errorf("FLAGGERY_ENVIRONMENT_COLOUR (--environment-colour) must be a colour of CSS, by its name (orange) or as #rgb or #rrggbb, is %q", i.Colour))
+		faults = append(faults, fmt.Errorf("FLAGGERY_ENVIRONMENT_COLOUR (--environment-colour) must be a CSS colour, such as orange, #rgb or #rrggbb, is %q", i.Colour))
 	}
 	if i.EdgeURL != "" {
 		u, err := url.Parse(i.EdgeURL)
-		// The value is not repeated: a URL may have a password where it must have none.
+		// The error does not show the value: it may contain a password.
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 			faults = append(faults, errors.New("FLAGGERY_EDGE_URL (--edge-url) must be a URL like https://flags.example.com or http://edge:8081/path, without user, query and fragment"))
 		}
@@ -44,8 +44,8 @@ func (i *Installation) validate() error {
 	return errors.Join(faults...)
 }
 
-// isColour says whether CSS knows a colour (Color Module Level 4), in any case of
-// letters. Colours with an alpha channel are none, as nobody could read what they are behind.
+// isColour reports whether a text is a CSS colour (Color Module Level 4), ignoring
+// case. Colours with an alpha channel are rejected: text on them might be unreadable.
 func isColour(text string) bool {
 	if digits, marked := strings.CutPrefix(text, "#"); marked {
 		return (len(digits) == 3 || len(digits) == 6) && strings.Trim(digits, "0123456789abcdefABCDEF") == ""

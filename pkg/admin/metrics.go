@@ -15,7 +15,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// metrics of the admin beside those of its requests.
+// metrics of the admin besides those of its requests.
 type metrics struct {
 	writes   *prometheus.CounterVec
 	imported prometheus.Counter
@@ -25,19 +25,19 @@ func newMetrics(r prometheus.Registerer, db *postgres.DB, log *slog.Logger) *met
 	m := &metrics{
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "flaggery_admin_writes_total",
-			Help: "Writes by operation and outcome: stored; dry_run; refused, for a reason that the caller can mend; failed.",
+			Help: "Writes by operation and outcome: stored; dry_run; refused, because of the request; failed.",
 		}, []string{"operation", "outcome"}),
 		imported: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "flaggery_admin_import_lines_total",
-			Help: "Lines of imports read, whether or not they were stored in the end.",
+			Help: "Lines read by imports, including imports that failed.",
 		}),
 	}
 	r.MustRegister(m.writes, m.imported, &totals{db: db, log: log})
 	return m
 }
 
-// declare makes an operation's counters, as the step from none to one is no
-// increase to Prometheus.
+// declare creates an operation's counters with 0: Prometheus does not see the first
+// increase of a counter that did not exist.
 func (m *metrics) declare(operation string) {
 	for _, outcome := range []string{"stored", "dry_run", "refused", "failed"} {
 		m.writes.WithLabelValues(operation, outcome)
@@ -68,30 +68,30 @@ func (m *metrics) counted(lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.
 	}
 }
 
-// totals asks the database when it is scraped, so that the figures are true
-// whichever admin made the last change.
+// totals reads the database at each scrape, so that its figures include changes by
+// other admins.
 type totals struct {
 	db  *postgres.DB
 	log *slog.Logger
 }
 
-// scrapeTimeout is well below Prometheus' own.
+// scrapeTimeout is well below the timeout of Prometheus.
 const scrapeTimeout = 2 * time.Second
 
 var (
 	revisionDesc = prometheus.NewDesc("flaggery_admin_revision", "The last committed revision.", nil, nil)
-	bucketsDesc  = prometheus.NewDesc("flaggery_admin_buckets", "Buckets there are.", nil, nil)
-	subjectsDesc = prometheus.NewDesc("flaggery_admin_subjects", "Subjects there are.", nil, nil)
-	weightDesc   = prometheus.NewDesc("flaggery_admin_subjects_weight", "What all subjects weigh together.", nil, nil)
-	featuresDesc = prometheus.NewDesc("flaggery_admin_features", "Features there are.", nil, nil)
-	rolloutAsked = prometheus.NewDesc("flaggery_admin_rollout_proportion", "The share of the weight that a rollout was told to have.", []string{"feature", "variant"}, nil)
-	rolloutHas   = prometheus.NewDesc("flaggery_admin_rollout_effective_proportion", "The share of the weight that a rollout's buckets have.", []string{"feature", "variant"}, nil)
-	edgesDesc    = prometheus.NewDesc("flaggery_admin_edges", "Edges by state: connected; away, which were connected within the last 10 minutes and did not leave.", []string{"state"}, nil)
-	testAsked    = prometheus.NewDesc("flaggery_admin_abtest_proportion", "The share of the weight that a group of a live test was told to have.", []string{"test", "group"}, nil)
-	testHas      = prometheus.NewDesc("flaggery_admin_abtest_effective_proportion", "The share of the weight that the buckets of a live test's group have.", []string{"test", "group"}, nil)
-	usedDesc     = prometheus.NewDesc("flaggery_admin_database_connections", "Connections that PostgreSQL has, to all of its databases.", nil, nil)
-	limitDesc    = prometheus.NewDesc("flaggery_admin_database_connections_limit", "Connections that PostgreSQL has for roles without a right to reserved ones.", nil, nil)
-	upDesc       = prometheus.NewDesc("flaggery_admin_database_up", "1 where the database answered the scrape, else 0 and the figures that come from it are missing.", nil, nil)
+	bucketsDesc  = prometheus.NewDesc("flaggery_admin_buckets", "Number of buckets.", nil, nil)
+	subjectsDesc = prometheus.NewDesc("flaggery_admin_subjects", "Number of subjects.", nil, nil)
+	weightDesc   = prometheus.NewDesc("flaggery_admin_subjects_weight", "Sum of the weights of all subjects.", nil, nil)
+	featuresDesc = prometheus.NewDesc("flaggery_admin_features", "Number of features.", nil, nil)
+	rolloutAsked = prometheus.NewDesc("flaggery_admin_rollout_proportion", "The share of the total weight that was set for a rollout.", []string{"feature", "variant"}, nil)
+	rolloutHas   = prometheus.NewDesc("flaggery_admin_rollout_effective_proportion", "The share of the total weight that the buckets of a rollout have.", []string{"feature", "variant"}, nil)
+	edgesDesc    = prometheus.NewDesc("flaggery_admin_edges", "Edges by state: connected; away, which lost their connection within the last 10 minutes.", []string{"state"}, nil)
+	testAsked    = prometheus.NewDesc("flaggery_admin_abtest_proportion", "The share of the total weight that was set for a group of a live test.", []string{"test", "group"}, nil)
+	testHas      = prometheus.NewDesc("flaggery_admin_abtest_effective_proportion", "The share of the total weight that the buckets of a group of a live test have.", []string{"test", "group"}, nil)
+	usedDesc     = prometheus.NewDesc("flaggery_admin_database_connections", "Open connections to the PostgreSQL server, to all of its databases.", nil, nil)
+	limitDesc    = prometheus.NewDesc("flaggery_admin_database_connections_limit", "Maximum number of connections to the PostgreSQL server for roles without reserved connections.", nil, nil)
+	upDesc       = prometheus.NewDesc("flaggery_admin_database_up", "1 if the database answered the scrape; otherwise 0, and the metrics from the database are missing.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].
@@ -123,7 +123,7 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
-			t.log.Warn("figures for metrics are not to be had", "error", err)
+			t.log.Warn("reading metrics from the database failed", "error", err)
 		}
 		gauge(upDesc, 0)
 		return

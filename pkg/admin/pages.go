@@ -16,7 +16,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// newPages makes what people see in a browser.
+// newPages returns the pages that people see in a browser.
 func (a *service) newPages(config Config) *signin.Pages {
 	config.Provider.ClientSecret = string(config.ProviderSecret)
 	sessions := sessions{a.writer, string(config.Token), &a.waiting}
@@ -36,8 +36,8 @@ func (a *service) newPages(config Config) *signin.Pages {
 	})
 }
 
-// addPages adds them. Everybody may ask for these; who may do what is decided where
-// something is done.
+// addPages adds the pages to the routes. They need no permission: the calls that they
+// lead to do.
 func (a *service) addPages(c *signin.Pages) {
 	a.web.Route(auth.Open, http.MethodGet, signin.HomePath, c.Home)
 	a.web.Route(auth.Open, http.MethodGet, signin.StylePath, c.Style)
@@ -48,8 +48,8 @@ func (a *service) addPages(c *signin.Pages) {
 	a.web.Route(auth.Open, http.MethodGet, signin.CallbackPath, c.Callback, web.AnyQuery)
 }
 
-// fromHere refuses forms that other sites sent: one could sign somebody in as
-// somebody else.
+// fromHere rejects forms from other sites, which could sign people in as somebody
+// else.
 func fromHere(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := web.CheckOrigin(c.Request()); err != nil {
@@ -59,17 +59,18 @@ func fromHere(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// sessions are tokens like any other, so that they are listed, and can be revoked, and
-// the audit knows who it was.
+// sessions are stored as tokens, so that they are listed, can be revoked and are named
+// in the audit.
 type sessions struct {
 	writer  *writer.Writer
-	first   string // token, of the settings
+	first   string // token of the settings
 	waiting *atomic.Bool
 }
 
-// A cookie holds the token of a session after a mark. Where the token of the settings
-// was typed, it is one that makes the session's together with that token: a session
-// does not outlast the setting, and nothing of the setting is stored.
+// A cookie holds a mark and the token of the session. If the token of the settings was
+// used to sign in, the cookie holds a random part instead: the token of the session is
+// derived from it and the setting. So the session ends if the setting changes, and
+// nothing of the setting is stored.
 const (
 	madeMark  = "made."
 	firstMark = "first."

@@ -47,7 +47,7 @@ func TestInstallation(t *testing.T) {
 		{Installation{Environment: " production"}, "FLAGGERY_ENVIRONMENT (--environment) must not begin or end with a space"},
 		{Installation{Environment: strings.Repeat("x", 129)}, "at most 128 bytes, has 129"},
 		{Installation{Environment: "a\u202eb"}, "U+202E"},
-		{Installation{Colour: "gren"}, `FLAGGERY_ENVIRONMENT_COLOUR (--environment-colour) must be a colour of CSS, by its name (orange) or as #rgb or #rrggbb, is "gren"`},
+		{Installation{Colour: "gren"}, `FLAGGERY_ENVIRONMENT_COLOUR (--environment-colour) must be a CSS colour, such as orange, #rgb or #rrggbb, is "gren"`},
 		{Installation{Colour: "#ff00"}, "FLAGGERY_ENVIRONMENT_COLOUR"},
 		{Installation{Colour: "#ggg"}, "FLAGGERY_ENVIRONMENT_COLOUR"},
 		{Installation{Colour: "red;background:url(//evil)"}, "FLAGGERY_ENVIRONMENT_COLOUR"},

@@ -26,7 +26,7 @@ func (a *service) getAbout(ctx context.Context, _ *struct{}) (writer.Result[api.
 }
 
 type searchInput struct {
-	Q string `query:"q" doc:"A part of the name of a feature, test or group, in any case of letters, or the beginning of a subject's id" example:"check"`
+	Q string `query:"q" doc:"Part of the name of a feature, test or group, ignoring case, or the beginning of the id of a subject" example:"check"`
 }
 
 func (a *service) search(ctx context.Context, in *searchInput) (writer.Result[[]api.Found], error) {

@@ -22,37 +22,37 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// stalled is how long an export may stand still before its client counts as gone. What
-// keeps moving may take as long as it takes.
+// stalled is how long an export may make no progress before its client counts as gone.
+// With progress, it may take any time.
 const stalled = 30 * time.Second
 
-// An import keeps moving by minBytes in so much time. It takes one of the few slots once
-// readAhead has come, or all of it if it is shorter; from then on others wait for it.
+// An import must send minBytes in aheadTime, and in slotTime once it has a slot. It
+// takes one of the few slots when readAhead has arrived, or all of a shorter import:
+// from then on other imports wait for it.
 const (
 	minBytes   = 64 << 10
 	readAhead  = 256 << 10
 	aheadTime  = 30 * time.Second
-	slotTime   = 4 * time.Second // less than others wait for a slot
-	checkEvery = time.Second     // the token of an export
+	slotTime   = 4 * time.Second // less than other imports wait for a slot
+	checkEvery = time.Second     // between checks of the token of an export
 )
 
-// importSubjectsInput is the one write whose body is not JSON: it is read as it comes.
+// importSubjectsInput is the only write whose body is no JSON. It is read as a stream.
 type importSubjectsInput struct {
 	Writing
-	Columns         string `query:"columns" enum:"refuse,ignore" default:"refuse" doc:"What to do about columns of a CSV other than id, weight and groups"`
-	Groups          string `query:"groups" enum:"join,replace" default:"join" doc:"Whether subjects stay in groups that their lines do not name. A line that says nothing of groups leaves them alone"`
-	Absent          string `query:"absent" enum:"keep,delete" default:"keep" doc:"What to do about subjects that no line has. To delete them takes expect_deleted"`
-	ExpectDeleted   int64  `query:"expect_deleted" minimum:"0" doc:"How many subjects the import deletes, as a dry run without it said: any other number is refused"`
+	Columns         string `query:"columns" enum:"refuse,ignore" default:"refuse" doc:"What to do with CSV columns other than id, weight and groups: refuse the import, or ignore them"`
+	Groups          string `query:"groups" enum:"join,replace" default:"join" doc:"join: subjects join the groups that their lines name. replace: they also leave all others. A line without groups changes none"`
+	Absent          string `query:"absent" enum:"keep,delete" default:"keep" doc:"What to do with subjects that no line has: keep or delete them. delete requires expect_deleted, except in a dry run"`
+	ExpectDeleted   int64  `query:"expect_deleted" minimum:"0" doc:"Number of subjects that the import deletes, as a dry run without this parameter answers it. If the number differs, the import fails"`
 	ContentType     string `header:"Content-Type" hidden:"true"`
-	ContentEncoding string `header:"Content-Encoding" doc:"gzip, if the body is compressed"`
+	ContentEncoding string `header:"Content-Encoding" doc:"gzip if the body is compressed"`
 	expects         bool   // expect_deleted was given
 	sent            *importBody
 	ahead           *bufio.Reader // of sent
 	body            io.Reader
 }
 
-// Resolve implements [huma.Resolver]: nothing else gives a handler the body as a
-// stream.
+// Resolve implements [huma.Resolver], the only way to get the body as a stream.
 func (in *importSubjectsInput) Resolve(hc huma.Context) []error {
 	in.expects = hc.Query("expect_deleted") != ""
 	in.sent = &importBody{ctx: hc.Context(), r: hc.BodyReader(), now: time.Now, window: aheadTime, left: aheadTime}
@@ -64,15 +64,15 @@ func (in *importSubjectsInput) Resolve(hc huma.Context) []error {
 	return nil
 }
 
-// importBody holds its sender to a minimum rate, which the time between two reads, our
-// own, does not count for. After the end there is no limit: the connection is still
-// read, to notice a client that goes away, and the database may have minutes of work.
+// importBody enforces a minimum rate of its sender. The time between two reads does not
+// count: that is the import's own. After the end there is no limit: the connection is
+// still read, to notice if the client closes it, and the database may work for minutes.
 type importBody struct {
 	ctx          context.Context
 	r            io.Reader
 	now          func() time.Time
 	window, left time.Duration // for minBytes
-	bytes        int           // of them
+	bytes        int           // read in this window
 }
 
 func (b *importBody) Read(p []byte) (int, error) {
@@ -90,15 +90,15 @@ func (b *importBody) Read(p []byte) (int, error) {
 		if err := web.Extend(b.ctx, 0); err != nil {
 			return n, err
 		}
-	case model.CodeOf(err) != "": // too many requests are under way
-	case err != nil || b.left <= 0: // the client's doing, and no fault of ours to look into
-		err = model.Errorf(model.ValidationFailed, "the body broke off, or came slower than %d KiB in %s", minBytes>>10, b.window)
+	case model.CodeOf(err) != "": // too many requests are in flight
+	case err != nil || b.left <= 0: // the client's fault
+		err = model.Errorf(model.ValidationFailed, "the body ended early, or was slower than %d KiB in %s", minBytes>>10, b.window)
 	}
 	return n, err
 }
 
-// gunzip reads what is compressed. It begins with the first read, because the import
-// may be refused before that.
+// gunzip decompresses. It begins with the first read, because the import may be
+// rejected before that.
 type gunzip struct {
 	compressed io.Reader
 	text       *gzip.Reader
@@ -113,7 +113,7 @@ func (g *gunzip) Read(p []byte) (n int, err error) {
 	}
 	var corrupt flate.CorruptInputError
 	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &corrupt) {
-		err = model.Errorf(model.ValidationFailed, "the body is no valid gzip: %s", err)
+		err = model.Errorf(model.ValidationFailed, "the body is not valid gzip: %s", err)
 	}
 	return n, err
 }
@@ -154,12 +154,12 @@ func (a *service) importSubjects(ctx context.Context, in *importSubjectsInput, o
 	}
 	result, err := a.writer.ImportSubjects(ctx, a.metrics.counted(atMost(a.maxLines, lines)), o...)
 	if extendErr := web.Extend(ctx, stalled); extendErr != nil && err == nil {
-		a.log.DebugContext(ctx, "the client of an import went away", "error", extendErr)
+		a.log.DebugContext(ctx, "the client of an import closed its connection", "error", extendErr)
 	}
 	return result, err
 }
 
-// atMost lets limit lines through; one more is a bad line. 0 is no limit.
+// atMost passes limit lines on; the next one is invalid. 0 is no limit.
 func atMost(limit int, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
 	if limit == 0 {
 		return lines
@@ -169,7 +169,7 @@ func atMost(limit int, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.Imp
 		for line, err := range lines {
 			if n++; n > limit {
 				yield(api.ImportLine{Number: line.Number}, model.Errorf(model.ValidationFailed,
-					"is one more than the %d lines that FLAGGERY_MAX_IMPORT_LINES allows: split the file, or use flaggery-admin import", limit))
+					"exceeds the maximum of %d lines (FLAGGERY_MAX_IMPORT_LINES): split the file, or use flaggery-admin import", limit))
 				return
 			}
 			if !yield(line, err) {
@@ -193,7 +193,7 @@ func stream[I, T any](ctx context.Context, a *service, in *I, export exporter[I,
 			setRevision(hc, revision)
 			hc.SetStatus(http.StatusOK)
 		})
-		err := web.Wait(ctx) // for a client that reads
+		err := web.Wait(ctx) // for the client to read
 		if err == nil {
 			err = transfer.Write(a.newExportBody(ctx, hc.BodyWriter()), items)
 		}
@@ -204,20 +204,20 @@ func stream[I, T any](ctx context.Context, a *service, in *I, export exporter[I,
 			a.web.WriteProblem(hc, err)
 			return
 		}
-		a.log.WarnContext(ctx, "export broke off", "request_id", web.RequestID(ctx), "error", err)
-		panic(http.ErrAbortHandler) // the client must not take a part for the whole
+		a.log.WarnContext(ctx, "export failed", "request_id", web.RequestID(ctx), "error", err)
+		panic(http.ErrAbortHandler) // the client must notice that the export is incomplete
 	}}
 }
 
-// exportBody gives each write its own time, as often as the client takes a few of its
-// bytes, and ends with the token that its caller showed.
+// exportBody extends the time limit whenever the client reads some bytes. It fails once
+// the caller's token is invalid.
 type exportBody struct {
 	ctx     context.Context
 	w       io.Writer
 	now     func() time.Time
 	check   func() error // of the token
 	checked time.Time
-	every   time.Duration // it is checked
+	every   time.Duration // between checks
 }
 
 func (a *service) newExportBody(ctx context.Context, w io.Writer) *exportBody {

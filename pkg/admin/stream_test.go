@@ -112,10 +112,10 @@ func TestImportReadsWhatItSays(t *testing.T) {
 		{"", "", "{}", 415, model.UnsupportedMediaType, "", `or text/csv, is ""`},
 		{api.MediaNDJSON, "br", whole, 415, model.UnsupportedMediaType, "", `Content-Encoding must be gzip, is "br"`},
 		{api.MediaNDJSON, "gzip, gzip", whole, 415, model.UnsupportedMediaType, "", `Content-Encoding must be gzip, is "gzip, gzip"`},
-		{api.MediaNDJSON, "gzip", "{}", 422, model.ValidationFailed, "line 1", "the body is no valid gzip: unexpected EOF"},
-		{api.MediaNDJSON, "gzip", "{\"id\":\"abcdefgh\"}", 422, model.ValidationFailed, "line 1", "the body is no valid gzip: gzip: invalid header"},
-		{api.MediaNDJSON, "gzip", whole[:len(whole)-1], 422, model.ValidationFailed, "line 2", "the body is no valid gzip: unexpected EOF"},
-		{api.MediaNDJSON, "gzip", damaged, 422, model.ValidationFailed, "line 2", "the body is no valid gzip: gzip: invalid checksum"},
+		{api.MediaNDJSON, "gzip", "{}", 422, model.ValidationFailed, "line 1", "the body is not valid gzip: unexpected EOF"},
+		{api.MediaNDJSON, "gzip", "{\"id\":\"abcdefgh\"}", 422, model.ValidationFailed, "line 1", "the body is not valid gzip: gzip: invalid header"},
+		{api.MediaNDJSON, "gzip", whole[:len(whole)-1], 422, model.ValidationFailed, "line 2", "the body is not valid gzip: unexpected EOF"},
+		{api.MediaNDJSON, "gzip", damaged, 422, model.ValidationFailed, "line 2", "the body is not valid gzip: gzip: invalid checksum"},
 		{api.MediaNDJSON, "gzip", compressed(t, ""), 422, model.ValidationFailed, "line 1", "the import has no line"},
 		{api.MediaNDJSON, "gzip", "", 422, model.ValidationFailed, "line 1", "the import has no line"},
 		{api.MediaNDJSON, "", "", 422, model.ValidationFailed, "line 1", "the import has no line"},
@@ -202,7 +202,7 @@ func TestImportThatBreaksOff(t *testing.T) {
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != 422 || !strings.Contains(string(text), "broke off") {
+	if err != nil || response.StatusCode != 422 || !strings.Contains(string(text), "ended early") {
 		t.Errorf("%d %s %v", response.StatusCode, text, err)
 	}
 	c.do("GET", "/v1/subjects", nil).is(200, `{"items": []}`)

@@ -10,9 +10,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// SubjectPath is a subject in a path.
+// SubjectPath names a subject in a path.
 type SubjectPath struct {
-	ID string `path:"id" doc:"Percent-encoded" example:"42"`
+	ID string `path:"id" doc:"Id of the subject, percent-encoded" example:"42"`
 }
 
 type addSubjectInput struct {
@@ -30,9 +30,9 @@ func subjectAt(_ *addSubjectInput, s api.Subject) string {
 
 type listSubjectsInput struct {
 	Listing
-	Prefix string         `query:"prefix" doc:"Only ids that begin so"`
-	Bucket model.BucketID `query:"bucket" minimum:"1" maximum:"100000" doc:"Only subjects of this bucket"`
-	Sort   string         `query:"sort" enum:"-weight" doc:"The heaviest first, and equal ones by id; by id when left out. 'next' and 'after' are of one order"`
+	Prefix string         `query:"prefix" doc:"Only subjects whose id begins with this text"`
+	Bucket model.BucketID `query:"bucket" minimum:"1" maximum:"100000" doc:"Only subjects in this bucket"`
+	Sort   string         `query:"sort" enum:"-weight" doc:"-weight: the heaviest first, equal ones by id. By id if left out. All pages must have the same order"`
 }
 
 func (a *service) listSubjects(ctx context.Context, in *listSubjectsInput) (writer.Result[api.Page[api.Subject]], error) {
@@ -72,12 +72,12 @@ func (a *service) deleteSubjects(ctx context.Context, in *deleteSubjectsInput, o
 }
 
 type getFlagsInput struct {
-	SubjectID string `query:"subject_id" required:"true" example:"42"`
+	SubjectID string `query:"subject_id" required:"true" doc:"Id of the subject" example:"42"`
 }
 
 func (a *service) getFlags(ctx context.Context, in *getFlagsInput) (writer.Result[api.Flags], error) {
 	var faults model.Faults
-	faults.Check("query.subject_id", model.CheckSubjectID(in.SubjectID)) // the writer knows ids in paths only
+	faults.Check("query.subject_id", model.CheckSubjectID(in.SubjectID)) // the writer names only parameters in paths
 	if err := faults.Err(); err != nil {
 		return writer.Result[api.Flags]{}, err
 	}
@@ -87,7 +87,7 @@ func (a *service) getFlags(ctx context.Context, in *getFlagsInput) (writer.Resul
 
 type explainInput struct {
 	SubjectPath
-	At time.Time `query:"at" doc:"The moment to explain: of the past with what held then, to come with what holds now; now when left out"`
+	At time.Time `query:"at" doc:"The moment to explain; now if left out. Past moments use the configuration of that time, future ones the current one"`
 }
 
 func (a *service) explain(ctx context.Context, in *explainInput) (writer.Result[api.Explanation], error) {

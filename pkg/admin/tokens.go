@@ -16,14 +16,14 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// firstToken is whom the audit names where the token of the settings was shown.
-// Nobody can give a token this name.
+// firstToken is the actor in the audit if the token of the settings was used. No
+// other token can have this name.
 const firstToken = "FLAGGERY_ADMIN_TOKEN"
 
-// authenticator knows the token of the settings, where there is one, and those
-// that are stored. It does not need the database for the first.
+// authenticator accepts the token of the settings, if there is one, and stored
+// tokens. The first needs no database.
 func (a *service) authenticator(first command.Secret) web.Authenticator {
-	// Digests have one length, so that comparing them tells nothing of the token's.
+	// Digests have one length: comparing them does not reveal the length of the token.
 	want := sha256.Sum256([]byte(first))
 	return func(ctx context.Context, token string) (auth.Identity, error) {
 		if a.waiting.Load() {
@@ -38,7 +38,8 @@ func (a *service) authenticator(first command.Secret) web.Authenticator {
 	}
 }
 
-// identityOf is who shows a stored token. In a session it is who signed in.
+// identityOf is the caller with a stored token. In a session it is the person who
+// signed in.
 func identityOf(t api.Token) auth.Identity {
 	identity := auth.Identity{
 		Name: t.Name, Role: t.Role, Token: cmp.Or(t.Parent, t.ID), Bearer: t.ID, Expires: t.ExpiresAt, Provider: auth.FromToken,
@@ -52,15 +53,15 @@ func identityOf(t api.Token) auth.Identity {
 	return identity
 }
 
-// checkReachable refuses to start an admin in which nobody could do anything, not
-// even let others in.
+// checkReachable fails if there is no token of role admin: nobody could call the
+// admin, nor create tokens.
 func (a *service) checkReachable(ctx context.Context, first command.Secret) error {
 	if first != "" {
 		return nil
 	}
 	stored, err := a.writer.HasAdminToken(ctx)
 	if err == nil && !stored {
-		err = errors.New("nobody could call the admin: make a token with 'flaggery-admin token create --name NAME --role admin'," +
+		err = errors.New("there is no token of role admin: create one with 'flaggery-admin token create --name NAME --role admin'," +
 			" or set a first one as FLAGGERY_ADMIN_TOKEN (--admin-token)")
 	}
 	return err
@@ -84,7 +85,7 @@ func (a *service) listTokens(ctx context.Context, in *struct{ Listing }) (writer
 }
 
 type revokeTokenInput struct {
-	ID int64 `path:"id" minimum:"1" example:"7"`
+	ID int64 `path:"id" minimum:"1" doc:"Id of the token" example:"7"`
 	Changing
 }
 
