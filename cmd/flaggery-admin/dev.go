@@ -12,7 +12,7 @@ func devCommand() command.Command {
 	return command.Command{
 		Name:      "dev",
 		Private:   true,
-		Summary:   "Run everything on this machine: PostgreSQL, the admin, an edge, with sample data.",
+		Summary:   "Run PostgreSQL, the admin and an edge on this machine, with sample data.",
 		Service:   true,
 		Flags:     config.Flags,
 		Variables: []string{"FLAGGERY_PG_BIN"},

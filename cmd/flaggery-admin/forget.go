@@ -15,7 +15,7 @@ func forgetCommand() command.Command {
 	return command.Command{
 		Name:      "forget",
 		Arguments: "ID",
-		Summary:   "Delete a subject and replace its id by a pseudonym in history and audit, for good; as the schema's owner.",
+		Summary:   "Delete a subject and replace its id by a pseudonym in history and audit, permanently. Requires the role that owns the schema.",
 		Flags:     func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
 			if len(env.Args) != 1 {
@@ -31,7 +31,7 @@ func forgetCommand() command.Command {
 					subject = "deleted now"
 				}
 				_, err = fmt.Fprintf(env.Stdout, "subject: %s\nhistory: %d rows name %s now\naudit: %d rows name %[3]s now\n"+
-					"left for 48 hours, for edges: tombstones; not searched: comments in the audit, logs, snapshot files, backups\n",
+					"kept for 48 hours, for edges: tombstones; not searched: comments in the audit, logs, snapshot files, backups\n",
 					subject, f.HistoryRows, f.Pseudonym, f.AuditRows)
 				return err
 			})

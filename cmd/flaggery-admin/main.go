@@ -1,5 +1,5 @@
-// Flaggery-admin is the admin service and its tools: it keeps features, rollouts,
-// tests, groups and subjects in PostgreSQL. See --help.
+// Flaggery-admin is the admin service and its tools. It stores features, rollouts,
+// A/B tests, groups and subjects in PostgreSQL. See --help.
 package main
 
 import "github.com/flaggery/flaggery/pkg/command"
@@ -12,7 +12,7 @@ func main() { program().Main() }
 func program() command.Program {
 	return command.Program{
 		Name:    "flaggery-admin",
-		Summary: "Flaggery's admin service: the one that writes.",
+		Summary: "Flaggery's admin service, which stores the configuration, and its tools.",
 		Version: version,
 		Commands: []command.Command{
 			devCommand(),

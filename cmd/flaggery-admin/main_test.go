@@ -18,7 +18,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// run executes the program with a database and returns what it did.
+// run executes the program with a database, and returns its status and outputs.
 func run(t *testing.T, dbURL, stdin string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder
@@ -26,7 +26,7 @@ func run(t *testing.T, dbURL, stdin string, args ...string) (status int, stdout,
 	return status, out.String(), errs.String()
 }
 
-// must is run for what succeeds.
+// must is run, and fails the test if the program fails.
 func must(t *testing.T, dbURL, stdin string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	status, stdout, stderr := run(t, dbURL, stdin, args...)
@@ -38,7 +38,7 @@ func must(t *testing.T, dbURL, stdin string, args ...string) (stdout, stderr str
 
 var update = flag.Bool("update", false, "rewrite the expected help texts")
 
-// TestHelp holds what --help prints to what was last read and found good.
+// TestHelp compares the help texts with the expected ones.
 func TestHelp(t *testing.T) {
 	all, _ := must(t, "", "", "--help")
 	for _, c := range program().Commands {
@@ -76,7 +76,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{good, "serve --log-level error", "token create"},
 		{good, "token create --name a --expires 1d", `flaggery-admin: --role must be viewer, editor, admin or client; --expires`},
 		{good, "token create --name flaggery --role admin", "--name must not be"},
-		{good, "token create --name a --role admin --expires 1d", `--expires must be a time such as 720h or a moment such as 2027-12-31T00:00:00Z, is "1d"`},
+		{good, "token create --name a --role admin --expires 1d", `--expires must be a duration such as 720h or a time such as 2027-12-31T00:00:00Z, is "1d"`},
 		{good, "token create --name a --role admin --expires -1h", "--expires must be in the future"},
 		{good, "token create --name a --role admin --expires 2020-01-01T00:00:00Z", "--expires must be in the future"},
 		{"", "token create --name a --role admin", "FLAGGERY_DB_URL"},

@@ -15,7 +15,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// onDatabase runs a command that needs nothing but the database.
+// onDatabase runs a command on a database.
 func onDatabase(ctx context.Context, env command.Environment, url command.DatabaseURL, run func(db *postgres.DB) error) error {
 	db, err := admin.OpenDB(ctx, url, env.Logger)
 	if err != nil {
@@ -28,9 +28,9 @@ func dbURLFlag(fs *flag.FlagSet, url *command.DatabaseURL) {
 	fs.Var(url, "db-url", "`URL` of the database: postgres://user:password@host:5432/database?sslmode=verify-full")
 }
 
-// role is one that `migrate up` can make.
+// role is a database role that `migrate up` can create.
 type role struct {
-	who      string // connects with it: "edges"
+	who      string // uses it: "edges"
 	setting  string // of its name
 	secret   string // setting of its password
 	rights   postgres.Rights
@@ -47,12 +47,12 @@ func migrateUpCommand() command.Command {
 	}
 	return command.Command{
 		Name:    "migrate up",
-		Summary: "Bring the database's schema up to date; make the roles that edges, admins and dashboards connect with.",
+		Summary: "Migrate the database's schema to this version, and create database roles for edges, admins and dashboards.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
 			for _, r := range roles {
-				fs.StringVar(&r.name, r.setting, "", "also make the role `name`, which has the rights that "+r.who+" need and no others, or renew its rights and password")
-				fs.Var(&r.password, r.secret, "`password` of the role of --"+r.setting+", better set by the environment; else a line is read from standard input")
+				fs.StringVar(&r.name, r.setting, "", "also create the database role `name` with only the rights that "+r.who+" need, or renew its rights and password")
+				fs.Var(&r.password, r.secret, "`password` of the role of --"+r.setting+", better set by the environment; if left out, a line is read from standard input")
 			}
 		},
 		Run: func(ctx context.Context, env command.Environment) error {
@@ -75,27 +75,27 @@ func migrateUpCommand() command.Command {
 	}
 }
 
-// make makes the role where one is asked for. If not, the statements are printed,
-// for administrators who make roles themselves.
+// make creates the role if the settings name one. Otherwise it prints the statements,
+// for administrators who create roles themselves.
 func (r *role) make(ctx context.Context, env command.Environment, db *postgres.DB, input *bufio.Reader) error {
 	if r.name == "" {
 		statements, err := db.Role(ctx, r.rights, "flaggery_"+strings.TrimSuffix(r.who, "s"))
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(env.Stdout, "\n-- Not executed: statements that make a role for %s, with the rights that they need and no others. Run them yourself,\n"+
-			"-- and set its password unseen by psql's \\password, or have both done by --%s.\n%s;\n",
+		_, err = fmt.Fprintf(env.Stdout, "\n-- Not executed: statements that create a role for %s with only the rights that they need. Run them yourself,\n"+
+			"-- and set its password with psql's \\password, or use --%s for both.\n%s;\n",
 			r.who, r.setting, strings.Join(statements, ";\n"))
 		return err
 	}
 	if r.password == "" {
-		// A person may type it, or a script have it in a file.
+		// A person may type it, or a script read it from a file.
 		fmt.Fprintf(env.Stderr, "password of the role %s: ", r.name)
 		line, err := input.ReadString('\n')
 		r.password = command.Secret(strings.TrimRight(line, "\r\n"))
 		if r.password == "" {
 			if errors.Is(err, io.EOF) {
-				err = nil // the input has no line, which is what the message says
+				err = nil // the input is empty, as the message says
 			}
 			return errors.Join(fmt.Errorf("the role %s needs a password: set %s, or write it as a line to standard input", r.name, command.Variable(r.secret)), err)
 		}
@@ -114,16 +114,16 @@ func migrateDownCommand() command.Command {
 	)
 	return command.Command{
 		Name:    "migrate down",
-		Summary: "Take back migrations, and with them the data that they made room for.",
+		Summary: "Revert migrations, and delete the data that they added.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
-			fs.IntVar(&steps, "steps", 0, "`number` of migrations to take back; it must be given, as their data is lost")
+			fs.IntVar(&steps, "steps", 0, "`number` of migrations to revert, required because their data is deleted")
 			fs.Lookup("steps").DefValue = ""
 		},
 		Once: []string{"steps"},
 		Run: func(ctx context.Context, env command.Environment) error {
 			if steps < 1 {
-				return errors.New("say with --steps how many migrations to take back: their data is lost")
+				return errors.New("--steps must be the number of migrations to revert, 1 or more: their data is deleted")
 			}
 			return onDatabase(ctx, env, url, func(db *postgres.DB) error {
 				if err := migrations.Down(ctx, db.SQL(), steps); err != nil {
@@ -139,7 +139,7 @@ func migrateStatusCommand() command.Command {
 	var url command.DatabaseURL
 	return command.Command{
 		Name:    "migrate status",
-		Summary: "Compare the database's schema with the program's; exit status 1 where they differ.",
+		Summary: "Compare the database's schema with the program's; exit with status 1 if they differ.",
 		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
 			return onDatabase(ctx, env, url, func(db *postgres.DB) error {

@@ -16,8 +16,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// What `token` does is done straight on the database: who may change that needs no
-// token, which is how an operator gets the first one.
+// The token commands use the database directly and need no token: an operator creates
+// the first one with them.
 
 func tokenCreateCommand() command.Command {
 	var (
@@ -27,12 +27,12 @@ func tokenCreateCommand() command.Command {
 	)
 	return command.Command{
 		Name:    "token create",
-		Summary: "Make a token and print it, this once, to standard output.",
+		Summary: "Create a token and print it to standard output. It cannot be printed again.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
-			fs.StringVar(&create.Name, "name", "", "who or what will show it, for the audit: a `text` such as ci")
-			fs.StringVar((*string)(&create.Role), "role", "", "`role`, which says what it may do: viewer, editor, admin or client")
-			fs.StringVar(&expires, "expires", "", "`when` it expires: after a time such as 720h, or at a moment such as 2027-12-31T00:00:00Z; never when left out")
+			fs.StringVar(&create.Name, "name", "", "`text` that names who or what will use it, for the audit, such as ci")
+			fs.StringVar((*string)(&create.Role), "role", "", "`role` of its holder: viewer, editor, admin or client")
+			fs.StringVar(&expires, "expires", "", "`when` it expires: a duration such as 720h, or a time such as 2027-12-31T00:00:00Z; never if left out")
 		},
 		Once: []string{"name", "role", "expires"},
 		Validate: func() (err error) {
@@ -58,7 +58,7 @@ func tokenCreateCommand() command.Command {
 	}
 }
 
-// fault says which setting err is about; nil is no fault.
+// fault adds the name of a setting to err, which may be nil.
 func fault(setting string, err error) error {
 	if err != nil {
 		err = fmt.Errorf("%s %w", setting, err)
@@ -74,17 +74,17 @@ func parseExpiry(text string, now time.Time) (*time.Time, error) {
 	if err != nil {
 		after, err := time.ParseDuration(text)
 		if err != nil {
-			return nil, fmt.Errorf("must be a time such as 720h or a moment such as 2027-12-31T00:00:00Z, is %q", text)
+			return nil, fmt.Errorf("must be a duration such as 720h or a time such as 2027-12-31T00:00:00Z, is %q", text)
 		}
 		at = now.Add(after)
 	}
 	if !at.After(now) {
-		return nil, errors.New("must be in the future")
+		return nil, fmt.Errorf("must be in the future, is %q", text)
 	}
 	return &at, nil
 }
 
-// moment is a time for people; nil is never.
+// moment formats a time for people; nil is never.
 func moment(at *time.Time) string {
 	if at == nil {
 		return "never"
@@ -125,7 +125,7 @@ func tokenRevokeCommand() command.Command {
 	return command.Command{
 		Name:      "token revoke",
 		Arguments: "ID",
-		Summary:   "Revoke the token of an id, as `token list` shows it: admins refuse it at once, edges as soon as they hear of it.",
+		Summary:   "Revoke a token by its id, as printed by `token list`. Admins reject it at once, edges as soon as they serve the revision.",
 		Flags:     func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
 			var id int64
@@ -133,7 +133,7 @@ func tokenRevokeCommand() command.Command {
 				id, _ = strconv.ParseInt(env.Args[0], 10, 64) // 0 is no id
 			}
 			if id < 1 {
-				return errors.New("token revoke takes the id of one token, as token list shows it")
+				return errors.New("token revoke takes the id of one token, as printed by token list")
 			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				revoked, err := w.RevokeToken(ctx, id, writer.By("flaggery-admin token revoke"))

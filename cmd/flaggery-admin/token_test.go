@@ -57,7 +57,7 @@ func TestTokenCommands(t *testing.T) {
 		t.Error(stdout)
 	}
 	if _, err := w.Authenticate(t.Context(), strings.TrimSpace(secret)); err == nil {
-		t.Error("a revoked token is good")
+		t.Error("a revoked token is accepted")
 	}
 	audit, err := w.Audit(t.Context(), writer.AuditFilter{Resource: "tokens/1"}, writer.Page{})
 	if err != nil || len(audit.Value.Items) != 2 || audit.Value.Items[0].Actor != "flaggery-admin token revoke" || audit.Value.Items[1].Actor != "flaggery-admin token create" {

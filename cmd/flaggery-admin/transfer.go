@@ -21,10 +21,10 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// progressEvery is the number of lines after which a transfer says so.
+// progressEvery is the number of lines between updates of the progress.
 const progressEvery = 10_000
 
-// withWriter runs a command on a database whose schema is the program's.
+// withWriter runs a command on a database, after checking the version of its schema.
 func withWriter(ctx context.Context, env command.Environment, url command.DatabaseURL, run func(w *writer.Writer) error) error {
 	return onDatabase(ctx, env, url, func(db *postgres.DB) error {
 		if err := migrations.Check(ctx, db.SQL()); err != nil {
@@ -46,7 +46,7 @@ func importCommand() command.Command {
 		Summary:   "Import subjects from an NDJSON or CSV file (- for standard input), all or nothing.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
-			fs.StringVar(&format, "format", "", "`format` of the file: ndjson, csv; by its name when left out")
+			fs.StringVar(&format, "format", "", "`format` of the file: ndjson or csv; if left out, by the file's extension")
 			flags.declare(fs)
 		},
 		Once: []string{"format", "columns", "groups", "absent", "expect-deleted", "dry-run"},
@@ -87,7 +87,7 @@ func importCommand() command.Command {
 	}
 }
 
-// importFlags say what an import does.
+// importFlags are the options of an import.
 type importFlags struct {
 	columns, groups, absent string
 	expectDeleted           int64 // noCount if it is not given
@@ -97,11 +97,12 @@ type importFlags struct {
 const noCount = -1
 
 func (f *importFlags) declare(fs *flag.FlagSet) {
-	fs.StringVar(&f.columns, "columns", "refuse", "`action` on columns of a CSV other than id, weight and groups: refuse, ignore")
-	fs.StringVar(&f.groups, "groups", "join", "`action` on groups: join those that a line names, or replace all by them; a line without groups changes none")
-	fs.StringVar(&f.absent, "absent", "keep", "`action` on subjects that are not in the file: keep, delete")
-	fs.Int64Var(&f.expectDeleted, "expect-deleted", noCount, "`number` of subjects that --absent delete deletes, as --dry-run said")
-	fs.BoolVar(&f.dryRun, "dry-run", false, "check everything, store nothing")
+	fs.StringVar(&f.columns, "columns", "refuse", "`action` on CSV columns other than id, weight and groups: refuse the import, or ignore them")
+	fs.StringVar(&f.groups, "groups", "join", "`action` on groups: join those that a line names, or replace all others by them; a line without groups changes none")
+	fs.StringVar(&f.absent, "absent", "keep", "`action` on subjects that are not in the file: keep or delete")
+	fs.Int64Var(&f.expectDeleted, "expect-deleted", noCount, "`number` of subjects that --absent delete deletes, as printed by --dry-run")
+	fs.Lookup("expect-deleted").DefValue = ""
+	fs.BoolVar(&f.dryRun, "dry-run", false, "check the import, store nothing")
 }
 
 func (f *importFlags) options() ([]writer.Option, error) {
@@ -133,7 +134,7 @@ func (f *importFlags) options() ([]writer.Option, error) {
 	return options, nil
 }
 
-// asFlag names the flag for a parameter of the HTTP contract that has one.
+// asFlag names the flag instead of the parameter of the HTTP contract.
 func asFlag(err error) error {
 	var e *model.Error
 	if errors.As(err, &e) && len(e.Fields) == 1 && e.Fields[0].Location == "query.expect_deleted" {
@@ -152,10 +153,10 @@ func mediaTypeOf(format, name string) (string, error) {
 	case "ndjson", "jsonl":
 		return api.MediaNDJSON, nil
 	}
-	return "", fmt.Errorf("--format must be ndjson or csv where the name of the file does not tell, is %q", format)
+	return "", fmt.Errorf("--format must be ndjson or csv if the file has neither extension, is %q", format)
 }
 
-// counted shows how many lines have passed, on one line of a terminal.
+// counted prints the number of lines so far, on one line of a terminal.
 func counted(w io.Writer, verb string, lines iter.Seq2[api.ImportLine, error]) iter.Seq2[api.ImportLine, error] {
 	return func(yield func(api.ImportLine, error) bool) {
 		n := 0
@@ -175,7 +176,7 @@ func exportCommand() command.Command {
 	var url command.DatabaseURL
 	return command.Command{
 		Name:    "export",
-		Summary: "Write all subjects to standard output as NDJSON, in id order, of one revision.",
+		Summary: "Write all subjects of one revision to standard output as NDJSON, in id order.",
 		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {

@@ -1,5 +1,5 @@
-// Flaggery-edge is the edge service: it follows the admin's database and answers
-// what subjects get, from memory. See --help.
+// Flaggery-edge is the edge service. It follows the admin's database and answers
+// queries for flags from memory. See --help.
 package main
 
 import (
@@ -18,7 +18,7 @@ func program() command.Program {
 	var config edge.Config
 	return command.Program{
 		Name:    "flaggery-edge",
-		Summary: "Flaggery's edge service: it answers what subjects get.",
+		Summary: "Flaggery's edge service, which answers queries for flags.",
 		Version: version,
 		Commands: []command.Command{{
 			Name:     "serve",

@@ -45,7 +45,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 
 var update = flag.Bool("update", false, "rewrite the expected help texts")
 
-// TestHelp holds what --help prints to what was last read and found good.
+// TestHelp compares the help texts with the expected ones.
 func TestHelp(t *testing.T) {
 	_, all, _ := run(t, "--help")
 	for _, c := range program().Commands {
