@@ -10,7 +10,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// AddABTest makes a test, which begins and ends by itself. Fails with
+// AddABTest creates a test, which starts and ends by itself. Fails with
 // abtest_exists, feature_not_found, feature_archived, variant_not_found, or
 // abtest_overlap, whose detail names the other test.
 func (a *Admin) AddABTest(ctx context.Context, create api.CreateABTest, opts ...WriteOption) (Result[api.ABTest], error) {
@@ -22,10 +22,10 @@ func (a *Admin) ABTests(ctx context.Context, state api.TestState) iter.Seq2[api.
 	return a.FindABTests(ctx, ABTestFilter{State: state})
 }
 
-// ABTestFilter narrows what [Admin.FindABTests] yields. The zero value takes everything.
+// ABTestFilter selects tests. The zero value selects all.
 type ABTestFilter struct {
 	State   api.TestState
-	Feature string    // one that the test is about, or was before the feature was deleted
+	Feature string    // a feature of the test, even if it was deleted
 	From    time.Time // only tests that end after this
 	Until   time.Time // only tests that start before this
 }
@@ -53,7 +53,7 @@ func (a *Admin) ABTest(ctx context.Context, name string) (Result[api.ABTest], er
 	return read[api.ABTest](ctx, &a.client, at("abtests", name), nil)
 }
 
-// PatchABTest changes what is given: the start until the test starts, and the end until
+// PatchABTest changes the given fields: the start until the test starts, and the end until
 // it has ended, to now or later. Fails with abtest_not_found or abtest_overlap.
 func (a *Admin) PatchABTest(ctx context.Context, name string, patch api.PatchABTest, opts ...WriteOption) (Result[api.ABTest], error) {
 	return write[api.ABTest](ctx, &a.client, http.MethodPatch, at("abtests", name), patch, opts)

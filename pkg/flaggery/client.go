@@ -15,29 +15,29 @@ import (
 // Admin reads and changes the configuration. Any number of goroutines may use one.
 type Admin struct{ client }
 
-// Edge reads what subjects get. Any number of goroutines may use one.
+// Edge reads the flags of subjects. Any number of goroutines may use one.
 type Edge struct {
 	client
 	cache *cache // nil for none
 }
 
-// NewAdmin makes a client of the admin service at a base URL, such as
-// "https://flags.example.com". The token is sent with every request; it may be
-// empty if something on the way adds one.
+// NewAdmin returns a client of the admin service at a base URL, such as
+// "https://flags.example.com". The token is sent with every request; it may be empty
+// if a proxy adds one.
 func NewAdmin(baseURL, token string, opts ...Option) (*Admin, error) {
 	o, c, err := newClient(baseURL, 30*time.Second, opts)
 	if err != nil {
 		return nil, err
 	}
 	if o.cacheSize > 0 {
-		return nil, errors.New("an admin client has no cache")
+		return nil, errors.New("an admin client takes no Cache")
 	}
 	c.token = token
 	return &Admin{c}, nil
 }
 
-// NewEdge makes a client of an edge service, or of a load balancer before many,
-// at a base URL such as "http://edge:8081".
+// NewEdge returns a client of an edge, or of a load balancer in front of several, at a
+// base URL such as "http://edge:8081".
 func NewEdge(baseURL string, opts ...Option) (*Edge, error) {
 	o, c, err := newClient(baseURL, time.Second, opts)
 	if err != nil {
@@ -51,7 +51,7 @@ func NewEdge(baseURL string, opts ...Option) (*Edge, error) {
 	return e, nil
 }
 
-// Option sets up a client.
+// Option configures a client.
 type Option func(*options)
 
 type options struct {
@@ -64,28 +64,28 @@ type options struct {
 	cacheTTL  time.Duration
 }
 
-// HTTPClient makes requests through c, whose transport may add TLS
-// certificates, headers or traces. Its Timeout holds for imports and exports
-// too, which have none otherwise. Redirects are refused unless c says how to
-// follow them: a redirected write would arrive as a read.
+// HTTPClient sends requests through c, whose transport may add TLS certificates,
+// headers or traces. Its Timeout also limits imports and exports, which have none
+// otherwise. Redirects are not followed unless c has a CheckRedirect: a redirected
+// write would arrive as a read.
 func HTTPClient(c *http.Client) Option { return func(o *options) { o.http = c } }
 
-// Timeout is for one attempt of one request, from its beginning to the end of
-// the answer: 1 s on an edge and 30 s on an admin unless set. What a request is
-// asked to [Wait] is added. Imports and exports have none.
+// Timeout limits one attempt of one request, including its answer: 1 s for an [Edge]
+// and 30 s for an [Admin] unless set. The time of [Wait] is added. Imports and exports
+// have none.
 func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
-// Retries is how often a read that failed is tried again; 2 unless set.
+// Retries is how often a failed read is retried; 2 unless set.
 func Retries(n int) Option { return func(o *options) { o.retries = n } }
 
-// Token is what an [Edge] shows if edges ask for one. An [Admin] has its own.
+// Token authenticates an [Edge], if edges require a token. [NewAdmin] takes its own.
 func Token(token string) Option { return func(o *options) { o.token = token } }
 
-// UserAgent names the program to the service, and in its log.
+// UserAgent names the program in the logs of the service.
 func UserAgent(name string) Option { return func(o *options) { o.userAgent = name } }
 
-// Cache lets an [Edge] keep the answers for up to size subjects, and give each
-// again for ttl without asking whether it still holds.
+// Cache makes an [Edge] keep up to size answers, and return each without a request
+// for ttl.
 func Cache(size int, ttl time.Duration) Option {
 	return func(o *options) { o.cacheSize, o.cacheTTL = size, ttl }
 }
@@ -115,32 +115,31 @@ func newClient(baseURL string, timeout time.Duration, opts []Option) (options, c
 	return o, c, nil
 }
 
-// Receipt says where an answer stands.
+// Receipt holds the revision and version of an answer, and the effects of a write.
 type Receipt struct {
-	// Revision that the write made, or that the read was answered from. A dry run,
-	// or a write that changes nothing, makes none; then this is the current one.
+	// Revision that the write made, or that the read was answered from. A dry run, or
+	// a write that changes nothing, makes none: then it is the current one.
 	Revision int64
 	// ETag of the resource, for [IfMatch]; empty if it has none.
 	ETag string
-	// DryRun says that nothing was stored, and Effect what would have changed. Drawn
-	// says that this includes a draw, which would come out differently if it was stored.
+	// DryRun says that nothing was stored; Effect is what would change. Drawn says that
+	// the write draws at random: the stored write will draw differently.
 	DryRun bool
 	Drawn  bool
 	api.Effect
-	// Removes is what would be deleted, as paths in the audit.
+	// Removes lists what would be deleted, as paths in the audit.
 	Removes []string
-	// Propagation is nil unless the write was asked to [Wait].
+	// Propagation is nil without [Wait].
 	Propagation *api.Propagation
 }
 
-// Result is the outcome of a call: the resource after the change, or what was
-// read.
+// Result is the outcome of a call: the resource as it was read, or after the change.
 type Result[T any] struct {
 	Receipt
 	Value T
 }
 
-// WriteOption changes how a write is carried out.
+// WriteOption is an option of a write.
 type WriteOption func(*writeOptions)
 
 type writeOptions struct {
@@ -152,36 +151,35 @@ type writeOptions struct {
 	imports url.Values // parameters of imports
 }
 
-// DryRun checks everything, stores nothing, and answers what would change. Role viewer
-// may do it too, but of imports and tokens.
+// DryRun checks the write, stores nothing, and returns what would change. Role viewer
+// may run dry runs too, except of imports and tokens.
 func DryRun() WriteOption { return func(o *writeOptions) { o.dryRun = true } }
 
-// Wait answers once every edge serves the change, or after atMost (up to 30 s), and
-// says how many do in Propagation. Edges that lost their connection within the last ten
-// minutes are waited for too. The change is stored either way.
+// Wait makes a write return as soon as every edge serves it, or after atMost (up to 30
+// s). Propagation says how many edges do. Edges that lost their connection within the
+// last 10 minutes count too. The write is stored in either case.
 func Wait(atMost time.Duration) WriteOption { return func(o *writeOptions) { o.wait = atMost } }
 
-// IfMatch refuses the write with precondition_failed when the resource is not
-// the one that an earlier answer had this ETag for. Only what changes or deletes
-// a resource heeds it.
+// IfMatch makes a write fail with precondition_failed unless the resource still has
+// this ETag, from an earlier answer. Creating a resource ignores it.
 func IfMatch(etag string) WriteOption { return func(o *writeOptions) { o.ifMatch = etag } }
 
-// Comment says why, for the audit.
+// Comment is the reason of a write, kept in the audit.
 func Comment(text string) WriteOption { return func(o *writeOptions) { o.comment = text } }
 
-// ReplaceGroups has an import take each subject whose line has groups, or an empty list
-// of them, out of all other groups.
+// ReplaceGroups makes an import remove each subject whose line has groups, even an
+// empty list, from all other groups.
 func ReplaceGroups() WriteOption { return importing("groups", "replace") }
 
-// DeleteAbsent has an import delete the subjects that no line has. Unless it is a [DryRun],
-// which says how many those are, it needs [ExpectDeleted] too.
+// DeleteAbsent makes an import delete the subjects that no line has. It requires
+// [ExpectDeleted], except in a [DryRun], which returns that number.
 func DeleteAbsent() WriteOption { return importing("absent", "delete") }
 
-// ExpectDeleted refuses an import that would delete another number of subjects.
+// ExpectDeleted makes an import fail if it would delete another number of subjects.
 func ExpectDeleted(n int64) WriteOption { return importing("expect_deleted", strconv.FormatInt(n, 10)) }
 
-// IgnoreColumns has an import skip columns of a CSV other than id, weight and groups, which
-// are refused otherwise.
+// IgnoreColumns makes an import skip CSV columns other than id, weight and groups.
+// Otherwise it fails with them.
 func IgnoreColumns() WriteOption { return importing("columns", "ignore") }
 
 // importing sets a parameter that only imports take.
@@ -194,8 +192,8 @@ func importing(parameter, value string) WriteOption {
 	}
 }
 
-// CodeOf is the code of the problem in err's chain, or "" if there is none:
-// err is nil, or no service of Flaggery has answered.
+// CodeOf returns the code of the problem in err's chain. It is "" if there is none: err
+// is nil, or no Flaggery service has answered.
 func CodeOf(err error) api.Code {
 	var problem *api.Problem
 	if errors.As(err, &problem) {

@@ -601,13 +601,13 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// An admin that says nothing any more is left.
+// A stream ends if its admin sends nothing.
 func TestEventsOfASilentAdmin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		admin := newAdmin(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		began := time.Now()
 		for _, err := range admin.Events(t.Context(), 0) {
-			if err == nil || err.Error() != "the admin says nothing any more" || time.Since(began) != 45*time.Second {
+			if err == nil || err.Error() != "the admin has sent nothing for 45s" || time.Since(began) != 45*time.Second {
 				t.Errorf("after %s: %v", time.Since(began), err)
 			}
 		}

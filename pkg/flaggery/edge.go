@@ -18,33 +18,32 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// Flags is what one subject gets. The zero value has every feature off.
+// Flags are the flags of one subject. The zero value has every feature off.
 type Flags struct {
 	variants map[string]string // shared with the cache
-	// Revision that they are of.
+	// Revision of the configuration.
 	Revision int64
-	// Age is how long ago the edge was last in sync with its database, if it is
-	// cut off from it.
+	// Age is how long ago the edge was last in sync with its database, 0 if it is
+	// connected.
 	Age time.Duration
-	// Stale says that no edge could be reached, and that this is what the last one
-	// said.
+	// Stale says that no edge could be reached, and that this is the last answer from
+	// the cache.
 	Stale bool
 }
 
-// Variant is what a feature resolves to, or "" if that is nothing.
+// Variant returns the variant of a feature, "" if it resolves to nothing.
 func (f Flags) Variant(feature string) string { return f.variants[feature] }
 
-// Enabled says whether a feature resolves to anything but the disabling
-// variant.
+// Enabled reports whether a feature resolves to a variant other than the disabling one.
 func (f Flags) Enabled(feature string) bool {
 	variant := f.variants[feature]
 	return variant != "" && variant != api.DisablingVariant
 }
 
-// All yields feature and variant, in no order.
+// All yields features and their variants, in no order.
 func (f Flags) All() iter.Seq2[string, string] { return maps.All(f.variants) }
 
-// FlagsOption changes how flags are read.
+// FlagsOption is an option of [Edge.Flags].
 type FlagsOption func(*flagsOptions)
 
 type flagsOptions struct {
@@ -53,20 +52,19 @@ type flagsOptions struct {
 	features    string
 }
 
-// MinRevision reads flags that are at least of this revision: the edge waits for
-// it, at most so long, and answers not_ready if it does not come.
+// MinRevision reads flags of this revision or a later one. The edge waits for it, and
+// fails with not_ready if it has not arrived after atMost.
 func MinRevision(revision int64, atMost time.Duration) FlagsOption {
 	return func(o *flagsOptions) { o.minRevision, o.wait = revision, atMost }
 }
 
-// Only reads these features alone.
+// Only restricts the answer to these features.
 func Only(features ...string) FlagsOption {
 	return func(o *flagsOptions) { o.features = strings.Join(features, ",") }
 }
 
-// Flags reads what a subject gets. Fails with subject_not_found, not_ready, and
-// if no edge can be reached; but with a [Cache], the last answer is given instead,
-// marked Stale.
+// Flags reads the flags of a subject. Fails with subject_not_found, not_ready, and if
+// no edge can be reached. With a [Cache], it then returns the last answer, marked Stale.
 func (e *Edge) Flags(ctx context.Context, id string, opts ...FlagsOption) (Flags, error) {
 	var o flagsOptions
 	for _, option := range opts {
@@ -96,7 +94,7 @@ func (e *Edge) Flags(ctx context.Context, id string, opts ...FlagsOption) (Flags
 			return Flags{}, err
 		}
 		kept.Stale = true
-		e.cache.put(key, kept.Flags, kept.etag) // an outage costs an attempt a while, not one a call
+		e.cache.put(key, kept.Flags, kept.etag) // so that an outage costs one attempt per ttl, not per call
 		return kept.Flags, nil
 	}
 	flags := Flags{Revision: a.receipt().Revision, Age: age(a.header)}
@@ -113,8 +111,7 @@ func (e *Edge) Flags(ctx context.Context, id string, opts ...FlagsOption) (Flags
 	return flags, nil
 }
 
-// unreachable is true for a failure of the edge, or on the way to it, and false for
-// an answer to the question.
+// unreachable reports whether the edge or the network failed, rather than the request.
 func unreachable(err error) bool {
 	var problem *api.Problem
 	return !errors.As(err, &problem) || problem.Status >= http.StatusInternalServerError || problem.Status == http.StatusTooManyRequests
@@ -125,8 +122,8 @@ func age(h http.Header) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// BatchFlags reads what many subjects get, at most 10,000, all of one revision:
-// flags by id, and the ids that no subject has. Fails with not_ready.
+// BatchFlags reads the flags of up to 10,000 subjects, all of one revision. It returns
+// flags by id, and unknown ids. Fails with not_ready.
 func (e *Edge) BatchFlags(ctx context.Context, ids []string) (flags map[string]Flags, unknown []string, err error) {
 	r := request{method: http.MethodPost, path: at("subjects", "flags"), retry: true}
 	if r.body, err = json.Marshal(api.BatchFlagsRequest{SubjectIDs: ids}); err != nil {
@@ -147,9 +144,8 @@ func (e *Edge) BatchFlags(ctx context.Context, ids []string) (flags map[string]F
 	return flags, body.Unknown, nil
 }
 
-// cache keeps answers beyond the time for which they hold unasked: their ETags
-// make the next request cheap. (expirable.LRU would drop them, and keeps a
-// goroutine that never ends.)
+// cache keeps answers longer than their ttl: their ETags make the next request cheap.
+// (expirable.LRU would drop them, and has a goroutine that never ends.)
 type cache struct {
 	answers *lru.Cache[cacheKey, cached]
 	ttl     time.Duration
@@ -160,7 +156,7 @@ type cacheKey struct{ id, features string }
 type cached struct {
 	Flags
 	etag  string
-	until time.Time // holds unasked
+	until time.Time // may be returned without a request
 }
 
 func newCache(size int, ttl time.Duration) *cache {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -16,27 +15,27 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// Event is something that happened: one of its fields is not nil.
+// Event is one event of a stream. One of its fields is not nil.
 type Event struct {
-	Change *api.Change         // that was committed
-	Edges  *api.Page[api.Edge] // all there are, at most 1000, whenever one of them changed
-	// Reload says that changes up to a revision were left out, as they are too many or of
-	// a history that was there before a restored backup: read again what you keep.
+	Change *api.Change         // a committed change
+	Edges  *api.Page[api.Edge] // all edges, at most 1000, after one of them changed
+	// Reload says that changes up to a revision were skipped, because there are too many
+	// or a backup was restored: read again what you keep.
 	Reload *api.Reload
 }
 
 const (
-	// maxSilence is three times as long as the admin is ever silent.
+	// maxSilence is three times the interval of the admin's comments.
 	maxSilence = 45 * time.Second
 	maxEvent   = 4 << 20
 )
 
-var errSilent = errors.New("the admin says nothing any more")
+var errSilent = fmt.Errorf("the admin has sent nothing for %s", maxSilence)
 
-// Events yields what happens after a revision, or from now on if that is 0, until ctx
-// ends. Admins end streams when they shut down, or the token is revoked, so an error,
-// which is the last to be yielded, is to be expected: go on with the revision of the
-// last change. Some changes of that revision may then be yielded again.
+// Events yields all events after a revision, or from now on if it is 0, until ctx ends.
+// It yields an error last. Errors are normal: admins end streams when they shut down or
+// the token is revoked. Continue with the revision of the last change; some changes of
+// that revision may then be yielded again.
 func (a *Admin) Events(ctx context.Context, after int64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -65,7 +64,7 @@ func (a *Admin) Events(ctx context.Context, after int64) iter.Seq2[Event, error]
 			case "data": // one line, the last of its event
 				event, err := decodeEvent(name, value)
 				if event == (Event{}) && err == nil {
-					continue // of a later version
+					continue // an event of a later version
 				}
 				if !yield(event, err) || err != nil {
 					return

@@ -10,13 +10,13 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// AddFeature makes a feature with its variants, its default and its rollout, as far
-// as they are given, in one revision. Fails with feature_exists.
+// AddFeature creates a feature with the given variants, default and rollout, in one
+// revision. Fails with feature_exists.
 func (a *Admin) AddFeature(ctx context.Context, create api.CreateFeature, opts ...WriteOption) (Result[api.Feature], error) {
 	return write[api.Feature](ctx, &a.client, http.MethodPost, at("features"), create, opts)
 }
 
-// Features yields all features by name, but for the archived ones.
+// Features yields all features by name, except archived ones.
 func (a *Admin) Features(ctx context.Context) iter.Seq2[api.Feature, error] {
 	return list[api.Feature](ctx, &a.client, at("features"), nil, largeItems)
 }
@@ -26,17 +26,16 @@ func (a *Admin) ArchivedFeatures(ctx context.Context) iter.Seq2[api.Feature, err
 	return list[api.Feature](ctx, &a.client, at("features"), url.Values{"archived": {"true"}}, largeItems)
 }
 
-// FeatureFilter narrows what [Admin.FeatureSummaries] yields. The zero value takes all
-// features that are not archived.
+// FeatureFilter selects features. The zero value selects all that are not archived.
 type FeatureFilter struct {
-	Archived bool   // those that are, instead of those that are not
-	Query    string // part of the name, the description or a tag, in any case
+	Archived bool   // only archived features, instead of the others
+	Query    string // part of the name, the description or a tag, ignoring case
 	Tag      string
 	State    api.FeatureState // api.StateArchived implies Archived
 	ByChange bool             // the last changed ones first, instead of by name
 }
 
-// FeatureSummaries yields features with who gets what of them, without payloads and
+// FeatureSummaries yields features with who gets which variant, without payloads and
 // buckets.
 func (a *Admin) FeatureSummaries(ctx context.Context, filter FeatureFilter) iter.Seq2[api.FeatureSummary, error] {
 	query := url.Values{"view": {"summary"}}
@@ -58,10 +57,10 @@ func (a *Admin) FeatureSummaries(ctx context.Context, filter FeatureFilter) iter
 	return list[api.FeatureSummary](ctx, &a.client, at("features"), query, largeItems)
 }
 
-// Shares says what each step of a feature decides for now, or will decide for at a
-// moment to come if nothing changes; the zero time is now. A moment of the past is
-// answered for the subjects of now, with the configuration that held then. Fails with
-// feature_not_found or history_unavailable.
+// Shares counts the subjects that each step of a feature decides for at a moment; the
+// zero time is now. Past moments use the configuration of that time, future ones the
+// current one. Subjects are always the current ones. Fails with feature_not_found or
+// history_unavailable.
 func (a *Admin) Shares(ctx context.Context, feature string, moment time.Time) (Result[api.Shares], error) {
 	return read[api.Shares](ctx, &a.client, at("features", feature, "shares"), momentQuery(moment))
 }
@@ -72,8 +71,8 @@ func (a *Admin) FeatureSubjects(ctx context.Context, feature, variant string) it
 	return list[api.FeatureSubject](ctx, &a.client, at("features", feature, "subjects"), url.Values{"variant": {variant}}, smallItems)
 }
 
-// Overlap says how many subjects get which variants of two features now: cells have
-// the first feature's variant in A. Fails with feature_not_found.
+// Overlap counts the subjects that get each pair of variants of two features now. The
+// variant of the first feature is in A. Fails with feature_not_found.
 func (a *Admin) Overlap(ctx context.Context, feature, other string) (Result[api.Overlap], error) {
 	return read[api.Overlap](ctx, &a.client, at("overlap"), url.Values{"features": {feature + "," + other}})
 }
@@ -84,7 +83,7 @@ func (a *Admin) Feature(ctx context.Context, name string) (Result[api.Feature], 
 	return read[api.Feature](ctx, &a.client, at("features", name), nil)
 }
 
-// PatchFeature changes what is given. Fails with feature_not_found, or with
+// PatchFeature changes the given fields. Fails with feature_not_found, or with
 // edges_too_old if it switches off or on.
 func (a *Admin) PatchFeature(ctx context.Context, name string, patch api.PatchFeature, opts ...WriteOption) (Result[api.Feature], error) {
 	return write[api.Feature](ctx, &a.client, http.MethodPatch, at("features", name), patch, opts)
@@ -143,19 +142,19 @@ func (a *Admin) AddDisablingVariant(ctx context.Context, feature string, create 
 	return write[api.Variant](ctx, &a.client, http.MethodPost, at("features", feature, "disabling_variant"), create, opts)
 }
 
-// SetDefaultVariant decides what everyone gets whom nothing else applies to.
+// SetDefaultVariant sets the variant of subjects that nothing else applies to.
 // Fails with feature_not_found, feature_archived or variant_not_found.
 func (a *Admin) SetDefaultVariant(ctx context.Context, feature, variant string, opts ...WriteOption) (Result[api.VariantReference], error) {
 	return write[api.VariantReference](ctx, &a.client, http.MethodPut, at("features", feature, "default_variant"), api.VariantReference{Variant: variant}, opts)
 }
 
-// DeleteDefaultVariant leaves a feature without a default; it is no error if there
-// is none. Fails with feature_not_found or feature_archived.
+// DeleteDefaultVariant removes the default of a feature; it is no error if there is
+// none. Fails with feature_not_found or feature_archived.
 func (a *Admin) DeleteDefaultVariant(ctx context.Context, feature string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("features", feature, "default_variant"), opts)
 }
 
-// AddRollout begins the rollout of a variant, at 0. Fails with feature_not_found,
+// AddRollout creates a rollout of a variant with proportion 0. Fails with feature_not_found,
 // feature_archived, variant_not_found or rollout_exists.
 func (a *Admin) AddRollout(ctx context.Context, feature, variant string, opts ...WriteOption) (Result[api.Rollout], error) {
 	return write[api.Rollout](ctx, &a.client, http.MethodPost, at("features", feature, "rollout"), api.VariantReference{Variant: variant}, opts)
@@ -173,8 +172,8 @@ func (a *Admin) PatchRollout(ctx context.Context, feature string, patch api.Patc
 	return write[api.Rollout](ctx, &a.client, http.MethodPatch, at("features", feature, "rollout"), patch, opts)
 }
 
-// SetRolloutProportion hands a rollout this share of all weight, 0 to 1. Upward
-// only adds subjects, downward only removes some. Fails with feature_not_found,
+// SetRolloutProportion sets the share of the total weight of a rollout, 0 to 1. A
+// larger one only adds subjects, a smaller one only removes subjects. Fails with feature_not_found,
 // feature_archived or rollout_not_found.
 func (a *Admin) SetRolloutProportion(ctx context.Context, feature string, proportion float64, opts ...WriteOption) (Result[api.Rollout], error) {
 	return a.PatchRollout(ctx, feature, api.PatchRollout{Proportion: &proportion}, opts...)

@@ -9,7 +9,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// AddGroup makes a group without members. Fails with group_exists.
+// AddGroup creates a group without members. Fails with group_exists.
 func (a *Admin) AddGroup(ctx context.Context, create api.CreateGroup, opts ...WriteOption) (Result[api.Group], error) {
 	return write[api.Group](ctx, &a.client, http.MethodPost, at("groups"), create, opts)
 }
@@ -24,7 +24,7 @@ func (a *Admin) Group(ctx context.Context, name string) (Result[api.Group], erro
 	return read[api.Group](ctx, &a.client, at("groups", name), nil)
 }
 
-// PatchGroup changes what is given. Fails with group_not_found.
+// PatchGroup changes the given fields. Fails with group_not_found.
 func (a *Admin) PatchGroup(ctx context.Context, name string, patch api.PatchGroup, opts ...WriteOption) (Result[api.Group], error) {
 	return write[api.Group](ctx, &a.client, http.MethodPatch, at("groups", name), patch, opts)
 }
@@ -41,32 +41,32 @@ func (a *Admin) Members(ctx context.Context, group string) iter.Seq2[string, err
 	return list[string](ctx, &a.client, at("groups", group, "subjects"), nil, smallItems)
 }
 
-// AddSubjectToGroup lets a subject join a group; joining twice is no error. Fails
+// AddSubjectToGroup adds a subject to a group; adding it again is no error. Fails
 // with group_not_found or subject_not_found.
 func (a *Admin) AddSubjectToGroup(ctx context.Context, group, id string, opts ...WriteOption) (Result[api.Subject], error) {
 	return write[api.Subject](ctx, &a.client, http.MethodPut, at("groups", group, "subjects", id), nil, opts)
 }
 
-// RemoveSubjectFromGroup lets a subject leave a group. Fails with
+// RemoveSubjectFromGroup removes a subject from a group. Fails with
 // group_not_found, subject_not_found or member_not_found.
 func (a *Admin) RemoveSubjectFromGroup(ctx context.Context, group, id string, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("groups", group, "subjects", id), opts)
 }
 
-// MembersWithWeights yields a group's subjects with what they weigh. Fails with
+// MembersWithWeights yields a group's subjects with their weights. Fails with
 // group_not_found.
 func (a *Admin) MembersWithWeights(ctx context.Context, group string) iter.Seq2[api.Member, error] {
 	return list[api.Member](ctx, &a.client, at("groups", group, "subjects"), url.Values{"view": {"subjects"}}, smallItems)
 }
 
-// AddSubjectsToGroup lets up to 10,000 subjects join a group, in one revision. Ids that no
-// subject has are passed over. Fails with group_not_found.
+// AddSubjectsToGroup adds up to 10,000 subjects to a group, in one revision. Unknown ids
+// are skipped. Fails with group_not_found.
 func (a *Admin) AddSubjectsToGroup(ctx context.Context, group string, ids []string, opts ...WriteOption) (Result[api.ChangedMembers], error) {
 	return a.changeMembers(ctx, group, ids, false, opts)
 }
 
-// RemoveSubjectsFromGroup lets up to 10,000 subjects leave a group, in one revision. Ids
-// that no subject has are passed over. Fails with group_not_found.
+// RemoveSubjectsFromGroup removes up to 10,000 subjects from a group, in one revision.
+// Unknown ids are skipped. Fails with group_not_found.
 func (a *Admin) RemoveSubjectsFromGroup(ctx context.Context, group string, ids []string, opts ...WriteOption) (Result[api.ChangedMembers], error) {
 	return a.changeMembers(ctx, group, ids, true, opts)
 }
@@ -76,8 +76,8 @@ func (a *Admin) changeMembers(ctx context.Context, group string, ids []string, l
 	return write[api.ChangedMembers](ctx, &a.client, http.MethodPost, at("groups", group, "subjects"), change, opts)
 }
 
-// AddGroupOverride decides which variant of a feature the members of a group get,
-// whatever else applies; an earlier one is replaced. Fails with group_not_found,
+// AddGroupOverride sets the variant of a feature that the members of a group get,
+// whatever else applies. It replaces an earlier one. Fails with group_not_found,
 // feature_not_found, feature_archived or variant_not_found.
 func (a *Admin) AddGroupOverride(ctx context.Context, group, feature, variant string, opts ...WriteOption) (Result[api.VariantReference], error) {
 	return write[api.VariantReference](ctx, &a.client, http.MethodPut, at("groups", group, "overrides", feature), api.VariantReference{Variant: variant}, opts)

@@ -11,7 +11,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// AuditFilter narrows what [Admin.Audit] yields. The zero value takes everything.
+// AuditFilter selects changes. The zero value selects all.
 type AuditFilter struct {
 	Actor    string
 	Resource string    // its path in the contract: "features/foobar/rollout"
@@ -37,31 +37,31 @@ func (a *Admin) Audit(ctx context.Context, filter AuditFilter) iter.Seq2[api.Aud
 	return list[api.AuditEntry](ctx, &a.client, at("audit"), query, largeItems)
 }
 
-// Revert undoes what a revision changed, by a new change. Fails with
+// Revert reverts all that a revision changed, as a new revision. Fails with
 // revision_not_found, with edges_too_old as the change itself does, or with
 // not_revertible, whose detail is the reason.
 func (a *Admin) Revert(ctx context.Context, revision int64, opts ...WriteOption) (Result[api.Reverted], error) {
 	return write[api.Reverted](ctx, &a.client, http.MethodPost, at("audit", strconv.FormatInt(revision, 10), "revert"), nil, opts)
 }
 
-// Edges yields the edges by name: those that are connected, and those that were within
-// the last ten minutes and did not leave, with the revision that each serves.
+// Edges yields the edges by name: those that are connected, and those that lost their
+// connection within the last 10 minutes.
 func (a *Admin) Edges(ctx context.Context) iter.Seq2[api.Edge, error] {
 	return list[api.Edge](ctx, &a.client, at("edges"), nil, smallItems)
 }
 
-// Me says who the token's bearer is to the admin. Every role may ask.
+// Me returns the caller's name and role. Every role may call it.
 func (a *Admin) Me(ctx context.Context) (Result[api.Me], error) {
 	return read[api.Me](ctx, &a.client, at("me"), nil)
 }
 
-// Search finds features, tests and groups by a part of their name, and subjects by how
-// their id begins: 20 at most.
+// Search finds features, tests and groups by a part of their name, and subjects by the
+// beginning of their id. It returns at most 20 matches.
 func (a *Admin) Search(ctx context.Context, text string) (Result[[]api.Found], error) {
 	return read[[]api.Found](ctx, &a.client, at("search"), url.Values{"q": {text}})
 }
 
-// About names the installation and counts what there is.
+// About describes the installation and counts what it has.
 func (a *Admin) About(ctx context.Context) (Result[api.About], error) {
 	return read[api.About](ctx, &a.client, at("about"), nil)
 }

@@ -15,14 +15,13 @@ import (
 	"github.com/flaggery/flaggery/pkg/transfer"
 )
 
-// Items a page: as many as the contract allows if they are small.
+// Items per page: as many as the contract allows if they are small.
 const (
 	smallItems = 1000
 	largeItems = 100
 )
 
-// IncreaseBuckets adds so many buckets. Running rollouts and tests take their
-// share of them at once.
+// IncreaseBuckets adds buckets. Rollouts and tests take their shares of them at once.
 func (a *Admin) IncreaseBuckets(ctx context.Context, amount int, opts ...WriteOption) (Result[api.BucketIDs], error) {
 	return write[api.BucketIDs](ctx, &a.client, http.MethodPost, at("buckets"), api.CreateBuckets{Amount: amount}, opts)
 }
@@ -37,14 +36,14 @@ func (a *Admin) BucketColumns(ctx context.Context) (Result[api.BucketColumns], e
 	return read[api.BucketColumns](ctx, &a.client, at("buckets"), url.Values{"view": {"columns"}})
 }
 
-// AddSubject registers a subject in the lightest bucket. Its weight is 1 if
-// none is given. Fails with no_buckets or subject_exists.
+// AddSubject creates a subject in the lightest bucket. Its weight is 1 if none is
+// given. Fails with no_buckets or subject_exists.
 func (a *Admin) AddSubject(ctx context.Context, create api.CreateSubject, opts ...WriteOption) (Result[api.Subject], error) {
 	return write[api.Subject](ctx, &a.client, http.MethodPost, at("subjects"), create, opts)
 }
 
-// SetSubjectWeight changes what a subject stands for. The subject stays in its
-// bucket. Fails with subject_not_found.
+// SetSubjectWeight sets the weight of a subject. The subject stays in its bucket.
+// Fails with subject_not_found.
 func (a *Admin) SetSubjectWeight(ctx context.Context, id string, weight int64, opts ...WriteOption) (Result[api.Subject], error) {
 	return write[api.Subject](ctx, &a.client, http.MethodPut, at("subjects", id), api.SetWeight{Weight: weight}, opts)
 }
@@ -72,8 +71,8 @@ func (a *Admin) Subjects(ctx context.Context, prefix string) iter.Seq2[api.Subje
 	return a.FindSubjects(ctx, api.SubjectQuery{Prefix: prefix})
 }
 
-// FindSubjects yields the subjects that q selects, in its order. Those of
-// [api.HeaviestFirst] end with the least, however few are wanted: leave the loop.
+// FindSubjects yields the subjects that q selects, in its order. It yields all of them:
+// to get only the heaviest, leave the loop.
 func (a *Admin) FindSubjects(ctx context.Context, q api.SubjectQuery) iter.Seq2[api.Subject, error] {
 	query := url.Values{}
 	if q.Prefix != "" {
@@ -88,21 +87,21 @@ func (a *Admin) FindSubjects(ctx context.Context, q api.SubjectQuery) iter.Seq2[
 	return list[api.Subject](ctx, &a.client, at("subjects"), query, smallItems)
 }
 
-// SubjectVariants is what a subject gets, as the admin sees it in the database:
-// variant by feature. Applications ask an [Edge]. Fails with subject_not_found.
+// SubjectVariants reads the flags of a subject from the admin: variant by feature.
+// Applications should query an [Edge]. Fails with subject_not_found.
 func (a *Admin) SubjectVariants(ctx context.Context, id string) (Result[map[string]string], error) {
 	flags, err := read[api.Flags](ctx, &a.client, at("subject", "flags"), url.Values{"subject_id": {id}})
 	return Result[map[string]string]{flags.Receipt, flags.Value.Flags}, err
 }
 
-// Explain says why a subject gets what it gets, or got at a moment of the past, or
-// will get at one to come if nothing changes; the zero time is now. Fails with
+// Explain says why a subject gets its flags at a moment; the zero time is now. Past
+// moments use the configuration of that time, future ones the current one. Fails with
 // subject_not_found or history_unavailable.
 func (a *Admin) Explain(ctx context.Context, id string, moment time.Time) (Result[api.Explanation], error) {
 	return read[api.Explanation](ctx, &a.client, at("subjects", id, "explain"), momentQuery(moment))
 }
 
-// momentQuery asks for a moment other than now, which is the zero time.
+// momentQuery asks for a moment. The zero time is now.
 func momentQuery(moment time.Time) url.Values {
 	query := url.Values{}
 	if !moment.IsZero() {
@@ -111,13 +110,13 @@ func momentQuery(moment time.Time) url.Values {
 	return query
 }
 
-// ImportSubjects creates the subjects that are new and updates those that are
-// known: their weight, and the groups named are joined, none are left unless
-// [ReplaceGroups] says so. [DeleteAbsent] deletes all others. It is all
-// or nothing, and safe to repeat. An error that lines yields ends it, with
-// nothing stored, and is returned. Fails with no_buckets, group_not_found, or
-// validation_failed with the first hundred lines at fault; no line at all is one, and
-// lines that come slower than 64 KiB in 4 seconds end it too.
+// ImportSubjects creates new subjects and updates known ones: it sets their weights and
+// adds them to the groups that their lines name. With [ReplaceGroups] they leave all
+// other groups, and with [DeleteAbsent] subjects without a line are deleted. It stores
+// all lines or none, and is safe to repeat. If lines yields an error, nothing is stored
+// and the error is returned. Fails with no_buckets, group_not_found, or
+// validation_failed with the first 100 invalid lines, if there is no line, or if lines
+// are slower than 64 KiB in 4 seconds.
 func (a *Admin) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...WriteOption) (Result[api.Imported], error) {
 	in, out := io.Pipe()
 	ended := make(chan error, 1)
@@ -134,7 +133,7 @@ func (a *Admin) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLi
 	return result, err
 }
 
-// ImportSubjectsFrom is ImportSubjects of a file, whose media type is
+// ImportSubjectsFrom is ImportSubjects for a file, whose media type is
 // [api.MediaNDJSON] or [api.MediaCSV].
 func (a *Admin) ImportSubjectsFrom(ctx context.Context, r io.Reader, mediaType string, opts ...WriteOption) (result Result[api.Imported], err error) {
 	q := newWrite(http.MethodPost, at("import", "subjects"), opts)
@@ -172,9 +171,8 @@ func (a *Admin) ExportSubjects(ctx context.Context) iter.Seq2[api.ImportLine, er
 	}
 }
 
-// ExportSubjectsTo writes every subject to w as NDJSON, which an import takes,
-// and returns the revision that all of them are of. What was written before an
-// error is no whole export.
+// ExportSubjectsTo writes every subject to w as NDJSON, which an import accepts, and
+// returns their revision. If it fails, w has an incomplete export.
 func (a *Admin) ExportSubjectsTo(ctx context.Context, w io.Writer) (revision int64, err error) {
 	export, revision, err := a.export(ctx)
 	if err != nil {

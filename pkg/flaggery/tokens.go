@@ -9,8 +9,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 )
 
-// CreateToken makes a token. Its secret is in the result, and never shown
-// again. Takes a token of role admin, as do Tokens and RevokeToken.
+// CreateToken creates a token. Its secret is only in this result. Requires role admin,
+// as do Tokens and RevokeToken.
 func (a *Admin) CreateToken(ctx context.Context, create api.NewToken, opts ...WriteOption) (Result[api.Token], error) {
 	return write[api.Token](ctx, &a.client, http.MethodPost, at("tokens"), create, opts)
 }
@@ -20,8 +20,8 @@ func (a *Admin) Tokens(ctx context.Context) iter.Seq2[api.Token, error] {
 	return list[api.Token](ctx, &a.client, at("tokens"), nil, smallItems)
 }
 
-// RevokeToken removes a token: every admin refuses it from then on, and edges as
-// soon as they serve the revision. Fails with token_not_found.
+// RevokeToken revokes a token. Admins reject it at once, edges as soon as they serve
+// the revision. Fails with token_not_found.
 func (a *Admin) RevokeToken(ctx context.Context, id int64, opts ...WriteOption) (Receipt, error) {
 	return remove(ctx, &a.client, at("tokens", strconv.FormatInt(id, 10)), opts)
 }

@@ -20,19 +20,19 @@ import (
 	"github.com/flaggery/flaggery/pkg/backoff"
 )
 
-// Delays before a read is tried again are random between nothing and firstDelay,
-// doubled with each attempt up to maxDelay. A service that asks for more than
-// maxDelay gets no second attempt: the caller knows better what to do.
+// Delays before a retry are random between 0 and firstDelay, which doubles with each
+// attempt up to maxDelay. If a service asks for more than maxDelay, there is no retry:
+// the caller knows better what to do.
 const (
 	firstDelay = 100 * time.Millisecond
 	maxDelay   = 2 * time.Second
 )
 
-// maxDrain is what is read of a failed answer: to say what came, and to use the
-// connection again.
+// maxDrain is how much of a failed answer is read, for its problem and to reuse the
+// connection.
 const maxDrain = 64 << 10
 
-// client is what both kinds have in common.
+// client is the part that both clients share.
 type client struct {
 	base      string // without a slash at its end
 	token     string
@@ -49,8 +49,8 @@ type request struct {
 	query  url.Values
 	header http.Header
 	body   []byte
-	retry  bool          // changes nothing, so it can be tried again
-	wait   time.Duration // that the service was asked to wait
+	retry  bool          // may be retried, as it changes nothing
+	wait   time.Duration // how long the service may wait
 }
 
 // answer is a success, or 304.
@@ -65,15 +65,14 @@ func (a answer) receipt() Receipt {
 	return Receipt{Revision: revision, ETag: a.header.Get("ETag")}
 }
 
-// Ready is an error if the service cannot do its work now.
+// Ready fails if the service is not ready.
 func (c *client) Ready(ctx context.Context) error {
 	_, err := c.do(ctx, request{method: http.MethodGet, path: "/readyz", retry: true})
 	return err
 }
 
-// at is a path of the contract's first version. Segments are encoded so that any
-// id stays one segment: dots too if they are all of it, as proxies that clean
-// paths take them out.
+// at returns a path below /v1. Segments are encoded so that any id is one segment. The
+// segments "." and ".." are too, because proxies that clean paths remove them.
 func at(segments ...string) string {
 	var path strings.Builder
 	path.WriteString("/v1")
@@ -89,8 +88,8 @@ func at(segments ...string) string {
 	return path.String()
 }
 
-// do carries out a request whose answer is read as a whole, again if that is safe
-// and may help. No attempt begins after the deadline of ctx.
+// do sends a request and reads its answer. It retries if that is safe and may help, but
+// not after the deadline of ctx.
 func (c *client) do(ctx context.Context, r request) (answer, error) {
 	delays := backoff.Backoff{First: firstDelay, Max: maxDelay}
 	for attempt := 0; ; attempt++ {
@@ -105,7 +104,7 @@ func (c *client) do(ctx context.Context, r request) (answer, error) {
 	}
 }
 
-// passing says whether another attempt may succeed.
+// passing reports whether a retry may succeed.
 func passing(err error) bool {
 	var problem *api.Problem
 	if !errors.As(err, &problem) {
@@ -118,7 +117,7 @@ func passing(err error) bool {
 	return false
 }
 
-// attempt also returns how long the service asks to be left alone.
+// attempt also returns the delay that the service asks for.
 func (c *client) attempt(ctx context.Context, r request) (a answer, asked time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout+r.wait)
 	defer cancel()
@@ -138,8 +137,8 @@ func (c *client) attempt(ctx context.Context, r request) (a answer, asked time.D
 	return answer{response.StatusCode, response.Header, body}, 0, nil
 }
 
-// open sends one request. If it succeeds, the caller closes the response;
-// if not, all that the response still has is its header.
+// open sends one request. If it succeeds, the caller closes the response; if not, the
+// response has only its header.
 func (c *client) open(ctx context.Context, r request, body io.Reader) (*http.Response, error) {
 	target := c.base + r.path
 	if len(r.query) > 0 {
@@ -170,8 +169,8 @@ func (c *client) open(ctx context.Context, r request, body io.Reader) (*http.Res
 	return response, fmt.Errorf("%s %s: %w", r.method, r.path, problem(response))
 }
 
-// problem is what an answer says that is no success. Whatever stands between
-// client and service does not answer with a problem: one is made of it.
+// problem reads the problem of an answer that is no success. Answers of proxies have
+// none: one is made of their status.
 func problem(response *http.Response) *api.Problem {
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxDrain))
 	var p api.Problem
@@ -205,7 +204,7 @@ func read[T any](ctx context.Context, c *client, path string, query url.Values) 
 	return result, decode(a.body, &result.Value)
 }
 
-// list yields the items of all pages, limit a page.
+// list yields the items of all pages, with limit items per page.
 func list[T any](ctx context.Context, c *client, path string, query url.Values, limit int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		query := url.Values(http.Header(query).Clone()) // an iterator may run twice
@@ -248,7 +247,7 @@ func write[T any](ctx context.Context, c *client, method, path string, value any
 	return decodeWrite[T](a)
 }
 
-// remove is a DELETE, which answers with no resource.
+// remove sends a DELETE, whose answer has no resource.
 func remove(ctx context.Context, c *client, path string, opts []WriteOption) (Receipt, error) {
 	result, err := write[json.RawMessage](ctx, c, http.MethodDelete, path, nil, opts)
 	return result.Receipt, err
@@ -279,8 +278,8 @@ func newWrite(method, path string, opts []WriteOption) request {
 	return r
 }
 
-// decodeWrite distinguishes the forms of a write's answer: nothing, the resource,
-// either with the propagation as one more field, or the outcome of a dry run.
+// decodeWrite distinguishes the forms of a write's answer: nothing or the resource, both
+// with the propagation as an additional field if it waited, or the outcome of a dry run.
 func decodeWrite[T any](a answer) (result Result[T], err error) {
 	result.Receipt = a.receipt()
 	if a.status == http.StatusNoContent {
