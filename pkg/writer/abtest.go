@@ -16,11 +16,10 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddABTest makes a test and draws the group of every bucket. It may start in the
-// past, and is then live at once; one that has ended already is recorded. Times are
-// kept to the microsecond. Fails with
-// abtest_exists, feature_not_found, feature_archived, variant_not_found or, naming
-// the other test, the features and the period, abtest_overlap.
+// AddABTest adds a test and draws the group of every bucket. A test that starts in the
+// past is live at once, or ended. Times are stored to the microsecond. Fails with
+// abtest_exists, feature_not_found, feature_archived, variant_not_found or
+// abtest_overlap, which names the other test, the features and the period.
 func (w *Writer) AddABTest(ctx context.Context, create api.CreateABTest, opts ...Option) (Result[api.ABTest], error) {
 	test, err := newTest(create)
 	if err != nil {
@@ -59,7 +58,7 @@ func (c *change) addTest(ctx context.Context, test *model.ABTest) (api.ABTest, e
 	return after, c.note(created, testResource.of(test.Name), nil, after)
 }
 
-// newTest is the test asked for, as far as it can be checked without the database.
+// newTest returns the requested test, checked as far as possible without the database.
 func newTest(create api.CreateABTest) (*model.ABTest, error) {
 	var f model.Faults
 	test := &model.ABTest{
@@ -117,7 +116,7 @@ func refuseOverlap(test *model.ABTest, tests []model.ABTest) error {
 		other := &tests[i]
 		if features := model.Overlap(test, other); len(features) > 0 && other.Name != test.Name {
 			conflicts = append(conflicts, model.Conflict{Test: other.Name, Features: features, Start: other.Start, End: other.End})
-			reasons = append(reasons, fmt.Sprintf("test %q is about %s too, and both would be live from %s to %s", other.Name,
+			reasons = append(reasons, fmt.Sprintf("test %q names %s too, and both would be live from %s to %s", other.Name,
 				strings.Join(features, ", "), latest(test.Start, other.Start), earliest(test.End, other.End)))
 		}
 	}
@@ -129,7 +128,7 @@ func refuseOverlap(test *model.ABTest, tests []model.ABTest) error {
 	return err
 }
 
-// checkTestVariants names all variants of a test that do not exist.
+// checkTestVariants fails if variants of a test do not exist, and names all of them.
 func (c *change) checkTestVariants(ctx context.Context, test *model.ABTest) error {
 	missing := &model.Error{Code: model.VariantNotFound, Detail: "the test names variants that do not exist"}
 	for _, name := range test.Features() {
@@ -173,8 +172,8 @@ func earliest(a, b time.Time) string {
 	return a.Format(time.RFC3339Nano)
 }
 
-// PatchABTest changes what is given: the start until the test starts, and the end until
-// it has ended, to now or later. Fails with abtest_not_found or abtest_overlap.
+// PatchABTest changes the given fields. The start can change until the test starts, the
+// end until it ends, to now or later. Fails with abtest_not_found or abtest_overlap.
 func (w *Writer) PatchABTest(ctx context.Context, name string, patch api.PatchABTest, opts ...Option) (Result[api.ABTest], error) {
 	var f model.Faults
 	f.Check("path.test", model.CheckName(name))
@@ -217,7 +216,7 @@ func (c *change) patchTest(ctx context.Context, test *model.ABTest, patch api.Pa
 	return c.updateTest(ctx, updated, test, before, buckets)
 }
 
-// movePeriod changes when a test is live, as far as that is still to come.
+// movePeriod changes the part of a test's period that lies in the future.
 func (c *change) movePeriod(ctx context.Context, test *model.ABTest, patch api.PatchABTest) error {
 	var f model.Faults
 	start, end, now := test.Start, test.End, c.tx.Now
@@ -263,8 +262,7 @@ func (c *change) updateTest(ctx context.Context, action string, test *model.ABTe
 }
 
 // StopABTest ends a live test now. Fails with abtest_not_found, or with
-// validation_failed if the test is not live: one that has not begun can be
-// deleted instead, and one that has ended stays as it ended.
+// validation_failed if the test is not live. A scheduled test can be deleted instead.
 func (w *Writer) StopABTest(ctx context.Context, name string, opts ...Option) (Result[api.ABTest], error) {
 	if err := checkPath("test", model.CheckName(name)); err != nil {
 		return Result[api.ABTest]{}, err
@@ -282,7 +280,7 @@ func (c *change) stopTest(ctx context.Context, test *model.ABTest) (api.ABTest, 
 	switch test.State(c.tx.Now) {
 	case model.Scheduled:
 		return api.ABTest{}, model.Errorf(model.ValidationFailed,
-			"test %q is not live: it starts at %s. Delete it, if it is not to start", test.Name, test.Start.Format(time.RFC3339))
+			"test %q is not live: it starts at %s. To prevent that, delete it", test.Name, test.Start.Format(time.RFC3339))
 	case model.Ended:
 		return api.ABTest{}, model.Errorf(model.ValidationFailed,
 			"test %q is not live: it ended at %s", test.Name, test.End.Format(time.RFC3339))
@@ -327,8 +325,8 @@ func (c *change) deleteTest(ctx context.Context, test *model.ABTest) (api.ABTest
 	return before, c.note(deleted, testResource.of(test.Name), before, nil)
 }
 
-// moveFeature moves what an ended test says of a feature to the test's record, or back:
-// the action is recorded or restored.
+// moveFeature moves an ended test's references to a feature to the test's record, or
+// back: the action is recorded or restored.
 func (c *change) moveFeature(ctx context.Context, test, feature, action string) error {
 	before, err := testOf(ctx, c.tx, test)
 	if err != nil {
@@ -368,7 +366,7 @@ func (w *Writer) ABTest(ctx context.Context, name string) (Result[api.ABTest], e
 	})
 }
 
-// testOf is what the contract says of a test. Fails with abtest_not_found.
+// testOf reads a test in the form of the contract. Fails with abtest_not_found.
 func testOf(ctx context.Context, tx *postgres.Tx, name string) (api.ABTest, error) {
 	test, err := tx.ABTest(ctx, name)
 	if err != nil {
@@ -381,15 +379,15 @@ func testOf(ctx context.Context, tx *postgres.Tx, name string) (api.ABTest, erro
 	return testForm(test, buckets, tx.Now), nil
 }
 
-// ABTestFilter narrows what ABTests lists. The zero value takes everything.
+// ABTestFilter selects the tests that ABTests lists. The zero value selects all.
 type ABTestFilter struct {
 	State   model.TestState
-	Feature string    // one that the test is about, or was before the feature was deleted
+	Feature string    // a feature that the test names, or named before it was deleted
 	From    time.Time // only tests that end after this
 	Until   time.Time // only tests that start before this
 }
 
-// stored is the filter as the database takes it.
+// stored returns the filter for the database.
 func (f ABTestFilter) stored() (postgres.ABTestFilter, error) {
 	var faults model.Faults
 	if !slices.Contains([]model.TestState{"", model.Scheduled, model.Live, model.Ended}, f.State) {
@@ -445,13 +443,13 @@ func testForm(t *model.ABTest, buckets []model.Bucket, now time.Time) api.ABTest
 	return form
 }
 
-// What makes a test compare little.
+// Below these limits, the results of a test are not reliable.
 const (
 	fewBuckets = 20   // of a group
 	lowChance  = 0.05 // of a drawn bucket to be in a group
 )
 
-// testWarnings says why little can be concluded from a test.
+// testWarnings returns the reasons why the results of a test are not reliable.
 func testWarnings(t *model.ABTest) (warnings []api.Warning) {
 	warn := func(code, format string, args ...any) {
 		warnings = append(warnings, api.Warning{Code: code, Message: fmt.Sprintf(format, args...)})
@@ -471,11 +469,11 @@ func testWarnings(t *model.ABTest) (warnings []api.Warning) {
 			}
 		}
 		if drawn < fewBuckets {
-			warn("few_buckets", "group %q has %d drawn buckets: with fewer than %d, chance decides little and results say little. "+
+			warn("few_buckets", "group %q has %d drawn buckets: with fewer than %d, results are not reliable. "+
 				"1,000 buckets are a good number for tests; subjects never move, so add them before the subjects", g.Name, drawn, fewBuckets)
 		}
 		if t.Design.Chance != nil && t.Design.Chance[i] < lowChance {
-			warn("low_chance", "a bucket has the chance %.3g to be in group %q, as heavy buckets were set aside: below %g a group compares little",
+			warn("low_chance", "a bucket has the chance %.3g to be in group %q, as heavy buckets were set aside: below %g, results are not reliable",
 				t.Design.Chance[i], g.Name, lowChance)
 		}
 	}

@@ -15,18 +15,18 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AuditFilter narrows what Audit lists. The zero value takes everything.
+// AuditFilter selects the entries that Audit lists. The zero value selects all.
 type AuditFilter struct {
 	Actor    string
-	Resource string    // a path as in the contract, "features/foobar": itself and what lies below it
+	Resource string    // a path as in the contract, "features/foobar": this resource and those below it
 	Since    time.Time // included
 	Until    time.Time // excluded
-	// WithoutTokens leaves out what was changed of tokens.
+	// WithoutTokens leaves out changes of tokens.
 	WithoutTokens bool
 }
 
-// stored is the filter as the database takes it: in UTC, as PostgreSQL knows no
-// offset of 16 hours or more.
+// stored returns the filter for the database: in UTC, as PostgreSQL rejects offsets of 16
+// hours or more.
 func (f AuditFilter) stored() (postgres.AuditFilter, error) {
 	var faults model.Faults
 	checkYear(&faults, "query.since", f.Since)
@@ -38,8 +38,7 @@ func (f AuditFilter) stored() (postgres.AuditFilter, error) {
 	return stored, faults.Err()
 }
 
-// checkYear refuses a moment that an offset moves out of the years that RFC 3339 can
-// write.
+// checkYear rejects a time whose year in UTC has no form in RFC 3339.
 func checkYear(faults *model.Faults, location string, at time.Time) {
 	if year := at.UTC().Year(); year < 1 || year > 9999 {
 		faults.Addf(location, "must be between the years 1 and 9999 in UTC")
@@ -65,12 +64,12 @@ func (w *Writer) Audit(ctx context.Context, filter AuditFilter, page Page) (Resu
 		each(auditForm))
 }
 
-// ExportAudit yields all that the filter takes, newest first. All is as it was at
-// one revision, which begin, unless nil, gets before the first. An error is the
-// last. Memory does not grow with the length of the audit.
+// ExportAudit yields all entries that the filter selects, newest first. They are of one
+// revision, with which begin is called before the first entry, unless it is nil. An error
+// comes last. Memory does not grow with the length of the audit.
 func (w *Writer) ExportAudit(ctx context.Context, filter AuditFilter, begin func(revision int64)) iter.Seq2[api.AuditEntry, error] {
 	f, err := filter.stored()
-	if err != nil { // before begin: nothing of an answer may have been sent
+	if err != nil { // before begin, after which an answer cannot change its status
 		return func(yield func(api.AuditEntry, error) bool) { yield(api.AuditEntry{}, err) }
 	}
 	return export(ctx, w, begin, func(tx *postgres.Tx, yield func(api.AuditEntry) bool) error {
@@ -83,15 +82,16 @@ func (w *Writer) ExportAudit(ctx context.Context, filter AuditFilter, begin func
 	})
 }
 
-// News is what happened after a revision.
+// News are the changes after a revision.
 type News struct {
 	Since, Revision int64        // Changes are those of all revisions after Since, up to Revision
 	Changes         []api.Change // in their order
 }
 
-// News reads the changes after a revision, of many only about the last limit. It reads from
-// the beginning if the revision is not of this history, as after a restored backup, and
-// if a subject was forgotten since, whose id earlier changes do not have any more.
+// News reads the changes after a revision; if there are many, only about the last limit.
+// It reads from the beginning if the revision is not of this history, for example after a
+// backup was restored, or if a subject was forgotten since, as earlier changes no longer
+// have its id.
 func (w *Writer) News(ctx context.Context, after int64, limit int) (News, error) {
 	var news News
 	err := w.db.Read(ctx, func(tx *postgres.Tx) error {
@@ -117,7 +117,7 @@ func (w *Writer) News(ctx context.Context, after int64, limit int) (News, error)
 	return news, err
 }
 
-// OfToken reports whether a change is of a token, which not everybody may see.
+// OfToken reports whether a change is of a token. Not everybody may see it.
 func OfToken(c api.Change) bool { return strings.HasPrefix(c.Resource, tokensPath+"/") }
 
 func auditForm(e postgres.AuditEntry) api.AuditEntry {
@@ -127,7 +127,7 @@ func auditForm(e postgres.AuditEntry) api.AuditEntry {
 	}
 }
 
-// placeOf is what Page.After says in a list of the audit.
+// placeOf is the value of Page.After in a list of the audit.
 func placeOf(p postgres.AuditPlace) string { return fmt.Sprintf("%d-%d", p.Revision, p.Position) }
 
 func rawJSON(text string) any {

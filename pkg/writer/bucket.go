@@ -11,9 +11,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// IncreaseBuckets adds buckets, whose ids count up. Rollouts and tests take
-// their share of the new ones at once; also tests that have ended, so that in
-// every test each bucket is in exactly one group.
+// IncreaseBuckets adds buckets with the next ids. Rollouts and tests take their share of
+// them at once, ended tests too, so that in every test each bucket is in exactly one
+// group.
 func (w *Writer) IncreaseBuckets(ctx context.Context, amount int, opts ...Option) (Result[api.BucketIDs], error) {
 	var f model.Faults
 	if amount < 1 || amount > model.MaxBuckets {
@@ -38,7 +38,7 @@ func (c *change) addBuckets(ctx context.Context, amount int) (added api.BucketID
 	last := config.Buckets + amount
 	if last > model.MaxBuckets {
 		var f model.Faults
-		f.Addf("body.amount", "there are %d buckets, and may be at most %d", config.Buckets, model.MaxBuckets)
+		f.Addf("body.amount", "there are %d buckets, and there may be at most %d", config.Buckets, model.MaxBuckets)
 		return added, f.Err()
 	}
 	for id := config.Buckets + 1; id <= last; id++ {
@@ -88,7 +88,7 @@ func (c *change) joinTests(ctx context.Context, tests []model.ABTest, added []mo
 	return nil
 }
 
-// BucketColumns is all buckets in id order.
+// BucketColumns reads all buckets in id order.
 func (w *Writer) BucketColumns(ctx context.Context) (Result[api.BucketColumns], error) {
 	return read(ctx, w, func(tx *postgres.Tx) (api.BucketColumns, int64, error) {
 		buckets, err := tx.Buckets(ctx)

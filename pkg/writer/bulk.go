@@ -12,11 +12,11 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// maxBulk is how many subjects one write names at most: others wait for it.
+// maxBulk limits the number of subjects in one write, as other writers wait for it.
 const maxBulk = 10_000
 
-// checkIDs checks the ids of a write of many subjects. One that is there twice is a
-// mistake of the sender's, as in imports.
+// checkIDs checks the ids of a write of many subjects. Repeated ids are errors, as in
+// imports.
 func checkIDs(f *model.Faults, ids []string) {
 	if n := len(ids); n < 1 || n > maxBulk {
 		f.Addf("body.ids", "must have between 1 and %d ids, has %d", maxBulk, n)
@@ -37,7 +37,7 @@ func checkIDs(f *model.Faults, ids []string) {
 	}
 }
 
-// notedSubjects is what the audit has of many subjects.
+// notedSubjects is the audit's form of many subjects.
 type notedSubjects struct {
 	Subjects []api.Subject `json:"subjects"`
 }
@@ -50,8 +50,8 @@ func (n notedSubjects) ids() []string {
 	return ids
 }
 
-// notedMembers is what the audit has of many who joined a group or left it. Ids are in
-// objects, where forgetting finds them.
+// notedMembers is the audit's form of many changed memberships. Ids are in objects,
+// where forgetting finds them.
 type notedMembers struct {
 	Subjects []notedMember `json:"subjects"`
 }
@@ -67,7 +67,7 @@ func subjectForms(subjects []*postgres.Subject) (n notedSubjects) {
 	return n
 }
 
-// unknownOf are the ids, in their order, that are of none of the subjects.
+// unknownOf returns the ids that none of the subjects has, in their order.
 func unknownOf(ids []string, found []*postgres.Subject) []string {
 	known := make(map[string]bool, len(found))
 	for _, s := range found {
@@ -76,8 +76,8 @@ func unknownOf(ids []string, found []*postgres.Subject) []string {
 	return slices.DeleteFunc(append([]string{}, ids...), func(id string) bool { return known[id] })
 }
 
-// DeleteSubjects removes up to 10,000 subjects, from their groups too; ids that no subject
-// has are passed over.
+// DeleteSubjects removes up to 10,000 subjects and their memberships. Unknown ids are
+// ignored.
 func (w *Writer) DeleteSubjects(ctx context.Context, ids []string, opts ...Option) (Result[api.DeletedSubjects], error) {
 	var f model.Faults
 	checkIDs(&f, ids)
@@ -146,14 +146,14 @@ func (c *change) addSubjects(ctx context.Context, create []api.Subject) error {
 	return c.note(created, subjectsResource.of(), nil, subjectForms(added))
 }
 
-// AddSubjectsToGroup makes up to 10,000 subjects members of a group; ids that no subject
-// has are passed over. Fails with group_not_found.
+// AddSubjectsToGroup makes up to 10,000 subjects members of a group. Unknown ids are
+// ignored. Fails with group_not_found.
 func (w *Writer) AddSubjectsToGroup(ctx context.Context, group string, ids []string, opts ...Option) (Result[api.ChangedMembers], error) {
 	return w.changeMembers(ctx, group, ids, false, opts)
 }
 
-// RemoveSubjectsFromGroup ends the memberships of up to 10,000 subjects; ids that no
-// subject has are passed over. Fails with group_not_found.
+// RemoveSubjectsFromGroup removes up to 10,000 subjects from a group. Unknown ids are
+// ignored. Fails with group_not_found.
 func (w *Writer) RemoveSubjectsFromGroup(ctx context.Context, group string, ids []string, opts ...Option) (Result[api.ChangedMembers], error) {
 	return w.changeMembers(ctx, group, ids, true, opts)
 }
@@ -207,7 +207,7 @@ func (c *change) changeMembers(ctx context.Context, group string, ids []string, 
 	return r, c.note(created, membersResource.of(group), nil, noted)
 }
 
-// classWith is the class that a subject has once it joined a group, or left it.
+// classWith returns the class of a subject after it has joined or left a group.
 func classWith(s *postgres.Subject, group model.GroupID, leave bool) *model.Class {
 	class := s.Class()
 	class.Groups = slices.DeleteFunc(slices.Clone(class.Groups), func(id model.GroupID) bool { return id == group })

@@ -12,8 +12,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// Edges lists the edges by name: those that are connected, and those that were within
-// the last ten minutes and did not leave.
+// Edges lists the edges by name: those that are connected, and those that lost their
+// connection within the last ten minutes without a drain.
 func (w *Writer) Edges(ctx context.Context, page Page) (Result[api.Page[api.Edge]], error) {
 	edges, err := w.db.Edges(ctx)
 	if err != nil {
@@ -35,8 +35,8 @@ func (w *Writer) Edges(ctx context.Context, page Page) (Result[api.Page[api.Edge
 }
 
 // refuseOldEdges fails with edges_too_old if an edge of the last ten minutes cannot read
-// whether features are off or archived: it would serve them on, and say that it has
-// the change.
+// whether features are off or archived: it would keep serving them, and report that it
+// has the change.
 func (w *Writer) refuseOldEdges(ctx context.Context) error {
 	edges, err := w.db.Edges(ctx)
 	if err != nil {
@@ -51,9 +51,9 @@ func (w *Writer) refuseOldEdges(ctx context.Context) error {
 	return nil
 }
 
-// WaitForEdges waits until every edge serves the revision, or the time is up. An edge
-// that is away, or behind, may serve an earlier one. Edges report by their connections,
-// so it asks again and again: often at first, as most are there within milliseconds.
+// WaitForEdges waits until every edge serves the revision, or the time is up. Edges that
+// are away or behind may serve an earlier one. Edges report on their connections, so it
+// polls: often at first, as most edges are in sync within milliseconds.
 func (w *Writer) WaitForEdges(ctx context.Context, revision int64, atMost time.Duration) (api.Propagation, error) {
 	start := time.Now()
 	pauses := backoff.Backoff{First: 2 * time.Millisecond, Max: 100 * time.Millisecond}

@@ -10,8 +10,8 @@ import (
 )
 
 // ExportSubjects yields every subject in bytewise order of the ids. All are of one
-// revision, which begin, unless nil, gets before the first. An error is the last.
-// Memory does not grow with the number of subjects.
+// revision, with which begin is called before the first subject, unless it is nil. An
+// error comes last. Memory does not grow with the number of subjects.
 func (w *Writer) ExportSubjects(ctx context.Context, begin func(revision int64)) iter.Seq2[api.ImportLine, error] {
 	return export(ctx, w, begin, func(tx *postgres.Tx, yield func(api.ImportLine) bool) error {
 		for s, err := range tx.EachSubject(ctx) {
@@ -24,14 +24,14 @@ func (w *Writer) ExportSubjects(ctx context.Context, begin func(revision int64))
 	})
 }
 
-// Revision is the last one that was committed.
+// Revision returns the last committed revision.
 func (w *Writer) Revision(ctx context.Context) (int64, error) {
 	result, err := read(ctx, w, func(*postgres.Tx) (struct{}, int64, error) { return struct{}{}, 0, nil })
 	return result.Revision, err
 }
 
-// export yields what read does. The transaction and the slot that it takes live as
-// long as the iteration.
+// export yields the items of read. It holds a transaction and a slot until the iteration
+// ends.
 func export[T any](ctx context.Context, w *Writer, begin func(revision int64), read func(tx *postgres.Tx, yield func(T) bool) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		stopped := false
@@ -55,15 +55,15 @@ func export[T any](ctx context.Context, w *Writer, begin func(revision int64), r
 	}
 }
 
-// Prune forgets what changed longer ago than given: readers that were away for
-// longer load everything again. Tokens that expired a month ago go too. It makes no
-// revision, and the audit stays.
+// Prune deletes changes that are older than olderThan: readers that were disconnected
+// for longer load everything again. Tokens that expired a month ago are deleted too. It
+// makes no revision, and the audit stays.
 func (w *Writer) Prune(ctx context.Context, olderThan time.Duration) error {
 	return w.db.Prune(ctx, olderThan)
 }
 
-// PruneHistory forgets what held only longer ago than given: Explain fails for those
-// moments from then on. It makes no revision, and the audit stays.
+// PruneHistory deletes history that ended longer ago than olderThan. Explain then fails
+// for those moments. It makes no revision, and the audit stays.
 func (w *Writer) PruneHistory(ctx context.Context, olderThan time.Duration) error {
 	return w.db.PruneHistory(ctx, olderThan)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddFeature makes a feature with its variants, its default and its rollout, as far
-// as they are given. Fails with feature_exists.
+// AddFeature adds a feature with the given variants, default and rollout. Fails with
+// feature_exists.
 func (w *Writer) AddFeature(ctx context.Context, create api.CreateFeature, opts ...Option) (Result[api.Feature], error) {
 	feature, err := newFeature(create)
 	if err != nil {
@@ -28,7 +28,7 @@ func (w *Writer) AddFeature(ctx context.Context, create api.CreateFeature, opts 
 	})
 }
 
-// newFeature is the feature asked for. Its rollout has no buckets yet.
+// newFeature returns the requested feature. Its rollout has no buckets yet.
 func newFeature(create api.CreateFeature) (*model.Feature, error) {
 	var f model.Faults
 	feature := &model.Feature{Name: create.Name, Description: create.Description, Tags: create.Tags}
@@ -41,7 +41,7 @@ func newFeature(create api.CreateFeature) (*model.Feature, error) {
 		payload, err := payloadOf(v.Payload)
 		f.Check(location+"payload", err)
 		if slices.ContainsFunc(feature.Variants, func(other model.Variant) bool { return other.Name == v.Name }) {
-			f.Addf(location+"name", "%q is there twice", v.Name)
+			f.Addf(location+"name", "is %q, which another variant has already", v.Name)
 		}
 		feature.Variants = append(feature.Variants, model.Variant{Name: v.Name, Payload: payload})
 	}
@@ -66,8 +66,8 @@ func newFeature(create api.CreateFeature) (*model.Feature, error) {
 	return feature, f.Err()
 }
 
-// addWholeFeature adds a feature by the same steps as one that is made bit by bit, so
-// that the audit says the same and each row can be reverted.
+// addWholeFeature adds a feature by the same steps as separate calls, so that the audit
+// has the same rows and each can be reverted.
 func (c *change) addWholeFeature(ctx context.Context, whole *model.Feature) (api.Feature, error) {
 	f := &model.Feature{Name: whole.Name, Description: whole.Description, Tags: whole.Tags}
 	after, err := c.addFeature(ctx, f)
@@ -104,8 +104,8 @@ func (c *change) addFeature(ctx context.Context, f *model.Feature) (api.Feature,
 	return after, c.note(created, featureResource.of(f.Name), nil, after)
 }
 
-// PatchFeature changes what is given. Fails with feature_not_found, or with
-// edges_too_old if it switches off or on.
+// PatchFeature changes the given fields. Fails with feature_not_found, or with
+// edges_too_old if it switches the feature off or on.
 func (w *Writer) PatchFeature(ctx context.Context, name string, patch api.PatchFeature, opts ...Option) (Result[api.Feature], error) {
 	var f model.Faults
 	f.Check("path.feature", model.CheckName(name))
@@ -158,10 +158,10 @@ func (c *change) patchFeature(ctx context.Context, f *model.Feature, patch api.P
 	return after, c.note(updated, featureResource.of(f.Name), before, after)
 }
 
-// ArchiveFeature stops serving a feature and keeps all of it until RestoreFeature:
-// its name stays taken, its rollout keeps its buckets, and what belongs to it cannot
-// be changed. Fails with feature_not_found, with abtest_live while a test that has not
-// ended names the feature, or with edges_too_old.
+// ArchiveFeature stops serving a feature and keeps all of it until RestoreFeature: its
+// name stays taken, its rollout keeps its buckets, and its parts cannot be changed. Fails
+// with feature_not_found, with abtest_live while a test that has not ended names the
+// feature, or with edges_too_old.
 func (w *Writer) ArchiveFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
 	return w.archiveFeature(ctx, name, true, opts)
 }
@@ -228,8 +228,8 @@ func (c *change) refuseUnderTest(ctx context.Context, feature string) error {
 	return nil
 }
 
-// refuseArchived fails with feature_archived if the feature is. What belongs to an
-// archived feature stays as it is until the feature is restored.
+// refuseArchived fails with feature_archived if the feature is archived. The parts of an
+// archived feature cannot be changed until it is restored.
 func refuseArchived(f *model.Feature) error {
 	if f.Archived {
 		return model.Errorf(model.FeatureArchived, "feature %q is archived: restore it first", f.Name)
@@ -238,7 +238,7 @@ func refuseArchived(f *model.Feature) error {
 }
 
 // DeleteFeature removes a feature. Fails with feature_not_found, or with
-// feature_has_variants if it still has any.
+// feature_has_variants.
 func (w *Writer) DeleteFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
 	if err := checkPath("feature", model.CheckName(name)); err != nil {
 		return Result[api.Feature]{}, err
@@ -265,7 +265,7 @@ func (c *change) deleteFeature(ctx context.Context, f *model.Feature) (api.Featu
 }
 
 // DeleteWholeFeature removes a feature with its variants, its default, its rollout and
-// its overrides. Tests that have ended keep a record of what they named. Fails with
+// its overrides. Ended tests keep a record of the variants that they named. Fails with
 // feature_not_found, or with abtest_live while a test that has not ended names the
 // feature.
 func (w *Writer) DeleteWholeFeature(ctx context.Context, name string, opts ...Option) (Result[api.Feature], error) {
@@ -281,8 +281,8 @@ func (w *Writer) DeleteWholeFeature(ctx context.Context, name string, opts ...Op
 	})
 }
 
-// deleteWholeFeature deletes by the same steps as somebody who goes piece by piece, so
-// that the audit says the same and each row can be reverted.
+// deleteWholeFeature deletes a feature by the same steps as separate calls, so that the
+// audit has the same rows and each can be reverted.
 func (c *change) deleteWholeFeature(ctx context.Context, f *model.Feature) (api.Feature, error) {
 	if err := c.refuseUnderTest(ctx, f.Name); err != nil {
 		return api.Feature{}, err
@@ -292,7 +292,7 @@ func (c *change) deleteWholeFeature(ctx context.Context, f *model.Feature) (api.
 		return api.Feature{}, err
 	}
 	before := featureForm(f, buckets)
-	if _, err := c.archiveFeature(ctx, f, false); err != nil { // what belongs to an archived one cannot be deleted
+	if _, err := c.archiveFeature(ctx, f, false); err != nil { // the parts of an archived feature cannot be deleted
 		return api.Feature{}, err
 	}
 	if err := c.deleteReferences(ctx, f); err != nil {
@@ -311,15 +311,15 @@ func (c *change) deleteWholeFeature(ctx context.Context, f *model.Feature) (api.
 	return before, err
 }
 
-// deleteReferences deletes what gives variants of a feature, but for its default. Of
-// tests it takes the references alone.
+// deleteReferences deletes the rollout of a feature and the overrides with its variants,
+// and moves the references of tests to their records.
 func (c *change) deleteReferences(ctx context.Context, f *model.Feature) error {
 	uses, err := c.tx.VariantUses(ctx, f.Name)
 	if err != nil {
 		return err
 	}
 	test := ""
-	for _, use := range uses { // the groups of a test one after the other
+	for _, use := range uses { // the groups of a test follow each other
 		switch {
 		case use.Group != "":
 			var g *postgres.Group
@@ -367,8 +367,7 @@ func (w *Writer) Feature(ctx context.Context, name string) (Result[api.Feature],
 	})
 }
 
-// Features lists, in name order, the features that are archived or those that are
-// not.
+// Features lists, in name order, either the archived features or the others.
 func (w *Writer) Features(ctx context.Context, archived bool, page Page) (Result[api.Page[api.Feature]], error) {
 	return list(ctx, w, page, func(f *model.Feature) string { return f.Name },
 		func(tx *postgres.Tx, limit int) iter.Seq2[*model.Feature, error] {
@@ -379,7 +378,7 @@ func (w *Writer) Features(ctx context.Context, archived bool, page Page) (Result
 		}))
 }
 
-// eachWithBuckets forms items that say what their buckets amount to.
+// eachWithBuckets forms items with the weights of their buckets.
 func eachWithBuckets[S, T any](ctx context.Context, form func(*postgres.Tx, S, []model.Bucket) T) func(*postgres.Tx) (func(S) T, error) {
 	return func(tx *postgres.Tx) (func(S) T, error) {
 		buckets, err := tx.Buckets(ctx)

@@ -11,7 +11,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// SubjectVariants says which variant of each feature a subject gets now.
+// SubjectVariants reads which variant of each feature a subject gets now.
 // Features that resolve to nothing are left out. Fails with subject_not_found.
 func (w *Writer) SubjectVariants(ctx context.Context, id string) (Result[map[string]string], error) {
 	if err := checkPath("id", model.CheckSubjectID(id)); err != nil {
@@ -30,8 +30,8 @@ func (w *Writer) SubjectVariants(ctx context.Context, id string) (Result[map[str
 	})
 }
 
-// Explain says why a subject gets what it gets, or got at a moment of the past, or
-// will get at one to come if nothing changes; the zero time is now. Fails with
+// Explain explains which variants a subject gets at a moment: now if it is the zero time,
+// in the past, or in the future if nothing changes until then. Fails with
 // subject_not_found or history_unavailable.
 func (w *Writer) Explain(ctx context.Context, id string, at time.Time) (Result[api.Explanation], error) {
 	if err := checkPath("id", model.CheckSubjectID(id)); err != nil {
@@ -68,7 +68,7 @@ func (w *Writer) Explain(ctx context.Context, id string, at time.Time) (Result[a
 	})
 }
 
-// momentOf is the revision that holds at a time, which may be to come.
+// momentOf reads the revision that is valid at a time, which may be in the future.
 func momentOf(ctx context.Context, tx *postgres.Tx, at time.Time) (postgres.Moment, error) {
 	if at.Before(tx.Now) {
 		return tx.MomentOf(ctx, at)
@@ -76,7 +76,7 @@ func momentOf(ctx context.Context, tx *postgres.Tx, at time.Time) (postgres.Mome
 	return tx.LastMoment(ctx)
 }
 
-// heldAt is a subject, and the configuration that it is resolved by, at a revision.
+// heldAt reads a subject and the resolver of the configuration at a revision.
 func (w *Writer) heldAt(ctx context.Context, tx *postgres.Tx, id string, m postgres.Moment) (s *postgres.Subject, r *evaluation.Resolver, err error) {
 	if m.Revision == tx.Revision {
 		if s, err = tx.Subject(ctx, id); err == nil {
@@ -102,8 +102,8 @@ type resolved struct {
 	*evaluation.Resolver
 }
 
-// resolver compiles the configuration, once a revision: programs that ask for
-// many subjects in a row need not pay for each.
+// resolver compiles the configuration once for each revision, as programs may query many
+// subjects in a row.
 func (w *Writer) resolver(ctx context.Context, tx *postgres.Tx) (*evaluation.Resolver, error) {
 	if r := w.last.Load(); r != nil && r.epoch == tx.Epoch && r.revision == tx.Revision {
 		return r.Resolver, nil

@@ -10,7 +10,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// Forgotten says what forgetting a subject changed.
+// Forgotten is the result of forgetting a subject.
 type Forgotten struct {
 	Pseudonym   string `json:"pseudonym"`
 	Deleted     bool   `json:"deleted"`      // false if it was deleted before
@@ -18,16 +18,15 @@ type Forgotten struct {
 	AuditRows   int64  `json:"audit_rows"`   // that name the pseudonym now
 }
 
-// Forget deletes a subject and replaces its id by a random pseudonym wherever it was
-// recorded: in history and in the audit. Nothing leads from one to the other. A subject
-// that was deleted before is forgotten there alike. It holds other writes up while it
-// searches the audit.
+// Forget deletes a subject and replaces its id in history and in the audit by a random
+// pseudonym, which cannot be traced back to the id. It also forgets a subject that was
+// deleted before. Other writes wait while it searches the audit.
 //
-// Comments are free text and stay. The tombstone stays until changes are pruned, as
-// edges learn from it that the subject is gone.
+// Comments are free text and stay. The tombstone stays until changes are pruned, as it
+// lets edges delete the subject.
 //
-// The writer's role has to own the schema. Fails with subject_not_found if nothing was
-// recorded of the subject.
+// The writer's role has to own the schema. Fails with subject_not_found if there are no
+// records of the subject.
 func (w *Writer) Forget(ctx context.Context, id string, opts ...Option) (Result[Forgotten], error) {
 	if err := checkPath("id", model.CheckSubjectID(id)); err != nil {
 		return Result[Forgotten]{}, err
@@ -74,8 +73,8 @@ func (c *change) forget(ctx context.Context, id string) (f Forgotten, err error)
 	return f, c.note(forgotten, subjectResource.of(f.Pseudonym), nil, f)
 }
 
-// idInObject is an id as note writes it in the form of a subject, and as it wrote it
-// before payloads were kept byte for byte: with <, > and & escaped.
+// idInObject returns both forms of an id in audit rows: as note writes it, and as earlier
+// versions wrote it, with <, > and & escaped.
 func idInObject(id string) (forms [2]string, err error) {
 	subject := struct {
 		ID string `json:"id"`

@@ -12,7 +12,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddGroup makes a group without members. Fails with group_exists.
+// AddGroup adds a group without members. Fails with group_exists.
 func (w *Writer) AddGroup(ctx context.Context, create api.CreateGroup, opts ...Option) (Result[api.Group], error) {
 	var f model.Faults
 	f.Check("body.name", model.CheckName(create.Name))
@@ -37,7 +37,7 @@ func (c *change) addGroup(ctx context.Context, create api.CreateGroup) (api.Grou
 	return after, c.note(created, groupResource.of(g.Name), nil, after)
 }
 
-// PatchGroup changes what is given. Fails with group_not_found.
+// PatchGroup changes the given fields. Fails with group_not_found.
 func (w *Writer) PatchGroup(ctx context.Context, name string, patch api.PatchGroup, opts ...Option) (Result[api.Group], error) {
 	var f model.Faults
 	f.Check("path.group", model.CheckName(name))
@@ -69,9 +69,8 @@ func (c *change) patchGroup(ctx context.Context, g *postgres.Group, patch api.Pa
 	return after, c.note(updated, groupResource.of(g.Name), before, after)
 }
 
-// DeleteGroup removes a group with its overrides; its members stay as they are
-// otherwise. Fails with group_not_found, or with feature_archived if it overrides an
-// archived feature, whose overrides are kept.
+// DeleteGroup removes a group with its overrides and memberships. Fails with
+// group_not_found, or with feature_archived if it overrides an archived feature.
 func (w *Writer) DeleteGroup(ctx context.Context, name string, opts ...Option) (Result[api.Group], error) {
 	if err := checkPath("group", model.CheckName(name)); err != nil {
 		return Result[api.Group]{}, err
@@ -102,9 +101,9 @@ func (c *change) deleteGroup(ctx context.Context, g *postgres.Group) (api.Group,
 	return before, c.note(deleted, groupResource.of(g.Name), before, nil)
 }
 
-// AddGroupOverride sets the variant that a group's members get, whatever else
-// applies. Fails with group_not_found, feature_not_found, feature_archived or
-// variant_not_found.
+// AddGroupOverride sets the variant that a group's members get. It takes precedence over
+// tests, rollouts and defaults. Fails with group_not_found, feature_not_found,
+// feature_archived or variant_not_found.
 func (w *Writer) AddGroupOverride(ctx context.Context, group, feature, variant string, opts ...Option) (Result[api.VariantReference], error) {
 	var f model.Faults
 	f.Check("path.group", model.CheckName(group))
@@ -311,7 +310,7 @@ func (w *Writer) Members(ctx context.Context, group string, page Page) (Result[a
 	}, each(self))
 }
 
-// MembersWithWeights is Members with what they weigh. Fails with group_not_found.
+// MembersWithWeights is Members with weights. Fails with group_not_found.
 func (w *Writer) MembersWithWeights(ctx context.Context, group string, page Page) (Result[api.Page[api.Member]], error) {
 	if err := checkPath("group", model.CheckName(group)); err != nil {
 		return Result[api.Page[api.Member]]{}, err

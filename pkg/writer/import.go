@@ -21,22 +21,22 @@ const (
 	progressEvery = 5 * time.Second
 )
 
-// ImportSubjects creates the subjects that are not there yet, the heaviest
-// first, and updates the others: a weight that is given replaces theirs, the
-// groups named are joined, none are left unless [ReplaceGroups] says so. A new subject
-// without a weight gets 1. [DeleteAbsent] deletes the subjects that no line has.
+// ImportSubjects creates new subjects, the heaviest first, and updates existing ones: a
+// given weight replaces theirs, and they join the named groups. They leave other groups
+// only with [ReplaceGroups]. A new subject without a weight gets 1. [DeleteAbsent]
+// deletes the subjects that no line has.
 //
-// It is all or nothing, however long: an error of lines ends it, one with the
-// code validation_failed being a bad line, as is a line of a wrong id or weight, of
-// a group that does not exist, or of an id that an earlier line has. With bad
-// lines it fails with validation_failed, naming the first 100 by their numbers.
-// Fails with no_buckets too, with group_not_found if a group that a line names
-// is deleted meanwhile, and with validation_failed if it deletes another number of
-// subjects than [ExpectDeleted] says.
+// It is all or nothing for any number of lines. An error from lines ends it, unless its
+// code is validation_failed: that is a bad line, as is a line with an invalid id or
+// weight, an unknown group, or the id of an earlier line. With bad lines it fails with
+// validation_failed and names the first 100 by their numbers. It also fails with
+// no_buckets, with group_not_found if a named group is deleted during the import, and
+// with validation_failed if the number of deleted subjects is not that of
+// [ExpectDeleted].
 //
-// Neither memory grows with the number of lines nor are other writes held up,
-// but for those of the same subjects. At most four imports run at a time; one more
-// waits for 5 seconds and is refused then.
+// Memory does not grow with the number of lines, and only writes of the same subjects
+// wait for it. At most four imports run at a time; another one waits for up to 5 seconds,
+// then fails with not_ready.
 func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...Option) (Result[api.Imported], error) {
 	done, err := w.imports.take(ctx)
 	if err != nil {
@@ -95,8 +95,8 @@ func (s *staging) load(ctx context.Context, rows *postgres.Import, lines iter.Se
 	return s.failure()
 }
 
-// rows yields the lines as rows. From the first bad line on it only looks for
-// more of them, and fails in the end.
+// rows yields the lines as rows. After the first bad line it only checks for more bad
+// lines, and fails at the end.
 func (s *staging) rows(lines iter.Seq2[api.ImportLine, error]) iter.Seq2[postgres.ImportRow, error] {
 	return func(yield func(postgres.ImportRow, error) bool) {
 		for line, err := range lines {
@@ -130,10 +130,10 @@ func (s *staging) failure() error {
 	if len(s.bad) == 0 {
 		return nil
 	}
-	return &model.Error{Code: model.ValidationFailed, Detail: "nothing was imported, as there are bad lines", Fields: s.bad}
+	return &model.Error{Code: model.ValidationFailed, Detail: "nothing was imported, as some lines are invalid", Fields: s.bad}
 }
 
-// row checks a line. All that is wrong with it is one fault.
+// row checks a line. All its errors are one fault.
 func (s *staging) row(line api.ImportLine, err error) (row postgres.ImportRow, fault *model.FieldError) {
 	row = postgres.ImportRow{Line: line.Number, ID: line.ID, Weight: postgres.NoWeight}
 	var wrong []string
@@ -172,20 +172,19 @@ func (s *staging) row(line api.ImportLine, err error) (row postgres.ImportRow, f
 	return row, fault
 }
 
-// importing is one try to write what was staged.
+// importing is one attempt to write the staged lines.
 type importing struct {
 	*change
 	*staging
 	rows    *postgres.Import
-	since   int64 // the revision up to which all changes of others are seen
+	since   int64 // the revision up to which the import has caught up with others
 	buckets map[model.BucketID]postgres.BucketChange
 	members map[model.GroupID]int64
 	result  api.Imported
 }
 
-// run does all it can without holding others up, catches up with what they did
-// meanwhile, and then, being the only one who writes, with the little that is
-// left.
+// run does most of the work while others write, and catches up with their changes. Then
+// it locks other writers out and catches up with the few changes that are left.
 func (i *importing) run(ctx context.Context) (api.Imported, error) {
 	if err := i.apply(ctx, postgres.All); err != nil {
 		return i.result, err
@@ -239,7 +238,7 @@ func (i *importing) catchUp(ctx context.Context) error {
 	return err
 }
 
-// apply makes the stored subjects what the lines say, but for the sums over them.
+// apply updates subjects and memberships by the lines. Sums are updated by commit.
 func (i *importing) apply(ctx context.Context, lines postgres.Lines) error {
 	note := func(c postgres.BucketChange) {
 		sum := i.buckets[c.ID]
@@ -282,7 +281,8 @@ func (i *importing) apply(ctx context.Context, lines postgres.Lines) error {
 	return i.rows.Join(ctx, i.tx, lines, members)
 }
 
-// delete deletes the subjects that no line has, unless they are others than expected.
+// delete deletes the subjects that no line has. Fails with validation_failed if their
+// number is not the expected one.
 func (i *importing) delete(ctx context.Context, lines postgres.Lines, note func(postgres.BucketChange), members func(model.GroupID, int64)) error {
 	var found int64
 	if i.deleteAbsent {
@@ -313,7 +313,7 @@ func (i *importing) checkDeleted() error {
 	}}}
 }
 
-// progress logs how far an import is, every few seconds.
+// progress logs the progress of an import every few seconds.
 type progress struct {
 	ctx  context.Context
 	log  *slog.Logger

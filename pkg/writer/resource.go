@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// resource is what a row of the audit is about. The audit stores its path in the
-// HTTP contract.
+// resource is the subject of an audit row. The audit stores its path in the HTTP
+// contract.
 type resource struct {
 	kind  resourceKind
-	names [2]string // in place of the braces in kind; "" if there are fewer
+	names [2]string // for the braces in kind; "" for none
 }
 
 // resourceKind is the pattern of the paths of one kind of resource.
@@ -50,15 +50,15 @@ func (k resourceKind) hasTexts() bool {
 	}
 }
 
-// of is the resource of this kind that has these names.
+// of returns the resource of this kind with these names.
 func (k resourceKind) of(names ...string) resource {
 	r := resource{kind: k}
 	copy(r.names[:], names)
 	return r
 }
 
-// String is the path. An id may have any character and is escaped; in other names
-// there is nothing to escape.
+// String returns the path. Ids are escaped, as they may have any character; other names
+// need no escapes.
 func (r resource) String() string {
 	path := string(r.kind)
 	for _, name := range r.names {
@@ -67,7 +67,7 @@ func (r resource) String() string {
 	return path
 }
 
-// parseResource reads what String wrote.
+// parseResource parses the result of String.
 func parseResource(text string) (resource, error) {
 	path := strings.Split(text, "/")
 	for _, kind := range resourceKinds {
@@ -100,7 +100,7 @@ func (k resourceKind) match(path []string) (names []string, ok bool) {
 	return names, true
 }
 
-// kindOfChange says what a change of the resource changes.
+// kindOfChange returns the kind of a change of the resource.
 func (r resource) kindOfChange() kind {
 	switch r.kind {
 	case subjectResource, subjectsResource, memberResource, membersResource:

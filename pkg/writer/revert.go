@@ -17,14 +17,14 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// Revert undoes what one revision changed, by a new change: what was made goes,
-// what was changed is as it was, what was deleted comes back. A subject comes back
-// into the lightest bucket, a rollout over the buckets that it had.
+// Revert reverts the changes of one revision by a new change: created resources are
+// deleted, changed ones get their earlier content, deleted ones are created again. A
+// deleted subject gets the lightest bucket, a deleted rollout the buckets that it had.
 //
-// It undoes all of the revision or nothing. Fails with revision_not_found, or with
-// not_revertible and the reason: something was changed again since, is in use, or
-// cannot be undone at all, as buckets, imports and tokens. Fails with edges_too_old as
-// the change itself does.
+// It reverts all of the revision or nothing. Fails with revision_not_found, or with
+// not_revertible and the reason: a resource was changed again since, is in use, or cannot
+// be reverted at all, like buckets, imports and tokens. Fails with edges_too_old if the
+// change itself would.
 func (w *Writer) Revert(ctx context.Context, revision int64, opts ...Option) (Result[api.Reverted], error) {
 	found, err := read(ctx, w, func(tx *postgres.Tx) ([]postgres.AuditEntry, int64, error) {
 		entries, err := tx.AuditOf(ctx, revision)
@@ -33,7 +33,7 @@ func (w *Writer) Revert(ctx context.Context, revision int64, opts ...Option) (Re
 	if err != nil {
 		return Result[api.Reverted]{}, err
 	}
-	entries := found.Value // which never change
+	entries := found.Value // audit rows never change
 	if len(entries) == 0 {
 		return Result[api.Reverted]{Revision: found.Revision}, model.Errorf(model.RevisionNotFound, "there is no revision %d, the latest is %d", revision, found.Revision)
 	}
@@ -80,9 +80,9 @@ func (c *change) revert(ctx context.Context, entries []postgres.AuditEntry, reso
 	return reverted, nil
 }
 
-// notRevertible makes one error of all reasons that a user can understand.
+// notRevertible returns the error with the reason.
 func notRevertible(revision int64, reason error) error {
-	return model.Errorf(model.NotRevertible, "revision %d cannot be undone: %s", revision, reason)
+	return model.Errorf(model.NotRevertible, "revision %d cannot be reverted: %s", revision, reason)
 }
 
 // reverter reverts one row of the audit, as a part of a change.
@@ -121,7 +121,7 @@ func (r reverter) revertRow(ctx context.Context) (err error) {
 	case bucketsResource:
 		return refuse("buckets are never removed")
 	case tokenResource:
-		return refuse("a secret that was shown or forgotten stays so. Revoke the token, or create one")
+		return refuse("tokens cannot be reverted. Revoke the token, or create a new one")
 	}
 	if err == nil && len(r.audit) == noted {
 		return r.changedSince()
@@ -142,11 +142,11 @@ func refuse(format string, args ...any) error {
 }
 
 func (r reverter) changedSince() error {
-	return refuse("%s was changed since. Look at its audit, and revert the later changes first, or set what you want", r.entry.Resource)
+	return refuse("%s was changed since. See its audit and revert the later changes first, or change it directly", r.entry.Resource)
 }
 
-// decode reads one side of a row; the zero value if there was none. What T leaves
-// out (effective weights, revisions) changes by itself.
+// decode parses one side of a row; "" is the zero value. T leaves out fields that change
+// without a write of the resource, like effective weights and revisions.
 func decode[T any](side string) (v T, err error) {
 	if side == "" {
 		return v, nil
@@ -157,7 +157,8 @@ func decode[T any](side string) (v T, err error) {
 	return v, nil
 }
 
-// previous is what there was before the row, provided that now is what it left.
+// previous returns the content before the row. Fails with not_revertible if now is not
+// the content after it.
 func previous[T any](r reverter, now T) (before T, err error) {
 	after, err := decode[T](r.entry.After)
 	if err != nil {
@@ -238,11 +239,11 @@ func (r reverter) revertVariant(ctx context.Context, feature, name string) error
 	return err
 }
 
-// notedVariant is what the audit has of a variant that can be reverted.
+// notedVariant is the part of a variant in the audit that can be reverted.
 type notedVariant struct{ Payload json.RawMessage }
 
-// notedPayload is the payload of a variant as noted has it, if that is the same:
-// earlier versions noted <, > and & as escapes.
+// notedPayload returns the payload of a variant in the form that it has in noted, if both
+// are the same: earlier versions wrote <, > and & as escapes.
 func notedPayload(v model.Variant, noted string) (now notedVariant, err error) {
 	if now.Payload = v.Payload; len(now.Payload) == 0 {
 		now.Payload = json.RawMessage("null")
@@ -300,8 +301,8 @@ func (r reverter) revertRollout(ctx context.Context, feature string) error {
 	return err
 }
 
-// restoreRollout adds a deleted rollout with the order and the buckets that it had, so
-// that the same subjects have it again. Buckets added since join it.
+// restoreRollout adds a deleted rollout with the salt and the buckets that it had, so
+// that the same subjects get it again. Buckets added since join it.
 func (r reverter) restoreRollout(ctx context.Context, f *model.Feature, variant string, proportion float64) error {
 	had, err := decode[struct{ Buckets []model.BucketID }](r.entry.Before)
 	if err != nil {
@@ -343,7 +344,7 @@ func (r reverter) revertTest(ctx context.Context, name string) error {
 		_, err = r.addTest(ctx, test)
 		return err
 	case stopped:
-		return refuse("a test that was stopped does not go on, as its subjects have had something else since. Add a new one")
+		return refuse("a stopped test cannot be resumed, as its subjects have had other variants since. Add a new test")
 	}
 	test, err := r.tx.ABTest(ctx, name)
 	if err != nil {
@@ -403,7 +404,7 @@ func (r reverter) restoreGroup(ctx context.Context, name string) error {
 		return err
 	}
 	if had.Members > 0 {
-		return refuse("nobody noted who the %d members of group %q were", had.Members, name)
+		return refuse("the audit does not have the %d members of group %q", had.Members, name)
 	}
 	if _, err := r.addGroup(ctx, api.CreateGroup{Name: name, Priority: had.Priority}); err != nil {
 		return err
@@ -525,7 +526,7 @@ func (r reverter) revertSubjects(ctx context.Context) error {
 		}
 		return r.restoreSubjects(ctx, before)
 	}
-	return refuse("an import leaves no note of what was before. Import what was exported earlier")
+	return refuse("the audit does not have the subjects before an import. Import an earlier export")
 }
 
 // restoreSubjects adds deleted subjects to the groups that they were in.

@@ -13,8 +13,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-// requested is all that users have asked for, a line each: without what follows
-// from it or changes by itself.
+// requested is everything that users have requested, one line each, without values that
+// follow from it or change without a write.
 func (w *fixture) requested() []string {
 	w.t.Helper()
 	return w.column(`
@@ -30,8 +30,8 @@ func (w *fixture) requested() []string {
 		SELECT concat_ws(' ', 'subject', id, weight) FROM subject ORDER BY 1`)
 }
 
-// Each kind of change is made, reverted, and the revert reverted: what users asked
-// for is as it was each time. Every step begins at the end of the one before it.
+// Each kind of change is made, reverted, and the revert reverted: everything that users
+// requested is as before each time. Every step begins at the end of the one before it.
 func TestRevert(t *testing.T) {
 	w := newFixture(t)
 	ctx := t.Context()
@@ -262,7 +262,7 @@ func TestRevertThatCannotBe(t *testing.T) {
 	for revision, hint := range map[int64]string{
 		1: "never removed", 2: "import", 3: "has 3 variants", 5: "in use: group", 6: "in use: test",
 		7: "has 1 members and 1 overrides", 9: "1 members", 10: "has 1 members and 1 overrides", 11: "",
-		13: "changed since", 14: "changed since", 16: "changed since", 17: "does not go on", 18: "changed since", 20: "token",
+		13: "changed since", 14: "changed since", 16: "changed since", 17: "cannot be resumed", 18: "changed since", 20: "token",
 	} {
 		_, err := w.Revert(ctx, revision, DryRun())
 		if hint == "" {
@@ -271,7 +271,7 @@ func TestRevertThatCannotBe(t *testing.T) {
 			}
 			continue
 		}
-		wantError(t, err, model.NotRevertible, fmt.Sprintf("revision %d cannot be undone", revision), hint)
+		wantError(t, err, model.NotRevertible, fmt.Sprintf("revision %d cannot be reverted", revision), hint)
 	}
 	for _, revision := range []int64{0, 21, 1 << 40} {
 		_, err := w.Revert(ctx, revision)
@@ -280,7 +280,7 @@ func TestRevertThatCannotBe(t *testing.T) {
 	_, err := w.Revert(ctx, 19, IfMatch(1))
 	wantError(t, err, model.PreconditionFailed)
 	if after := w.requested(); !slices.Equal(before, after) {
-		t.Error("what cannot be undone changed something")
+		t.Error("a revert that failed changed something")
 	}
 	must[api.Reverted](t)(w.Revert(ctx, 12))
 	_, err = w.Revert(ctx, 12)

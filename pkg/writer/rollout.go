@@ -9,7 +9,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddRollout begins to hand out a variant, to nobody yet: the proportion is 0.
+// AddRollout adds a rollout of a variant with the proportion 0, so nobody gets it yet.
 // Fails with feature_not_found, feature_archived, variant_not_found or rollout_exists.
 func (w *Writer) AddRollout(ctx context.Context, feature, variant string, opts ...Option) (Result[api.Rollout], error) {
 	var f model.Faults
@@ -159,8 +159,8 @@ func (w *Writer) Rollout(ctx context.Context, feature string) (Result[api.Rollou
 	})
 }
 
-// rollout is what the contract says of a feature's rollout, and the buckets that it
-// follows from. Fails with rollout_not_found.
+// rollout returns a feature's rollout in the form of the contract, and all buckets. Fails
+// with rollout_not_found.
 func rollout(ctx context.Context, tx *postgres.Tx, f *model.Feature) (api.Rollout, []model.Bucket, error) {
 	if f.Rollout == nil {
 		return api.Rollout{}, nil, model.Errorf(model.RolloutNotFound, "feature %q has no rollout", f.Name)

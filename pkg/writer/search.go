@@ -10,16 +10,16 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// What a search finds at most. Millions of subjects whose ids begin alike leave room for
-// features, tests and groups, and those leave some for subjects.
+// Limits of a search. Subjects leave space for features, tests and groups, and those leave
+// some for subjects.
 const (
 	maxFound     = 20
 	leftSubjects = 5
 )
 
 // Search finds features, tests and groups by a part of their name, archived features too,
-// and subjects by how their id begins. Those that begin with the text come first, then
-// it goes by name. The case of letters counts for subjects alone. No text finds nothing.
+// and subjects by the beginning of their id. Names that begin with the text come first;
+// then the order is by name. Only ids are case sensitive. An empty text finds nothing.
 func (w *Writer) Search(ctx context.Context, text string) (Result[[]api.Found], error) {
 	return read(ctx, w, func(tx *postgres.Tx) ([]api.Found, int64, error) {
 		all := []api.Found{}

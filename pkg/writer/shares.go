@@ -14,9 +14,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// Shares says what each step of a feature decides for now, or will decide for at a
-// moment to come if nothing changes; the zero time is now. A moment of the past is
-// answered for the subjects of now, with the configuration that held then. Fails with
+// Shares counts the subjects that each step of a feature decides for at a moment: now if
+// it is the zero time, or in the future if nothing changes until then. For a moment in
+// the past it counts today's subjects by the configuration of that moment. Fails with
 // feature_not_found or history_unavailable.
 func (w *Writer) Shares(ctx context.Context, feature string, at time.Time) (Result[api.Shares], error) {
 	var f model.Faults
@@ -54,8 +54,8 @@ func (w *Writer) Shares(ctx context.Context, feature string, at time.Time) (Resu
 	})
 }
 
-// Overlap says how many subjects get which variants of two features now. Fails with
-// feature_not_found.
+// Overlap counts the subjects that get each pair of variants of two features now. Fails
+// with feature_not_found.
 func (w *Writer) Overlap(ctx context.Context, features []string) (Result[api.Overlap], error) {
 	var f model.Faults
 	if len(features) != 2 || features[0] == features[1] {
@@ -116,8 +116,8 @@ func (w *Writer) FeatureSubjects(ctx context.Context, feature, variant string, p
 		}, each(func(s api.FeatureSubject) api.FeatureSubject { return s }))
 }
 
-// eachFeatureSubject searches the buckets and the groups in which there are subjects
-// that get the variant, and no others: those may be few of many.
+// eachFeatureSubject searches only the buckets and the groups with subjects that get the
+// variant, which may be few of many.
 func (w *Writer) eachFeatureSubject(ctx context.Context, tx *postgres.Tx, feature, variant, after string, limit int, yield func(api.FeatureSubject, error) bool) error {
 	all, err := tx.Buckets(ctx)
 	if err != nil {
@@ -159,15 +159,15 @@ func (w *Writer) eachFeatureSubject(ctx context.Context, tx *postgres.Tx, featur
 	}
 }
 
-// survey is what is needed to count who gets what of some features.
+// survey has the data to count which subjects get which variants of some features.
 type survey struct {
 	*evaluation.Resolver
 	config *model.Configuration
 	population
 }
 
-// survey is of the subjects of now and the configuration of a revision. Fails with
-// feature_not_found.
+// survey reads the data for today's subjects and the configuration of a revision. Fails
+// with feature_not_found.
 func (w *Writer) survey(ctx context.Context, tx *postgres.Tx, buckets []model.Bucket, revision int64, features ...string) (s survey, err error) {
 	if revision == tx.Revision {
 		s.config, err = tx.ConfigurationOf(ctx, features)

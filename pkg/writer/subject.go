@@ -12,8 +12,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddSubject registers a subject in the lightest bucket. Its weight is 1 if none
-// is given. Fails with no_buckets or subject_exists.
+// AddSubject adds a subject to the lightest bucket. The default weight is 1. Fails with
+// no_buckets or subject_exists.
 func (w *Writer) AddSubject(ctx context.Context, create api.CreateSubject, opts ...Option) (Result[api.Subject], error) {
 	weight := int64(1)
 	if create.Weight != nil {
@@ -46,8 +46,8 @@ func (c *change) addSubject(ctx context.Context, id string, weight int64) (api.S
 	return after, c.note(created, subjectResource.of(id), nil, after)
 }
 
-// SetSubjectWeight changes what a subject stands for. The subject stays in its
-// bucket. Fails with subject_not_found.
+// SetSubjectWeight changes the weight of a subject. The subject stays in its bucket.
+// Fails with subject_not_found.
 func (w *Writer) SetSubjectWeight(ctx context.Context, id string, weight int64, opts ...Option) (Result[api.Subject], error) {
 	var f model.Faults
 	f.Check("path.id", model.CheckSubjectID(id))
@@ -79,8 +79,7 @@ func (c *change) setWeight(ctx context.Context, s *postgres.Subject, weight int6
 	return after, c.note(updated, subjectResource.of(s.ID), before, after)
 }
 
-// DeleteSubject removes a subject, from its groups too. Fails with
-// subject_not_found.
+// DeleteSubject removes a subject and its memberships. Fails with subject_not_found.
 func (w *Writer) DeleteSubject(ctx context.Context, id string, opts ...Option) (Result[api.Subject], error) {
 	if err := checkPath("id", model.CheckSubjectID(id)); err != nil {
 		return Result[api.Subject]{}, err
@@ -164,7 +163,7 @@ func (w *Writer) Subjects(ctx context.Context, q api.SubjectQuery, page Page) (R
 	return list(ctx, w, page, key, items, each(subjectForm))
 }
 
-// subjectPlaceOf is what Page.After says in the order of weights.
+// subjectPlaceOf is the value of Page.After in the order of weights.
 func subjectPlaceOf(s *postgres.Subject) string { return fmt.Sprintf("%d-%s", s.Weight, s.ID) }
 
 func parseSubjectPlace(after string) (p postgres.SubjectPlace, err error) {

@@ -13,17 +13,17 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// FeatureFilter says which features FeatureSummaries lists, and in which order. The
-// zero value takes all that are not archived, by name.
+// FeatureFilter selects the features that FeatureSummaries lists, and their order. The
+// zero value selects all that are not archived, by name.
 type FeatureFilter struct {
-	Archived bool   // those that are, instead of those that are not
-	Query    string // part of the name, the description or a tag, in any case
+	Archived bool   // the archived features instead of the others
+	Query    string // part of the name, the description or a tag, case insensitive
 	Tag      string
 	State    model.FeatureState // StateArchived implies Archived
-	ByChange bool               // the last changed ones first
+	ByChange bool               // last changed first
 }
 
-// FeatureSummaries lists features with who gets what of them, without payloads and
+// FeatureSummaries lists features with the shares of their variants, without payloads and
 // buckets.
 func (w *Writer) FeatureSummaries(ctx context.Context, filter FeatureFilter, page Page) (Result[api.Page[api.FeatureSummary]], error) {
 	f := postgres.FeatureFilter{
@@ -51,10 +51,10 @@ func (w *Writer) FeatureSummaries(ctx context.Context, filter FeatureFilter, pag
 	}, each(func(s api.FeatureSummary) api.FeatureSummary { return s }))
 }
 
-// changeOf is what Page.After says in a list by the last change.
+// changeOf is the value of Page.After in a list by the last change.
 func changeOf(p postgres.FeaturePlace) string { return fmt.Sprintf("%d-%s", p.Revision, p.Name) }
 
-// atOnce is how many ids of buckets are held at once, those of rollouts.
+// atOnce limits the number of bucket ids of rollouts in memory at once.
 const atOnce = 1 << 19
 
 func (w *Writer) eachSummary(ctx context.Context, tx *postgres.Tx, f postgres.FeatureFilter, limit int, yield func(api.FeatureSummary, error) bool) error {
@@ -84,7 +84,7 @@ func (w *Writer) eachSummary(ctx context.Context, tx *postgres.Tx, f postgres.Fe
 	return nil
 }
 
-// summary sums up one of the survey's features.
+// summary returns the summary of one of the survey's features.
 func (s *survey) summary(tx *postgres.Tx, l postgres.ListedFeature) api.FeatureSummary {
 	i, _ := slices.BinarySearchFunc(s.config.Features, l.Name, func(f model.Feature, name string) int { return cmp.Compare(f.Name, name) })
 	f := &s.config.Features[i]

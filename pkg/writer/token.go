@@ -12,9 +12,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// CreateToken makes a token. Its secret is in the result and nowhere else: only a
-// hash is stored, and a dry run makes none. An expiry must be in the future, and
-// is kept to the microsecond.
+// CreateToken creates a token. Only the result has its secret, as only a hash is stored.
+// A dry run returns no secret. An expiry must be in the future, and is stored to the
+// microsecond.
 func (w *Writer) CreateToken(ctx context.Context, create api.NewToken, opts ...Option) (Result[api.Token], error) {
 	var f model.Faults
 	f.Check("body.name", model.CheckTokenName(create.Name))
@@ -38,19 +38,19 @@ func (w *Writer) CreateToken(ctx context.Context, create api.NewToken, opts ...O
 		return c.addToken(ctx, token, hash)
 	})
 	if err == nil && !result.DryRun {
-		result.Value.Token = secret // only now, as the audit must not have it
+		result.Value.Token = secret // after the write, as the audit must not have it
 	}
 	return result, err
 }
 
-// NewSession is what signing in makes: a token for one browser.
+// NewSession is a request for a session: a token for one browser.
 type NewSession struct {
 	Name    string
 	Role    auth.Role
 	Secret  string    // as [auth.NewToken] makes it
 	Expires time.Time // at the latest
-	Token   int64     // that was shown to sign in, 0 for none that is stored: its end is the session's
-	Subject string    // who a person is at the identity provider, "" for others
+	Token   int64     // the stored token used to sign in, with which the session ends; 0 for none
+	Subject string    // the person's id at the identity provider; "" for none
 }
 
 // BeginSession stores the token of somebody who signed in. Fails with
@@ -93,8 +93,8 @@ func (c *change) addToken(ctx context.Context, token auth.Token, hash auth.Token
 	return after, c.note(created, tokenResource.of(tokenID(after)), nil, after)
 }
 
-// RevokeToken removes a token and the sessions that it began: every admin refuses
-// them from then on, and edges as soon as they serve the revision. Fails with token_not_found.
+// RevokeToken removes a token and its sessions. Admins reject them at once, edges as soon
+// as they serve the revision. Fails with token_not_found.
 func (w *Writer) RevokeToken(ctx context.Context, id int64, opts ...Option) (Result[api.Token], error) {
 	return write(ctx, w, tokens, opts, func(c *change) (api.Token, error) {
 		token, err := c.tx.Token(ctx, id)
@@ -132,9 +132,9 @@ func (w *Writer) Tokens(ctx context.Context, page Page) (Result[api.Page[api.Tok
 		each(tokenForm))
 }
 
-// Authenticate finds whose secret it is, and notes the token's use. It asks the
-// database each time, as a token that was revoked must not be let in. Fails with
-// unauthenticated, which does not say whether a token was revoked or never existed.
+// Authenticate finds the token of a secret and stores that it was used. It queries the
+// database each time, as a revoked token must be rejected. Fails with unauthenticated,
+// which does not show whether a token was revoked or never existed.
 func (w *Writer) Authenticate(ctx context.Context, secret string) (api.Token, error) {
 	reject := func(reason error) (api.Token, error) {
 		return api.Token{}, model.Errorf(model.Unauthenticated, "%s", reason)
@@ -160,13 +160,13 @@ func (w *Writer) Authenticate(ctx context.Context, secret string) (api.Token, er
 	return tokenForm(*token), nil
 }
 
-// CheckToken fails with unauthenticated if the token of an id was revoked or has
-// expired. It is for what takes long after its caller was let in.
+// CheckToken fails with unauthenticated if the token of an id was revoked or has expired.
+// It is for requests that take long after their authentication.
 func (w *Writer) CheckToken(ctx context.Context, id int64) error {
 	return w.db.Read(ctx, func(tx *postgres.Tx) error { return checkToken(ctx, tx, id) })
 }
 
-// checkToken lets 0 pass, which stands for no stored token.
+// checkToken accepts 0, which means no stored token.
 func checkToken(ctx context.Context, tx *postgres.Tx, id int64) error {
 	if id == 0 {
 		return nil
@@ -186,7 +186,7 @@ func checkToken(ctx context.Context, tx *postgres.Tx, id int64) error {
 	return nil
 }
 
-// HasAdminToken reports whether a token is stored that may make others.
+// HasAdminToken reports whether a token of role admin is stored.
 func (w *Writer) HasAdminToken(ctx context.Context) (bool, error) { return w.db.HasAdminToken(ctx) }
 
 func tokenForm(t auth.Token) api.Token {

@@ -13,9 +13,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// AddVariant adds a variant to a feature, and makes it the default if asked to. A
-// json.RawMessage as payload is kept as it is, so that large numbers keep all
-// their digits. Fails with feature_not_found, feature_archived or variant_exists.
+// AddVariant adds a variant to a feature, and makes it the default if requested. A payload
+// that is a json.RawMessage is stored byte for byte, so that large numbers keep all their
+// digits. Fails with feature_not_found, feature_archived or variant_exists.
 func (w *Writer) AddVariant(ctx context.Context, feature string, create api.CreateVariant, opts ...Option) (Result[api.Variant], error) {
 	var f model.Faults
 	f.Check("path.feature", model.CheckName(feature))
@@ -28,9 +28,8 @@ func (w *Writer) AddVariant(ctx context.Context, feature string, create api.Crea
 	return w.addVariant(ctx, feature, model.Variant{Name: create.Name, Payload: payload}, create.MakeDefault, opts)
 }
 
-// AddDisablingVariant adds the variant __DISABLE__ to a feature, and makes it
-// the default if asked to. Fails with feature_not_found, feature_archived or
-// variant_exists.
+// AddDisablingVariant adds the variant __DISABLE__ to a feature, and makes it the default
+// if requested. Fails with feature_not_found, feature_archived or variant_exists.
 func (w *Writer) AddDisablingVariant(ctx context.Context, feature string, create api.CreateDisablingVariant, opts ...Option) (Result[api.Variant], error) {
 	if err := checkPath("feature", model.CheckName(feature)); err != nil {
 		return Result[api.Variant]{}, err
@@ -108,8 +107,8 @@ func (c *change) patchVariant(ctx context.Context, f *model.Feature, name string
 	return after, c.note(updated, variantResource.of(f.Name, name), before, after)
 }
 
-// DeleteVariant removes a variant. Fails with feature_not_found,
-// feature_archived, variant_not_found or, naming every place, variant_in_use.
+// DeleteVariant removes a variant. Fails with feature_not_found, feature_archived,
+// variant_not_found or variant_in_use, which names every reference.
 func (w *Writer) DeleteVariant(ctx context.Context, feature, variant string, opts ...Option) (Result[api.Variant], error) {
 	var f model.Faults
 	checkVariantPath(&f, feature, variant)
@@ -147,8 +146,8 @@ func (c *change) deleteVariant(ctx context.Context, f *model.Feature, name strin
 	return before, c.note(deleted, variantResource.of(f.Name, name), before, nil)
 }
 
-// refuseUsed fails with variant_in_use if anything names the variant. It says where
-// and, unless that is plain, how to end it.
+// refuseUsed fails with variant_in_use if anything references the variant, and names every
+// reference.
 func refuseUsed(f *model.Feature, variant string, uses []postgres.VariantUse) error {
 	var reasons []string
 	var places []model.VariantPlace
@@ -159,7 +158,7 @@ func refuseUsed(f *model.Feature, variant string, uses []postgres.VariantUse) er
 		add(model.VariantPlace{Place: "default", Path: defaultVariantResource.of(f.Name).String()}, "it is the default")
 	}
 	if f.Rollout != nil && f.Rollout.Variant == variant {
-		add(model.VariantPlace{Place: "rollout", Path: rolloutResource.of(f.Name).String()}, "the rollout hands it out")
+		add(model.VariantPlace{Place: "rollout", Path: rolloutResource.of(f.Name).String()}, "the rollout serves it")
 	}
 	for _, use := range uses {
 		switch {
@@ -180,8 +179,8 @@ func refuseUsed(f *model.Feature, variant string, uses []postgres.VariantUse) er
 	return err
 }
 
-// SetDefaultVariant makes a variant what everyone gets whom nothing else applies
-// to. Fails with feature_not_found, feature_archived or variant_not_found.
+// SetDefaultVariant sets the variant for subjects that get none by an override, a test or
+// the rollout. Fails with feature_not_found, feature_archived or variant_not_found.
 func (w *Writer) SetDefaultVariant(ctx context.Context, feature, variant string, opts ...Option) (Result[api.VariantReference], error) {
 	var f model.Faults
 	f.Check("path.feature", model.CheckName(feature))
@@ -201,8 +200,8 @@ func (w *Writer) SetDefaultVariant(ctx context.Context, feature, variant string,
 	})
 }
 
-// DeleteDefaultVariant leaves a feature with no default. Its result is the one that
-// there was, "" for none. Fails with feature_not_found or feature_archived.
+// DeleteDefaultVariant removes the default of a feature. Its result is the removed one,
+// "" for none. Fails with feature_not_found or feature_archived.
 func (w *Writer) DeleteDefaultVariant(ctx context.Context, feature string, opts ...Option) (Result[api.VariantReference], error) {
 	if err := checkPath("feature", model.CheckName(feature)); err != nil {
 		return Result[api.VariantReference]{}, err
@@ -255,8 +254,8 @@ func checkVariantPath(f *model.Faults, feature, variant string) {
 	f.Check("path.variant", model.CheckVariantReference(variant))
 }
 
-// payloadOf is the JSON of a payload, byte for byte if it is a json.RawMessage. It is
-// nil for none.
+// payloadOf returns the JSON of a payload, byte for byte if it is a json.RawMessage; nil
+// for none.
 func payloadOf(value any) (json.RawMessage, error) {
 	raw, isRaw := value.(json.RawMessage)
 	if !isRaw && value != nil {
@@ -265,7 +264,7 @@ func payloadOf(value any) (json.RawMessage, error) {
 			return nil, fmt.Errorf("must be valid JSON: %w", err)
 		}
 	}
-	raw = bytes.Trim(raw, " \t\r\n") // around it, which is none of it
+	raw = bytes.Trim(raw, " \t\r\n") // whitespace around the value is not part of it
 	if err := model.CheckPayload(raw); err != nil {
 		return nil, err
 	}

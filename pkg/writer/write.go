@@ -13,9 +13,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// change is one write in progress. Its methods are the use cases: they check and
-// write through its transaction, and note for the audit what they did. A change
-// that notes nothing changed nothing, and makes no revision.
+// change is one write in progress. Its methods are the use cases: they check and write
+// through its transaction, and add their changes to the audit. If they add none, nothing
+// changed, and there is no new revision.
 type change struct {
 	settings
 	writer       *Writer
@@ -23,14 +23,14 @@ type change struct {
 	kind         kind
 	version      int64 // of the resource before the change, see match
 	audit        []postgres.AuditRow
-	features     []string // that the audit says something of
+	features     []string // those in the audit rows
 	grows        bool     // names, texts or payloads may be longer after it
 	classChanges []classChange
-	drawn        bool // another try would make another choice
+	drawn        bool // it includes a random choice
 }
 
-// kind says what a use case changes: none changes two of them. It decides what edges
-// reread and how a dry run counts.
+// kind is the kind of data that a use case changes; none changes two kinds. It decides
+// which data edges read again and how a dry run counts.
 type kind = postgres.Kind
 
 const (
@@ -49,14 +49,14 @@ const (
 	restored  = "restore"
 	imported  = "import"
 	forgotten = "forget"
-	recorded  = "record" // what an ended test says of a feature that is deleted
+	recorded  = "record" // an ended test's references to a deleted feature
 )
 
-// errDiscard ends a transaction that is not to be kept, without being a failure.
+// errDiscard rolls a transaction back, without being a failure.
 var errDiscard = errors.New("nothing to keep")
 
-// write runs body as one change: a transaction with the next revision, its audit
-// and the notification, or none of it. body may run more than once.
+// write runs body as one change: a transaction with the next revision, its audit rows and
+// the notification, all or nothing. body may run more than once.
 func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body func(c *change) (T, error)) (Result[T], error) {
 	s := settings{actor: "library"}
 	for _, option := range opts {
@@ -74,7 +74,7 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 	err := transaction(ctx, func(tx *postgres.Tx) (err error) {
 		c := &change{settings: s, writer: w, tx: tx, kind: kind}
 		if before = tx.Revision; s.rows == nil {
-			before-- // the transaction began with the next one
+			before-- // the transaction has the next one
 		}
 		do := func() (err error) {
 			if result.Value, err = body(c); err != nil {
@@ -110,8 +110,8 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 	return result, nil
 }
 
-// checkSize refuses a change by which a configuration grows beyond what edges are to
-// hold. One that is larger already may shrink step by step.
+// checkSize rejects a change by which the configuration grows beyond the limit for edges.
+// One that exceeds it already may shrink step by step.
 func (c *change) checkSize(ctx context.Context) error {
 	if !c.grows {
 		return nil
@@ -120,7 +120,7 @@ func (c *change) checkSize(ctx context.Context) error {
 	if err != nil || size <= model.MaxConfigurationSize {
 		return err
 	}
-	var before int64 // as others see it, who wait for this change
+	var before int64 // as another transaction sees it
 	err = c.writer.db.Read(ctx, func(tx *postgres.Tx) (err error) {
 		before, err = tx.ConfigurationSize(ctx)
 		return err
@@ -129,17 +129,17 @@ func (c *change) checkSize(ctx context.Context) error {
 		return err
 	}
 	return model.Errorf(model.ValidationFailed,
-		"the names, texts and payloads of the configuration must have at most %d bytes together, would have %d: remove what is not needed any more", model.MaxConfigurationSize, size)
+		"the names, texts and payloads of the configuration must have at most %d bytes together, would have %d: remove unused features, tests or groups", model.MaxConfigurationSize, size)
 }
 
 // Versions of resources that have none.
 const (
-	absent      = 0  // not there yet
-	unversioned = -1 // never has one
+	absent      = 0  // it does not exist yet
+	unversioned = -1 // it never has a version
 )
 
-// match refuses the write if IfMatch does not name the version that the resource
-// has. Each write calls it once, before it changes anything.
+// match fails with precondition_failed if IfMatch does not name the resource's version.
+// Each write calls it once, before it changes anything.
 func (c *change) match(version int64) error {
 	c.version = version
 	version = max(version, absent)
@@ -151,7 +151,7 @@ func (c *change) match(version int64) error {
 	return nil
 }
 
-// nameChange adds to precondition_failed which change IfMatch did not know of.
+// nameChange adds to precondition_failed the change that made the current version.
 func (c *change) nameChange(ctx context.Context, err error) error {
 	var refused *model.Error
 	if !errors.As(err, &refused) || refused.Code != model.PreconditionFailed || c.version <= absent {
@@ -165,8 +165,8 @@ func (c *change) nameChange(ctx context.Context, err error) error {
 	return err
 }
 
-// removes is what the change deletes, as the audit names it, but for subjects in bulk:
-// those are the caller's list.
+// removes returns the paths that the change deletes, as in the audit. Of subjects
+// deleted in bulk there are none: they are the caller's list.
 func (c *change) removes() (paths []string) {
 	for _, row := range c.audit {
 		if row.Action == deleted && row.Resource != subjectsResource.of().String() {
@@ -190,14 +190,14 @@ func (c *change) newVersion() int64 {
 	}
 }
 
-// drawSalt draws the order of buckets for a new rollout or test.
+// drawSalt draws the salt of a new rollout or test.
 func (c *change) drawSalt() model.Salt {
 	c.drawn = true
 	return c.writer.newSalt()
 }
 
-// note adds a row to the audit. before and after are the forms of the resource in
-// the HTTP contract, nil for none.
+// note adds a row to the audit. before and after are the resource in the form of the HTTP
+// contract, nil for none.
 func (c *change) note(action string, r resource, before, after any) error {
 	c.grows = c.grows || action != deleted && r.kind.hasTexts()
 	c.changesFeatures(r, before, after)
@@ -239,10 +239,11 @@ const (
 	maxLimit     = 1000
 )
 
-// maxPage is how many bytes of JSON the items of a page have, unless it is one item.
+// maxPage is the largest size of a page's items in bytes of JSON. A single item may be
+// larger.
 const maxPage = 4 << 20
 
-// list reads a page: items yields one more than fits, if there is a next one.
+// list reads a page. items yields one more item than the limit, if there is a next page.
 func list[S, T any](ctx context.Context, w *Writer, page Page, key func(S) string,
 	items func(tx *postgres.Tx, limit int) iter.Seq2[S, error], form func(tx *postgres.Tx) (func(S) T, error),
 ) (Result[api.Page[T]], error) {
@@ -308,7 +309,7 @@ func all[S any](items []S, err error) iter.Seq2[S, error] {
 	}
 }
 
-// sequence yields what read yields, and its error last.
+// sequence yields the items of read, and its error last.
 func sequence[T any](read func(yield func(T, error) bool) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if err := read(yield); err != nil {
@@ -325,7 +326,7 @@ func checkPath(parameter string, err error) error {
 	return f.Err()
 }
 
-// clean makes text from a header fit for storing.
+// clean replaces the characters in a header that PostgreSQL does not store.
 func clean(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }

@@ -7,9 +7,9 @@
 //	defer w.Close()
 //	subject, err := w.AddSubject(ctx, api.CreateSubject{ID: "42"}, writer.By("importer"))
 //
-// Requests and answers are those of the HTTP contract in package api, so a dry
-// run, an audit row, a handler and a library call all say the same. Whatever a
-// caller can mend comes back as a *model.Error.
+// Requests and answers are those of the HTTP contract in package api, so a dry run, an
+// audit row, a handler and a library call have the same form. Errors that a caller can
+// fix are a *model.Error.
 package writer
 
 import (
@@ -36,13 +36,13 @@ type Writer struct {
 	imports slots
 	exports slots
 
-	beforeCommit func() // nil but in tests: runs between an import's work and its end
+	beforeCommit func() // nil except in tests: called between an import's work and its commit
 }
 
 // Options of a Writer.
 type Options struct {
-	// Logger takes the progress of imports, and failures that no caller sees. Nil
-	// logs nothing.
+	// Logger gets the progress of imports, and failures that no caller sees. With nil,
+	// nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -55,7 +55,7 @@ func Open(ctx context.Context, dbURL string, o Options) (*Writer, error) {
 	return New(db, o), nil
 }
 
-// New makes a Writer of an open database, which Close closes.
+// New makes a Writer on an open database, which Close closes.
 func New(db *postgres.DB, o Options) *Writer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -63,7 +63,7 @@ func New(db *postgres.DB, o Options) *Writer {
 	return &Writer{db: db, log: o.Logger, newSalt: bucketing.NewSalt, imports: make(slots, maxImports), exports: make(slots, maxExports)}
 }
 
-// Close gives all connections back.
+// Close closes all connections.
 func (w *Writer) Close() error { return w.db.Close() }
 
 // UpgradeDB brings the schema to the program's version.
@@ -71,23 +71,23 @@ func (w *Writer) UpgradeDB(ctx context.Context) error { return migrations.Up(ctx
 
 // Result is the outcome of a use case.
 type Result[T any] struct {
-	// Value is the resource after the change (before it, for a deletion), or what
-	// was read.
+	// Value is the resource that was read, or the one after the change (before it, for a
+	// deletion).
 	Value T
 	// Revision is the one that the write made, or that the read was answered from.
 	// For a dry run, or a write that changes nothing, it is the current one. With an
-	// error it is the one that was found to be at fault, or 0 if none was read.
+	// error it is the one at which the error was found, or 0 if none was read.
 	Revision int64
 	// Version of the resource, for IfMatch; 0 if it has none. A variant and a
 	// rollout have that of their feature, an override that of its group. In a dry
 	// run it is what it would be.
 	Version int64
-	// DryRun says that nothing was stored, and Effect what would have changed. Drawn
-	// says that this includes a draw, which would come out differently if it was stored.
+	// DryRun is true if nothing was stored; Effect is what would have changed. Drawn is
+	// true if that includes a draw, whose result would be another one in a real write.
 	DryRun bool
 	Drawn  bool
 	api.Effect
-	// Removes is what would be deleted, as paths in the audit.
+	// Removes has the resources that would be deleted, as paths in the audit.
 	Removes []string
 }
 
@@ -111,36 +111,36 @@ type settings struct {
 	expectDeleted *int64 // nil for none
 }
 
-// DryRun checks everything on one consistent state and stores nothing. Other writes do
-// not wait for it.
+// DryRun makes a write check everything on one consistent state and store nothing. Other
+// writes do not wait for it.
 func DryRun() Option { return func(s *settings) { s.dryRun = true } }
 
-// IfMatch refuses the write with precondition_failed unless the resource has
-// one of these versions.
+// IfMatch makes the write fail with precondition_failed unless the resource has one of
+// these versions.
 func IfMatch(versions ...int64) Option {
 	return func(s *settings) { s.ifMatch = append([]int64{}, versions...) }
 }
 
-// By names who writes, for the audit. Without it, it is "library".
+// By sets the actor in the audit. The default is "library".
 func By(actor string) Option { return func(s *settings) { s.actor = clean(actor) } }
 
-// Showing notes in the audit which stored token the actor showed, 0 for none.
+// Showing sets the actor's stored token in the audit, 0 for none.
 func Showing(token int64) Option { return func(s *settings) { s.token = token } }
 
-// WithToken refuses the write with unauthenticated if the token of this id is revoked or
-// expired by the time it is committed. It is for writes that take long.
+// WithToken makes the write fail with unauthenticated if the token of this id is revoked
+// or expired at the commit. It is for writes that take long.
 func WithToken(id int64) Option { return func(s *settings) { s.whileValid = id } }
 
-// ReplaceGroups has an import take each subject whose line has groups, or an empty list
-// of them, out of all other groups.
+// ReplaceGroups makes an import remove each subject whose line has groups, or an empty
+// list of them, from all other groups.
 func ReplaceGroups() Option { return func(s *settings) { s.replaceGroups = true } }
 
-// DeleteAbsent has an import delete the subjects that no line has. Unless it is a dry run,
-// it needs [ExpectDeleted] too.
+// DeleteAbsent makes an import delete the subjects that no line has. Unless it is a dry
+// run, it needs [ExpectDeleted] too.
 func DeleteAbsent() Option { return func(s *settings) { s.deleteAbsent = true } }
 
-// ExpectDeleted refuses an import that would delete another number of subjects, as a dry
-// run counted them. The count is checked again when nobody else writes.
+// ExpectDeleted makes an import fail if it would delete another number of subjects, as
+// counted by a dry run. The number is checked again when nobody else can write.
 func ExpectDeleted(n int64) Option { return func(s *settings) { s.expectDeleted = &n } }
 
 // Request notes the id of the HTTP request in the audit.
@@ -149,12 +149,12 @@ func Request(id string) Option { return func(s *settings) { s.requestID = clean(
 // Comment notes why in the audit.
 func Comment(text string) Option { return func(s *settings) { s.comment = clean(text) } }
 
-// importOf makes the write an import of rows: it takes the next revision late, when
-// its heavy work is done.
+// importOf makes the write an import of rows, which takes the next revision after its
+// heavy work.
 func importOf(rows *postgres.Import) Option { return func(s *settings) { s.rows = rows } }
 
-// Page selects a part of a list: at most Limit items (1 to 1000, 0 for 100), or fewer
-// of about 4 MiB, of those that come after the key After.
+// Page selects a part of a list: at most Limit items (1 to 1000, 0 for 100) with keys
+// after After. It has fewer items if they exceed about 4 MiB.
 type Page struct {
 	Limit int
 	After string
