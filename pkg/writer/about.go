@@ -27,7 +27,11 @@ func (w *Writer) About(ctx context.Context) (Result[api.About], error) {
 			heaviest, lightest := api.Bucket(buckets[0]), api.Bucket(buckets[1])
 			about.HeaviestBucket, about.LightestBucket = &heaviest, &lightest
 		}
-		for s, err := range tx.HeaviestSubjects(ctx, postgres.SubjectFilter{}, postgres.First, 1) {
+		counted, err := w.counts.of(ctx, tx, nil, true)
+		if err != nil || len(counted.order) == 0 {
+			return about, 0, err
+		}
+		for s, err := range tx.HeaviestSubjects(ctx, postgres.SubjectFilter{Bucket: counted.order[0]}, postgres.First, 1) {
 			if err != nil {
 				return about, 0, err
 			}

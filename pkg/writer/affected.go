@@ -90,59 +90,29 @@ func (c *change) affectClasses(ctx context.Context, e *effect, after *model.Conf
 	if err := e.compile(before, after); err != nil {
 		return err
 	}
-	var groups []model.GroupID // that make a difference
-	for _, g := range slices.Concat(before.Groups, after.Groups) {
-		groups = append(groups, g.ID)
+	groups := slices.Compact(idsOf(slices.Concat(before.Groups, after.Groups))) // that make a difference
+	var p population
+	if p.buckets, err = c.tx.Buckets(ctx); err != nil {
+		return err
 	}
-	slices.Sort(groups)
-	groups = slices.Compact(groups)
-	classes, err := c.classes(ctx, groups)
-	if err != nil {
+	if p.counted, err = c.writer.counts.of(ctx, c.tx, groups, !c.drawn); err != nil {
 		return err
 	}
 	var changed []postgres.ClassCount
-	for _, k := range classes {
+	p.each(groups, func(k postgres.ClassCount) {
 		if e.add(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight}) {
 			changed = append(changed, k)
 		}
-	}
+	})
 	if c.drawn {
 		return nil
 	}
-	heaviest, err := c.tx.HeaviestOf(ctx, groups, changed, maxHeaviest)
+	heaviest, err := c.tx.HeaviestOf(ctx, groups, changed, p.order, maxHeaviest)
 	for _, s := range heaviest {
 		class := s.Class()
 		e.name(classChange{id: s.ID, before: &class, after: &class, weight: s.Weight})
 	}
 	return err
-}
-
-// counted is the subjects by class, as of one state of them.
-type counted struct {
-	epoch    string
-	revision int64 // see [postgres.Tx.SubjectsRevision]
-	groups   []model.GroupID
-	classes  []postgres.ClassCount
-}
-
-// maxCounted is how many classes a Writer keeps the counts of: about 20 MiB.
-const maxCounted = 1 << 17
-
-// classes counts the subjects by class. Whoever moves a slider asks at each move, and
-// nothing changed since the last one: it keeps the counts.
-func (c *change) classes(ctx context.Context, groups []model.GroupID) ([]postgres.ClassCount, error) {
-	revision, err := c.tx.SubjectsRevision(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if k := c.writer.counted.Load(); k != nil && k.epoch == c.tx.Epoch && k.revision == revision && slices.Equal(k.groups, groups) {
-		return k.classes, nil
-	}
-	classes, err := c.tx.Classes(ctx, groups)
-	if err == nil && len(classes) <= maxCounted {
-		c.writer.counted.Store(&counted{c.tx.Epoch, revision, groups, classes})
-	}
-	return classes, err
 }
 
 // affectSubjects adds up what a change of subjects does, which leaves the configuration

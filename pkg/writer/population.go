@@ -6,15 +6,17 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// population is how many subjects there are of each class, if some groups are all there
-// are.
+// population is how many subjects there are of each class, as if some groups were all
+// that there are.
 type population struct {
 	buckets []model.Bucket
-	members []postgres.ClassCount // of the groups
+	counted
 }
 
 func idsOf(groups []model.Group) []model.GroupID {
@@ -26,20 +28,14 @@ func idsOf(groups []model.Group) []model.GroupID {
 	return ids
 }
 
-// each yields the subjects by class, of the groups that override one of the features:
-// other groups change nothing about what subjects get.
-func (p *population) each(config *model.Configuration, features []string, yield func(postgres.ClassCount)) {
-	var overriding []model.GroupID
-	for _, g := range config.Groups {
-		if slices.ContainsFunc(features, func(name string) bool { return g.Overrides[name] != "" }) {
-			overriding = append(overriding, g.ID)
-		}
-	}
+// each yields every class that has subjects, as if there were no groups but these, which
+// are some of the population's.
+func (p *population) each(groups []model.GroupID, yield func(postgres.ClassCount)) {
 	rest := p.buckets
-	if len(overriding) > 0 {
+	if len(groups) > 0 {
 		rest = slices.Clone(rest)
 		for _, c := range p.members {
-			if slices.ContainsFunc(c.Groups, func(id model.GroupID) bool { return slices.Contains(overriding, id) }) {
+			if slices.ContainsFunc(c.Groups, func(id model.GroupID) bool { return slices.Contains(groups, id) }) {
 				yield(c)
 				b := &rest[c.Bucket-1]
 				b.Weight, b.Subjects = b.Weight-c.Weight, b.Subjects-c.Subjects
@@ -47,7 +43,9 @@ func (p *population) each(config *model.Configuration, features []string, yield 
 		}
 	}
 	for _, b := range rest {
-		yield(postgres.ClassCount{Class: model.Class{Bucket: b.ID}, Subjects: b.Subjects, Weight: b.Weight})
+		if b.Subjects > 0 {
+			yield(postgres.ClassCount{Class: model.Class{Bucket: b.ID}, Subjects: b.Subjects, Weight: b.Weight})
+		}
 	}
 }
 
@@ -59,62 +57,91 @@ func (p *population) total() (weight, subjects int64) {
 	return weight, subjects
 }
 
-// counts keeps what members of large groups were counted to, as a million takes
-// seconds, until subjects change. The zero value is ready to use.
+// counts keeps what subjects were counted to until they change: to count a million
+// members takes seconds, and a slider asks at each move. The zero value is ready to use.
 type counts struct {
-	mutex sync.Mutex
-	kept  map[string]count // by the ids of the groups
-	size  int              // how many classes are kept
+	mutex    sync.Mutex
+	kept     map[string]counted // by the ids of the groups
+	size     int                // of all that is kept
+	counting singleflight.Group
 }
 
-type count struct {
+// counted is of one state of the subjects.
+type counted struct {
 	at      model.Position
-	classes []postgres.ClassCount
+	members []postgres.ClassCount // of the groups
+	order   []model.BucketID      // by the heaviest subject in none of the groups; nil until needed
 }
 
-// Bounds of what is kept.
-const (
-	largeGroups = 1000    // subjects: fewer are counted in milliseconds
-	maxKept     = 200_000 // classes, of about 64 bytes each
-)
+func (c counted) size() int { return 1 + len(c.members) + len(c.order) }
 
-// of counts the members of groups by class, as if there were no other groups.
-func (c *counts) of(ctx context.Context, tx *postgres.Tx, groups []model.GroupID) ([]postgres.ClassCount, error) {
+// maxKept is how large what is kept may be, in classes: about 15 MiB.
+const maxKept = 200_000
+
+// of counts the members of groups by class, as if there were no other groups. Of those
+// who ask for the same at once, one counts.
+func (c *counts) of(ctx context.Context, tx *postgres.Tx, groups []model.GroupID, ordered bool) (now counted, err error) {
+	if len(groups) == 0 && !ordered {
+		return now, nil
+	}
 	key := fmt.Sprint(groups)
+	for mine := false; !mine; {
+		if now, err = c.last(ctx, tx, key); err != nil || now.at.Epoch != "" && (now.order != nil || !ordered) {
+			return now, err
+		}
+		// The others look at the result, as theirs may be another state of the subjects.
+		_, _, _ = c.counting.Do(key, func() (any, error) {
+			mine = true
+			if now, err = now.complete(ctx, tx, groups, ordered); err == nil {
+				c.keep(key, now)
+			}
+			return nil, nil
+		})
+	}
+	return now, err
+}
+
+// last is what was counted last, or zero if subjects changed since.
+func (c *counts) last(ctx context.Context, tx *postgres.Tx, key string) (counted, error) {
 	c.mutex.Lock()
-	last, found := c.kept[key]
+	last := c.kept[key]
 	c.mutex.Unlock()
-	if found {
-		changed, err := tx.SubjectsChanged(ctx, last.at)
-		if err != nil || !changed {
-			return last.classes, err
+	if last.at.Epoch != tx.Epoch {
+		return counted{}, nil
+	}
+	if changed, err := tx.SubjectsChanged(ctx, last.at); err != nil || changed {
+		return counted{}, err
+	}
+	return last, nil
+}
+
+// complete counts what is missing.
+func (c counted) complete(ctx context.Context, tx *postgres.Tx, groups []model.GroupID, ordered bool) (_ counted, err error) {
+	if c.at.Epoch == "" {
+		m, err := tx.LastMoment(ctx)
+		if err != nil {
+			return c, err
+		}
+		c.at = model.Position{Epoch: tx.Epoch, Revision: m.Revision, At: m.At}
+		if c.members, err = tx.ClassesOf(ctx, groups); err != nil {
+			return c, err
 		}
 	}
-	classes, err := tx.ClassesOf(ctx, groups)
-	if err != nil {
-		return nil, err
+	if ordered {
+		c.order, err = tx.BucketsByHeaviest(ctx, groups)
 	}
-	subjects := int64(0)
-	for _, class := range classes {
-		subjects += class.Subjects
-	}
-	if subjects < largeGroups {
-		return classes, nil
-	}
-	m, err := tx.LastMoment(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c.keep(key, count{model.Position{Epoch: tx.Epoch, Revision: tx.Revision, At: m.At}, classes})
-	return classes, nil
+	return c, err
 }
 
-func (c *counts) keep(key string, now count) {
+func (c *counts) keep(key string, now counted) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	c.size += len(now.classes) - len(c.kept[key].classes)
+	if last, found := c.kept[key]; found {
+		c.size -= last.size()
+	}
+	c.size += now.size()
 	if c.kept == nil || c.size > maxKept {
-		c.kept, c.size = map[string]count{}, len(now.classes)
+		c.kept, c.size = map[string]counted{}, now.size()
 	}
 	c.kept[key] = now
 }

@@ -77,7 +77,7 @@ func (w *Writer) Overlap(ctx context.Context, features []string) (Result[api.Ove
 			return overlap, 0, err
 		}
 		cells := map[[2]string]api.OverlapCell{}
-		s.each(s.config, features, func(c postgres.ClassCount) {
+		s.eachOf(features, func(c postgres.ClassCount) {
 			var variants [2]string
 			for i, name := range features {
 				d, _ := s.DecideFeature(name, c.Class, tx.Now)
@@ -90,10 +90,9 @@ func (w *Writer) Overlap(ctx context.Context, features []string) (Result[api.Ove
 		overlap.TotalWeight, _ = s.total()
 		overlap.Cells = []api.OverlapCell{}
 		for _, variants := range slices.SortedFunc(maps.Keys(cells), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
-			if cell := cells[variants]; cell.Subjects > 0 {
-				cell.A, cell.B = orNil(variants[0]), orNil(variants[1])
-				overlap.Cells = append(overlap.Cells, cell)
-			}
+			cell := cells[variants]
+			cell.A, cell.B = orNil(variants[0]), orNil(variants[1])
+			overlap.Cells = append(overlap.Cells, cell)
 		}
 		return overlap, 0, nil
 	})
@@ -131,9 +130,9 @@ func (w *Writer) eachFeatureSubject(ctx context.Context, tx *postgres.Tx, featur
 		return model.Errorf(model.VariantNotFound, "feature %q has no variant %q", feature, variant)
 	}
 	buckets, groups := map[model.BucketID]bool{}, map[string]bool{}
-	s.each(s.config, []string{feature}, func(c postgres.ClassCount) {
+	s.eachOf([]string{feature}, func(c postgres.ClassCount) {
 		switch d, _ := s.DecideFeature(feature, c.Class, tx.Now); {
-		case c.Subjects == 0 || d.Variant != variant:
+		case d.Variant != variant:
 		case d.Reason == evaluation.Override:
 			groups[d.Group] = true
 		default:
@@ -186,8 +185,20 @@ func (w *Writer) survey(ctx context.Context, tx *postgres.Tx, buckets []model.Bu
 		}
 	}
 	s.buckets = buckets
-	s.members, err = w.counts.of(ctx, tx, idsOf(s.config.Groups))
+	s.counted, err = w.counts.of(ctx, tx, idsOf(s.config.Groups), false)
 	return s, err
+}
+
+// eachOf yields the subjects by class, of the groups that override one of the features:
+// other groups change nothing about what subjects get.
+func (s *survey) eachOf(features []string, yield func(postgres.ClassCount)) {
+	var overriding []model.GroupID
+	for _, g := range s.config.Groups {
+		if slices.ContainsFunc(features, func(name string) bool { return g.Overrides[name] != "" }) {
+			overriding = append(overriding, g.ID)
+		}
+	}
+	s.each(overriding, yield)
 }
 
 // decided is a step of a feature with the subjects that it decides for.
@@ -202,7 +213,7 @@ func (s *survey) decided(feature string, at time.Time) []decided {
 	for _, d := range s.Steps(feature, at) {
 		steps = append(steps, decided{Decision: d})
 	}
-	s.each(s.config, []string{feature}, func(c postgres.ClassCount) {
+	s.eachOf([]string{feature}, func(c postgres.ClassCount) {
 		d, _ := s.DecideFeature(feature, c.Class, at)
 		step := &steps[slices.IndexFunc(steps, func(step decided) bool { return step.Decision == d })]
 		step.weight, step.subjects = step.weight+c.Weight, step.subjects+c.Subjects

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -384,11 +385,11 @@ func TestSharesOfLargeGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	var members []api.ImportLine
-	for i := range largeGroups + 1 {
+	const n = 1000
+	for i := range n {
 		members = append(members, api.ImportLine{ID: fmt.Sprint("member", i), Weight: ptr[int64](2), Groups: []string{"friends"}})
 	}
 	must[api.Imported](t)(w.ImportSubjects(ctx, linesOf(members...)))
-	n := int64(largeGroups + 1)
 	for _, c := range []struct {
 		name   string
 		change func() error
@@ -420,5 +421,34 @@ func TestSharesOfLargeGroup(t *testing.T) {
 	}
 	if len(w.counts.kept) != 1 {
 		t.Errorf("%d counts are kept", len(w.counts.kept))
+	}
+}
+
+// Readers who ask at once for what one of them counts get the counts of their own
+// revision, also if a subject changes meanwhile.
+func TestSharesAtOnce(t *testing.T) {
+	w, ctx := newFixture(t), t.Context()
+	w.seed()
+	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "1"))
+	last := must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "B")).Revision
+	for i := range int64(20) {
+		var readers errgroup.Group
+		for range 4 {
+			readers.Go(func() error {
+				r, err := w.Shares(ctx, "foobar", time.Time{})
+				if err != nil {
+					return err
+				}
+				got := stepsOf(r.Value)[evaluation.Step{Step: evaluation.Override, Variant: "B", Group: "friends"}]
+				if weight := 100 + r.Revision - last; r.Revision > last && got != (sum{weight, 1}) {
+					return fmt.Errorf("%+v at revision %d, want a weight of %d", got, r.Revision, weight)
+				}
+				return nil
+			})
+		}
+		must[api.Subject](t)(w.SetSubjectWeight(ctx, "1", 101+i))
+		if err := readers.Wait(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -31,7 +31,6 @@ type Writer struct {
 	log     *slog.Logger
 	newSalt func() model.Salt
 	last    atomic.Pointer[resolved]
-	counted atomic.Pointer[counted]
 	counts  counts
 	imports slots
 	exports slots
