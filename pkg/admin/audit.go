@@ -20,12 +20,13 @@ type listAuditInput struct {
 	Resource string    `query:"resource" doc:"Only changes of this resource and those below it" example:"features/foobar"`
 	Since    time.Time `query:"since" doc:"Only changes since this moment, inclusive"`
 	Until    time.Time `query:"until" doc:"Only changes until this moment, exclusive"`
+	Request  string    `query:"request_id" doc:"Only changes by the request of this id, which its answer named in X-Request-Id. With since, a search without result ends soon"`
 }
 
 // filter leaves out changes of tokens if the caller may not list tokens.
 func (in *listAuditInput) filter(ctx context.Context) writer.AuditFilter {
 	return writer.AuditFilter{
-		Actor: in.Actor, Resource: in.Resource, Since: in.Since, Until: in.Until,
+		Actor: in.Actor, Resource: in.Resource, Since: in.Since, Until: in.Until, Request: in.Request,
 		WithoutTokens: !web.Caller(ctx).Role.Allows(auth.Administer),
 	}
 }

@@ -404,6 +404,7 @@ func TestAudit(t *testing.T) {
 		"resource=features/foobar": 2, "resource=features/foo": 0, "actor=FLAGGERY_ADMIN_TOKEN": 3, "actor=nobody": 0,
 		"since=2100-01-01T00:00:00Z": 0, "since=2000-01-01T00:00:00Z": 3, "limit=2": 2,
 		"since=2000-01-01T00:00:00-23:59": 3, "after=9223372036854775807-2147483647": 3,
+		"request_id=" + entries[1].RequestID: 1, "request_id=none": 0,
 	} {
 		if got := len(list(query)); got != want {
 			t.Errorf("%s: %d entries, not %d", query, got, want)

@@ -17,6 +17,7 @@ type AuditFilter struct {
 	Resource string    // its path in the contract: "features/foobar/rollout"
 	Since    time.Time // included
 	Until    time.Time // excluded
+	Request  string    // the id of an HTTP request
 }
 
 // Audit yields who changed what, newest first.
@@ -27,6 +28,9 @@ func (a *Admin) Audit(ctx context.Context, filter AuditFilter) iter.Seq2[api.Aud
 	}
 	if filter.Resource != "" {
 		query.Set("resource", filter.Resource)
+	}
+	if filter.Request != "" {
+		query.Set("request_id", filter.Request)
 	}
 	if !filter.Since.IsZero() {
 		query.Set("since", filter.Since.Format(time.RFC3339Nano))

@@ -29,6 +29,7 @@ type AuditFilter struct {
 	Actor    string
 	Resource string     // a path: this resource and those below it
 	Except   string     // a path: not this resource, nor those below it
+	Request  string     // the id of an HTTP request
 	Since    time.Time  // included
 	Until    time.Time  // excluded
 	Before   AuditPlace // only older rows than this one
@@ -50,9 +51,10 @@ func (tx *Tx) Audit(ctx context.Context, f AuditFilter, limit int) iter.Seq2[Aud
 		  AND NOT ($8 <> '' AND (resource = $8 OR resource >= $8 || '/' AND resource < $8 || '0'))
 		  AND ($3::timestamptz IS NULL OR at >= $3)
 		  AND ($4::timestamptz IS NULL OR at < $4)
+		  AND ($9 = '' OR request_id = $9)
 		  AND ($5::bigint = 0 OR (revision, position) < ($5, $6::integer))
 		ORDER BY revision DESC, position DESC LIMIT nullif($7::bigint, 0)`,
-		[]any{f.Actor, f.Resource, orNoTime(f.Since), orNoTime(f.Until), f.Before.Revision, f.Before.Position, limit, f.Except},
+		[]any{f.Actor, f.Resource, orNoTime(f.Since), orNoTime(f.Until), f.Before.Revision, f.Before.Position, limit, f.Except, f.Request},
 		func(row *sqlx.Rows) (e AuditEntry, bytes int, err error) {
 			err = row.StructScan(&e)
 			return e, len(e.Before) + len(e.After), err

@@ -8,6 +8,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -121,8 +122,8 @@ func (db *DB) orReserve(work func(pool *sqlx.DB) error) error {
 
 // Limits of retries.
 const (
-	maxTries = 10               // of a transaction that PostgreSQL ended in favour of another one
-	maxWait  = 10 * time.Second // for rows that an import has locked
+	maxTries = 10              // of a transaction that PostgreSQL ended in favour of another one
+	maxWait  = 8 * time.Second // for rows that others have locked: the answer has to come within the 10 s that a request may take
 )
 
 // Write runs body in a transaction that makes the next revision, and commits it.
@@ -165,6 +166,9 @@ func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, fi
 	start, pause := time.Now(), backoff.Backoff{First: 10 * time.Millisecond, Max: time.Second}
 	for try := 1; ; try++ {
 		err := db.transact(ctx, on, options, first, body)
+		if first == peekState {
+			err = unseen(err)
+		}
 		switch {
 		case outdated(err) && try < maxTries:
 			db.statements.forget()
@@ -178,6 +182,16 @@ func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, fi
 		}
 		db.log.DebugContext(ctx, "write failed, trying again", "try", try, "error", err)
 	}
+}
+
+// unseen makes a violated key a serialization failure: a dry run finds what it violates
+// beforehand, unless PostgreSQL checks the key against a row that the dry run does not see.
+func unseen(err error) error {
+	e := pq.As(err, pqerror.UniqueViolation, pqerror.ForeignKeyViolation)
+	if e == nil || existsCodes[e.Constraint] != "" {
+		return err
+	}
+	return fmt.Errorf("%w: %w", &pq.Error{Code: pqerror.TRSerializationFailure}, err)
 }
 
 // transact runs body in a transaction that begins with a statement on the state row.

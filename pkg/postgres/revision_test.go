@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -146,6 +147,34 @@ func TestEdgeRole(t *testing.T) {
 		}
 		if may(table, "INSERT, UPDATE, DELETE, TRUNCATE") {
 			t.Errorf("it may write %s", table)
+		}
+	}
+}
+
+// What others write during a dry run makes it begin again, also if PostgreSQL finds it
+// by a key.
+func TestDryRunBeginsAgain(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	change(t, db, true, `INSERT INTO bucket (id) VALUES (1)`,
+		`INSERT INTO subject (id, weight, bucket_id, born, label) VALUES ('s', 1, 1, $label, $label)`,
+		`INSERT INTO feature (name, revision) VALUES ('f', 1)`, `INSERT INTO variant (feature, name) VALUES ('f', 'A')`,
+		`INSERT INTO subject_group (name, revision) VALUES ('g', 1)`)
+	const join = `INSERT INTO member (group_id, subject_id) SELECT id, 's' FROM subject_group`
+	for _, c := range []struct{ theirs, ours string }{
+		{join, join}, // a key that is taken
+		{`DELETE FROM variant`, `INSERT INTO override (group_id, feature, variant) SELECT id, 'f', 'A' FROM subject_group`}, // a reference that is gone
+	} {
+		tries, discard := 0, errors.New("nothing to keep")
+		err := db.DryRun(t.Context(), func(tx *Tx) error {
+			if tries++; tries > 1 {
+				return discard
+			}
+			change(t, db, true, c.theirs)
+			return tx.exec(t.Context(), "try", c.ours)
+		})
+		if tries != 2 || !errors.Is(err, discard) {
+			t.Errorf("%s beside %s: %d tries, %v", c.ours, c.theirs, tries, err)
 		}
 	}
 }

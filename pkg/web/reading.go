@@ -44,14 +44,19 @@ const Gzip = "gzip"
 type form int
 
 const (
-	formSingle  form = iota
-	formText         // may be empty
-	formFlag         // true if empty
-	formInteger      // as in bodies
-	formList         // several values, separated by commas
-	formTime         // as in bodies
-	formMany         // a parameter that may be repeated
+	formSingle form = iota
+	formText        // may be empty
+	formBoolean
+	formFlag    // a boolean that is true if empty
+	formInteger // as in bodies
+	formList    // several values, separated by commas
+	formTime    // as in bodies
+	formMany    // a parameter that may be repeated
 )
+
+// flags are the booleans that may be empty. Others may not: an empty variable of a script
+// must not delete more than was meant.
+var flags = []string{"dry_run"}
 
 // freeTexts are the parameters that may be empty: filters without effect and empty
 // comments.
@@ -96,8 +101,10 @@ func formOf(declared *huma.Param) form {
 	switch {
 	case slices.Contains(freeTexts, declared.Name):
 		return formText
-	case declared.Schema.Type == huma.TypeBoolean:
+	case slices.Contains(flags, declared.Name):
 		return formFlag
+	case declared.Schema.Type == huma.TypeBoolean:
+		return formBoolean
 	case declared.Schema.Type == huma.TypeInteger:
 		return formInteger
 	case declared.Schema.Type == huma.TypeArray:
@@ -148,7 +155,7 @@ func (f form) read(location, value string, faults *model.Faults) string {
 		return "true"
 	case value == "":
 		faults.Addf(location, "must not be empty: leave it out, or give a value")
-	case f == formFlag && value != "true" && value != "false":
+	case (f == formFlag || f == formBoolean) && value != "true" && value != "false":
 		faults.Addf(location, "must be true or false, is %q", value)
 	case f == formInteger:
 		n, err := api.ParseInteger(value)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestParametersHaveOneReading(t *testing.T) {
-	declared := reading{strict: true, query: map[string]form{"limit": formInteger, "wait": formSingle, "name[]": formMany, "comment": formText, "dry_run": formFlag, "features": formList, "at": formTime}}
+	declared := reading{strict: true, query: map[string]form{"limit": formInteger, "wait": formSingle, "name[]": formMany, "comment": formText, "dry_run": formFlag, "cascade": formBoolean, "features": formList, "at": formTime}}
 	for query, want := range map[string]string{
 		"limit=5":                        "limit=5",
 		"comment=":                       "comment=",
@@ -31,6 +31,7 @@ func TestParametersHaveOneReading(t *testing.T) {
 		"dry_run=1":                      `query.dry_run must be true or false, is "1"`,
 		"dry_run=TRUE":                   `query.dry_run must be true or false, is "TRUE"`,
 		"wait=":                          "query.wait must not be empty",
+		"cascade=":                       "query.cascade must not be empty",
 		"at=2027-01-01T00:00:00,5Z":      "query.at must be a time such as",
 		"at=2027-01-01T00:00:00%2B24:00": "query.at must be a time such as",
 		"at=2027-01-01":                  "query.at must be a time such as",

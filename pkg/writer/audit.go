@@ -21,6 +21,7 @@ type AuditFilter struct {
 	Resource string    // a path as in the contract, "features/foobar": this resource and those below it
 	Since    time.Time // included
 	Until    time.Time // excluded
+	Request  string    // the id of an HTTP request
 	// WithoutTokens leaves out changes of tokens.
 	WithoutTokens bool
 }
@@ -31,7 +32,9 @@ func (f AuditFilter) stored() (postgres.AuditFilter, error) {
 	var faults model.Faults
 	checkYear(&faults, "query.since", f.Since)
 	checkYear(&faults, "query.until", f.Until)
-	stored := postgres.AuditFilter{Actor: clean(f.Actor), Resource: clean(f.Resource), Since: f.Since.UTC(), Until: f.Until.UTC()}
+	stored := postgres.AuditFilter{
+		Actor: clean(f.Actor), Resource: clean(f.Resource), Since: f.Since.UTC(), Until: f.Until.UTC(), Request: clean(f.Request),
+	}
 	if f.WithoutTokens {
 		stored.Except = tokensPath
 	}
