@@ -133,7 +133,7 @@ func (a *Admin) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLi
 	return result, err
 }
 
-// ImportSubjectsFrom is ImportSubjects for a file, whose media type is
+// ImportSubjectsFrom is ImportSubjects of a file, whose media type is
 // [api.MediaNDJSON] or [api.MediaCSV].
 func (a *Admin) ImportSubjectsFrom(ctx context.Context, r io.Reader, mediaType string, opts ...WriteOption) (result Result[api.Imported], err error) {
 	q := newWrite(http.MethodPost, at("import", "subjects"), opts)

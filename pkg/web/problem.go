@@ -123,7 +123,7 @@ func (s *Server) translate(ctx context.Context, err error) *problem {
 	case errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, model.BodyTooLarge, "the request body is too large", nil)
 	case errors.As(err, &ofEcho) && ofEcho.Code < http.StatusInternalServerError:
-		return newProblem(ofEcho.Code, codesOfEcho[ofEcho.Code], "", nil)
+		return newProblem(ofEcho.Code, codesOfEcho[ofEcho.Code], detailsOfEcho[ofEcho.Code], nil)
 	case ctx.Err() != nil:
 		s.log.DebugContext(ctx, "the client closed its connection", "request_id", RequestID(ctx), "error", err)
 		// Only a client that has half-closed its connection reads this. It must not
@@ -142,6 +142,9 @@ var codesOfEcho = map[int]model.Code{
 	http.StatusNotFound:         model.NotFound,
 	http.StatusMethodNotAllowed: model.MethodNotAllowed,
 }
+
+// detailsOfEcho are the details of the router's errors, if not the status's name.
+var detailsOfEcho = map[int]string{http.StatusNotFound: "there is no such route: see /docs for the API"}
 
 // WriteProblem answers a request with an error, outside of a handler.
 func (s *Server) WriteProblem(hc huma.Context, err error) { s.answerProblem(err, humaecho.Unwrap(hc)) }
