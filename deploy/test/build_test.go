@@ -68,7 +68,7 @@ func TestPrograms(t *testing.T) {
 	for _, name := range []string{"flaggery-admin", "flaggery-edge"} {
 		path := program(t, name)
 		if got, want := output(t, path, "--version"), name+" "+version+"\n"; got != want {
-			t.Errorf("--version tells %q, want %q", got, want)
+			t.Errorf("--version prints %q, want %q", got, want)
 		}
 		file, err := elf.Open(path)
 		if err != nil {
@@ -83,8 +83,8 @@ func TestPrograms(t *testing.T) {
 
 var variable = regexp.MustCompile(`\[(FLAGGERY_[A-Z_]+)\]`)
 
-// checkSettings reports variables that the program does not know, told by the help
-// of the command that args begin with.
+// checkSettings reports variables that are not settings of the program, by the help of
+// the command that args begin with.
 func checkSettings(t *testing.T, name string, args, variables []string) {
 	t.Helper()
 	command := slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "-") })

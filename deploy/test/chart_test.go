@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite what the chart is expected to r
 
 const chart = "../helm/flaggery"
 
-// rendered is where each set of values is rendered to.
+// rendered has the directory of each rendered set of values.
 var rendered = map[string]string{
 	"testdata/values/plain.yaml":      "../kubernetes/flaggery.yaml",
 	"testdata/values/everything.yaml": "testdata/golden/everything.yaml",
@@ -144,7 +144,7 @@ func TestKustomization(t *testing.T) {
 	}
 }
 
-// TestValuesAreRefused holds the schema and the templates to saying no where a
+// TestValuesAreRefused checks that the schema and the templates reject values with which a
 // release could not work.
 func TestValuesAreRefused(t *testing.T) {
 	t.Parallel()

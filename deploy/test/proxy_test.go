@@ -77,7 +77,7 @@ func TestProxies(t *testing.T) {
 	}
 }
 
-// installed is where a program is, also where Debian has it and not everybody looks.
+// installed returns the path of a program, also in Debian's directories outside of PATH.
 func installed(t *testing.T, name string) string {
 	t.Helper()
 	if found, err := exec.LookPath(name); err == nil {

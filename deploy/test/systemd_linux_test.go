@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestUnits has systemd read the units, with the programs where they are here, and
-// holds their settings to those that the programs know.
+// TestUnits makes systemd read the units, with the paths of the programs in this test, and
+// checks that the programs have their settings.
 func TestUnits(t *testing.T) {
 	t.Parallel()
 	units, err := filepath.Glob("../systemd/*.service")

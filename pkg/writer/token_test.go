@@ -97,7 +97,7 @@ func TestTokens(t *testing.T) {
 		t.Errorf("%s changes of tokens alone", changes)
 	}
 	_, gone := w.Authenticate(ctx, twin.Token)
-	wantError(t, gone, model.Unauthenticated, "not known, or was revoked")
+	wantError(t, gone, model.Unauthenticated, "unknown or was revoked")
 	_, never := w.Authenticate(ctx, auth.NewToken())
 	if never == nil || gone == nil || never.Error() != gone.Error() {
 		t.Errorf("revoked: %v; never made: %v", gone, never)

@@ -50,7 +50,7 @@ var kinds = map[string]any{
 
 type schema map[string]any
 
-// special are the types whose JSON their fields do not tell.
+// special are the types whose JSON does not follow from their fields.
 var special = map[reflect.Type]schema{
 	reflect.TypeFor[resource.Quantity]():    {"type": []string{"string", "number"}},
 	reflect.TypeFor[intstr.IntOrString]():   {"type": []string{"string", "integer"}},
