@@ -170,7 +170,7 @@ func TestRoles(t *testing.T) {
 	})
 	for i := range callers {
 		if callers[i].name == "first token" { // which edges do not know
-			callers[i].rank, callers[i].detail = "anybody", "none that Flaggery made"
+			callers[i].rank, callers[i].detail = "anybody", "not a token of Flaggery"
 		}
 	}
 	document += edgesDocument + section(t, edgeBase, routes, edgeRoutes, callers)
@@ -222,7 +222,7 @@ func makeCallers(t *testing.T, w *World, adminURL string) []caller {
 	damaged[len(damaged)-1] ^= 1
 	callers := []caller{
 		{"nobody", "anybody", "", "a token is needed"},
-		{"revoked", "anybody", revoked.Token, "not known, or was revoked"},
+		{"revoked", "anybody", revoked.Token, "unknown or was revoked"},
 		{"expired", "anybody", expired.Token, "expired at"},
 		{"damaged", "anybody", string(damaged), "damaged"},
 		{"first token", "admin", Token, ""},
