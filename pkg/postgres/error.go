@@ -20,7 +20,7 @@ func translate(err error) error {
 	case err == nil:
 		return nil
 	case pq.As(err, pqerror.InvalidPassword, pqerror.InvalidAuthorizationSpecification) != nil:
-		return fmt.Errorf("the database rejected the user or the password: %w", err)
+		return fmt.Errorf("the database refuses the user or the password: %w", err)
 	case pq.As(err, pqerror.InvalidCatalogName) != nil:
 		return fmt.Errorf("the database does not exist: %w", err)
 	case pq.As(err, pqerror.UndefinedTable, pqerror.UndefinedColumn, pqerror.UndefinedFunction) != nil:
