@@ -65,7 +65,7 @@ func TestRolesMadeByDBA(t *testing.T) {
 	asDBA("flaggery", missing)
 	for range 2 { // also after each upgrade
 		out, err = migrate()
-		if err != nil || strings.Count(out, "a role exists and keeps its password") != 2 || strings.Count(out, "has the rights that") != 2 {
+		if err != nil || strings.Count(out, "the role exists and keeps its password") != 2 || strings.Count(out, "has the rights that") != 2 {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
