@@ -40,12 +40,13 @@ func (tx *Tx) ClassesOf(ctx context.Context, groups []model.GroupID) (classes []
 }
 
 // membersOf is the query of the subjects in one of the groups $1. Few are looked up one
-// by one; for many all subjects are read, a million in the time of fifty thousand
-// lookups. Statistics may be older than an import: they do not decide.
+// by one; for many all subjects are read and joined by hash. Ten million are read in the
+// time of one to two million lookups. Statistics may be older than an import: they do not
+// decide.
 func (tx *Tx) membersOf(ctx context.Context, groups []model.GroupID) (query string, err error) {
 	var many bool
 	err = tx.get(ctx, "count the members of groups", &many, `
-		SELECT coalesce(sum(members), 0) * 20 > (SELECT coalesce(sum(subjects), 0) FROM bucket)
+		SELECT coalesce(sum(members), 0) * 5 > (SELECT coalesce(sum(subjects), 0) FROM bucket)
 		FROM subject_group WHERE id = ANY($1)`, groupIDs(groups))
 	if err == nil && many {
 		err = tx.joinByHash(ctx)
