@@ -91,13 +91,11 @@ func (c *change) affectClasses(ctx context.Context, e *effect, after *model.Conf
 		return err
 	}
 	groups := slices.Compact(idsOf(slices.Concat(before.Groups, after.Groups))) // that make a difference
-	var p population
-	if p.buckets, err = c.tx.Buckets(ctx); err != nil {
+	counted, err := c.writer.counts.of(ctx, c.tx, groups, true)
+	if err != nil {
 		return err
 	}
-	if p.counted, err = c.writer.counts.of(ctx, c.tx, groups, !c.drawn); err != nil {
-		return err
-	}
+	p := population{counted.buckets, counted}
 	var changed []postgres.ClassCount
 	p.each(groups, func(k postgres.ClassCount) {
 		if e.add(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight}) {

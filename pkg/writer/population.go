@@ -70,10 +70,13 @@ type counts struct {
 type counted struct {
 	at      model.Position
 	members []postgres.ClassCount // of the groups
-	order   []model.BucketID      // by the heaviest subject in none of the groups; nil until needed
+
+	// Of dry runs, nil until needed. Buckets added since have no subjects.
+	buckets []model.Bucket
+	order   []model.BucketID // by the heaviest subject in none of the groups
 }
 
-func (c counted) size() int { return 1 + len(c.members) + len(c.order) }
+func (c counted) size() int { return 1 + len(c.members) + len(c.buckets) }
 
 // maxKept is how large what is kept may be, in classes: about 15 MiB.
 const maxKept = 200_000
@@ -128,7 +131,9 @@ func (c counted) complete(ctx context.Context, tx *postgres.Tx, groups []model.G
 		}
 	}
 	if ordered {
-		c.order, err = tx.BucketsByHeaviest(ctx, groups)
+		if c.buckets, err = tx.Buckets(ctx); err == nil {
+			c.order, err = tx.BucketsByHeaviest(ctx, groups)
+		}
 	}
 	return c, err
 }
