@@ -181,6 +181,7 @@ func (d dataset) addSubjects(ctx context.Context, db *sql.DB) error {
 		{`UPDATE subject_group g SET members = (SELECT count(*) FROM member m WHERE m.group_id = g.id)`, nil},
 		{`WITH next AS (UPDATE state SET revision = revision + 1 RETURNING revision)
 		  INSERT INTO change (revision, label, config, at) SELECT revision, $1, true, now() FROM next`, []any{label}},
+		{`INSERT INTO revision (revision, at, label, buckets) SELECT revision, now(), $1, $2 FROM state`, []any{label, d.bucketCount()}},
 	} {
 		if _, err := tx.ExecContext(ctx, statement.text, statement.arguments...); err != nil {
 			return err

@@ -264,7 +264,7 @@ var ids = []string{
 func TestIDsStayOneSegment(t *testing.T) {
 	var got string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// What came over the wire counts: whoever stands between may clean paths.
+		// What came over the wire counts: a proxy may clean paths.
 		switch segments := strings.Split(r.URL.EscapedPath(), "/"); {
 		case len(segments) == 4:
 			got = r.FormValue("subject_id")
