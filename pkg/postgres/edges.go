@@ -89,10 +89,12 @@ func (db *DB) look(ctx context.Context, q querier) (f fleet, err error) {
 		Since         *time.Time
 		Now, Started  time.Time
 	}
+	// Every role can report as it likes, but one that cannot read subjects is no edge's.
 	err = q.selectAll(ctx, "list the edges connected", &connections, `
 		SELECT coalesce(a.application_name, '') AS report, left(s.epoch::text, $2) AS epoch, a.backend_start AS since,
 		       clock_timestamp() AS now, pg_postmaster_start_time() AS started
-		FROM state s LEFT JOIN pg_stat_activity a ON a.datname = current_database() AND starts_with(a.application_name, $1)`,
+		FROM state s LEFT JOIN pg_stat_activity a ON a.datname = current_database() AND starts_with(a.application_name, $1)
+			AND has_table_privilege(a.usesysid, 'subject', 'SELECT')`,
 		reportPrefix, epochLength)
 	if err != nil {
 		return f, err

@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"database/sql"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -104,4 +106,52 @@ func BenchmarkEdges(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Every role can name its connection like an edge. One that cannot read subjects is none.
+func TestEdgesCanReadSubjects(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	role := fmt.Sprintf("reader_%d", time.Now().UnixNano())
+	connect := func(address string) *sql.DB {
+		conn, err := sql.Open("postgres", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	owner := connect(db.url)
+	run := func(statements ...string) {
+		t.Helper()
+		for _, s := range statements {
+			if _, err := owner.Exec(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run(`CREATE ROLE `+role+` LOGIN PASSWORD 'secret'`, `GRANT USAGE ON SCHEMA public TO `+role)
+	address, err := url.Parse(db.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.User = url.UserPassword(role, "secret")
+	query := address.Query()
+	query.Set("application_name", report{name: "pretender", instance: "k7q2mx", version: "v1.0.0", format: readFormat}.String())
+	address.RawQuery = query.Encode()
+	pretender := connect(address.String())
+	if err := pretender.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	for _, listed := range []int{0, 1} {
+		edges, err := db.Edges(t.Context())
+		if err != nil || len(edges) != listed {
+			t.Errorf("edges %+v, %v; want %d", edges, err, listed)
+		}
+		run(`GRANT SELECT ON subject TO ` + role)
+	}
+	if err := pretender.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run(`DROP OWNED BY `+role, `DROP ROLE `+role)
 }
