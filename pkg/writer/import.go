@@ -35,8 +35,8 @@ const (
 // [ExpectDeleted].
 //
 // Memory does not grow with the number of lines, and only writes of the same subjects
-// wait for it. At most four imports run at a time; another one waits for up to 5 seconds,
-// then fails with not_ready.
+// wait for it. At most four imports run at a time; another one waits for up to 5 seconds
+// and then fails as a service that is not ready.
 func (w *Writer) ImportSubjects(ctx context.Context, lines iter.Seq2[api.ImportLine, error], opts ...Option) (Result[api.Imported], error) {
 	done, err := w.imports.take(ctx)
 	if err != nil {

@@ -248,7 +248,7 @@ func TestSlots(t *testing.T) {
 		}
 		began := time.Now()
 		_, err = s.take(t.Context())
-		wantError(t, err, model.NotReady, "1 others are under way")
+		wantError(t, err, model.NotReady, "1 others are in progress")
 		if waited := time.Since(began); waited != queueTime {
 			t.Errorf("waited for %s", waited)
 		}
