@@ -20,7 +20,7 @@ import (
 // startClients starts one admin and one edge, and returns a client of each.
 func startClients(t testing.TB, opts ...flaggery.Option) (*flaggery.Admin, *flaggery.Edge) {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	url, err := w.StartAdmin()
 	if err != nil {
 		t.Fatal(err)
@@ -330,7 +330,7 @@ func TestClientImportsAndExports(t *testing.T) {
 // Events tell what any admin wrote, and which edges there are, also after a break.
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	connect := func() *flaggery.Admin {
 		return must[*flaggery.Admin](t)(flaggery.NewAdmin(must[string](t)(w.StartAdmin()), Token))
 	}

@@ -89,7 +89,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			t := env.T().(testing.TB)
-			s := &session{World: newWorld(t), edges: map[string]string{}}
+			s := &session{Fixture: newFixture(t), edges: map[string]string{}}
 			env.Values[sessionKey{}] = s
 			var err error
 			if s.admin, err = s.StartAdmin(); err != nil {
@@ -101,11 +101,11 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// newWorld is a world that ends with the test.
-func newWorld(t testing.TB) *World {
+// newFixture is a fixture that ends with the test.
+func newFixture(t testing.TB) *Fixture {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-	w := NewWorld(pgtest.Open(t), log)
+	w := NewFixture(pgtest.Open(t), log)
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)
@@ -116,7 +116,7 @@ func newWorld(t testing.TB) *World {
 
 // session is the state of a script.
 type session struct {
-	*World
+	*Fixture
 	admin    string
 	edges    map[string]string // base URL by name, "" for the first
 	revision string            // of the admin's last answer

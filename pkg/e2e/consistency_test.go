@@ -40,16 +40,16 @@ func duration(t *testing.T) time.Duration {
 func TestConsistency(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	world := newWorld(t)
+	fixture := newFixture(t)
 	var admins []*flaggery.Admin
 	var edges []*flaggery.Edge
 	for i := range 2 {
-		admin, err := flaggery.NewAdmin(must[string](t)(world.StartAdmin()), Token)
+		admin, err := flaggery.NewAdmin(must[string](t)(fixture.StartAdmin()), Token)
 		if err != nil {
 			t.Fatal(err)
 		}
 		admins = append(admins, admin)
-		edges = append(edges, startEdge(t, world, fmt.Sprintf("edge-%d", i)))
+		edges = append(edges, startEdge(t, fixture, fmt.Sprintf("edge-%d", i)))
 	}
 	first := must[flaggery.Result[api.BucketIDs]](t)(admins[0].IncreaseBuckets(ctx, 10)).Revision
 
@@ -102,7 +102,7 @@ func TestConsistency(t *testing.T) {
 	}
 	last := int64(len(revisions))
 	var rows, lowest, highest int64
-	db := must[*sql.DB](t)(sql.Open("postgres", string(world.dbURL)))
+	db := must[*sql.DB](t)(sql.Open("postgres", string(fixture.dbURL)))
 	defer db.Close()
 	err := db.QueryRowContext(ctx, "SELECT count(*), min(revision), max(revision) FROM change").Scan(&rows, &lowest, &highest)
 	if err != nil || rows != last || lowest != 1 || highest != last {
@@ -127,7 +127,7 @@ func TestConsistency(t *testing.T) {
 	}
 
 	// Edges.
-	edges = append(edges, startEdge(t, world, "fresh"))
+	edges = append(edges, startEdge(t, fixture, "fresh"))
 	var answers [3]string
 	for i, edge := range edges {
 		_, err := edge.Flags(ctx, "writer-00", flaggery.MinRevision(last, 20*time.Second))
@@ -164,9 +164,9 @@ func TestConsistency(t *testing.T) {
 func TestEdgesFollowBulkWrites(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	world := newWorld(t)
-	admin := must[*flaggery.Admin](t)(flaggery.NewAdmin(must[string](t)(world.StartAdmin()), Token))
-	old := startEdge(t, world, "old")
+	fixture := newFixture(t)
+	admin := must[*flaggery.Admin](t)(flaggery.NewAdmin(must[string](t)(fixture.StartAdmin()), Token))
+	old := startEdge(t, fixture, "old")
 	must[flaggery.Result[api.BucketIDs]](t)(admin.IncreaseBuckets(ctx, 10))
 	must[flaggery.Result[api.Feature]](t)(admin.AddFeature(ctx, api.CreateFeature{Name: "f", Variants: []api.NewVariant{{Name: "A"}, {Name: "B"}}, DefaultVariant: new("A")}))
 	must[flaggery.Result[api.Group]](t)(admin.AddGroup(ctx, api.CreateGroup{Name: "g"}))
@@ -206,7 +206,7 @@ func TestEdgesFollowBulkWrites(t *testing.T) {
 		},
 	} {
 		revision := write().Revision
-		fresh := startEdge(t, world, fmt.Sprint("fresh-", i))
+		fresh := startEdge(t, fixture, fmt.Sprint("fresh-", i))
 		answers := [2]map[string]string{{}, {}} // the variant of each subject that is known
 		for e, edge := range []*flaggery.Edge{old, fresh} {
 			must[flaggery.Flags](t)(edge.Flags(ctx, ids[20_000], flaggery.MinRevision(revision, 20*time.Second)))
@@ -228,7 +228,7 @@ func TestEdgesFollowBulkWrites(t *testing.T) {
 	expect(t, "members", len(collect(t, admin.MembersWithWeights(ctx, "g"))), 5000)
 }
 
-func startEdge(t *testing.T, w *World, name string) *flaggery.Edge {
+func startEdge(t *testing.T, w *Fixture, name string) *flaggery.Edge {
 	t.Helper()
 	// A long time, because the writers keep the machine busy.
 	return must[*flaggery.Edge](t)(flaggery.NewEdge(must[string](t)(w.StartEdge(name, "reject")), flaggery.Timeout(20*time.Second)))

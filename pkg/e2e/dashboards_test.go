@@ -22,7 +22,7 @@ import (
 func TestDashboardsMarkChanges(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
-	w := NewWorld(dbURL, slog.New(slog.DiscardHandler))
+	w := NewFixture(dbURL, slog.New(slog.DiscardHandler))
 	defer func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)

@@ -93,7 +93,7 @@ func testOf(name, startYear, endYear, feature string) string {
 
 // services are an admin and an edge with a resource of each kind.
 type services struct {
-	*World
+	*Fixture
 	admin, edge *documented
 	clientToken string
 	revision    string
@@ -101,7 +101,7 @@ type services struct {
 
 func startServices(t *testing.T) *services {
 	t.Helper()
-	s := &services{World: newWorld(t)}
+	s := &services{Fixture: newFixture(t)}
 	s.admin = &documented{url: must[string](t)(s.StartAdmin(func(c *admin.Config) { c.Prometheus = true })), token: Token, strict: true}
 	edgeURL := must[string](t)(s.StartEdge("edge", "reject", sharing))
 	send := func(method, path, body string) answer {

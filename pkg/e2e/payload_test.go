@@ -95,13 +95,13 @@ func TestPayloadsAreKeptInTheSnapshotFile(t *testing.T) {
 	patch.do(t, nil)
 	file := filepath.Join(t.TempDir(), "snapshot")
 	saving := func(c *edge.Config) { c.SnapshotFile = file }
-	first := NewWorld(string(s.dbURL), s.log)
+	first := NewFixture(string(s.dbURL), s.log)
 	evaluates(t, &documented{url: must[string](t)(first.StartEdge("first", "reject", saving))})
 	if err := first.Close(); err != nil { // closing writes the file
 		t.Fatal(err)
 	}
 	away := func(c *edge.Config) { c.DBURL = "postgres://127.0.0.1:1/none" }
-	second := NewWorld("", s.log)
+	second := NewFixture("", s.log)
 	evaluates(t, &documented{url: must[string](t)(second.StartEdge("second", "reject", saving, away))})
 	if err := second.Close(); err != nil {
 		t.Fatal(err)

@@ -143,7 +143,7 @@ func byRank(table string) map[string]string {
 // result.
 func TestRoles(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	var routes []web.Declared
 	base, err := w.StartAdmin(func(c *admin.Config) {
 		c.Prometheus = true
@@ -202,7 +202,7 @@ type caller struct {
 
 // makeCallers stores a token of each role, and some that are expired, revoked or
 // damaged.
-func makeCallers(t *testing.T, w *World, adminURL string) []caller {
+func makeCallers(t *testing.T, w *Fixture, adminURL string) []caller {
 	t.Helper()
 	client, err := flaggery.NewAdmin(adminURL, Token)
 	if err != nil {

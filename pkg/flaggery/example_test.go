@@ -154,9 +154,9 @@ func startServices(ctx context.Context) (adminURL, edgeURL string, stop func()) 
 	if err != nil {
 		log.Panic(err)
 	}
-	world := e2e.NewWorld(dbURL, slog.New(slog.DiscardHandler))
-	return must(world.StartAdmin()), must(world.StartEdge("edge", "reject")), func() {
-		if err := errors.Join(world.Close(), drop()); err != nil {
+	fixture := e2e.NewFixture(dbURL, slog.New(slog.DiscardHandler))
+	return must(fixture.StartAdmin()), must(fixture.StartEdge("edge", "reject")), func() {
+		if err := errors.Join(fixture.Close(), drop()); err != nil {
 			log.Panic(err)
 		}
 	}

@@ -152,7 +152,7 @@ func (b *browser) fail(why string) {
 // A person opens the documentation, signs in with a token, tries an operation, and
 // signs out.
 func TestSignInWithToken(t *testing.T) {
-	url := must(t)(newWorld(t).StartAdmin())
+	url := must(t)(newFixture(t).StartAdmin())
 	b := newBrowser(t)
 	const field = css("input[name=token]")
 
@@ -210,7 +210,7 @@ func TestSignInByProvider(t *testing.T) {
 	provider.Says(map[string]any{"email": "ann@example.com", "email_verified": true, "groups": "developers"})
 	port := freePort(t)
 	url := fmt.Sprintf("http://localhost:%d", port) // to a browser, another site than 127.0.0.1
-	must(t)(newWorld(t).StartAdmin(func(c *admin.Config) {
+	must(t)(newFixture(t).StartAdmin(func(c *admin.Config) {
 		c.Port = port
 		c.Provider = signin.Provider{Issuer: provider.URL, ClientID: oidctest.ClientID, PublicURL: url, Claim: "groups", Scopes: "email", Roles: "developers=editor"}
 		c.ProviderSecret = oidctest.ClientSecret

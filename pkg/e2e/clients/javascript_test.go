@@ -68,7 +68,7 @@ func decided() []row {
 
 // The evaluations of OpenFeature's SDK for servers in JavaScript.
 func TestNodeSDK(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	token := seedFlags(t, w)
 	edgeURL := must(t)(w.StartEdge("edge", "reject", func(c *edge.Config) { c.Auth = edge.AuthToken }))
 	rows := append(decided(),
@@ -101,7 +101,7 @@ func TestNodeSDK(t *testing.T) {
 // The evaluations of OpenFeature's SDK for browsers, in Chromium and on a page of
 // another origin.
 func TestWebSDK(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	token := seedFlags(t, w)
 	site := serveBundle(t, "web")
 	edgeURL := must(t)(w.StartEdge("edge", "reject", func(c *edge.Config) {
@@ -148,7 +148,7 @@ func TestWebSDK(t *testing.T) {
 
 // Parts of a page in React, which change with the person.
 func TestReactSDK(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	seedFlags(t, w)
 	site := serveBundle(t, "react")
 	edgeURL := must(t)(w.StartEdge("edge", "reject", func(c *edge.Config) { allow(t, c, site) }))

@@ -21,7 +21,7 @@ import (
 // seedFlags creates a feature for each step of the resolution and each kind of
 // value, and subject 42, in a group that overrides one of them. It returns a token
 // of role client.
-func seedFlags(t *testing.T, w *e2e.World) (token string) {
+func seedFlags(t *testing.T, w *e2e.Fixture) (token string) {
 	t.Helper()
 	admin, err := flaggery.NewAdmin(must(t)(w.StartAdmin()), e2e.Token)
 	if err != nil {
@@ -69,7 +69,7 @@ func seedFlags(t *testing.T, w *e2e.World) (token string) {
 // The evaluations of OpenFeature's SDK for Go: each step of the resolution, each
 // kind of value, and each error.
 func TestGoSDK(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	token := seedFlags(t, w)
 	ctx := t.Context()
 	edgeURL := must(t)(w.StartEdge("edge", "reject", func(c *edge.Config) { c.Auth = edge.AuthToken }))

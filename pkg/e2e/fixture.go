@@ -24,12 +24,12 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
-// Token is accepted by every admin of a [World].
+// Token is accepted by every admin of a [Fixture].
 const Token = "a-token-for-tests-and-nothing-else"
 
-// World is an installation of Flaggery: admins and edges on one database, in this
+// Fixture is an installation of Flaggery: admins and edges on one database, in this
 // process, on free ports of 127.0.0.1.
-type World struct {
+type Fixture struct {
 	dbURL command.DatabaseURL
 	log   *slog.Logger
 	ctx   context.Context
@@ -38,14 +38,14 @@ type World struct {
 	admin string // the base URL of the one that was started last, "" before there is one
 }
 
-// NewWorld is an installation without services, on a database that has the schema.
-func NewWorld(dbURL string, log *slog.Logger) *World {
+// NewFixture is an installation without services, on a database that has the schema.
+func NewFixture(dbURL string, log *slog.Logger) *Fixture {
 	ctx, end := context.WithCancel(context.Background())
-	return &World{dbURL: command.DatabaseURL(dbURL), log: log, ctx: ctx, end: end}
+	return &Fixture{dbURL: command.DatabaseURL(dbURL), log: log, ctx: ctx, end: end}
 }
 
 // Close drains and stops all services.
-func (w *World) Close() error {
+func (w *Fixture) Close() error {
 	w.end()
 	var errs []error
 	for _, ended := range w.ended {
@@ -55,7 +55,7 @@ func (w *World) Close() error {
 }
 
 // StartAdmin starts an admin and returns its base URL. changes adapt its settings.
-func (w *World) StartAdmin(changes ...func(*admin.Config)) (url string, err error) {
+func (w *Fixture) StartAdmin(changes ...func(*admin.Config)) (url string, err error) {
 	url, err = w.start(func(ready func(net.Addr)) error {
 		config := admin.Config{
 			DBURL: w.dbURL, Host: "127.0.0.1", Token: Token, Version: "test", Logger: w.log, Ready: ready,
@@ -72,7 +72,7 @@ func (w *World) StartAdmin(changes ...func(*admin.Config)) (url string, err erro
 // StartEdge starts an edge and returns its base URL, once the edge serves and the
 // admin, if there is one, lists it. unknown is its treatment of unknown subjects,
 // changes adapt its other settings.
-func (w *World) StartEdge(name, unknown string, changes ...func(*edge.Config)) (string, error) {
+func (w *Fixture) StartEdge(name, unknown string, changes ...func(*edge.Config)) (string, error) {
 	url, err := w.start(func(ready func(net.Addr)) error {
 		config := edge.Config{
 			DBURL: w.dbURL, Host: "127.0.0.1", Name: name, Unknown: unknown, Poll: time.Second, Shortcut: true,
@@ -100,7 +100,7 @@ func (w *World) StartEdge(name, unknown string, changes ...func(*edge.Config)) (
 
 // known reports whether the admin lists an edge, which may be a moment after it
 // serves. Without an admin it is true.
-func (w *World) known(name string) bool {
+func (w *Fixture) known(name string) bool {
 	if w.admin == "" {
 		return true
 	}
@@ -117,7 +117,7 @@ func (w *World) known(name string) bool {
 }
 
 // start returns once the service listens or has failed.
-func (w *World) start(run func(ready func(net.Addr)) error) (string, error) {
+func (w *Fixture) start(run func(ready func(net.Addr)) error) (string, error) {
 	listens, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() { ended <- run(func(a net.Addr) { listens <- a }) }()
 	select {

@@ -8,10 +8,10 @@ import (
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
-// newWorld is an installation without services, on a database of its own.
-func newWorld(t *testing.T) *e2e.World {
+// newFixture is an installation without services, on a database of its own.
+func newFixture(t *testing.T) *e2e.Fixture {
 	t.Helper()
-	w := e2e.NewWorld(pgtest.Open(t), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	w := e2e.NewFixture(pgtest.Open(t), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)
