@@ -27,7 +27,8 @@ import (
 
 var postFlags = huma.Operation{
 	OperationID: "post-flags", Method: http.MethodPost, Path: "/v1/subjects/flags", Tags: []string{"Flags"},
-	Summary: "Flags of many subjects",
+	Summary:     "Get the flags of many subjects",
+	Description: "Answers for up to 10,000 subjects from one revision. Unknown ids are listed in the answer.",
 }
 
 type batchInput struct{ Body api.BatchFlagsRequest }

@@ -99,6 +99,7 @@ func newService(config Config, source replica.Source) *service {
 	e.fixed = newFixedFields(&config.Origins)
 	e.web = web.New(web.Options{
 		Title:           "Flaggery edge",
+		Description:     introduction,
 		Version:         config.Version,
 		Logger:          config.Logger,
 		Calls:           api.EdgeCalls,

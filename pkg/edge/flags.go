@@ -24,13 +24,14 @@ const (
 
 var getFlags = huma.Operation{
 	OperationID: "get-flags", Method: http.MethodGet, Path: flagsPath, Tags: []string{"Flags"},
-	Summary:     "Flags of one subject",
+	Summary:     "Get the flags of a subject",
 	Description: "Features in name order. Features that resolve to nothing are left out.",
 }
 
 var getSubjectFlags = huma.Operation{
 	OperationID: "get-subject-flags", Method: http.MethodGet, Path: "/v1/subjects/{id}/flags", Tags: []string{"Flags"},
-	Summary: "Flags of one subject",
+	Summary:     "Get the flags of a subject, by path",
+	Description: "The answer is that of `/v1/subject/flags`.",
 }
 
 // answering documents the parts of an answer that huma does not see: the type of a

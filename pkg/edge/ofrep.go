@@ -32,13 +32,14 @@ import (
 
 var evaluateFlags = huma.Operation{
 	OperationID: "evaluate-flags", Method: http.MethodPost, Path: "/ofrep/v1/evaluate/flags", Tags: []string{"OFREP"},
-	Summary:     "All flags of one subject, for OpenFeature",
+	Summary:     "Evaluate all flags of a subject",
 	Description: "Flags that resolve to nothing are left out.",
 }
 
 var evaluateFlag = huma.Operation{
 	OperationID: "evaluate-flag", Method: http.MethodPost, Path: "/ofrep/v1/evaluate/flags/{key}", Tags: []string{"OFREP"},
-	Summary: "One flag of one subject, for OpenFeature",
+	Summary:     "Evaluate one flag of a subject",
+	Description: "Fails with `FLAG_NOT_FOUND` if the flag resolves to nothing.",
 }
 
 // addEvaluation adds both operations to the routes and documents their bodies, which
