@@ -28,7 +28,7 @@ import (
 var postFlags = huma.Operation{
 	OperationID: "post-flags", Method: http.MethodPost, Path: "/v1/subjects/flags", Tags: []string{"Flags"},
 	Summary:     "Get the flags of many subjects",
-	Description: "Answers for up to 10,000 subjects from one revision. Unknown ids are listed in the answer.",
+	Description: "Answers for up to 10,000 subjects from one revision. Ids that it does not answer for are listed as unknown.",
 }
 
 type batchInput struct{ Body api.BatchFlagsRequest }
