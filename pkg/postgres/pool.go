@@ -139,7 +139,8 @@ var errShared = errors.New("FLAGGERY_DB_URL leads through a pool that shares ses
 
 // checkSessions connects, and fails with errShared if connections share sessions. It
 // reads the session of one connection. Then, during a transaction on a second one, the
-// second must have another session, and the first the same as before.
+// second must have another session, and the first the same as before. So must the first
+// after the transaction: PgBouncer reuses the session that was returned last.
 func checkSessions(ctx context.Context, pool *sqlx.DB) error {
 	one, err := pool.Connx(ctx)
 	if err != nil {
@@ -147,7 +148,7 @@ func checkSessions(ctx context.Context, pool *sqlx.DB) error {
 	}
 	defer one.Close()
 	const session = `SELECT pg_backend_pid()`
-	var first, second, again int
+	var first, second, during, after int
 	if err := one.GetContext(ctx, &first, session); err != nil {
 		return err
 	}
@@ -163,9 +164,12 @@ func checkSessions(ctx context.Context, pool *sqlx.DB) error {
 		if err := q.get(ctx, "check the session", &second, session); err != nil || second == first {
 			return err
 		}
-		return one.GetContext(ctx, &again, session)
+		return one.GetContext(ctx, &during, session)
 	})
-	if err == nil && (second == first || again != first) {
+	if err == nil {
+		err = one.GetContext(ctx, &after, session)
+	}
+	if err == nil && (second == first || during != first || after != first) {
 		err = errShared
 	}
 	return err
