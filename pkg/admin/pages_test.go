@@ -501,7 +501,7 @@ func TestSessionsOfTypedTokens(t *testing.T) {
 	}
 }
 
-// What a browser is told about pages.
+// The headers that browsers get with pages.
 func TestPagesAreKeptToThemselves(t *testing.T) {
 	t.Parallel()
 	c := start(t)

@@ -327,7 +327,7 @@ func TestClientImportsAndExports(t *testing.T) {
 	}
 }
 
-// Events tell what any admin wrote, and which edges there are, also after a break.
+// Events name the writes of all admins, and the edges, also after a break.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
