@@ -95,9 +95,8 @@ func (c *change) affectClasses(ctx context.Context, e *effect, after *model.Conf
 	if err != nil {
 		return err
 	}
-	p := population{counted.buckets, counted}
 	var changed []postgres.ClassCount
-	p.each(groups, func(k postgres.ClassCount) {
+	counted.each(groups, func(k postgres.ClassCount) {
 		if e.add(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight}) {
 			changed = append(changed, k)
 		}
@@ -105,7 +104,7 @@ func (c *change) affectClasses(ctx context.Context, e *effect, after *model.Conf
 	if c.drawn {
 		return nil
 	}
-	heaviest, err := c.tx.HeaviestOf(ctx, groups, changed, p.order, maxHeaviest)
+	heaviest, err := c.tx.HeaviestOf(ctx, groups, changed, counted.order, maxHeaviest)
 	for _, s := range heaviest {
 		class := s.Class()
 		e.name(classChange{id: s.ID, before: &class, after: &class, weight: s.Weight})
@@ -174,7 +173,7 @@ func plus(a api.Affected, k classChange) api.Affected {
 func (e *effect) name(k classChange) {
 	for change := range e.difference(k) {
 		e.heaviest = append(e.heaviest, api.ChangedSubject{
-			ID: k.id, Weight: k.weight, Feature: change.feature, From: variantOrNone(change.from), To: variantOrNone(change.to),
+			ID: k.id, Weight: k.weight, Feature: change.feature, From: orNil(change.from), To: orNil(change.to),
 		})
 		return
 	}
@@ -218,17 +217,10 @@ func (e *effect) form() api.Effect {
 	for _, c := range slices.SortedFunc(maps.Keys(e.changes), order) {
 		n := e.changes[c]
 		form.Changes = append(form.Changes, api.FlagChange{
-			Feature: c.feature, From: variantOrNone(c.from), To: variantOrNone(c.to), Subjects: n.Subjects, Weight: n.Weight,
+			Feature: c.feature, From: orNil(c.from), To: orNil(c.to), Subjects: n.Subjects, Weight: n.Weight,
 		})
 	}
 	return form
-}
-
-func variantOrNone(name string) *string {
-	if name == "" {
-		return nil
-	}
-	return &name
 }
 
 // addWeights stops at the largest number: the weights that an import replaces may

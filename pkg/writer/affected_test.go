@@ -58,7 +58,7 @@ func differing(before, after map[string]seen) api.Effect {
 			if b[feature] == now[feature] {
 				continue
 			}
-			from, to := variantOrNone(b[feature]), variantOrNone(now[feature])
+			from, to := orNil(b[feature]), orNil(now[feature])
 			key := feature + " " + b[feature] + " " + now[feature]
 			if counted[key] == nil {
 				counted[key] = &api.FlagChange{Feature: feature, From: from, To: to}

@@ -162,7 +162,7 @@ func (w *Writer) eachFeatureSubject(ctx context.Context, tx *postgres.Tx, featur
 type survey struct {
 	*evaluation.Resolver
 	config *model.Configuration
-	population
+	counted
 }
 
 // survey reads the data for today's subjects and the configuration of a revision. Fails
@@ -184,8 +184,8 @@ func (w *Writer) survey(ctx context.Context, tx *postgres.Tx, buckets []model.Bu
 			return s, model.Errorf(model.FeatureNotFound, "there is no feature %q at revision %d", name, revision)
 		}
 	}
-	s.buckets = buckets
 	s.counted, err = w.counts.of(ctx, tx, idsOf(s.config.Groups), false)
+	s.buckets = buckets
 	return s, err
 }
 

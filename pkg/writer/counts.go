@@ -12,13 +12,6 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// population is how many subjects there are of each class, as if some groups were all
-// that there are.
-type population struct {
-	buckets []model.Bucket
-	counted
-}
-
 func idsOf(groups []model.Group) []model.GroupID {
 	ids := make([]model.GroupID, len(groups))
 	for i, g := range groups {
@@ -29,16 +22,16 @@ func idsOf(groups []model.Group) []model.GroupID {
 }
 
 // each yields every class that has subjects, as if there were no groups but these, which
-// are some of the population's.
-func (p *population) each(groups []model.GroupID, yield func(postgres.ClassCount)) {
-	rest := p.buckets
+// are some of those counted.
+func (c counted) each(groups []model.GroupID, yield func(postgres.ClassCount)) {
+	rest := c.buckets
 	if len(groups) > 0 {
 		rest = slices.Clone(rest)
-		for _, c := range p.members {
-			if slices.ContainsFunc(c.Groups, func(id model.GroupID) bool { return slices.Contains(groups, id) }) {
-				yield(c)
-				b := &rest[c.Bucket-1]
-				b.Weight, b.Subjects = b.Weight-c.Weight, b.Subjects-c.Subjects
+		for _, k := range c.members {
+			if slices.ContainsFunc(k.Groups, func(id model.GroupID) bool { return slices.Contains(groups, id) }) {
+				yield(k)
+				b := &rest[k.Bucket-1]
+				b.Weight, b.Subjects = b.Weight-k.Weight, b.Subjects-k.Subjects
 			}
 		}
 	}
@@ -50,8 +43,8 @@ func (p *population) each(groups []model.GroupID, yield func(postgres.ClassCount
 }
 
 // total is over all subjects.
-func (p *population) total() (weight, subjects int64) {
-	for _, b := range p.buckets {
+func (c counted) total() (weight, subjects int64) {
+	for _, b := range c.buckets {
 		weight, subjects = weight+b.Weight, subjects+b.Subjects
 	}
 	return weight, subjects
@@ -66,12 +59,13 @@ type counts struct {
 	counting singleflight.Group
 }
 
-// counted is of one state of the subjects.
+// counted is how many subjects there are of each class, at one state of the subjects and
+// as if some groups were all that there are.
 type counted struct {
 	at      model.Position
 	members []postgres.ClassCount // of the groups
 
-	// Of dry runs, nil until needed. Buckets added since have no subjects.
+	// Kept for dry runs, nil until needed. Buckets added since have no subjects.
 	buckets []model.Bucket
 	order   []model.BucketID // by the heaviest subject in none of the groups
 }
