@@ -40,6 +40,16 @@ test-clients: ## run third-party clients against both services: a browser, OpenF
 update-deploy: ## render the chart to deploy/kubernetes and the tests' expectations
 	cd deploy/test && go test . -run TestChart -update
 
+.PHONY: console
+console: ## build the web console from pkg/console/ui into pkg/console/dist, which is committed
+	@.ci/prerequisites node
+	cd pkg/console/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent types && npm run --silent check && npm run --silent build
+
+.PHONY: console-dev
+console-dev: ## serve the console from its sources, beside a "make run" on port 8080
+	@.ci/prerequisites node
+	cd pkg/console/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run dev
+
 .PHONY: build
 build: ## build both programs into .bin/
 	go build -o .bin/ ./cmd/...

@@ -16,12 +16,16 @@ type Installation struct {
 	Environment string
 	Colour      string // a CSS colour
 	EdgeURL     string // the URL of the edges for applications
+	// ReasonAbove is the share of the weight above which the console requires a reason
+	// for a change.
+	ReasonAbove float64
 }
 
 func (i *Installation) flags(fs *flag.FlagSet) {
 	fs.StringVar(&i.Environment, "environment", "", "`name` of this installation, such as production, shown in user interfaces")
 	fs.StringVar(&i.Colour, "environment-colour", "", "CSS `colour` of this installation, such as #d55e00 or orange, shown in user interfaces")
 	fs.StringVar(&i.EdgeURL, "edge-url", "", "`URL` of the edges for applications, shown in user interfaces")
+	fs.Float64Var(&i.ReasonAbove, "reason-above", 0.25, "`share` of the weight, from 0 to 1, above which the console requires a reason for a change; 1 for never")
 }
 
 func (i *Installation) validate() error {
@@ -40,6 +44,9 @@ func (i *Installation) validate() error {
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 			faults = append(faults, errors.New("FLAGGERY_EDGE_URL (--edge-url) must be a URL like https://flags.example.com or http://edge:8081/path, without user, query and fragment"))
 		}
+	}
+	if !(i.ReasonAbove >= 0 && i.ReasonAbove <= 1) {
+		faults = append(faults, fmt.Errorf("FLAGGERY_REASON_ABOVE (--reason-above) must be from 0 to 1, is %g", i.ReasonAbove))
 	}
 	return errors.Join(faults...)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/console"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/signin"
 	"github.com/flaggery/flaggery/pkg/web"
@@ -36,10 +37,14 @@ func (a *service) newPages(config Config) *signin.Pages {
 	})
 }
 
-// addPages adds the pages to the routes. They need no permission: the calls that they
-// lead to do.
+// addPages adds the pages to the routes. Those of the console lead people who are not
+// signed in to the sign-in.
 func (a *service) addPages(c *signin.Pages) {
-	a.web.Route(auth.Open, http.MethodGet, signin.HomePath, c.Home)
+	pages := console.New(console.Options{ReasonAbove: a.installation.ReasonAbove})
+	for _, path := range console.Pages {
+		a.web.Route(auth.Document, http.MethodGet, path, pages.Page, web.AnyQuery)
+	}
+	a.web.Route(auth.Open, http.MethodGet, console.AssetsPath, pages.Asset)
 	a.web.Route(auth.Open, http.MethodGet, signin.StylePath, c.Style)
 	a.web.Route(auth.Open, http.MethodGet, signin.SignInPath, c.SignInPage, "next")
 	a.web.Route(auth.Open, http.MethodPost, signin.SignInPath, fromHere(c.SignIn))

@@ -41,8 +41,8 @@ func TestInstallation(t *testing.T) {
 		want         string // the setting at fault, "" for none
 	}{
 		{Installation{}, ""},
-		{Installation{"Production EU", "#D55e00", "https://flags.example.com/eu"}, ""},
-		{Installation{"staging", "RebeccaPurple", "http://edge:8081"}, ""},
+		{Installation{"Production EU", "#D55e00", "https://flags.example.com/eu", 0.25}, ""},
+		{Installation{"staging", "RebeccaPurple", "http://edge:8081", 0}, ""},
 		{Installation{Colour: "#fff"}, ""},
 		{Installation{Environment: " production"}, "FLAGGERY_ENVIRONMENT (--environment) must not begin or end with a space"},
 		{Installation{Environment: strings.Repeat("x", 129)}, "at most 128 bytes, has 129"},

@@ -39,7 +39,7 @@ func TestAbout(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
 	c := startOn(t, dbURL, func(c *Config) {
-		c.Installation = Installation{"production", "#d55e00", "https://flags.example.com"}
+		c.Installation = Installation{"production", "#d55e00", "https://flags.example.com", 0}
 	})
 	const installation = `"environment": "production", "colour": "#d55e00", "version": "test", "edge_url": "https://flags.example.com"`
 	c.do("GET", "/v1/about", nil).is(200, `{`+installation+`, "subjects": 0, "total_weight": 0, "buckets": 0, "features": 0, "groups": 0,

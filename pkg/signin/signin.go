@@ -81,18 +81,6 @@ var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 
-// Home is the start page. It redirects people who are not signed in.
-func (c *Pages) Home(ctx echo.Context) error {
-	person, err := c.options.Check(ctx, c.Session(ctx.Request()))
-	if code := model.CodeOf(err); code == model.Unauthenticated || code == model.RateLimited { // possibly caused by failures of others
-		return ctx.Redirect(http.StatusSeeOther, SignInPath)
-	}
-	if err != nil {
-		return err
-	}
-	return render(ctx, http.StatusOK, "home.html", person)
-}
-
 type signInPage struct {
 	Provider string // its host, "" for none
 	Next     string

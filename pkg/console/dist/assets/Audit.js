@@ -1,0 +1,1 @@
+import{n as e,r as t}from"./app.js";import"./legacy.js";var n=t(`<h1>Audit</h1>`);function r(t){var r=n();e(t,r)}export{r as default};

@@ -1,0 +1,1 @@
+import{a as e,i as t,n,o as r,r as i,s as a,t as o}from"./app.js";var s=i(`<dialog aria-label="Find anything"></dialog>`);function c(i,c){a(c,!0);let l;e(()=>l.showModal());var u=s();o(u,e=>l=e,()=>l),t(`close`,u,function(...e){c.close?.apply(this,e)}),n(i,u),r()}export{c as default};

@@ -1,0 +1,1 @@
+import{c as e}from"./app.js";e();

@@ -1,0 +1,55 @@
+// The page's address: pages are named by paths of the API, filters by the query.
+
+class Router {
+  path = $state(location.pathname);
+  query = $state.raw(new URLSearchParams(location.search));
+
+  constructor() {
+    addEventListener('popstate', () => this.#follow());
+    document.addEventListener('click', (event) => {
+      const link = (event.target as Element | null)?.closest?.('a');
+      if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+      if (link.origin !== location.origin || link.target || link.hasAttribute('download') || !inConsole(link.pathname)) return;
+      event.preventDefault();
+      this.go(link.pathname + link.search + link.hash);
+    });
+  }
+
+  /** go opens an address of the console. */
+  go(address: string) {
+    history.pushState(null, '', address);
+    this.#follow();
+    scrollTo(0, 0);
+  }
+
+  /** set changes parts of the query in place, '' removes one. */
+  set(changes: Record<string, string>) {
+    const query = new URLSearchParams(this.query);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value) query.set(name, value);
+      else query.delete(name);
+    }
+    history.replaceState(null, '', query.size ? `${this.path}?${query}` : this.path);
+    this.query = query;
+  }
+
+  #follow() {
+    this.path = location.pathname;
+    this.query = new URLSearchParams(location.search);
+  }
+}
+
+/** pageNames are the first parts of the console's paths, as in console.go. */
+export const pageNames = ['features', 'tests', 'groups', 'subjects', 'buckets', 'edges', 'audit', 'tokens', 'start'];
+
+function inConsole(path: string): boolean {
+  return path === '/' || pageNames.includes(path.split('/')[1] ?? '');
+}
+
+export const router = new Router();
+
+/** href is the address of a page: href('features', name) is /features/<name>. */
+export function href(page: string, name = '', query: Record<string, string> = {}): string {
+  const search = new URLSearchParams(query);
+  return `/${page}${name ? `/${encodeURIComponent(name)}` : ''}${search.size ? `?${search}` : ''}`;
+}

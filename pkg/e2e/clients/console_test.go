@@ -1,0 +1,182 @@
+package clients
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/e2e"
+	"github.com/flaggery/flaggery/pkg/flaggery"
+)
+
+// installation is an admin with an edge, and clients of both.
+type installation struct {
+	t       *testing.T
+	fixture *e2e.Fixture
+	url     string // of the admin
+	admin   *flaggery.Admin
+	edgeURL string
+}
+
+// newInstallation starts an admin and an edge on an empty database.
+func newInstallation(t *testing.T) *installation {
+	t.Helper()
+	i := &installation{t: t, fixture: newFixture(t)}
+	i.url = must(t)(i.fixture.StartAdmin(func(c *admin.Config) {
+		c.Installation = admin.Installation{Environment: "production", Colour: "#b3261e", ReasonAbove: 0.25}
+	}))
+	i.edgeURL = must(t)(i.fixture.StartEdge("edge-1", "reject"))
+	var err error
+	if i.admin, err = flaggery.NewAdmin(i.url, e2e.Token); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// flags are the variants that the edge serves to a subject now, by feature.
+func (i *installation) flags(subject string) map[string]string {
+	i.t.Helper()
+	r, err := http.NewRequestWithContext(i.t.Context(), http.MethodGet, i.edgeURL+"/v1/subject/flags?subject_id="+url.QueryEscape(subject), nil)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var flags api.Flags
+	if err := json.NewDecoder(answer.Body).Decode(&flags); err != nil || answer.StatusCode != http.StatusOK {
+		i.t.Fatalf("the edge answers %d: %v", answer.StatusCode, err)
+	}
+	return flags.Flags
+}
+
+// token creates a token of a role.
+func (i *installation) token(role auth.Role) string {
+	i.t.Helper()
+	created, err := i.admin.CreateToken(i.t.Context(), api.NewToken{Name: "mara", Role: role})
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return created.Value.Token
+}
+
+// open signs somebody in with a token and opens a page in a browser of their own.
+func (i *installation) open(token, path string) *browser {
+	i.t.Helper()
+	b := newBrowser(i.t)
+	b.do(
+		chromedp.Navigate(i.url+"/signin?next="+path),
+		chromedp.SendKeys(css("input[name=token]"), token+"\n"),
+		chromedp.WaitVisible(css("main h1, main h2")),
+	)
+	i.t.Cleanup(func() {
+		if refused := b.takeRefused(); refused != "" && !i.t.Failed() {
+			i.t.Errorf("the pages ask for more than they may:\n%s", refused)
+		}
+	})
+	return b
+}
+
+// visible is JavaScript that finds visible elements by selector and text. White space
+// of any kind and width counts as one space.
+const visible = `
+	const plain = (text) => (text ?? '').replace(/\s+/g, ' ').trim();
+	const shown = (e) => e.checkVisibility({visibilityProperty: true});
+	const find = (selector, text) => [...document.querySelectorAll(selector)].filter((e) => shown(e) && (text === '' || plain(e.textContent) === text || e.ariaLabel === text));
+	const until = async (what, look) => {
+		for (const end = Date.now() + 20000; Date.now() < end; await new Promise((next) => setTimeout(next, 20))) {
+			const found = look();
+			if (found) return found;
+		}
+		throw new Error('not there: ' + what + '\n' + plain(document.querySelector('dialog[open]')?.innerText ?? document.querySelector('main')?.innerText));
+	};
+`
+
+// script runs JavaScript with the functions of visible and returns its text.
+func (b *browser) script(body string, args ...any) string {
+	b.t.Helper()
+	quoted := make([]any, len(args))
+	for i, arg := range args {
+		text, err := json.Marshal(arg)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		quoted[i] = string(text)
+	}
+	return b.evaluate("(async () => {" + visible + fmt.Sprintf(body, quoted...) + "})()")
+}
+
+// see waits until the page shows a text, in one element or across several.
+func (b *browser) see(text string) {
+	b.t.Helper()
+	b.script(`const text = %s; await until(text, () => plain(document.body.innerText).includes(text)); return ''`, text)
+}
+
+// gone waits until the page does not show a text.
+func (b *browser) gone(text string) {
+	b.t.Helper()
+	b.script(`const text = %s; await until('no ' + text, () => !plain(document.body.innerText).includes(text)); return ''`, text)
+}
+
+// text waits for the first visible element of a selector and returns its text.
+func (b *browser) text(selector string) string {
+	b.t.Helper()
+	return b.script(`const s = %s; return plain((await until(s, () => find(s, '')[0])).innerText)`, selector)
+}
+
+// press clicks a button or link, named by its whole text, once it can be pressed.
+func (b *browser) press(name string) {
+	b.t.Helper()
+	b.click("button, a, summary, [role=option], [role=tab]", name)
+}
+
+// click clicks the first visible element with a selector and a text, "" for any.
+func (b *browser) click(selector, text string) {
+	b.t.Helper()
+	b.script(`const s = %s, text = %s;
+		const found = await until(s + ' ' + text, () => find(s, text).find((e) => !e.disabled));
+		document.querySelector('[data-clicked]')?.removeAttribute('data-clicked');
+		found.setAttribute('data-clicked', '');
+		found.scrollIntoView({block: 'center', behavior: 'instant'});
+		return ''`, selector, text)
+	b.do(chromedp.Click(css("[data-clicked]")))
+}
+
+// fill types a text into the field with a label, instead of what it has.
+func (b *browser) fill(label, text string) {
+	b.t.Helper()
+	b.script(`const label = %s;
+		const field = await until(label, () => {
+			const found = [...document.querySelectorAll('label')].filter((l) => shown(l) && plain(l.textContent).startsWith(label)).map((l) => l.control)
+				.concat([...document.querySelectorAll('input, textarea, select')].filter((e) => shown(e) && (e.ariaLabel === label || e.placeholder === label)));
+			return found[0];
+		});
+		document.querySelector('[data-filled]')?.removeAttribute('data-filled');
+		field.setAttribute('data-filled', '');
+		field.scrollIntoView({block: 'center', behavior: 'instant'});
+		field.focus(); field.select?.();
+		return ''`, label)
+	b.do(chromedp.SendKeys(css("[data-filled]"), text))
+}
+
+func TestListOfFeatures(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	if _, err := i.admin.AddFeature(t.Context(), api.CreateFeature{Name: "checkout.one-page", Variants: []api.NewVariant{{Name: "A"}}, DefaultVariant: new("A")}); err != nil {
+		t.Fatal(err)
+	}
+	b := i.open(i.token(auth.ViewerRole), "/features")
+	b.see("checkout.one-page")
+	b.see("default only")
+	b.press("checkout.one-page")
+	b.at(i.url + "/features/checkout.one-page")
+}
