@@ -45,6 +45,12 @@ console: ## build the web console from pkg/console/ui into pkg/console/dist, whi
 	@.ci/prerequisites node
 	cd pkg/console/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent types && npm run --silent check && npm run --silent build
 
+.PHONY: check-console
+check-console: ## check that the built console is the one of its sources
+	@.ci/prerequisites node
+	cd pkg/console/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent types && npm run --silent check && CONSOLE_DIST=../../../.bin/console npm run --silent build -- --logLevel warn
+	@git diff --exit-code --stat -- pkg/console/ui/src/contract.d.ts && diff -r .bin/console pkg/console/dist > /dev/null || { echo "pkg/console/dist is not built from pkg/console/ui: run 'make console' and commit both" >&2; exit 1; }
+
 .PHONY: console-dev
 console-dev: ## serve the console from its sources, beside a "make run" on port 8080
 	@.ci/prerequisites node

@@ -44,7 +44,7 @@ func (a *service) addPages(c *signin.Pages) {
 	for _, path := range console.Pages {
 		a.web.Route(auth.Document, http.MethodGet, path, pages.Page, web.AnyQuery)
 	}
-	a.web.Route(auth.Open, http.MethodGet, console.AssetsPath, pages.Asset)
+	a.web.Route(auth.Open, http.MethodGet, console.AssetsPath, pages.Asset, web.AnyQuery)
 	a.web.Route(auth.Open, http.MethodGet, signin.StylePath, c.Style)
 	a.web.Route(auth.Open, http.MethodGet, signin.SignInPath, c.SignInPage, "next")
 	a.web.Route(auth.Open, http.MethodPost, signin.SignInPath, fromHere(c.SignIn))

@@ -107,6 +107,8 @@ func (b browser) expect(method, path, body string, status int, at, text string, 
 const (
 	asJSON = "application/json"
 	asForm = "application/x-www-form-urlencoded"
+
+	consolePage = `<meta name="flaggery-assets"` // on its pages alone
 )
 
 func TestSignInByProvider(t *testing.T) {
@@ -116,10 +118,10 @@ func TestSignInByProvider(t *testing.T) {
 
 	p.Says(map[string]any{"email": "ann@example.com", "email_verified": true, "azp": oidctest.ClientID, "groups": []string{"developers", "staff", "others"}})
 	ann := newBrowser(t, c.url)
-	ann.expect("GET", "/", "", 200, "/signin", "Sign in with 127.0.0.1")
+	ann.expect("GET", "/", "", 200, "/signin?next=%2F", "Sign in with 127.0.0.1")
 	ann.expect("GET", "/docs", "", 200, "/signin?next=%2Fdocs", "/auth/login?next=%2fdocs")
 	ann.expect("GET", "/auth/login?next=%2fdocs", "", 200, "/docs", "swagger")
-	ann.expect("GET", "/", "", 200, "/", "<strong>ann@example.com (sub 1234)</strong>, editor")
+	ann.expect("GET", "/", "", 200, "/", consolePage)
 	ann.expect("GET", "/v1/me", "", 200, "", `"provider":"oidc"`)
 	ann.expect("GET", "/v1/me", "", 200, "", `"name":"ann@example.com (sub 1234)","role":"editor","scope":[],"expires_at":"20`)
 	ann.expect("POST", "/v1/features", `{"name": "foobar"}`, 201, "", "foobar", "Content-Type", asJSON)
@@ -162,7 +164,9 @@ func TestSignInByProvider(t *testing.T) {
 		{map[string]any{"email": "flaggery@example.com", "email_verified": true, "groups": []any{"staff", 7}}, "1234", "viewer"},
 	} {
 		p.Says(row.claims)
-		newBrowser(t, c.url).expect("GET", "/auth/login", "", 200, "/", fmt.Sprintf("<strong>%s (sub 1234)</strong>, %s", row.name, row.role))
+		b := newBrowser(t, c.url)
+		b.expect("GET", "/auth/login", "", 200, "/", consolePage)
+		b.expect("GET", "/v1/me", "", 200, "", fmt.Sprintf(`"name":"%s (sub 1234)","role":"%s"`, row.name, row.role))
 	}
 }
 
@@ -229,7 +233,8 @@ func TestSignInThatMustFail(t *testing.T) {
 	callback = begin()
 	newBrowser(t, c.url).expect("GET", callback, "", 400, "", "not begun here") // the victim of a link
 	b.CheckRedirect = nil
-	b.expect("GET", callback, "", 200, "/", "ann@example.com")
+	b.expect("GET", callback, "", 200, "/", consolePage)
+	b.expect("GET", "/v1/me", "", 200, "", "ann@example.com")
 	b.expect("GET", callback, "", 400, "", "not begun here")
 	b.expect("GET", "/auth/callback?error=access_denied&state=x", "", 400, "", "not begun here")
 
@@ -237,7 +242,7 @@ func TestSignInThatMustFail(t *testing.T) {
 	p.Close()
 	away := startWithProvider(t, p.URL)
 	newBrowser(t, away.url).expect("GET", "/auth/login", "", 502, "", broken)
-	newBrowser(t, away.url).expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 200, "/", "FLAGGERY_ADMIN_TOKEN", "Content-Type", asForm)
+	newBrowser(t, away.url).expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 200, "/", consolePage, "Content-Type", asForm)
 }
 
 // slowProvider is discovered when the test lets it be, and fails if the test says so.
@@ -348,13 +353,14 @@ func TestSignInWithToken(t *testing.T) {
 	b.expect("POST", "/signin?token="+testToken, "", 422, "", "", "Content-Type", asForm) // which logs would show
 	b.expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 403, "", "another site", "Content-Type", asForm, "Origin", "https://evil.example")
 	b.expect("POST", "/signin", url.Values{"token": {testToken}, "next": {"/docs"}}.Encode(), 200, "/docs", "swagger", "Content-Type", asForm)
-	b.expect("GET", "/", "", 200, "/", "FLAGGERY_ADMIN_TOKEN")
+	b.expect("GET", "/", "", 200, "/", consolePage)
+	b.expect("GET", "/v1/me", "", 200, "", "FLAGGERY_ADMIN_TOKEN")
 	b.expect("POST", "/signout", "", 200, "/signin", "")
-	b.expect("GET", "/", "", 200, "/signin", "")
+	b.expect("GET", "/", "", 200, "/signin?next=%2F", "")
 	c.must("GET", "/v1/features", nil) // what was typed is not revoked
 
 	for _, next := range []string{"//evil.example", "https://evil.example", `/\evil.example`, "/\t/evil.example", "evil.example", "javascript:alert(1)", ""} {
-		newBrowser(t, c.url).expect("POST", "/signin", url.Values{"token": {testToken}, "next": {next}}.Encode(), 200, "/", "Signed in", "Content-Type", asForm)
+		newBrowser(t, c.url).expect("POST", "/signin", url.Values{"token": {testToken}, "next": {next}}.Encode(), 200, "/", consolePage, "Content-Type", asForm)
 	}
 }
 

@@ -166,7 +166,7 @@ func TestGuessingLocksNobodyOut(t *testing.T) {
 	_, token := c.makeToken(auth.ViewerRole) // not seen before
 	client{t, c.url, token.Token}.must("GET", "/v1/features", nil, "X-Forwarded-For", neighbour)
 	c.must("GET", "/v1/features", nil, "X-Forwarded-For", neighbour)
-	newBrowser(t, c.url).expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 200, "/", "Signed in", "Content-Type", asForm, "X-Forwarded-For", neighbour)
+	newBrowser(t, c.url).expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 200, "/", consolePage, "Content-Type", asForm, "X-Forwarded-For", neighbour)
 }
 
 // What is kept from a role at /v1/tokens is not in the audit, either.

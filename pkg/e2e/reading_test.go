@@ -91,7 +91,7 @@ func (s *services) currentRevision(t *testing.T) string {
 func (s *services) pages() (all []*operation) {
 	for path, services := range map[string][]*documented{
 		"/healthz": {s.admin, s.edge}, "/readyz": {s.admin, s.edge}, "/openapi.json": {s.admin, s.edge}, "/docs": {s.admin, s.edge},
-		"/metrics": {s.admin}, "/": {s.admin}, "/signin": {s.admin}, "/console.css": {s.admin}, "/auth/login": {s.admin}, "/auth/callback": {s.admin},
+		"/metrics": {s.admin}, "/signin": {s.admin}, "/console.css": {s.admin}, "/auth/login": {s.admin}, "/auth/callback": {s.admin},
 	} {
 		for _, d := range services {
 			all = append(all, &operation{documented: d, call: "GET " + path, method: "GET", path: path})

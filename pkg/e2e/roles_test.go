@@ -29,7 +29,7 @@ var ranks = []string{"anybody", "client", "viewer", "editor", "admin"}
 // repeats what the code declares, so that nobody changes a permission by accident.
 var adminRoutes = byRank(`
 anybody
-	GET  /
+	GET  /assets/{hash}/{file}
 	GET  /auth/callback
 	GET  /auth/login
 	GET  /console.css
@@ -42,10 +42,24 @@ client
 	GET /v1/me
 	GET /v1/subject/flags
 viewer
+	GET /
+	GET /audit
+	GET /buckets
 	GET /docs
 	GET /docs/*
+	GET /edges
+	GET /features
+	GET /features/{feature}
+	GET /groups
+	GET /groups/{group}
 	GET /metrics
 	GET /openapi.json
+	GET /start
+	GET /subjects
+	GET /subjects/{id}
+	GET /tests
+	GET /tests/{test}
+	GET /tokens
 	GET /v1/about
 	GET /v1/abtests
 	GET /v1/abtests/{test}

@@ -6,3 +6,6 @@ function setting(name: string): string {
 
 /** Writes that affect more than this share of the weight need a reason. */
 export const reasonAbove = Number(setting('reason-above') || 0.25);
+
+/** The path of the page's own files. */
+export const assets = setting('assets') || '/assets/';
