@@ -34,6 +34,7 @@ test-deploy: ## check images, compose, chart, rules and dashboards with their to
 test-clients: ## run third-party clients against both services: a browser, OpenFeature's SDKs
 	@.ci/prerequisites postgresql browser node
 	cd pkg/e2e/clients/js && npm ci --ignore-scripts --no-audit --no-fund
+	cd pkg/console/ui && npm ci --ignore-scripts --no-audit --no-fund
 	cd pkg/e2e/clients && go test ./...
 
 .PHONY: update-deploy
@@ -55,6 +56,11 @@ check-console: ## check that the built console is the one of its sources
 console-dev: ## serve the console from its sources, beside a "make run" on port 8080
 	@.ci/prerequisites node
 	cd pkg/console/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run dev
+
+.PHONY: pictures
+pictures: ## take the pictures of docs/console.md from the sample data
+	@.ci/prerequisites postgresql browser
+	cd pkg/e2e/clients && go test -run TestPictures . -pictures
 
 .PHONY: build
 build: ## build both programs into .bin/

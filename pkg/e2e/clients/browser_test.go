@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -71,7 +72,7 @@ func newBrowser(t *testing.T) *browser {
 	if err := chromedp.Listen(ctx, b.hear); err != nil {
 		t.Fatal(err)
 	}
-	b.ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
+	b.ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(cancel)
 	return b
 }
@@ -79,8 +80,17 @@ func newBrowser(t *testing.T) *browser {
 func (b *browser) hear(event any) {
 	switch e := event.(type) {
 	case *log.EventEntryAdded:
-		if e.Entry.Source == log.EntrySourceSecurity {
+		// Answers that are problems are logged too.
+		if e.Entry.Source == log.EntrySourceSecurity || e.Entry.Source == log.EntrySourceJavascript || e.Entry.Source == log.EntrySourceViolation {
 			b.refuse(e.Entry.Text)
+		}
+	case *runtime.EventConsoleAPICalled:
+		for _, arg := range e.Args {
+			b.refuse(fmt.Sprintf("console.%s: %s %s", e.Type, arg.Value, arg.Description))
+		}
+	case *network.EventRequestWillBeSent:
+		if host := strings.TrimPrefix(e.Request.URL, "http://"); !strings.HasPrefix(host, "127.0.0.1:") && !strings.HasPrefix(host, "localhost:") && !strings.HasPrefix(host, "data:") {
+			b.refuse("a request to " + e.Request.URL)
 		}
 	case *runtime.EventExceptionThrown:
 		b.refuse(e.ExceptionDetails.Text)
@@ -196,7 +206,7 @@ func TestSignInWithToken(t *testing.T) {
 		t.Errorf("scripts see %q", cookies)
 	}
 
-	b.do(chromedp.Navigate(url+"/"))
+	b.do(chromedp.Navigate(url + "/"))
 	b.press("FLAGGERY_ADMIN_TOKEN · admin")
 	b.press("Sign out")
 	b.do(chromedp.WaitVisible(field))

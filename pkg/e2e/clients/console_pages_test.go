@@ -1,0 +1,193 @@
+package clients
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"github.com/flaggery/flaggery/pkg/dev"
+)
+
+// startSample runs what "make run" runs, with its sample data, and returns the URL of the
+// admin.
+func startSample(t *testing.T) (admin string) {
+	t.Helper()
+	var c dev.Config
+	c.Flags(flag.NewFlagSet("", flag.ContinueOnError)) // sets the defaults
+	ready := make(chan string, 1)
+	c.DataDir, c.Port, c.EdgePort, c.AdminToken = t.TempDir(), 0, 0, sampleToken
+	c.Out, c.Ready = t.Output(), func(admin, _ string) { ready <- admin }
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- dev.Run(ctx, c) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case admin = <-ready:
+		return admin
+	case err := <-ended:
+		ended <- nil
+		t.Fatal(err)
+		return ""
+	}
+}
+
+const sampleToken = "a-token-for-tests-and-nothing-else"
+
+// look is how a person looks at a page.
+type look struct {
+	width, height int64
+	dark          bool
+}
+
+func (l look) theme() string {
+	if l.dark {
+		return "dark"
+	}
+	return "light"
+}
+
+func (l look) String() string { return fmt.Sprintf("%s at %d px", l.theme(), l.width) }
+
+var (
+	desktop = look{1280, 860, false}
+	phone   = look{390, 844, false}
+)
+
+// set emulates a screen and a theme.
+func (b *browser) set(l look) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(l.width, l.height), chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: l.theme()}, {Name: "prefers-reduced-motion", Value: "reduce"},
+		}})
+		return err
+	}))
+}
+
+// visit opens a page and waits until it has loaded what it shows.
+func (b *browser) visit(address string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(address))
+	b.settle()
+}
+
+// settle waits until the page is loading nothing.
+func (b *browser) settle() {
+	b.t.Helper()
+	b.script(`await until('a heading', () => document.querySelector('main h1, main h2'));
+		await until('no skeleton', () => !document.querySelector('[aria-busy=true], main .skeleton'));
+		return ''`)
+}
+
+// samplePages are pages with something to see on the sample data, with every form open once.
+var samplePages = []string{
+	"/features", "/features?new=1", "/features?state=rolling",
+	"/features/checkout.one-page", "/features/checkout.one-page?edit=rollout", "/features/checkout.one-page?edit=overrides",
+	"/features/checkout.one-page?edit=default", "/features/checkout.one-page?edit=variants", "/features/no-such-feature",
+	"/tests", "/tests?new=1", "/groups", "/groups?new=1", "/groups/friends",
+	"/subjects", "/subjects/42", "/subjects/42?with=7", "/buckets", "/edges", "/audit", "/tokens", "/start",
+}
+
+// Every page is usable by everybody: axe finds nothing serious in it, in both themes and on
+// a phone. It stays in its place while it loads, asks no other host for anything, and
+// complains of nothing.
+func TestPagesAreAccessible(t *testing.T) {
+	t.Parallel()
+	base := startSample(t)
+	axe, err := os.ReadFile("../../console/ui/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		t.Fatal("make test-clients installs it:", err)
+	}
+	b := newBrowser(t)
+	b.do(
+		chromedp.Navigate(base+"/signin"),
+		chromedp.SendKeys(css("input[name=token]"), sampleToken+"\n"),
+		chromedp.WaitVisible(css("main h1, main h2")),
+	)
+	b.takeRefused()
+	for _, page := range samplePages {
+		for _, l := range []look{desktop, phone} {
+			b.set(l)
+			b.visit(base + page)
+			if shift := b.script(layoutShift); shift != "" {
+				t.Errorf("%s, %s: the layout shifts by %s while it loads", page, l, shift)
+			}
+			if wide := b.script(`return document.documentElement.scrollWidth > innerWidth ? String(document.documentElement.scrollWidth) : ''`); wide != "" {
+				t.Errorf("%s, %s: the page is %s px wide and scrolls sideways", page, l, wide)
+			}
+			b.do(chromedp.Evaluate[chromedp.Void](string(axe)))
+			for _, l.dark = range []bool{false, true} {
+				b.set(l)
+				if violations := b.script(seriousViolations); violations != "" {
+					t.Errorf("%s, %s:\n%s", page, l, violations)
+				}
+			}
+			if refused := b.takeRefused(); refused != "" {
+				t.Errorf("%s, %s: the browser complains:\n%s", page, l, refused)
+			}
+		}
+	}
+}
+
+const seriousViolations = `
+	const found = await axe.run(document, {resultTypes: ['violations']});
+	return found.violations.filter((v) => v.impact === 'serious' || v.impact === 'critical')
+		.map((v) => v.id + ': ' + v.help + '\n' + v.nodes.slice(0, 3).map((n) => '    ' + n.html.slice(0, 200) + ' ' + n.failureSummary.replace(/\s+/g, ' ')).join('\n')).join('\n')`
+
+// layoutShift is what moved while the page loaded, "" if that is little.
+const layoutShift = `return await new Promise((done) => {
+	let sum = 0;
+	new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) sum += e.value; }).observe({type: 'layout-shift', buffered: true});
+	requestAnimationFrame(() => requestAnimationFrame(() => done(sum < 0.02 ? '' : String(sum))));
+})`
+
+var pictures = flag.Bool("pictures", false, "write the pictures of docs/console.md")
+
+// TestPictures takes the pictures of docs/console.md from the sample data.
+func TestPictures(t *testing.T) {
+	if !*pictures {
+		t.Log("go test -run Pictures -pictures writes them")
+		return
+	}
+	base := startSample(t)
+	b := newBrowser(t)
+	b.do(
+		chromedp.Navigate(base+"/signin"),
+		chromedp.SendKeys(css("input[name=token]"), sampleToken+"\n"),
+		chromedp.WaitVisible(css("main h1, main h2")),
+	)
+	for _, p := range []struct {
+		name, page string
+		look       look
+	}{
+		{"features", "/features", desktop},
+		{"feature", "/features/checkout.one-page?edit=rollout&to=35", desktop},
+		{"tests", "/tests", look{1280, 560, true}},
+		{"subject", "/subjects/" + url.PathEscape("42"), desktop},
+		{"audit", "/audit", desktop},
+		{"phone", "/features/checkout.one-page", look{390, 1180, true}},
+	} {
+		b.set(p.look)
+		b.visit(base + p.page)
+		picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join("../../../docs/images", "console-"+p.name+".png"), picture, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
