@@ -49,7 +49,7 @@ var arrows = map[string]struct {
 	"pkg/admin":          {"pkg/transfer pkg/writer pkg/postgres pkg/bucketing pkg/web pkg/command pkg/signin pkg/console pkg/auth pkg/api pkg/model pkg/backoff migrations", "the only service that writes; its metrics show proportions as the writer does; it waits for its database"},
 	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/command pkg/auth pkg/api pkg/model pkg/shortcut", "without the writer, the edge cannot write"},
 	"pkg/pgserver":       {"", "a process, independent of its databases' content"},
-	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/command pkg/writer pkg/auth pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer"},
+	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/command pkg/writer pkg/postgres pkg/auth pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer, by a clock of its own"},
 	"pkg/pgtest":         {"pkg/pgserver migrations", "tests only"},
 	"pkg/oidctest":       {"", "tests only: a provider that knows nothing of Flaggery"},
 	"pkg/faults":         {anything, "tests only"},

@@ -199,7 +199,7 @@ func startFlaggery(t *testing.T) (admin, edge string) {
 	command.Env = append(os.Environ(), "FLAGGERY_ADMIN_TOKEN="+token)
 	screen := run(t, command)
 	found := map[string]string{}
-	line := regexp.MustCompile(`(?m)^\s+(admin|edge)\s+(http://\S+)`)
+	line := regexp.MustCompile(`(?m)^\s+(console|edge)\s+(http://[^/\s]+)`)
 	for len(found) < 2 {
 		text, ok := <-screen
 		if !ok {
@@ -209,7 +209,7 @@ func startFlaggery(t *testing.T) (admin, edge string) {
 			found[match[1]] = match[2]
 		}
 	}
-	return found["admin"], found["edge"]
+	return found["console"], found["edge"]
 }
 
 // run starts a program that is stopped when the test ends, and returns its output

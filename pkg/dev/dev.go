@@ -57,19 +57,10 @@ func Run(ctx context.Context, c Config) (err error) {
 			return fmt.Errorf("PostgreSQL ended, its log is %s", filepath.Join(c.DataDir, "postgres", "postgres.log"))
 		}
 	})
-	adminReady, edgeReady := make(chan net.Addr, 1), make(chan net.Addr, 1)
-	group.Go(func() error {
-		var a admin.Config
-		a.Flags(flag.NewFlagSet("", flag.ContinueOnError)) // sets the defaults
-		a.DBURL, a.Host, a.Port, a.Token, a.Prometheus = command.DatabaseURL(url), c.Host, c.Port, c.AdminToken, true
-		a.AnyToken = true
-		a.Version, a.Logger = c.Version, c.Logger.With("service", "admin")
-		a.Ready = func(addr net.Addr) { adminReady <- addr }
-		return listenError("port", admin.Run(ctx, a))
-	})
+	edgeReady, ready := make(chan net.Addr, 1), make(chan screen, 1)
 	group.Go(func() error {
 		var e edge.Config
-		e.Flags(flag.NewFlagSet("", flag.ContinueOnError))
+		e.Flags(flag.NewFlagSet("", flag.ContinueOnError)) // sets the defaults
 		e.DBURL, e.Host, e.Port, e.Name, e.Prometheus = command.DatabaseURL(url), c.Host, c.EdgePort, "dev", true
 		e.Version, e.Logger = c.Version, c.Logger.With("service", "edge")
 		e.Ready = func(addr net.Addr) { edgeReady <- addr }
@@ -77,15 +68,30 @@ func Run(ctx context.Context, c Config) (err error) {
 	})
 	group.Go(func() error {
 		s := screen{DataDir: c.DataDir, Database: url, Token: string(c.AdminToken), Data: found}
-		for s.Admin == "" || s.Edge == "" {
-			select {
-			case a := <-adminReady:
-				s.Admin = "http://" + reachable(a)
-			case a := <-edgeReady:
-				s.Edge = "http://" + reachable(a)
-			case <-ctx.Done():
-				return nil
-			}
+		select {
+		case addr := <-edgeReady:
+			s.Edge = "http://" + reachable(addr)
+		case <-ctx.Done():
+			return nil
+		}
+		var a admin.Config
+		a.Flags(flag.NewFlagSet("", flag.ContinueOnError))
+		a.DBURL, a.Host, a.Port, a.Token, a.Prometheus = command.DatabaseURL(url), c.Host, c.Port, c.AdminToken, true
+		a.AnyToken = true
+		a.Installation = admin.Installation{Environment: "development", Colour: "seagreen", EdgeURL: s.Edge}
+		a.Version, a.Logger = c.Version, c.Logger.With("service", "admin")
+		a.Ready = func(addr net.Addr) {
+			s.Admin = "http://" + reachable(addr)
+			ready <- s
+		}
+		return listenError("port", admin.Run(ctx, a))
+	})
+	group.Go(func() error {
+		var s screen
+		select {
+		case s = <-ready:
+		case <-ctx.Done():
+			return nil
 		}
 		// An edge listens before it has loaded its snapshot.
 		if !awaitReady(ctx, s.Edge+"/readyz") {
@@ -124,7 +130,7 @@ func (c Config) prepare(ctx context.Context, url string) (found data, err error)
 	case c.Empty:
 		return noData, nil
 	}
-	if err := addSampleData(ctx, w, time.Now()); err != nil {
+	if err := addSampleData(ctx, url, time.Now()); err != nil {
 		return "", fmt.Errorf("add the sample data: %w", err)
 	}
 	return sampleData, nil

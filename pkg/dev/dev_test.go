@@ -6,16 +6,15 @@ import (
 	"encoding/json"
 	"flag"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/flaggery/flaggery/pkg/dev"
+	"github.com/flaggery/flaggery/pkg/model"
 )
 
 // running is a running dev.
@@ -99,7 +98,7 @@ func TestDataAndTokenAreKeptBetweenStarts(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "folder")
 	r := start(t, dir)
 	got := flags(t, r.edge, "42")
-	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, []string{"dark-mode", "new-checkout", "search-ranking"}) || got["dark-mode"] != "on" {
+	if got["checkout.one-page"] != "B" || got["search.semantic"] != "C" || got["mobile.push-digest"] != model.DisablingVariant {
 		t.Errorf("subject 42 gets %v of the sample data", got)
 	}
 	info, err := os.Stat(filepath.Join(dir, "token"))
@@ -114,23 +113,23 @@ func TestDataAndTokenAreKeptBetweenStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	token := strings.TrimSpace(string(text))
-	for _, want := range []string{token, r.admin, r.edge, "postgres://", "subject_id=42", "/explain", dir} {
+	for _, want := range []string{token, "console   " + r.admin + "/ ", r.edge, "postgres://", "subject_id=42", "/explain", dir} {
 		if !strings.Contains(r.screen, want) {
 			t.Errorf("the screen does not show %s:\n%s", want, r.screen)
 		}
 	}
-	status, revision, answer := call(t, "PATCH", r.admin+"/v1/features/new-checkout/rollout?wait=5s", token, `{"proportion": 1}`)
+	status, revision, answer := call(t, "PATCH", r.admin+"/v1/features/ui.density/rollout?wait=5s", token, `{"proportion": 1}`)
 	if status != 200 {
 		t.Fatalf("status %d, answer %s", status, answer)
 	}
-	if got := flags(t, r.edge, "1")["new-checkout"]; got != "on" {
-		t.Errorf("a rollout to everybody gives subject 1 %q", got)
+	if got := flags(t, r.edge, "acct-12345")["ui.density"]; got != "compact" {
+		t.Errorf("a rollout to everybody gives a subject %q", got)
 	}
 	r.stop()
 
 	r = start(t, dir)
-	if got := flags(t, r.edge, "1")["new-checkout"]; got != "on" {
-		t.Errorf("after a restart subject 1 gets %q", got)
+	if got := flags(t, r.edge, "acct-12345")["ui.density"]; got != "compact" {
+		t.Errorf("after a restart a subject gets %q", got)
 	}
 	if _, now, _ := call(t, "GET", r.admin+"/v1/buckets", token, ""); now != revision {
 		t.Errorf("revision %s after a restart, %s before", now, revision)
@@ -144,7 +143,7 @@ func TestEmpty(t *testing.T) {
 	if status != 200 || revision != "0" || !strings.Contains(answer, `"items":[]`) {
 		t.Errorf("status %d, revision %s, answer %s", status, revision, answer)
 	}
-	if !strings.Contains(r.screen, "Bearer mine") || !strings.Contains(r.screen, "buckets") {
+	if !strings.Contains(r.screen, "Bearer mine") || !strings.Contains(r.screen, "console leads") {
 		t.Errorf("the screen does not fit an empty start:\n%s", r.screen)
 	}
 }

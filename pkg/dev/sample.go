@@ -2,89 +2,181 @@ package dev
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"iter"
-	"strconv"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
-	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
 const (
-	sampleBuckets  = 200
-	sampleSubjects = 1000
+	sampleBuckets  = 400
+	sampleSubjects = 2000 // one of them joins later, see sampleChanges
 )
 
-// sampleFeature is a feature of the sample data alone.
-const sampleFeature = "new-checkout"
+// event is one write of the sample's past.
+type event struct {
+	days    float64 // before the start
+	actor   string
+	comment string
+	do      step
+}
 
-// addSampleData creates an example of everything: a rollout, a test that is live
-// for a month, and a group with an override. Subject 42 is in the group.
-func addSampleData(ctx context.Context, w *writer.Writer, now time.Time) error {
-	by := writer.By("sample data")
-	proportion := func(p float64) *float64 { return &p }
-	steps := []func() error{
-		func() error { _, err := w.IncreaseBuckets(ctx, sampleBuckets, by); return err },
-		func() error {
-			_, err := w.AddGroup(ctx, api.CreateGroup{Name: "friends"}, by)
-			return err
-		},
-		func() error { _, err := w.ImportSubjects(ctx, sampleLines(), by); return err },
+// step carries a write out.
+type step func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error
 
-		addFeature(ctx, w, sampleFeature, "The checkout on one page, on its way to everybody.", "on", by),
-		func() error { _, err := w.AddRollout(ctx, sampleFeature, "on", by); return err },
-		func() error { _, err := w.SetRolloutProportion(ctx, sampleFeature, 0.1, by); return err },
-
-		addFeature(ctx, w, "search-ranking", "By meaning instead of by words, under test.", "semantic", by),
-		func() error {
-			_, err := w.AddABTest(ctx, api.CreateABTest{
-				Name: "search-ranking-trial", Start: now, End: now.AddDate(0, 1, 0),
-				Groups: []api.CreateTestGroup{
-					{Name: "control", Proportion: proportion(0.8), Variants: map[string]string{"search-ranking": model.DisablingVariant}},
-					{Name: "experiment", Proportion: proportion(0.2), Variants: map[string]string{"search-ranking": "semantic"}},
-				},
-			}, by)
-			return err
-		},
-
-		addFeature(ctx, w, "dark-mode", "For our friends only, as yet.", "on", by),
-		func() error { _, err := w.AddGroupOverride(ctx, "friends", "dark-mode", "on", by); return err },
+// addSampleData fills a new database with three weeks of an invented product. Each write
+// is an ordinary one, by a clock that is set to its moment, so the audit, the history
+// and tests of the past agree as those of any other database do.
+func addSampleData(ctx context.Context, url string, now time.Time) (err error) {
+	var clock time.Time
+	db, err := postgres.Open(ctx, url, postgres.Options{Now: func() time.Time { return clock }})
+	if err != nil {
+		return err
 	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return err
+	w := writer.New(db, writer.Options{})
+	defer func() { err = errors.Join(err, w.Close()) }()
+	for _, e := range sampleEvents(now) {
+		clock = before(now, e.days)
+		if err := e.do(ctx, w, writer.By(e.actor), writer.Comment(e.comment)); err != nil {
+			return fmt.Errorf("%.2f days ago: %w", e.days, err)
 		}
 	}
 	return nil
 }
 
-// addFeature creates a feature that is off by default.
-func addFeature(ctx context.Context, w *writer.Writer, name, description, variant string, by writer.Option) func() error {
-	return func() error {
-		if _, err := w.AddFeature(ctx, api.CreateFeature{Name: name, Description: description}, by); err != nil {
-			return err
+// before returns the moment some days before another one, or after it if they are negative.
+func before(now time.Time, days float64) time.Time {
+	return now.Add(-time.Duration(days * 24 * float64(time.Hour)))
+}
+
+// sampleEvents returns all events, the earliest first.
+func sampleEvents(now time.Time) []event {
+	events := []event{{19.9, release, "", addBuckets(sampleBuckets)}}
+	for i, g := range sampleGroups {
+		events = append(events, event{19.8 - float64(i)/100, mara, "", addGroup(g)})
+	}
+	events = append(events, event{19.7, ci, "from the billing system", importSubjects(sampleLines())})
+	for _, f := range sampleFeatures {
+		events = append(events, event{f.days, f.actor, "", f.add})
+	}
+	events = append(events, sampleChanges(now)...)
+	slices.SortStableFunc(events, func(a, b event) int {
+		if a.days > b.days {
+			return -1
 		}
-		if _, err := w.AddVariant(ctx, name, api.CreateVariant{Name: variant}, by); err != nil {
-			return err
+		return 1
+	})
+	return events
+}
+
+func (f feature) add(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+	create := api.CreateFeature{Name: f.name, Description: f.description, Tags: strings.Fields(f.tags)}
+	for _, text := range strings.Split(f.variants, " | ") {
+		name, payload, found := strings.Cut(text, " ")
+		v := api.NewVariant{Name: name}
+		if found {
+			v.Payload = json.RawMessage(payload)
 		}
-		_, err := w.AddDisablingVariant(ctx, name, api.CreateDisablingVariant{MakeDefault: true}, by)
-		return err
+		create.Variants = append(create.Variants, v)
+	}
+	if f.fallback == off {
+		create.DisablingVariant = true
+	}
+	if f.fallback != "" {
+		create.DefaultVariant = &f.fallback
+	}
+	if f.rollout != "" {
+		create.Rollout = &api.CreateRollout{Variant: f.rollout}
+	}
+	return done(w.AddFeature(ctx, create, opts...))
+}
+
+// done drops the result of a write.
+func done[T any](_ writer.Result[T], err error) error { return err }
+
+func addBuckets(amount int) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.IncreaseBuckets(ctx, amount, opts...))
 	}
 }
 
-// sampleLines are a business's clients: a few large ones and many small ones.
-func sampleLines() iter.Seq2[api.ImportLine, error] {
-	return func(yield func(api.ImportLine, error) bool) {
-		for i := int64(1); i <= sampleSubjects; i++ {
-			weight := 1 + 300/(i+9)
-			line := api.ImportLine{ID: strconv.FormatInt(i, 10), Weight: &weight}
-			if i == 7 || i == 42 || i == 99 {
-				line.Groups = []string{"friends"}
-			}
-			if !yield(line, nil) {
-				return
-			}
-		}
+func addGroup(g api.CreateGroup) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.AddGroup(ctx, g, opts...))
+	}
+}
+
+func importSubjects(lines iter.Seq2[api.ImportLine, error]) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.ImportSubjects(ctx, lines, opts...))
+	}
+}
+
+func addSubject(id string, weight int64) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.AddSubject(ctx, api.CreateSubject{ID: id, Weight: &weight}, opts...))
+	}
+}
+
+func join(group string, ids ...string) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.AddSubjectsToGroup(ctx, group, ids, opts...))
+	}
+}
+
+func override(group, feature, variant string) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.AddGroupOverride(ctx, group, feature, variant, opts...))
+	}
+}
+
+func rollOut(feature string, proportion float64) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.SetRolloutProportion(ctx, feature, proportion, opts...))
+	}
+}
+
+func setDefault(feature, variant string) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.SetDefaultVariant(ctx, feature, variant, opts...))
+	}
+}
+
+func patch(feature string, p api.PatchFeature) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.PatchFeature(ctx, feature, p, opts...))
+	}
+}
+
+func switchOff(feature string) step { return patch(feature, api.PatchFeature{Off: new(true)}) }
+
+func switchOn(feature string) step { return patch(feature, api.PatchFeature{Off: new(false)}) }
+
+func archive(feature string) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.ArchiveFeature(ctx, feature, opts...))
+	}
+}
+
+// testOf plans a test of a feature, whose groups have their variants in the given order.
+func testOf(feature string, test api.CreateABTest, variants ...string) step {
+	for i, variant := range variants {
+		test.Groups[i].Variants = map[string]string{feature: variant}
+	}
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.AddABTest(ctx, test, opts...))
+	}
+}
+
+func stop(test string) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.StopABTest(ctx, test, opts...))
 	}
 }

@@ -26,31 +26,39 @@ const (
 var welcome = template.Must(template.New("").Parse(`
 Flaggery is running. Ctrl-C stops it; the data stays in {{.DataDir}}.
 
-  admin     {{.Admin}}   writes; try its API at {{.Admin}}/docs
-  edge      {{.Edge}}   answers from memory; {{.Edge}}/docs
+  console   {{.Admin}}/   sign in with the token below
+  edge      {{.Edge}}   answers from memory
+  API docs  {{.Admin}}/docs, {{.Edge}}/docs
   database  {{.Database}}
   token     {{.Token}}
 
-Try it in another terminal:
-{{if eq .Data "none"}}
+{{if eq .Data "none" -}}
+There is no data yet. The console leads from the first buckets to a feature that the edge serves.
+The same with curl, in another terminal:
+
   # ten buckets, and a subject in one of them
   curl -H 'Authorization: Bearer {{.Token}}' -H 'Content-Type: application/json' -d '{"amount": 10}' {{.Admin}}/v1/buckets
   curl -H 'Authorization: Bearer {{.Token}}' -H 'Content-Type: application/json' -d '{"id": "42"}' '{{.Admin}}/v1/subjects?wait=2s'
 
   # what the subject gets: nothing yet, as there are no features
   curl '{{.Edge}}/v1/subject/flags?subject_id=42'
-{{else if eq .Data "other"}}
-  # the data is that of an earlier start; without {{.DataDir}} the next start makes sample data
+{{else if eq .Data "other" -}}
+The data is that of an earlier start. Without {{.DataDir}} the next start makes sample data.
+With curl, in another terminal:
+
+  # the features
   curl -H 'Authorization: Bearer {{.Token}}' {{.Admin}}/v1/features
-{{else}}
+{{else -}}
+The data is an invented product's, and so are its last three weeks. With curl, in another terminal:
+
   # what subject 42 gets
   curl '{{.Edge}}/v1/subject/flags?subject_id=42'
 
   # why it gets that
   curl -H 'Authorization: Bearer {{.Token}}' {{.Admin}}/v1/subjects/42/explain
 
-  # the new checkout for everybody; the first line again shows it
-  curl -X PATCH -H 'Authorization: Bearer {{.Token}}' -H 'Content-Type: application/json' -d '{"proportion": 1}' '{{.Admin}}/v1/features/new-checkout/rollout?wait=2s'
+  # the notification digest is off; switched on, its test goes on, and the first line shows it
+  curl -X PATCH -H 'Authorization: Bearer {{.Token}}' -H 'Content-Type: application/json' -d '{"off": false}' '{{.Admin}}/v1/features/mobile.push-digest?wait=2s'
 {{end}}
 `))
 
