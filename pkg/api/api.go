@@ -197,6 +197,9 @@ type CreateFeature struct {
 	Name             string         `json:"name" doc:"Name of the feature, which cannot be changed later" example:"foobar"`
 	Description      string         `json:"description,omitempty" maxLength:"4096"`
 	Tags             []string       `json:"tags,omitempty" maxItems:"64"`
+	Contact          string         `json:"contact,omitempty" maxLength:"128" doc:"Who answers for the feature" example:"team-checkout"`
+	Expires          string         `json:"expires,omitempty" doc:"Date from which the feature should be gone, in UTC; none if left out" example:"2027-01-31"`
+	Permanent        bool           `json:"permanent,omitempty" doc:"Whether the feature stays for good: its stage is never settled or expired"`
 	Variants         []NewVariant   `json:"variants,omitempty" doc:"Variants except __DISABLE__, see disabling_variant"`
 	DisablingVariant bool           `json:"disabling_variant,omitempty" doc:"Whether to add the variant __DISABLE__"`
 	DefaultVariant   *string        `json:"default_variant,omitempty" doc:"One of the variants; none if left out" example:"A"`
@@ -219,6 +222,9 @@ type CreateRollout struct {
 type PatchFeature struct {
 	Description *string   `json:"description,omitempty" maxLength:"4096"`
 	Tags        *[]string `json:"tags,omitempty" maxItems:"64"`
+	Contact     *string   `json:"contact,omitempty" maxLength:"128" doc:"Who answers for the feature" example:"team-checkout"`
+	Expires     *string   `json:"expires,omitempty" doc:"Date from which the feature should be gone, in UTC; empty for none" example:"2027-01-31"`
+	Permanent   *bool     `json:"permanent,omitempty" doc:"Whether the feature stays for good: its stage is never settled or expired"`
 	Off         *bool     `json:"off,omitempty" doc:"true: every subject gets __DISABLE__, whatever else applies. false: the rest applies again"`
 }
 
@@ -227,6 +233,9 @@ type Feature struct {
 	Name           string    `json:"name"`
 	Description    string    `json:"description"`
 	Tags           []string  `json:"tags"`
+	Contact        string    `json:"contact" doc:"Who answers for the feature; empty for nobody"`
+	Expires        *string   `json:"expires" doc:"Date from which the feature should be gone, in UTC; null for none" example:"2027-01-31"`
+	Permanent      bool      `json:"permanent" doc:"Whether the feature stays for good: its stage is never settled or expired"`
 	Variants       []Variant `json:"variants"`
 	DefaultVariant *string   `json:"default_variant" doc:"Variant of subjects that nothing else applies to; null for none"`
 	Rollout        *Rollout  `json:"rollout"`

@@ -37,6 +37,10 @@ type Feature struct {
 	Off         bool      // every subject gets __DISABLE__
 	Archived    bool      // not served, regardless of everything else
 	Revision    int64     // of the last change to the feature, its variants, default or rollout
+
+	Contact   string `json:"-"` // who answers for it; "" if it was not read: edges do not
+	Expires   string `json:"-"` // a date such as 2027-01-31, or "" for none; likewise
+	Permanent bool   `json:"-"` // it stays for good; likewise false
 }
 
 // FeatureState sums up in a word who gets a feature.
@@ -212,6 +216,25 @@ func CheckDescription(text string) error {
 	}
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return errors.New("must be valid UTF-8 without NUL")
+	}
+	return nil
+}
+
+// CheckContact says what is wrong with the contact of a feature. Empty is none.
+func CheckContact(contact string) error {
+	if contact == "" {
+		return nil
+	}
+	return CheckLabel(contact)
+}
+
+// CheckDate says what is wrong with a date in UTC. Empty is none.
+func CheckDate(date string) error {
+	if date == "" {
+		return nil
+	}
+	if day, err := time.Parse(time.DateOnly, date); err != nil || day.Year() < 1 {
+		return fmt.Errorf("must be a date such as 2027-01-31, is %q", date)
 	}
 	return nil
 }

@@ -137,10 +137,14 @@ const (
 	// The ids of buckets have no gaps, so the largest one is the count.
 	selectState = `SELECT epoch, revision, (SELECT coalesce(max(id), 0) FROM bucket) AS buckets FROM state`
 
-	selectFeatures = `
-		SELECT f.name, f.description, f.tags, f.default_variant AS default, f.off, f.archived, f.revision,
-		       r.variant, r.proportion, encode(r.salt, 'hex') AS salt, r.buckets::text AS buckets
-		FROM feature f LEFT JOIN rollout r ON r.feature = f.name`
+	selectFeatures = `SELECT ` + featureColumns + featureTables
+	// Edges do not read whose a feature is and how long it is to stay.
+	selectOwnedFeatures = `SELECT ` + featureColumns + `, f.contact, f.expires, f.permanent` + featureTables
+
+	featureColumns = `
+		f.name, f.description, f.tags, f.default_variant AS default, f.off, f.archived, f.revision,
+		       r.variant, r.proportion, encode(r.salt, 'hex') AS salt, r.buckets::text AS buckets`
+	featureTables = ` FROM feature f LEFT JOIN rollout r ON r.feature = f.name`
 
 	// A payload is text in the JSON, so that it stays byte for byte as it was sent.
 	selectVariants = `SELECT feature, name, payload::text FROM variant`
@@ -199,6 +203,9 @@ func (p *parts) addFeature(object []byte) error {
 		Off         bool
 		Archived    bool
 		Revision    int64
+		Contact     string // zero if it was not read, like the next two
+		Expires     string
+		Permanent   bool
 		Variant     string // "" if the feature has no rollout; then the next three are empty too
 		Proportion  float64
 		Salt        salt
@@ -210,7 +217,7 @@ func (p *parts) addFeature(object []byte) error {
 	}
 	f := model.Feature{
 		Name: row.Name, Description: row.Description, Tags: row.Tags, Default: row.Default,
-		Off: row.Off, Archived: row.Archived, Revision: row.Revision,
+		Off: row.Off, Archived: row.Archived, Revision: row.Revision, Contact: row.Contact, Expires: row.Expires, Permanent: row.Permanent,
 	}
 	if row.Variant != "" {
 		f.Rollout = &model.Rollout{Variant: row.Variant, Proportion: row.Proportion, Salt: model.Salt(row.Salt), Buckets: row.Buckets}

@@ -31,10 +31,10 @@ func (tx *Tx) Features(ctx context.Context, archived bool, after string, limit i
 		[]any{archived, after, limit}, readFeature)
 }
 
-// selectWholeFeatures is selectFeatures with variants.
+// selectWholeFeatures is selectOwnedFeatures with variants.
 const selectWholeFeatures = `
 	SELECT f.*, (SELECT json_agg(v ORDER BY v.name) FROM (` + selectVariants + `) v WHERE v.feature = f.name) AS variants
-	FROM (` + selectFeatures + `) f`
+	FROM (` + selectOwnedFeatures + `) f`
 
 func readFeature(object []byte) (*model.Feature, error) {
 	var p parts
@@ -46,20 +46,20 @@ func readFeature(object []byte) (*model.Feature, error) {
 
 // InsertFeature stores a feature without variants, or fails with feature_exists.
 func (tx *Tx) InsertFeature(ctx context.Context, f *model.Feature) error {
-	err := tx.exec(ctx, "insert a feature", `INSERT INTO feature (name, description, tags, off, archived, revision) VALUES ($1, $2, $3, $4, $5, $6)`,
-		f.Name, f.Description, pq.StringArray(f.Tags), f.Off, f.Archived, f.Revision)
+	err := tx.exec(ctx, "insert a feature", `
+		INSERT INTO feature (name, description, tags, contact, expires, permanent, off, archived, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		f.Name, f.Description, pq.StringArray(f.Tags), f.Contact, orNull(f.Expires), f.Permanent, f.Off, f.Archived, f.Revision)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
 		return model.Errorf(model.FeatureExists, "there is a feature %q already", f.Name)
 	}
 	return err
 }
 
-// UpdateFeature stores the texts of a feature, its default, and whether it is off or
-// archived.
+// UpdateFeature stores the fields of a feature itself: all but its variants and rollout.
 func (tx *Tx) UpdateFeature(ctx context.Context, f *model.Feature) error {
 	return tx.exec(ctx, "update a feature",
-		`UPDATE feature SET description = $2, tags = $3, default_variant = $4, off = $5, archived = $6, revision = $7 WHERE name = $1`,
-		f.Name, f.Description, pq.StringArray(f.Tags), orNull(f.Default), f.Off, f.Archived, f.Revision)
+		`UPDATE feature SET description = $2, tags = $3, contact = $4, expires = $5, permanent = $6, default_variant = $7, off = $8, archived = $9, revision = $10 WHERE name = $1`,
+		f.Name, f.Description, pq.StringArray(f.Tags), f.Contact, orNull(f.Expires), f.Permanent, orNull(f.Default), f.Off, f.Archived, f.Revision)
 }
 
 // DeleteFeature removes a feature that has no variants.

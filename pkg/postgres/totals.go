@@ -41,7 +41,7 @@ func (tx *Tx) Totals(ctx context.Context) (t Totals, err error) {
 func (tx *Tx) ConfigurationSize(ctx context.Context) (size int64, err error) {
 	err = tx.get(ctx, "measure the configuration", &size, `
 		SELECT coalesce(sum(size), 0)::bigint FROM (
-			SELECT octet_length(name) + octet_length(description) + octet_length(array_to_string(tags, '')) AS size FROM feature
+			SELECT octet_length(name) + octet_length(description) + octet_length(contact) + octet_length(array_to_string(tags, '')) AS size FROM feature
 			UNION ALL SELECT octet_length(name) + coalesce(octet_length(payload::text), 0) FROM variant
 			UNION ALL SELECT octet_length(name) + octet_length(description) FROM abtest
 			UNION ALL SELECT octet_length(name) FROM abtest_group

@@ -438,7 +438,7 @@ func TestConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprintf("%+v", c.Features[0])
-	if want := `{Name:Alpha Description: Tags:[] Variants:[{Name:on Payload:[34 120 34]}] Default: Rollout:<nil> Off:false Archived:false Revision:1}`; got != want {
+	if want := `{Name:Alpha Description: Tags:[] Variants:[{Name:on Payload:[34 120 34]}] Default: Rollout:<nil> Off:false Archived:false Revision:1 Contact: Expires: Permanent:false}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	zeta := c.Features[1]

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"time"
 
@@ -31,10 +32,15 @@ func (w *Writer) AddFeature(ctx context.Context, create api.CreateFeature, opts 
 // newFeature returns the requested feature. Its rollout has no buckets yet.
 func newFeature(create api.CreateFeature) (*model.Feature, error) {
 	var f model.Faults
-	feature := &model.Feature{Name: create.Name, Description: create.Description, Tags: create.Tags}
+	feature := &model.Feature{
+		Name: create.Name, Description: create.Description, Tags: create.Tags,
+		Contact: create.Contact, Expires: create.Expires, Permanent: create.Permanent,
+	}
 	f.Check("body.name", model.CheckName(create.Name))
 	f.Check("body.description", model.CheckDescription(create.Description))
 	f.Check("body.tags", model.CheckTags(create.Tags))
+	f.Check("body.contact", model.CheckContact(create.Contact))
+	f.Check("body.expires", model.CheckDate(create.Expires))
 	for i, v := range create.Variants {
 		location := fmt.Sprintf("body.variants[%d].", i)
 		f.Check(location+"name", model.CheckVariantName(v.Name))
@@ -69,7 +75,10 @@ func newFeature(create api.CreateFeature) (*model.Feature, error) {
 // addWholeFeature adds a feature by the same steps as separate calls, so that the audit
 // has the same rows and each can be reverted.
 func (c *change) addWholeFeature(ctx context.Context, whole *model.Feature) (api.Feature, error) {
-	f := &model.Feature{Name: whole.Name, Description: whole.Description, Tags: whole.Tags}
+	f := &model.Feature{
+		Name: whole.Name, Description: whole.Description, Tags: whole.Tags,
+		Contact: whole.Contact, Expires: whole.Expires, Permanent: whole.Permanent,
+	}
 	after, err := c.addFeature(ctx, f)
 	if err != nil || len(whole.Variants) == 0 {
 		return after, err
@@ -115,6 +124,12 @@ func (w *Writer) PatchFeature(ctx context.Context, name string, patch api.PatchF
 	if patch.Tags != nil {
 		f.Check("body.tags", model.CheckTags(*patch.Tags))
 	}
+	if patch.Contact != nil {
+		f.Check("body.contact", model.CheckContact(*patch.Contact))
+	}
+	if patch.Expires != nil {
+		f.Check("body.expires", model.CheckDate(*patch.Expires))
+	}
 	if err := f.Err(); err != nil {
 		return Result[api.Feature]{}, err
 	}
@@ -144,10 +159,19 @@ func (c *change) patchFeature(ctx context.Context, f *model.Feature, patch api.P
 	if patch.Tags != nil {
 		f.Tags = append([]string{}, *patch.Tags...)
 	}
+	if patch.Contact != nil {
+		f.Contact = *patch.Contact
+	}
+	if patch.Expires != nil {
+		f.Expires = *patch.Expires
+	}
+	if patch.Permanent != nil {
+		f.Permanent = *patch.Permanent
+	}
 	if patch.Off != nil {
 		f.Off = *patch.Off
 	}
-	if f.Description == before.Description && slices.Equal(f.Tags, before.Tags) && f.Off == before.Off {
+	if reflect.DeepEqual(featureForm(f, buckets), before) {
 		return before, nil
 	}
 	f.Revision = c.tx.Revision
@@ -389,7 +413,7 @@ func eachWithBuckets[S, T any](ctx context.Context, form func(*postgres.Tx, S, [
 func featureForm(f *model.Feature, buckets []model.Bucket) api.Feature {
 	form := api.Feature{
 		Name: f.Name, Description: f.Description, Tags: f.Tags, Variants: make([]api.Variant, len(f.Variants)),
-		Off: f.Off, Archived: f.Archived, Revision: f.Revision,
+		Contact: f.Contact, Expires: orNil(f.Expires), Permanent: f.Permanent, Off: f.Off, Archived: f.Archived, Revision: f.Revision,
 	}
 	for i, v := range f.Variants {
 		form.Variants[i] = variantForm(v)

@@ -25,6 +25,14 @@ func TestFeaturesAndVariants(t *testing.T) {
 	if len(f.Tags) != 0 || f.Description != "two\nlines" {
 		t.Errorf("patched %+v", f)
 	}
+	f = must[api.Feature](t)(w.PatchFeature(ctx, "f", api.PatchFeature{Contact: ptr("team"), Expires: ptr("2028-02-29"), Permanent: ptr(true)})).Value
+	if f.Contact != "team" || *f.Expires != "2028-02-29" || !f.Permanent || f.Description != "two\nlines" {
+		t.Errorf("patched %+v", f)
+	}
+	f = must[api.Feature](t)(w.PatchFeature(ctx, "f", api.PatchFeature{Contact: ptr(""), Expires: ptr(""), Permanent: ptr(false)})).Value
+	if f.Contact != "" || f.Expires != nil || f.Permanent {
+		t.Errorf("patched %+v", f)
+	}
 
 	// Payloads keep what JSON can say.
 	for payload, want := range map[string]string{
@@ -92,6 +100,8 @@ func TestFeaturesAndVariants(t *testing.T) {
 		"body.name":        second(w.AddFeature(ctx, api.CreateFeature{Name: "not good"})),
 		"body.description": second(w.AddFeature(ctx, api.CreateFeature{Name: "f", Description: "\x00"})),
 		"body.tags":        second(w.AddFeature(ctx, api.CreateFeature{Name: "f", Tags: []string{"a", "a"}})),
+		"body.contact":     second(w.AddFeature(ctx, api.CreateFeature{Name: "f", Contact: " a"})),
+		"body.expires":     second(w.AddFeature(ctx, api.CreateFeature{Name: "f", Expires: "0000-01-01"})),
 		"path.feature":     second(w.Feature(ctx, "\x00")),
 		"path.variant":     second(w.DeleteVariant(ctx, "f", "a b")),
 		"query.after":      second(w.Features(ctx, false, Page{After: "\x00"})),

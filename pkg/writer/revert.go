@@ -172,9 +172,11 @@ func previous[T any](r reverter, now T) (before T, err error) {
 
 func (r reverter) revertFeature(ctx context.Context, name string) error {
 	type own struct {
-		Description   string
-		Tags          []string
-		Off, Archived bool
+		Description      string
+		Tags             []string
+		Contact, Expires string
+		Permanent        bool
+		Off, Archived    bool
 	}
 	if r.entry.Action == deleted {
 		before, err := decode[own](r.entry.Before)
@@ -182,7 +184,9 @@ func (r reverter) revertFeature(ctx context.Context, name string) error {
 			return err
 		}
 		_, err = r.addFeature(ctx, &model.Feature{
-			Name: name, Description: before.Description, Tags: before.Tags, Off: before.Off, Archived: before.Archived,
+			Name: name, Description: before.Description, Tags: before.Tags,
+			Contact: before.Contact, Expires: before.Expires, Permanent: before.Permanent,
+			Off: before.Off, Archived: before.Archived,
 		})
 		return err
 	}
@@ -190,7 +194,7 @@ func (r reverter) revertFeature(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	before, err := previous(r, own{f.Description, f.Tags, f.Off, f.Archived})
+	before, err := previous(r, own{f.Description, f.Tags, f.Contact, f.Expires, f.Permanent, f.Off, f.Archived})
 	if err != nil {
 		return err
 	}
@@ -200,7 +204,11 @@ func (r reverter) revertFeature(ctx context.Context, name string) error {
 	case archived, restored:
 		_, err = r.archiveFeature(ctx, f, before.Archived)
 	default:
-		_, err = r.patchFeature(ctx, f, api.PatchFeature{Description: &before.Description, Tags: &before.Tags, Off: &before.Off})
+		_, err = r.patchFeature(ctx, f, api.PatchFeature{
+			Description: &before.Description, Tags: &before.Tags,
+			Contact: &before.Contact, Expires: &before.Expires, Permanent: &before.Permanent,
+			Off: &before.Off,
+		})
 	}
 	return err
 }

@@ -18,7 +18,7 @@ import (
 func (w *fixture) requested() []string {
 	w.t.Helper()
 	return w.column(`
-		SELECT concat_ws(' ', 'feature', name, description, tags::text, default_variant, off, archived) FROM feature UNION ALL
+		SELECT concat_ws(' ', 'feature', name, description, tags::text, contact, expires, permanent, default_variant, off, archived) FROM feature UNION ALL
 		SELECT concat_ws(' ', 'variant', feature, name, payload::text) FROM variant UNION ALL
 		SELECT concat_ws(' ', 'rollout', feature, variant, proportion, salt::text, buckets::text) FROM rollout UNION ALL
 		SELECT concat_ws(' ', 'abtest', name, starts, ends, description) FROM abtest UNION ALL
@@ -60,9 +60,13 @@ func TestRevert(t *testing.T) {
 			r, err := w.PatchFeature(ctx, "foobar", api.PatchFeature{Description: ptr("text"), Tags: ptr([]string{"a", "b"})})
 			return r.Revision, err
 		}},
+		{what: "give feature an owner and an end", make: func() (int64, error) {
+			r, err := w.PatchFeature(ctx, "new", api.PatchFeature{Contact: ptr("team"), Expires: ptr("2027-01-31"), Permanent: ptr(true)})
+			return r.Revision, err
+		}},
 		{what: "add whole feature", make: func() (int64, error) {
 			r, err := w.AddFeature(ctx, api.CreateFeature{
-				Name: "whole", Variants: []api.NewVariant{{Name: "B"}, {Name: "A", Payload: json.RawMessage(`{"n":1}`)}}, DisablingVariant: true,
+				Name: "whole", Contact: "team", Expires: "2027-01-31", Permanent: true, Variants: []api.NewVariant{{Name: "B"}, {Name: "A", Payload: json.RawMessage(`{"n":1}`)}}, DisablingVariant: true,
 				DefaultVariant: ptr(model.DisablingVariant), Rollout: &api.CreateRollout{Variant: "A", Proportion: 0.5},
 			})
 			return r.Revision, err
