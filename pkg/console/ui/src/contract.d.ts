@@ -1108,6 +1108,11 @@ export interface components {
         };
         CreateFeature: {
             /**
+             * @description Who answers for the feature
+             * @example team-checkout
+             */
+            contact?: string;
+            /**
              * @description One of the variants; none if left out
              * @example A
              */
@@ -1116,10 +1121,17 @@ export interface components {
             /** @description Whether to add the variant __DISABLE__ */
             disabling_variant?: boolean;
             /**
+             * @description Date from which the feature should be gone, in UTC; none if left out
+             * @example 2027-01-31
+             */
+            expires?: string;
+            /**
              * @description Name of the feature, which cannot be changed later
              * @example foobar
              */
             name: string;
+            /** @description Whether the feature stays for good: its stage is never settled or expired */
+            permanent?: boolean;
             rollout?: components["schemas"]["CreateRollout"];
             tags?: string[];
             /** @description Variants except __DISABLE__, see disabling_variant */
@@ -1541,12 +1553,21 @@ export interface components {
         Feature: {
             /** @description Whether the feature is kept, but not served */
             archived: boolean;
+            /** @description Who answers for the feature; empty for nobody */
+            contact: string;
             /** @description Variant of subjects that nothing else applies to; null for none */
             default_variant: string | null;
             description: string;
+            /**
+             * @description Date from which the feature should be gone, in UTC; null for none
+             * @example 2027-01-31
+             */
+            expires: string | null;
             name: string;
             /** @description Whether every subject gets __DISABLE__, whatever else applies */
             off: boolean;
+            /** @description Whether the feature stays for good: its stage is never settled or expired */
+            permanent: boolean;
             /**
              * Format: int64
              * @description Revision of the last change
@@ -1591,12 +1612,21 @@ export interface components {
         FeatureWritten: {
             /** @description Whether the feature is kept, but not served */
             archived: boolean;
+            /** @description Who answers for the feature; empty for nobody */
+            contact: string;
             /** @description Variant of subjects that nothing else applies to; null for none */
             default_variant: string | null;
             description: string;
+            /**
+             * @description Date from which the feature should be gone, in UTC; null for none
+             * @example 2027-01-31
+             */
+            expires: string | null;
             name: string;
             /** @description Whether every subject gets __DISABLE__, whatever else applies */
             off: boolean;
+            /** @description Whether the feature stays for good: its stage is never settled or expired */
+            permanent: boolean;
             propagation?: components["schemas"]["Propagation"];
             /**
              * Format: int64
@@ -1856,9 +1886,21 @@ export interface components {
             start?: string;
         };
         PatchFeature: {
+            /**
+             * @description Who answers for the feature
+             * @example team-checkout
+             */
+            contact?: string;
             description?: string;
+            /**
+             * @description Date from which the feature should be gone, in UTC; empty for none
+             * @example 2027-01-31
+             */
+            expires?: string;
             /** @description true: every subject gets __DISABLE__, whatever else applies. false: the rest applies again */
             off?: boolean;
+            /** @description Whether the feature stays for good: its stage is never settled or expired */
+            permanent?: boolean;
             tags?: string[];
         };
         PatchGroup: {
