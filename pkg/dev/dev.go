@@ -1,5 +1,6 @@
 // Package dev runs Flaggery on one machine, to try it or to develop against it: a
-// PostgreSQL of its own, the admin and one edge, in one process, with sample data.
+// PostgreSQL of its own, the admin and one edge, in one process, with sample data. The
+// sample data has an invented past of three weeks, which it makes in a new database only.
 package dev
 
 import (

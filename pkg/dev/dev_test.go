@@ -6,13 +6,17 @@ import (
 	"encoding/json"
 	"flag"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/dev"
 	"github.com/flaggery/flaggery/pkg/model"
 )
@@ -133,6 +137,107 @@ func TestDataAndTokenAreKeptBetweenStarts(t *testing.T) {
 	}
 	if _, now, _ := call(t, "GET", r.admin+"/v1/buckets", token, ""); now != revision {
 		t.Errorf("revision %s after a restart, %s before", now, revision)
+	}
+}
+
+func TestSampleHasEveryStateAndAPast(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), "--admin-token", "mine")
+	now := time.Now()
+	read := func(path string, into any) {
+		t.Helper()
+		status, _, answer := call(t, "GET", r.admin+path, "mine", "")
+		if status != 200 {
+			t.Fatalf("%s: status %d, answer %s", path, status, answer)
+		}
+		if err := json.Unmarshal([]byte(answer), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	states := map[model.FeatureState]int{}
+	for _, archived := range []string{"false", "true"} {
+		var page api.Page[api.FeatureSummary]
+		read("/v1/features?view=summary&archived="+archived, &page)
+		for _, f := range page.Items {
+			states[f.State]++
+		}
+	}
+	for _, state := range []model.FeatureState{
+		model.StateDefault, model.StateRolling, model.StateTesting, model.StateEveryone, model.StateOff, model.StateArchived,
+	} {
+		if states[state] == 0 {
+			t.Errorf("no feature has the state %s", state)
+		}
+	}
+	var tests api.Page[api.ABTest]
+	read("/v1/abtests", &tests)
+	found := map[model.TestState]bool{}
+	for _, test := range tests.Items {
+		found[test.State] = true
+	}
+	if len(found) != 3 {
+		t.Errorf("tests have the states %v, want scheduled, live and ended", found)
+	}
+
+	var audit api.Page[api.AuditEntry]
+	read("/v1/audit?limit=1000", &audit)
+	actors := map[string]bool{}
+	for i, entry := range audit.Items {
+		actors[entry.Actor] = true
+		if i > 0 && entry.Revision != audit.Items[i-1].Revision && !entry.At.Before(audit.Items[i-1].At) {
+			t.Errorf("revision %d was made at %s, the next one at %s", entry.Revision, entry.At, audit.Items[i-1].At)
+		}
+	}
+	first, last := audit.Items[len(audit.Items)-1].At, audit.Items[0].At
+	if len(actors) < 5 || now.Sub(first) < 7*24*time.Hour || now.Sub(last) > 24*time.Hour || last.After(now) {
+		t.Errorf("%d actors made changes from %s to %s", len(actors), first, last)
+	}
+
+	ago := func(days float64) string {
+		return now.Add(-time.Duration(days * 24 * float64(time.Hour))).UTC().Format(time.RFC3339)
+	}
+	for _, c := range []struct {
+		feature  string
+		daysAgo  float64
+		reason   string
+		variants []string
+	}{
+		{"billing.dunning-mails", 15.4, "default", []string{"A"}},
+		{"billing.dunning-mails", 0, "default", []string{"C"}},
+		{"search.semantic", 18, "abtest", []string{"A", "B"}},
+		{"search.semantic", 17, "override", []string{"C"}},
+		{"editor.offline", 10, "abtest", []string{"A", "B"}},
+		{"editor.offline", 3, "default", []string{"A"}},
+		{"mobile.push-digest", 12, "abtest", []string{"morning", "evening"}},
+		{"mobile.push-digest", 3, "off", []string{model.DisablingVariant}},
+		{"ai.summaries", 0.5, "off", []string{model.DisablingVariant}},
+	} {
+		var explained api.Explanation
+		read("/v1/subjects/42/explain?at="+ago(c.daysAgo), &explained)
+		got := explained.Features[c.feature]
+		if got.Variant == nil || got.Reason == nil || *got.Reason != c.reason || !slices.Contains(c.variants, *got.Variant) {
+			text, _ := json.Marshal(got)
+			t.Errorf("%s %.1f days ago: got %s, want %s by %s", c.feature, c.daysAgo, text, c.variants, c.reason)
+		}
+	}
+	if status, _, _ := call(t, "GET", r.admin+"/v1/subjects/northwind-logistics/explain?at="+ago(15), "mine", ""); status != 404 {
+		t.Errorf("a subject that joined later has the status %d", status)
+	}
+	for daysAgo, want := range map[float64]float64{15: 0.05, 8: 0.1, 3: 0.25, 0: 0.25} {
+		var shares api.Shares
+		read("/v1/features/checkout.one-page/shares?at="+ago(daysAgo), &shares)
+		var others, rollout float64 // overridden subjects would have been part of both
+		for _, step := range shares.Steps {
+			switch step.Step {
+			case "rollout":
+				rollout = float64(step.Weight)
+			case "default":
+				others = float64(step.Weight)
+			}
+		}
+		if got := rollout / (rollout + others); math.Abs(got-want) > 0.02 {
+			t.Errorf("checkout.one-page had %.3f of the weight %.0f days ago, want about %.2f", got, daysAgo, want)
+		}
 	}
 }
 

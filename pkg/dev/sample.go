@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,7 @@ const (
 
 // event is one write of the sample's past.
 type event struct {
-	days    float64 // before the start
+	days    float64 // before the start, at least 0.01 from any other event
 	actor   string
 	comment string
 	do      step
@@ -42,8 +43,9 @@ func addSampleData(ctx context.Context, url string, now time.Time) (err error) {
 	}
 	w := writer.New(db, writer.Options{})
 	defer func() { err = errors.Join(err, w.Close()) }()
-	for _, e := range sampleEvents(now) {
-		clock = before(now, e.days)
+	for i, e := range sampleEvents(now) {
+		// The seconds keep the order, as events are a hundredth of a day apart.
+		clock = before(now, e.days).Add(time.Duration(i*i%840) * time.Second)
 		if err := e.do(ctx, w, writer.By(e.actor), writer.Comment(e.comment)); err != nil {
 			return fmt.Errorf("%.2f days ago: %w", e.days, err)
 		}
@@ -67,12 +69,7 @@ func sampleEvents(now time.Time) []event {
 		events = append(events, event{f.days, f.actor, "", f.add})
 	}
 	events = append(events, sampleChanges(now)...)
-	slices.SortStableFunc(events, func(a, b event) int {
-		if a.days > b.days {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(events, func(a, b event) int { return cmp.Compare(b.days, a.days) })
 	return events
 }
 
@@ -131,6 +128,18 @@ func join(group string, ids ...string) step {
 	}
 }
 
+func leave(group string, ids ...string) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.RemoveSubjectsFromGroup(ctx, group, ids, opts...))
+	}
+}
+
+func setWeight(id string, weight int64) step {
+	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+		return done(w.SetSubjectWeight(ctx, id, weight, opts...))
+	}
+}
+
 func override(group, feature, variant string) step {
 	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
 		return done(w.AddGroupOverride(ctx, group, feature, variant, opts...))
@@ -179,4 +188,12 @@ func stop(test string) step {
 	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
 		return done(w.StopABTest(ctx, test, opts...))
 	}
+}
+
+func revertLast(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+	revision, err := w.Revision(ctx)
+	if err != nil {
+		return err
+	}
+	return done(w.Revert(ctx, revision, opts...))
 }

@@ -159,6 +159,8 @@ func sampleChanges(now time.Time) []event {
 		{17.40, release, "", rollOut("reports.live-tiles", 0.5)},
 		{3.70, jonas, "they load the database too much", switchOff("reports.live-tiles")},
 		{17.30, priya, "", rollOut("reports.scheduled", 0.9)},
+		{1.15, release, "", rollOut("reports.scheduled", 1)},
+		{1.11, mara, "not before the invoices are out", revertLast},
 		{6.40, jonas, "", rollOut("reports.cohorts", 0.35)},
 
 		{18.50, release, "", rollOut("editor.comments", 0.25)},
@@ -213,6 +215,8 @@ func sampleChanges(now time.Time) []event {
 		{12.10, ci, "signed on Tuesday", addSubject(lateCustomer, lateCustomerWeight)},
 		{12.05, jonas, "", join("enterprise", lateCustomer)},
 		{5.90, jonas, "asked to try what comes", join("beta", "kestrel-air", "orchard-media")},
+		{2.20, jonas, "too much at once", leave("beta", "kestrel-air")},
+		{7.60, ci, "from the billing system", setWeight("globex-retail", 9200)},
 	}
 }
 
@@ -222,7 +226,7 @@ var sampleCustomers = []struct {
 	weight int64
 	groups []string
 }{
-	{"globex-retail", 9200, []string{"enterprise"}},
+	{"globex-retail", 7300, []string{"enterprise"}},
 	{"contoso-bank", 8100, []string{"enterprise"}},
 	{"blue-harbor-bank", 2900, []string{"enterprise"}},
 	{"kestrel-air", 2600, []string{"enterprise"}},
@@ -247,7 +251,7 @@ func sampleLines() iter.Seq2[api.ImportLine, error] {
 			weight := 92_000 / (i + 35)
 			// 7919 is a prime: no number comes twice.
 			line := api.ImportLine{ID: fmt.Sprintf("acct-%d", 10_000+(2345+7919*i)%90_000), Weight: &weight}
-			if i%48 == 5 {
+			if i%49 == 5 {
 				line.Groups = append(line.Groups, "friends")
 			}
 			if i%25 == 3 {

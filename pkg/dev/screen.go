@@ -57,7 +57,7 @@ The data is an invented product's, and so are its last three weeks. With curl, i
   # why it gets that
   curl -H 'Authorization: Bearer {{.Token}}' {{.Admin}}/v1/subjects/42/explain
 
-  # the notification digest is off; switched on, its test goes on, and the first line shows it
+  # a feature that is switched off: on again, and the first line shows it
   curl -X PATCH -H 'Authorization: Bearer {{.Token}}' -H 'Content-Type: application/json' -d '{"off": false}' '{{.Admin}}/v1/features/mobile.push-digest?wait=2s'
 {{end}}
 `))
