@@ -1,5 +1,6 @@
 // Change is one write as a person makes it: tried while they choose, sent once, and then
 // followed to the edges.
+import { untrack } from 'svelte';
 import { Problem, read, send, type Preview, type Schema, type Write } from './api';
 import { live } from './live.svelte';
 
@@ -36,7 +37,7 @@ export class Change<T = unknown> {
   #running: AbortController | undefined;
   #sent: { write: Write<T>; id: string; done: ((value: T | undefined) => void) | undefined } | undefined;
 
-  /** consider tries a write after a rest; undefined forgets the last one. */
+  /** consider tries a write after a rest; undefined forgets the last one. An effect that calls it depends on the write alone. */
   consider(w: Write<T> | undefined) {
     clearTimeout(this.#timer);
     this.#running?.abort();
@@ -47,7 +48,7 @@ export class Change<T = unknown> {
       this.previewed = undefined;
       return;
     }
-    this.#timer = setTimeout(() => void this.try(w), this.previewed ? rest : 0);
+    this.#timer = setTimeout(() => void this.try(w), untrack(() => this.previewed) ? rest : 0);
   }
 
   /** try asks at once what a write would change. The last answer wins. */
