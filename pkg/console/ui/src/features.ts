@@ -1,0 +1,69 @@
+// What features are and do, in words.
+import type { Schema } from './api';
+import { DISABLE, percent, ratio, span } from './format';
+import { label } from './variants';
+
+export type State = Schema['FeatureSummary']['state'];
+
+/** The states by which the list can be filtered, as people read them. */
+export const states: [State, string][] = [
+  ['default', 'default only'],
+  ['rolling', 'rolling out'],
+  ['testing', 'in test'],
+  ['everyone', 'everyone'],
+  ['off', 'off'],
+  ['archived', 'archived'],
+];
+
+/** stateOf is the state of a feature, given its live test. */
+export function stateOf(f: Schema['Feature'], test: unknown): State {
+  if (f.archived) return 'archived';
+  if (f.off) return 'off';
+  if (test) return 'testing';
+  const proportion = f.rollout?.proportion ?? 0;
+  return proportion === 1 ? 'everyone' : proportion > 0 ? 'rolling' : 'default';
+}
+
+/** stateText is a state with what can be said in three words. */
+export function stateText(state: State, proportion: number | undefined, end: string | undefined, now: Date): string {
+  const text = states.find(([s]) => s === state)![1];
+  if (state === 'rolling' && proportion !== undefined) return `${text} ${percent(proportion)}`;
+  if (state === 'testing' && end) return `${text}, ${span(new Date(end).getTime() - now.getTime())} left`;
+  return text;
+}
+
+/** sumBy adds up what each variant gets, in the order of the steps. */
+export function sumBy(steps: Schema['StepShare'][], by: 'weight' | 'subjects'): { variant: string | null; amount: number }[] {
+  const sums = new Map<string | null, number>();
+  for (const s of steps) sums.set(s.variant, (sums.get(s.variant) ?? 0) + s[by]);
+  return [...sums].map(([variant, amount]) => ({ variant, amount }));
+}
+
+/** sentence says who gets what and why, to be pasted into a ticket. */
+export function sentence(f: Schema['Feature'], shares: Schema['Shares'], test: Schema['ABTest'] | undefined, address: string): string {
+  const gets = sumBy(shares.steps, 'weight')
+    .filter((s) => s.amount > 0)
+    .sort((a, b) => b.amount - a.amount)
+    .map((s) => `${percent(ratio(s.amount, shares.total_weight))} of the weight gets ${label(s.variant)}`);
+  const why: string[] = [];
+  if (f.archived) why.push('it is archived');
+  else if (f.off) why.push('it is switched off');
+  else {
+    for (const s of shares.steps.filter((s) => s.step === 'override').reverse()) why.push(`group ${s.group} gets ${label(s.variant)}`);
+    if (test) why.push(`test ${test.name} runs until ${test.end}`);
+    if (f.rollout) why.push(`${label(f.rollout.variant)} is rolled out to ${percent(f.rollout.proportion)}`);
+    why.push(f.default_variant === null ? 'there is no default' : `the default is ${label(f.default_variant)}`);
+  }
+  const who = gets.length ? gets.join(', ') : 'there are no subjects';
+  return `${f.name}: ${who}; ${why.join(', ')} (revision ${shares.revision}). ${address}`.replaceAll('\u202f', ' ');
+}
+
+/** curl asks an edge for the feature of a subject. */
+export function curl(feature: string, edgeURL: string, subject: string): string {
+  return `curl "${edgeURL || '$EDGE'}/v1/subject/flags?subject_id=${encodeURIComponent(subject)}&features=${encodeURIComponent(feature)}"`;
+}
+
+/** offLast sorts variants by name as the API does, with off at the end. */
+export function offLast(variants: Schema['Variant'][]): Schema['Variant'][] {
+  return [...variants].sort((a, b) => Number(a.name === DISABLE) - Number(b.name === DISABLE));
+}
