@@ -1,6 +1,6 @@
 // The entries of the audit in words.
 import type { Schema } from './api';
-import { count, percent } from './format';
+import { count, exact, percent } from './format';
 import { label } from './variants';
 
 type Entry = Schema['AuditEntry'];
@@ -30,14 +30,71 @@ export function describe(e: Entry): string {
   }
   if (!before) return 'Created';
   if (!after) return 'Deleted';
-  const changed = Object.keys(after).filter((field) => field !== 'revision' && JSON.stringify(after[field]) !== JSON.stringify(before[field]));
+  const changed = fieldsOf(before, after);
   if (changed.includes('off')) return after['off'] ? 'Switched off' : 'Switched on';
   if (changed.includes('archived')) return after['archived'] ? 'Archived' : 'Restored';
   return `Changed ${changed.join(' and ')}`;
 }
 
+/** said is a sentence without its actor: "set the rollout of checkout from 10.0 % to 25.0 %". */
+export function said(e: Entry): string {
+  const before = e.before as Body | null;
+  const after = e.after as Body | null;
+  const [kind, name = '', part, other = ''] = e.resource.split('/').map(decodeURIComponent);
+  const variant = (body: Body | null) => label(String(body!['variant']));
+  const share = (body: Body | null) => percent(Number(body!['proportion']));
+  const subjects = (body: Body | null) => count(((body?.['subjects'] ?? body) as unknown[]).length, 'subject');
+  switch (part ? `${kind}/${part}` : kind) {
+    case 'features/rollout':
+      if (!after) return `deleted the rollout of ${name}, ${variant(before)} for ${share(before)}`;
+      if (!before) return `began the rollout of ${variant(after)} of ${name} at ${share(after)}`;
+      if (before['variant'] === after['variant']) return `set the rollout of ${name} from ${share(before)} to ${share(after)}`;
+      return `set the rollout of ${name} from ${variant(before)} for ${share(before)} to ${variant(after)} for ${share(after)}`;
+    case 'features/default_variant':
+      if (!after) return `removed the default ${variant(before)} of ${name}`;
+      return `made ${variant(after)} the default of ${name}${before ? ` instead of ${variant(before)}` : ''}`;
+    case 'features/variants':
+      return `${!before ? 'added' : !after ? 'deleted' : 'changed the payload of'} variant ${label(other)} of ${name}`;
+    case 'groups/overrides':
+      return after ? `made group ${name} get ${variant(after)} of ${other}${before ? ` instead of ${variant(before)}` : ''}` : `removed the override of ${other} for group ${name}, ${variant(before)}`;
+    case 'groups/subjects':
+      if (other) return `${after ? 'added' : 'removed'} ${other} ${after ? 'to' : 'from'} group ${name}`;
+      return after ? `added ${subjects(after)} to group ${name}` : `removed ${subjects(before)} from group ${name}`;
+    case 'groups':
+      if (before && after) return `set the priority of group ${name} from ${before['priority']} to ${after['priority']}`;
+      return `${after ? 'created' : 'deleted'} group ${name}`;
+    case 'subjects':
+      if (e.action === 'import') return `imported subjects: ${Object.entries(after!).flatMap(([what, n]) => (n ? `${exact(Number(n))} ${what}` : [])).join(', ')}`;
+      if (e.action === 'forget') return `made Flaggery forget a subject, now ${name}`;
+      if (!name) return after ? `restored ${subjects(after)}` : `deleted ${subjects(before)}`;
+      if (before && after) return `set the weight of ${name} from ${exact(Number(before['weight']))} to ${exact(Number(after['weight']))}`;
+      return after ? `created subject ${name} of weight ${exact(Number(after['weight']))}` : `deleted subject ${name}`;
+    case 'buckets':
+      return `added buckets: ${exact(Number(after!['buckets']))} now, ${exact(Number(before!['buckets']))} before`;
+    case 'tokens':
+      if ((after ?? before)!['session']) return after ? 'signed in' : `ended the session of ${before!['name']}`;
+      return `${after ? 'created' : 'revoked'} the token ${(after ?? before)!['name']} of role ${(after ?? before)!['role']}`;
+    case 'abtests':
+      if (!before) return `planned test ${name}`;
+      if (!after) return `deleted test ${name}`;
+      return `${e.action === 'stop' ? 'stopped' : 'changed'} test ${name}`;
+    case 'features':
+      if (!before) return `created feature ${name}`;
+      if (!after) return `deleted feature ${name}`;
+      if (before['archived'] !== after['archived']) return `${after['archived'] ? 'archived' : 'restored'} feature ${name}`;
+      if (before['off'] !== after['off']) return `switched feature ${name} ${after['off'] ? 'off' : 'on'}`;
+      return `changed ${fieldsOf(before, after).join(' and ')} of feature ${name}`;
+    default:
+      return `${e.action} ${e.resource}`; // of a later release
+  }
+}
+
+function fieldsOf(before: Body, after: Body): string[] {
+  return Object.keys(after).filter((field) => field !== 'revision' && JSON.stringify(after[field]) !== JSON.stringify(before[field]));
+}
+
 /** byRevision groups entries by their revision, the last first; what was done last is named first. */
-export function byRevision(entries: Entry[]): { revision: number; entry: Entry; what: string }[] {
+export function byRevision(entries: Entry[], say = describe): { revision: number; entry: Entry; rows: Entry[]; what: string }[] {
   const revisions = new Map<number, Entry[]>();
   for (const e of entries) revisions.set(e.revision, [...(revisions.get(e.revision) ?? []), e]);
   return [...revisions]
@@ -45,11 +102,12 @@ export function byRevision(entries: Entry[]): { revision: number; entry: Entry; 
     .map(([revision, rows]) => {
       // A feature made or deleted as a whole is one thing.
       const whole = rows.find((e) => e.resource.split('/').length === 2 && (!e.before || !e.after));
-      const said = whole ? [whole] : rows;
+      const main = whole ? [whole] : rows;
       return {
         revision,
         entry: rows[0]!,
-        what: said.slice(0, 2).map(describe).join('; ') + (said.length > 2 ? `; ${count(said.length - 2, 'more change')}` : ''),
+        rows,
+        what: main.slice(0, 2).map(say).join('; ') + (main.length > 2 ? `; ${count(main.length - 2, 'more change')}` : ''),
       };
     });
 }
