@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -14,11 +13,6 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/postgres"
 	"github.com/flaggery/flaggery/pkg/writer"
-)
-
-const (
-	sampleBuckets  = 400
-	sampleSubjects = 2000 // one of them joins later, see sampleChanges
 )
 
 // event is one write of the sample's past.
@@ -44,7 +38,7 @@ func addSampleData(ctx context.Context, url string, now time.Time) (err error) {
 	w := writer.New(db, writer.Options{})
 	defer func() { err = errors.Join(err, w.Close()) }()
 	for i, e := range sampleEvents(now) {
-		// The seconds keep the order, as events are a hundredth of a day apart.
+		// Not all on the same second. The order stays, as events are at least 864 s apart.
 		clock = before(now, e.days).Add(time.Duration(i*i%840) * time.Second)
 		if err := e.do(ctx, w, writer.By(e.actor), writer.Comment(e.comment)); err != nil {
 			return fmt.Errorf("%.2f days ago: %w", e.days, err)
@@ -60,15 +54,10 @@ func before(now time.Time, days float64) time.Time {
 
 // sampleEvents returns all events, the earliest first.
 func sampleEvents(now time.Time) []event {
-	events := []event{{19.9, release, "", addBuckets(sampleBuckets)}}
-	for i, g := range sampleGroups {
-		events = append(events, event{19.8 - float64(i)/100, mara, "", addGroup(g)})
-	}
-	events = append(events, event{19.7, ci, "from the billing system", importSubjects(sampleLines())})
+	events := sampleChanges(now)
 	for _, f := range sampleFeatures {
 		events = append(events, event{f.days, f.actor, "", f.add})
 	}
-	events = append(events, sampleChanges(now)...)
 	slices.SortFunc(events, func(a, b event) int { return cmp.Compare(b.days, a.days) })
 	return events
 }
@@ -104,16 +93,14 @@ func addBuckets(amount int) step {
 	}
 }
 
-func addGroup(g api.CreateGroup) step {
+func addGroup(name string, priority int) step {
 	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
-		return done(w.AddGroup(ctx, g, opts...))
+		return done(w.AddGroup(ctx, api.CreateGroup{Name: name, Priority: priority}, opts...))
 	}
 }
 
-func importSubjects(lines iter.Seq2[api.ImportLine, error]) step {
-	return func(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
-		return done(w.ImportSubjects(ctx, lines, opts...))
-	}
+func importSubjects(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
+	return done(w.ImportSubjects(ctx, sampleLines(), opts...))
 }
 
 func addSubject(id string, weight int64) step {
@@ -190,6 +177,7 @@ func stop(test string) step {
 	}
 }
 
+// revertLast reverts the event before it in time.
 func revertLast(ctx context.Context, w *writer.Writer, opts ...writer.Option) error {
 	revision, err := w.Revision(ctx)
 	if err != nil {

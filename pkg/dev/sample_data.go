@@ -23,26 +23,6 @@ const (
 	release = "release-bot"
 )
 
-// Members of more than one group: their overrides of one feature differ.
-const (
-	friendInBeta = "42"
-	staffInBeta  = "internal-qa"
-)
-
-// lateCustomer is a heavy subject that joins after the others.
-const (
-	lateCustomer       = "northwind-logistics"
-	lateCustomerWeight = 8900
-)
-
-var sampleGroups = []api.CreateGroup{
-	{Name: "staff", Priority: 100},
-	{Name: "beta", Priority: 10},
-	{Name: "enterprise", Priority: 5},
-	{Name: "friends"},
-	{Name: "mobile-testers"},
-}
-
 // feature is a row of sampleFeatures.
 type feature struct {
 	days              float64 // before the start, when it is created
@@ -106,7 +86,7 @@ var sampleFeatures = []feature{
 	{5.30, jonas, "ai.translate", "Translate what customers write.", "ai support", "on", off, ""},
 }
 
-// sampleChanges is what happened after the features were created.
+// sampleChanges is what happened before and after the features were created, by topic.
 func sampleChanges(now time.Time) []event {
 	period := func(name, description string, start, end float64, groups ...api.CreateTestGroup) api.CreateABTest {
 		return api.CreateABTest{
@@ -118,6 +98,19 @@ func sampleChanges(now time.Time) []event {
 		return api.CreateTestGroup{Name: name, Proportion: &proportion}
 	}
 	return []event{
+		{19.90, release, "", addBuckets(400)},
+		{19.88, mara, "", addGroup("staff", 100)},
+		{19.86, mara, "", addGroup("beta", 10)},
+		{19.84, mara, "", addGroup("enterprise", 5)},
+		{19.82, mara, "", addGroup("friends", 0)},
+		{19.80, mara, "", addGroup("mobile-testers", 0)},
+		{19.70, ci, "from the billing system", importSubjects},
+		{12.10, ci, "signed on Tuesday", addSubject("northwind-logistics", 8900)},
+		{12.05, jonas, "", join("enterprise", "northwind-logistics")},
+		{7.60, ci, "from the billing system", setWeight("globex-retail", 9200)},
+		{5.90, jonas, "asked to try what comes", join("beta", "kestrel-air", "orchard-media")},
+		{2.20, jonas, "too much at once", leave("beta", "kestrel-air")},
+
 		{19.46, mara, "our first guests", override("friends", sampleFeature, "B")},
 		{18.97, mara, "a few first", rollOut(sampleFeature, 0.05)},
 		{11.90, mara, "orders are as before", rollOut(sampleFeature, 0.1)},
@@ -125,53 +118,53 @@ func sampleChanges(now time.Time) []event {
 		{3.20, priya, "texts come after the rollout has settled", testOf(sampleFeature,
 			period("one-page-copy", "Shorter texts on the one page.", 12, 26, share("control", 0.5), share("short", 0.5)), "A", "B")},
 
-		{6.90, mara, "", testOf("checkout.apple-pay",
+		{6.90, mara, "the button has moved twice already: measure it", testOf("checkout.apple-pay",
 			period("checkout-pay", "Apple Pay first, or cards first.", -6, 5, share("control", 0.5), share("apple-first", 0.5)), "A", "B")},
-		{15.60, priya, "", rollOut("checkout.gift-cards", 0.2)},
+		{15.60, priya, "after the check by finance", rollOut("checkout.gift-cards", 0.2)},
 		{10.30, priya, "support has its answers ready", rollOut("checkout.gift-cards", 0.5)},
 		{2.40, priya, "no case in a week", rollOut("checkout.gift-cards", 0.75)},
-		{9.10, jonas, "", rollOut("checkout.address-lookup", 0.3)},
+		{9.10, jonas, "half the price of the first provider", rollOut("checkout.address-lookup", 0.3)},
 		{1.30, jonas, "the other provider is slow in the evening", rollOut("checkout.address-lookup", 0.15)},
 		{18.70, ci, "", rollOut("checkout.split-payment", 0.1)},
 		{8.20, mara, "used by four customers in a year", archive("checkout.split-payment")},
 
 		{18.90, priya, "before it is for everybody", testOf("search.semantic",
 			period("semantic-rank", "Does ranking by meaning sell more?", -18.5, -6, share("control", 0.5), share("semantic", 0.5)), "A", "B")},
-		{18.20, jonas, "", override("staff", "search.semantic", "C")},
-		{17.80, jonas, "", override("beta", "search.semantic", "C")},
+		{18.20, jonas, "we try it first", override("staff", "search.semantic", "C")},
+		{17.80, jonas, "beta customers asked for it", override("beta", "search.semantic", "C")},
 		{17.70, jonas, "asked for stable results", override("friends", "search.semantic", "A")},
 		{5.60, priya, "semantic-rank: 3.1 % more orders", rollOut("search.semantic", 1)},
 		{2.90, priya, "the next model", testOf("search.semantic",
 			period("semantic-rank-2", "The model of November against that of May.", 2, 16, share("control", 0.8), share("next", 0.2)), "B", "C")},
-		{11.30, jonas, "", rollOut("search.facets-v2", 0.4)},
-		{18.40, release, "", rollOut("search.recent", 1)},
+		{11.30, jonas, "counts agree with the reports", rollOut("search.facets-v2", 0.4)},
+		{18.40, release, "release 2.31", rollOut("search.recent", 1)},
 
-		{12.80, jonas, "", rollOut("billing.invoices-v2", 0.25)},
+		{12.80, jonas, "start of the month is over", rollOut("billing.invoices-v2", 0.25)},
 		{4.30, jonas, "totals differ by a cent for two customers", rollOut("billing.invoices-v2", 0.1)},
-		{17.60, priya, "", rollOut("billing.usage-meter", 0.5)},
-		{13.80, priya, "", rollOut("billing.usage-meter", 1)},
-		{2.60, mara, "", testOf("billing.usage-meter",
+		{17.60, priya, "half first, for the load of its query", rollOut("billing.usage-meter", 0.5)},
+		{13.80, priya, "the query takes 8 ms", rollOut("billing.usage-meter", 1)},
+		{2.60, mara, "support hears both words", testOf("billing.usage-meter",
 			period("meter-wording", "“Used” or “left”?", -2, 12, share("used", 0.5), share("left", 0.5)), "B", "C")},
-		{7.30, priya, "", rollOut("billing.proration", 0.01)},
+		{7.30, priya, "a handful of customers, watched by hand", rollOut("billing.proration", 0.01)},
 		{16.20, mara, "finance has signed", rollOut("billing.tax-engine", 1)},
-		{6.20, priya, "", override("enterprise", "billing.tax-engine", "old")},
+		{6.20, priya, "their contracts name the old rules", override("enterprise", "billing.tax-engine", "old")},
 
-		{17.40, release, "", rollOut("reports.live-tiles", 0.5)},
+		{17.40, release, "release 2.32", rollOut("reports.live-tiles", 0.5)},
 		{3.70, jonas, "they load the database too much", switchOff("reports.live-tiles")},
 		{17.30, priya, "", rollOut("reports.scheduled", 0.9)},
 		{1.15, release, "", rollOut("reports.scheduled", 1)},
 		{1.11, mara, "not before the invoices are out", revertLast},
-		{6.40, jonas, "", rollOut("reports.cohorts", 0.35)},
+		{6.40, jonas, "memory is fine", rollOut("reports.cohorts", 0.35)},
 
-		{18.50, release, "", rollOut("editor.comments", 0.25)},
-		{14.60, release, "", rollOut("editor.comments", 1)},
+		{18.50, release, "release 2.31", rollOut("editor.comments", 0.25)},
+		{14.60, release, "release 2.33", rollOut("editor.comments", 1)},
 		{14.40, priya, "", override("staff", "editor.comments", "inline")},
-		{14.30, priya, "", override("beta", "editor.comments", "off")},
+		{14.30, priya, "they test the other editor", override("beta", "editor.comments", "off")},
 		{12.90, priya, "", testOf("editor.offline",
 			period("offline-cache", "Keep the last ten documents.", -12.5, 1, share("control", 0.9), share("cache", 0.1)), "A", "B")},
 		{8.10, priya, "conflicts when two devices come back", stop("offline-cache")},
-		{5.10, priya, "", rollOut("editor.tables-v2", 0.6)},
-		{0.40, priya, "", rollOut("editor.tables-v2", 0.8)},
+		{5.10, priya, "pasting from spreadsheets works", rollOut("editor.tables-v2", 0.6)},
+		{0.40, priya, "no report since Sunday", rollOut("editor.tables-v2", 0.8)},
 		{15.20, jonas, "", rollOut("editor.slash-menu", 1)},
 		{16.60, ci, "browsers do it", archive("editor.spellcheck")},
 
@@ -180,47 +173,42 @@ func sampleChanges(now time.Time) []event {
 		{10.05, ci, "the provider throttles us", switchOff("mobile.push-digest")},
 		{14.80, mara, "", override("mobile-testers", "mobile.biometric", "B")},
 		{14.70, mara, "", override("staff", "mobile.biometric", "A")},
-		{8.60, mara, "", rollOut("mobile.biometric", 0.05)},
+		{8.60, mara, "in both shops since Tuesday", rollOut("mobile.biometric", 0.05)},
 		{17.50, release, "", rollOut("mobile.dark-mode", 1)},
 		{7.10, mara, "", override("mobile-testers", "mobile.widgets", "on")},
 
-		{17.00, priya, "", rollOut("api.rate-limits-v2", 0.1)},
-		{9.30, priya, "", rollOut("api.rate-limits-v2", 0.25)},
+		{17.00, priya, "clients know it since October", rollOut("api.rate-limits-v2", 0.1)},
+		{9.30, priya, "two clients adapted", rollOut("api.rate-limits-v2", 0.25)},
 		{5.05, priya, "no complaint in four days", rollOut("api.rate-limits-v2", 0.5)},
-		{11.10, jonas, "", override("beta", "api.graphql", "on")},
+		{11.10, jonas, "by invitation", override("beta", "api.graphql", "on")},
 		{3.40, jonas, "", rollOut("api.webhooks-v3", 0.02)},
 		{16.50, release, "", rollOut("api.idempotency-keys", 1)},
 		{12.40, priya, "", rollOut("api.page-size", 0.2)},
-		{11.50, priya, "", override("enterprise", "api.page-size", "large")},
+		{11.50, priya, "asked for by contoso-bank", override("enterprise", "api.page-size", "large")},
 
 		{9.90, mara, "", rollOut("ui.new-nav", 0.3)},
-		{1.80, mara, "", testOf("ui.new-nav",
+		{1.80, mara, "icons alone are a riddle to some", testOf("ui.new-nav",
 			period("nav-labels", "Words below the icons.", 5, 19, share("control", 0.5), share("labels", 0.5)), "A", "B")},
 		{16.00, jonas, "", rollOut("ui.density", 0.4)},
 		{2.10, mara, "the survey is over", switchOff("ui.banner")},
 		{16.80, release, "", rollOut("ui.keyboard-help", 1)},
 		{10.60, mara, "until next winter", archive("ui.holiday-theme")},
 
-		{13.60, priya, "", rollOut("ai.reply-drafts", 0.2)},
-		{9.40, priya, "", testOf("ai.reply-drafts",
+		{13.60, priya, "the budget allows it", rollOut("ai.reply-drafts", 0.2)},
+		{9.40, priya, "the tone was a matter of taste so far", testOf("ai.reply-drafts",
 			period("drafts-tone", "Which tone do customers answer?", -9, 2, share("plain", 0.4), share("warm", 0.3), share("brief", 0.3)), "plain", "warm", "brief")},
-		{4.10, priya, "", rollOut("ai.summaries", 0.45)},
+		{4.10, priya, "95 % of the reviewed ones are right", rollOut("ai.summaries", 0.45)},
 		{0.90, priya, "wrong names in two summaries", switchOff("ai.summaries")},
 		{0.15, priya, "mended: names are copied, not written", switchOn("ai.summaries")},
 		{13.90, jonas, "", override("staff", "ai.model", "next")},
-		{3.90, jonas, "", rollOut("ai.model", 0.3)},
+		{3.90, jonas, "the large one costs half since November", rollOut("ai.model", 0.3)},
 		{4.60, jonas, "", override("staff", "ai.translate", "on")},
 		{15.30, mara, "C reads best", setDefault("billing.dunning-mails", "C")},
-
-		{12.10, ci, "signed on Tuesday", addSubject(lateCustomer, lateCustomerWeight)},
-		{12.05, jonas, "", join("enterprise", lateCustomer)},
-		{5.90, jonas, "asked to try what comes", join("beta", "kestrel-air", "orchard-media")},
-		{2.20, jonas, "too much at once", leave("beta", "kestrel-air")},
-		{7.60, ci, "from the billing system", setWeight("globex-retail", 9200)},
 	}
 }
 
-// sampleCustomers are the subjects that have names.
+// sampleCustomers are the subjects that have names. Those in two groups get from each
+// another variant of a feature: 42 of search.semantic, internal-qa of editor.comments.
 var sampleCustomers = []struct {
 	id     string
 	weight int64
@@ -232,11 +220,15 @@ var sampleCustomers = []struct {
 	{"kestrel-air", 2600, []string{"enterprise"}},
 	{"orchard-media", 1400, nil},
 	{"tall-pine-clinic", 900, []string{"beta"}},
-	{friendInBeta, 640, []string{"friends", "beta"}},
+	{"42", 640, []string{"friends", "beta"}},
 	{"internal-demo", 12, []string{"staff"}},
-	{staffInBeta, 9, []string{"staff", "beta"}},
+	{"internal-qa", 9, []string{"staff", "beta"}},
 	{"internal-support", 7, []string{"staff", "mobile-testers"}},
 }
+
+// sampleAccounts is the number of subjects without a name: 2,000 in all, with the one that
+// joins later.
+const sampleAccounts int64 = 1989
 
 // sampleLines are the customers with names, and accounts: a few large ones and a long
 // tail of small ones.
@@ -247,7 +239,7 @@ func sampleLines() iter.Seq2[api.ImportLine, error] {
 				return
 			}
 		}
-		for i := range int64(sampleSubjects - len(sampleCustomers) - 1) {
+		for i := range sampleAccounts {
 			weight := 92_000 / (i + 35)
 			// 7919 is a prime: no number comes twice.
 			line := api.ImportLine{ID: fmt.Sprintf("acct-%d", 10_000+(2345+7919*i)%90_000), Weight: &weight}
