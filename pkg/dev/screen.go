@@ -34,7 +34,7 @@ Flaggery is running. Ctrl-C stops it; the data stays in {{.DataDir}}.
 
 {{if eq .Data "none" -}}
 There is no data yet. The console leads from the first buckets to a feature that the edge serves.
-The same with curl, in another terminal:
+Or with curl, in another terminal:
 
   # ten buckets, and a subject in one of them
   curl -H 'Authorization: Bearer {{.Token}}' -H 'Content-Type: application/json' -d '{"amount": 10}' {{.Admin}}/v1/buckets
