@@ -36,10 +36,11 @@ func featureAt(_ *addFeatureInput, f api.Feature) string { return "/v1/features/
 type listFeaturesInput struct {
 	Listing
 	Archived bool   `query:"archived" doc:"true: only archived features. false: only others"`
-	View     string `query:"view" enum:"summary" doc:"summary: who gets which variant, without payloads and buckets. query, tag, state and sort require it"`
+	View     string `query:"view" enum:"summary" doc:"summary: who gets which variant, without payloads and buckets. query, tag, state, stage and sort require it"`
 	Query    string `query:"query" doc:"Only features whose name, description or a tag contains this text, ignoring case"`
 	Tag      string `query:"tag" doc:"Only features with this tag"`
 	State    string `query:"state" enum:"default,rolling,testing,everyone,off,archived" doc:"Only features in this state; archived implies archived=true"`
+	Stage    string `query:"stage" enum:"new,rolling,testing,settled,off,expired,archived" doc:"Only features in this stage; archived implies archived=true"`
 	Sort     string `query:"sort" enum:"name,changed" doc:"Order: by name, or the last changed first (changed); by name if left out"`
 }
 
@@ -47,7 +48,7 @@ func (in listFeaturesInput) summarizes() bool { return in.View == "summary" }
 
 // Resolve implements [huma.Resolver].
 func (in *listFeaturesInput) Resolve(hc huma.Context) (faults []error) {
-	for _, name := range []string{"query", "tag", "state", "sort"} {
+	for _, name := range []string{"query", "tag", "state", "stage", "sort"} {
 		if !in.summarizes() && hc.Query(name) != "" {
 			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "requires view=summary"})
 		}
@@ -61,7 +62,8 @@ func (a *service) listFeatures(ctx context.Context, in *listFeaturesInput) (writ
 
 func (a *service) listFeatureSummaries(ctx context.Context, in *listFeaturesInput) (writer.Result[api.Page[api.FeatureSummary]], error) {
 	return a.writer.FeatureSummaries(ctx, writer.FeatureFilter{
-		Archived: in.Archived, Query: in.Query, Tag: in.Tag, State: model.FeatureState(in.State), ByChange: in.Sort == "changed",
+		Archived: in.Archived, Query: in.Query, Tag: in.Tag,
+		State: model.FeatureState(in.State), Stage: model.FeatureStage(in.Stage), ByChange: in.Sort == "changed",
 	}, in.page())
 }
 

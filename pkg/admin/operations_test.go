@@ -330,7 +330,7 @@ func TestWhoGetsWhat(t *testing.T) {
 	c.must("GET", "/v1/audit?limit=1", nil).into(&changes)
 	at := changes.Items[0].At.Format(time.RFC3339Nano)
 	c.do("GET", "/v1/features?view=summary&tag=Shop", nil).is(200, `{"items": [{"name": "foobar", "description": "The Checkout", "tags": ["Shop"],
-		"state": "default", "default_variant": "A", "rollout": {"variant": "B", "proportion": 0, "effective_proportion": 0}, "test": null, "next_test": null, "overrides": 1,
+		"state": "default", "stage": "rolling", "settled_on": null, "contact": "", "expires": null, "permanent": false, "default_variant": "A", "rollout": {"variant": "B", "proportion": 0, "effective_proportion": 0}, "test": null, "next_test": null, "overrides": 1,
 		"shares": [{"variant": "A", "step": "default", "weight": 1, "subjects": 1}, {"variant": "B", "step": "override", "weight": 1, "subjects": 1}],
 		"changed": {"at": "`+at+`", "actor": "FLAGGERY_ADMIN_TOKEN", "revision": 17}}]}`)
 
@@ -361,6 +361,14 @@ func TestWhoGetsWhat(t *testing.T) {
 		"&archived=true":              "away",
 		"&state=off&archived=true":    "",
 		"&state=testing&sort=changed": "tested",
+		"&stage=new":                  "",
+		"&stage=rolling":              "foobar half last",
+		"&stage=testing":              "tested",
+		"&stage=settled":              "",
+		"&stage=off":                  "empty",
+		"&stage=expired":              "",
+		"&stage=archived":             "away",
+		"&stage=rolling&query=half":   "half",
 	} {
 		var names []string
 		for after := ""; ; {

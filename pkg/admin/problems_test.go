@@ -334,6 +334,8 @@ func TestProblems(t *testing.T) {
 		{"GET /v1/features?query=x", "", 422, model.ValidationFailed, "query.query", "view=summary"},
 		{"GET /v1/features?tag=x", "", 422, model.ValidationFailed, "query.tag", "view=summary"},
 		{"GET /v1/features?state=off", "", 422, model.ValidationFailed, "query.state", "view=summary"},
+		{"GET /v1/features?stage=settled", "", 422, model.ValidationFailed, "query.stage", "view=summary"},
+		{"GET /v1/features?view=summary&stage=stale", "", 422, model.ValidationFailed, "query.stage", ""},
 		{"GET /v1/features?view=summary&state=on", "", 422, model.ValidationFailed, "query.state", ""},
 		{"GET /v1/features?view=summary&sort=changed&after=foobar", "", 422, model.ValidationFailed, "query.after", ""},
 		{"GET /v1/features?view=summary&sort=changed&after=0-foobar", "", 422, model.ValidationFailed, "query.after", ""},

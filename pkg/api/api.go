@@ -250,6 +250,11 @@ type FeatureSummary struct {
 	Description    string             `json:"description"`
 	Tags           []string           `json:"tags"`
 	State          model.FeatureState `json:"state" enum:"default,rolling,testing,everyone,off,archived" doc:"The first of these that applies: archived; off; testing (a test is live); everyone (the rollout has proportion 1); rolling (the rollout has a proportion between 0 and 1); default"`
+	Stage          model.FeatureStage `json:"stage" enum:"new,rolling,testing,settled,off,expired,archived" doc:"The first of these that applies: archived; expired (its date has come, and it is not permanent); off; testing (a test is live); settled (for 14 days its default, rollout and overrides have given everybody the same variant, no test was live or is scheduled, and it is not permanent); new (it has given nothing but its default since its creation); rolling"`
+	SettledOn      *time.Time         `json:"settled_on" doc:"Since when a settled feature has given everybody the same variant; null in other stages"`
+	Contact        string             `json:"contact" doc:"Who answers for the feature; empty for nobody"`
+	Expires        *string            `json:"expires" doc:"Date from which the feature should be gone, in UTC; null for none" example:"2027-01-31"`
+	Permanent      bool               `json:"permanent" doc:"Whether the feature stays for good: its stage is never settled or expired"`
 	DefaultVariant *string            `json:"default_variant"`
 	Rollout        *RolloutSummary    `json:"rollout"`
 	Test           *TestSummary       `json:"test" doc:"The live test; null for none"`

@@ -26,6 +26,8 @@ type (
 	TestState = model.TestState
 	// FeatureState summarizes who gets a feature.
 	FeatureState = model.FeatureState
+	// FeatureStage says how far a feature is on the way to its removal.
+	FeatureStage = model.FeatureStage
 	// Role says what a caller may do.
 	Role = auth.Role
 )
@@ -49,6 +51,17 @@ const (
 	StateEveryone = model.StateEveryone
 	StateRolling  = model.StateRolling
 	StateDefault  = model.StateDefault
+)
+
+// The stages of a feature. The first one that applies is its stage.
+const (
+	StageArchived = model.StageArchived
+	StageExpired  = model.StageExpired
+	StageOff      = model.StageOff
+	StageTesting  = model.StageTesting
+	StageSettled  = model.StageSettled
+	StageNew      = model.StageNew
+	StageRolling  = model.StageRolling
 )
 
 // The roles. Editors may do all that viewers may, and admins all that editors may.

@@ -32,6 +32,7 @@ type FeatureFilter struct {
 	Query    string // part of the name, the description or a tag, ignoring case
 	Tag      string
 	State    api.FeatureState // api.StateArchived implies Archived
+	Stage    api.FeatureStage // api.StageArchived implies Archived
 	ByChange bool             // the last changed ones first, instead of by name
 }
 
@@ -50,6 +51,9 @@ func (a *Admin) FeatureSummaries(ctx context.Context, filter FeatureFilter) iter
 	}
 	if filter.State != "" {
 		query.Set("state", string(filter.State))
+	}
+	if filter.Stage != "" {
+		query.Set("stage", string(filter.Stage))
 	}
 	if filter.ByChange {
 		query.Set("sort", "changed")

@@ -56,6 +56,24 @@ const (
 	StateDefault  FeatureState = "default"  // it has no rollout, or one of the proportion 0
 )
 
+// FeatureStage says in a word how far a feature is on the way to its removal.
+type FeatureStage string
+
+// The stages of a feature. Of those that apply it has the first one.
+const (
+	StageArchived FeatureStage = "archived" // it is not served
+	StageExpired  FeatureStage = "expired"  // its date has come, and it is not permanent
+	StageOff      FeatureStage = "off"      // it is switched off
+	StageTesting  FeatureStage = "testing"  // a test of it is live
+	StageSettled  FeatureStage = "settled"  // for SettledAfter, everybody has been given the same variant, and it is not permanent
+	StageNew      FeatureStage = "new"      // it has given nothing but its default since its creation
+	StageRolling  FeatureStage = "rolling"  // none of these
+)
+
+// SettledAfter is how long nothing about what a feature gives may have changed for it to
+// be settled.
+const SettledAfter = 14 * 24 * time.Hour
+
 // Variant is one of the things that a feature can resolve to.
 type Variant struct {
 	Name    string

@@ -325,7 +325,7 @@ func (d *drawing) summary(all map[string]explained, feature string) api.FeatureS
 	d.check(err)
 	change := changes.Value.Items[0]
 	summary := api.FeatureSummary{
-		Name: f.Name, Tags: []string{}, DefaultVariant: f.DefaultVariant, State: model.StateDefault,
+		Name: f.Name, Tags: []string{}, DefaultVariant: f.DefaultVariant, State: model.StateDefault, Stage: model.StageNew,
 		Shares: []api.VariantShare{}, Changed: api.LastChange{At: change.At, Actor: change.Actor, Revision: f.Revision},
 	}
 	if f.Rollout != nil {
@@ -343,6 +343,9 @@ func (d *drawing) summary(all map[string]explained, feature string) api.FeatureS
 			continue
 		}
 		form := &api.TestSummary{Name: test.Name, Start: test.Start, End: test.End}
+		if !test.Start.After(d.now) {
+			summary.Stage = model.StageRolling
+		}
 		switch {
 		case test.Start.After(d.now) && summary.NextTest == nil:
 			summary.NextTest = form
@@ -361,7 +364,15 @@ func (d *drawing) summary(all map[string]explained, feature string) api.FeatureS
 		d.check(err)
 		if group.Value.Overrides[feature] != "" {
 			summary.Overrides++
+			summary.Stage = model.StageRolling
 		}
+	}
+	switch summary.State {
+	case model.StateDefault:
+	case model.StateEveryone:
+		summary.Stage = model.StageRolling // not for 14 days
+	default:
+		summary.Stage = model.FeatureStage(summary.State)
 	}
 	sums := map[[2]string]sum{}
 	for _, e := range all {

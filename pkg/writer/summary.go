@@ -20,6 +20,7 @@ type FeatureFilter struct {
 	Query    string // part of the name, the description or a tag, case insensitive
 	Tag      string
 	State    model.FeatureState // StateArchived implies Archived
+	Stage    model.FeatureStage // StageArchived implies Archived
 	ByChange bool               // last changed first
 }
 
@@ -27,8 +28,8 @@ type FeatureFilter struct {
 // buckets.
 func (w *Writer) FeatureSummaries(ctx context.Context, filter FeatureFilter, page Page) (Result[api.Page[api.FeatureSummary]], error) {
 	f := postgres.FeatureFilter{
-		Archived: filter.Archived || filter.State == model.StateArchived,
-		Query:    clean(filter.Query), Tag: clean(filter.Tag), State: filter.State, ByChange: filter.ByChange,
+		Archived: filter.Archived || filter.State == model.StateArchived || filter.Stage == model.StageArchived,
+		Query:    clean(filter.Query), Tag: clean(filter.Tag), State: filter.State, Stage: filter.Stage, ByChange: filter.ByChange,
 		After: postgres.FeaturePlace{Name: page.After},
 	}
 	if f.ByChange && page.After != "" {
@@ -90,8 +91,12 @@ func (s *survey) summary(tx *postgres.Tx, l postgres.ListedFeature) api.FeatureS
 	f := &s.config.Features[i]
 	summary := api.FeatureSummary{
 		Name: f.Name, Description: f.Description, Tags: f.Tags, State: l.State, DefaultVariant: orNil(f.Default),
+		Stage: l.Stage, Contact: l.Contact, Expires: orNil(l.Expires), Permanent: l.Permanent,
 		Shares:  []api.VariantShare{},
 		Changed: api.LastChange{At: l.At.UTC(), Actor: l.Actor, Revision: l.Revision},
+	}
+	if l.SettledOn != nil {
+		summary.SettledOn = new(l.SettledOn.UTC())
 	}
 	if r := f.Rollout; r != nil {
 		_, _, effective := bucketing.Effective(s.buckets, r.Buckets)
