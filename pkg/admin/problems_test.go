@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -423,8 +424,8 @@ func TestProblemsExtend(t *testing.T) {
 		{Test: "earlier", Features: []string{"tested"}, Start: at(2000), End: at(2010)},
 		{Test: "live", Features: []string{"tested"}, Start: at(2020), End: at(2100)},
 	}
-	if !reflect.DeepEqual(overlap.Conflicts, conflicts) {
-		t.Errorf("conflicts are %+v, want %+v", overlap.Conflicts, conflicts)
+	if diff := cmp.Diff(conflicts, overlap.Conflicts); diff != "" {
+		t.Errorf("conflicts (-want +got):\n%s", diff)
 	}
 
 	c.must("PUT", "/v1/features/foobar/default_variant", `{"variant": "B"}`)
@@ -435,8 +436,8 @@ func TestProblemsExtend(t *testing.T) {
 		{Place: "group", Path: "groups/friends/overrides/foobar"},
 		{Place: "test", Path: "abtests/earlier", TestGroup: "control"}, {Place: "test", Path: "abtests/live", TestGroup: "control"},
 	}
-	if !reflect.DeepEqual(used, places) {
-		t.Errorf("used by %+v, want %+v", used, places)
+	if diff := cmp.Diff(places, used); diff != "" {
+		t.Errorf("used by (-want +got):\n%s", diff)
 	}
 }
 

@@ -9,6 +9,7 @@ replace github.com/flaggery/flaggery => ../..
 require github.com/flaggery/flaggery v0.0.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/labstack/echo/v4 v4.16.0
 	github.com/lib/pq v1.12.3
 )

@@ -3,8 +3,9 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // A reference sends what it recorded, whether the answer has a body or not.
@@ -38,8 +39,8 @@ func TestReferenceRepeatsTheAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !reflect.DeepEqual(first, again) {
-				t.Errorf("conditional %v, %d subjects: %+v is given again as %+v", conditional, subjects, first, again)
+			if diff := cmp.Diff(first, again); diff != "" {
+				t.Errorf("conditional %v, %d subjects: the copy differs (-original +copy):\n%s", conditional, subjects, diff)
 			}
 		}
 	}

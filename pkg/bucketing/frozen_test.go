@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"math/big"
 	"os"
-	"reflect"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/flaggery/flaggery/pkg/model"
@@ -89,8 +89,8 @@ func TestSplitIsFrozen(t *testing.T) {
 			buckets = append(buckets, model.Bucket{ID: model.BucketID(i + 1), Weight: w})
 		}
 		want := Draw{v.Groups, v.Aside, v.Chance}
-		if got := Split(model.Salt(salt), buckets, v.Proportions); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: drew %v, was %v", v.Case, got, want)
+		if diff := cmp.Diff(want, Split(model.Salt(salt), buckets, v.Proportions)); diff != "" {
+			t.Errorf("%s: another draw (-want +got):\n%s", v.Case, diff)
 		}
 	}
 }

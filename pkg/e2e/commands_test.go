@@ -9,7 +9,6 @@ import (
 	"math"
 	"net/http"
 	"os"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -294,9 +294,8 @@ func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, _, err := lookup([]byte(args[1]), "")
 	ts.Check(err)
-	if !reflect.DeepEqual(got, want) {
-		text, _ := json.Marshal(got)
-		ts.Fatalf("%s is %s", args[0], text)
+	if diff := cmp.Diff(want, got); diff != "" {
+		ts.Fatalf("%s (-want +got):\n%s", args[0], diff)
 	}
 }
 

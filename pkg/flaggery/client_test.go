@@ -11,12 +11,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/flaggery"
@@ -315,8 +316,11 @@ func TestRequest(t *testing.T) {
 		Changes:  []api.FlagChange{{Feature: "foobar", To: &a, Subjects: 3, Weight: 9}},
 		Heaviest: []api.ChangedSubject{{ID: "7", Weight: 5, Feature: "foobar", To: &a}},
 	}
-	if !rollout.DryRun || !reflect.DeepEqual(rollout.Effect, effect) || rollout.Revision != 7 || rollout.Value.Feature != "foobar" {
+	if !rollout.DryRun || rollout.Revision != 7 || rollout.Value.Feature != "foobar" {
 		t.Errorf("result %+v", rollout)
+	}
+	if diff := cmp.Diff(effect, rollout.Effect); diff != "" {
+		t.Errorf("effect (-want +got):\n%s", diff)
 	}
 }
 
@@ -341,8 +345,8 @@ func TestWriteAnswers(t *testing.T) {
 		if err != nil || receipt.Revision != 8 || receipt.ETag != `"8"` {
 			t.Errorf("%s: %+v, %v", test.name, receipt, err)
 		}
-		if !reflect.DeepEqual(receipt.Propagation, test.applied) {
-			t.Errorf("%s: propagation %+v, want %+v", test.name, receipt.Propagation, test.applied)
+		if diff := cmp.Diff(test.applied, receipt.Propagation); diff != "" {
+			t.Errorf("%s: propagation (-want +got):\n%s", test.name, diff)
 		}
 	}
 }

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/flaggery/flaggery/pkg/auth"
@@ -92,8 +92,8 @@ func update(t testing.TB, db *database, since model.Position) read {
 	first, second := r.Update, again.Update
 	first.Now, first.Received, first.Subjects = second.Now, second.Received, nil
 	second.Subjects = nil
-	if !reflect.DeepEqual(first, second) || !slices.Equal(r.subjects, again.subjects) {
-		t.Fatalf("an update is %+v %q; in a transaction %+v %q", first, r.subjects, second, again.subjects)
+	if diff := cmp.Diff(first, second) + cmp.Diff(r.subjects, again.subjects); diff != "" {
+		t.Fatalf("an update differs in a transaction (-without +within):\n%s", diff)
 	}
 	return r
 }
@@ -204,20 +204,20 @@ func TestSmallUpdateOfAMovingDatabase(t *testing.T) {
 	change(t, db, true, `INSERT INTO bucket (id, subjects) VALUES (1, 1)`, insertSubject("a"))
 	for _, config := range []bool{false, true} {
 		at := update(t, db, model.Position{}).Position
-		touch := func() { change(t, db, false, `UPDATE subject SET label = $label WHERE id = 'a'`) }
+		write := func() { change(t, db, false, `UPDATE subject SET label = $label WHERE id = 'a'`) }
 		if config {
-			touch = func() {
+			write = func() {
 				change(t, db, true)
-				if _, err := db.SQL().Exec(`UPDATE change SET label = NULL WHERE config`); err != nil { // it touched no subject
+				if _, err := db.SQL().Exec(`UPDATE change SET label = NULL WHERE config`); err != nil { // it changed no subject
 					t.Error(err)
 				}
 			}
 		}
-		touch()
+		write()
 		for name, row := range map[string]struct {
 			move func()
 			read bool
-		}{"still": {func() {}, true}, "moving": {touch, false}} {
+		}{"still": {func() {}, true}, "moving": {write, false}} {
 			u, err := db.feed.readSmall(t.Context(), querier{on: moving{db.feed.pool, row.move}}, at)
 			if err != nil || (u != nil) != row.read {
 				t.Errorf("configuration %v, %s: %v, %v", config, name, u, err)
@@ -281,8 +281,11 @@ func TestUpdateOfTokens(t *testing.T) {
 			}
 			var streamed *model.Update
 			err = feed.stream(ctx, since, func(u *model.Update) error { streamed = u; return nil })
-			if err != nil || !reflect.DeepEqual(streamed.Configuration, u.Configuration) || !reflect.DeepEqual(streamed.Tokens, u.Tokens) {
-				t.Errorf("revision %d is %+v, in a transaction %+v, %v", revision, u, streamed, err)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(u.Configuration, streamed.Configuration) + cmp.Diff(u.Tokens, streamed.Tokens); diff != "" {
+				t.Errorf("revision %d differs in a transaction (-without +within):\n%s", revision, diff)
 			}
 		}
 	}
@@ -508,8 +511,8 @@ func TestConfigurationOf(t *testing.T) {
 					want.Groups = append(want.Groups, g)
 				}
 			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("of %q: got %+v, want %+v", features, got, want)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("of %q (-want +got):\n%s", features, diff)
 			}
 			return nil
 		})

@@ -1,8 +1,9 @@
 package transfer
 
 import (
-	"reflect"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // FuzzCanonicalLines compares parseCanonical with the JSON decoder: if it accepts a
@@ -22,8 +23,12 @@ func FuzzCanonicalLines(f *testing.F) {
 		if !ok {
 			return
 		}
-		if decoded, err := decodeJSON(7, text); err != nil || !reflect.DeepEqual(canonical, decoded) {
-			t.Fatalf("%q is %+v, not %+v, %v", text, canonical, decoded, err)
+		decoded, err := decodeJSON(7, text)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if diff := cmp.Diff(decoded, canonical); diff != "" {
+			t.Fatalf("%q (-decoded +canonical):\n%s", text, diff)
 		}
 	})
 }

@@ -2,8 +2,10 @@ package transfer
 
 import (
 	"bytes"
-	"reflect"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -70,8 +72,8 @@ func FuzzRead(f *testing.F) {
 			}
 			exported = append(exported, line)
 		}
-		if !reflect.DeepEqual(exported, again) {
-			t.Fatalf("%q: %+v as an export, %+v as an import", text, exported, again)
+		if diff := cmp.Diff(again, exported); diff != "" {
+			t.Fatalf("%q (-import +export):\n%s", text, diff)
 		}
 		if len(again) != len(good) {
 			t.Fatalf("%q: %d lines became %d when they were written and read again", text, len(good), len(again))
@@ -82,11 +84,8 @@ func FuzzRead(f *testing.F) {
 				// later.
 				continue
 			}
-			if len(good[i].Groups) == 0 {
-				good[i].Groups = nil // an empty list and none mean the same
-			}
-			if !reflect.DeepEqual(good[i], again[i]) {
-				t.Fatalf("%q: %+v became %+v", text, good[i], again[i])
+			if diff := cmp.Diff(good[i], again[i], cmpopts.EquateEmpty()); diff != "" { // an empty list and none mean the same
+				t.Fatalf("%q (-read +written and read again):\n%s", text, diff)
 			}
 		}
 	})

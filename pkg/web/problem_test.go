@@ -7,10 +7,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -60,8 +61,8 @@ func TestProblemsThatHumaFinds(t *testing.T) {
 				t.Fatal(err, w.Body)
 			}
 			want := api.Problem{Type: "about:blank", Title: http.StatusText(c.status), Status: c.status, Code: c.code, Detail: c.detail, Errors: c.fields}
-			if w.Code != c.status || !reflect.DeepEqual(got, want) {
-				t.Errorf("%d\n got %+v\nwant %+v", w.Code, got, want)
+			if diff := cmp.Diff(want, got); w.Code != c.status || diff != "" {
+				t.Errorf("status %d, problem (-want +got):\n%s", w.Code, diff)
 			}
 			if retry := w.Header().Get("Retry-After"); (retry != "") != (c.status == 503) {
 				t.Errorf("Retry-After: %q", retry)

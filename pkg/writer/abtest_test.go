@@ -3,11 +3,12 @@ package writer
 import (
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -118,7 +119,7 @@ func TestPatchABTest(t *testing.T) {
 	_, err = patch(api.PatchABTest{End: hour(-1)})
 	wantError(t, err, model.ValidationFailed, "body.end", "before now")
 	moved := must[api.ABTest](t)(patch(api.PatchABTest{Start: hour(2), End: hour(5)}))
-	if v := moved.Value; !v.Start.Equal(*hour(2)) || !v.End.Equal(*hour(5)) || v.Revision != moved.Revision || !reflect.DeepEqual(v.Groups, made.Value.Groups) {
+	if v := moved.Value; !v.Start.Equal(*hour(2)) || !v.End.Equal(*hour(5)) || v.Revision != moved.Revision || !cmp.Equal(v.Groups, made.Value.Groups) {
 		t.Errorf("moved to %+v", v)
 	}
 	if n := made.Value.Groups[0].Subjects + made.Value.Groups[1].Subjects; n != 100 {
@@ -303,8 +304,8 @@ func TestABTestKeepsItsDesign(t *testing.T) {
 		t.Errorf("10 buckets, one of which outweighs all: warnings %v", test.Warnings)
 	}
 	read := must[api.ABTest](t)(w.ABTest(ctx, "t")).Value
-	if !reflect.DeepEqual(read, test) {
-		t.Errorf("made %+v, read %+v", test, read)
+	if diff := cmp.Diff(test, read); diff != "" {
+		t.Errorf("an A/B test (-made +read):\n%s", diff)
 	}
 	const baseline = `SELECT revision = $1 AND cardinality(weights) = 10 AND weights = (SELECT array_agg(weight ORDER BY id) FROM bucket)
 		AND subjects = (SELECT array_agg(subjects ORDER BY id) FROM bucket) FROM abtest_baseline WHERE abtest = 't'`

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"testing"
 	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -124,10 +125,10 @@ func TestAffectedIsTheDifference(t *testing.T) {
 				if dry.drawn || name == "import" {
 					want.Heaviest = nil
 				}
-				if !reflect.DeepEqual(dry.effect, want) {
-					t.Fatalf("step %d, %s: effect %s, found %s", step, name, textOf(dry.effect), textOf(want))
+				if diff := gocmp.Diff(want, dry.effect); diff != "" {
+					t.Fatalf("step %d, %s: effect (-want +got):\n%s", step, name, diff)
 				}
-				if !reflect.DeepEqual(real.effect, api.Effect{}) || real.dryRun || !dry.dryRun {
+				if !gocmp.Equal(real.effect, api.Effect{}) || real.dryRun || !dry.dryRun {
 					t.Fatalf("step %d, %s: dry run marked wrongly", step, name)
 				}
 				if len(want.Heaviest) > 0 {
@@ -178,11 +179,6 @@ func TestCountsAreKept(t *testing.T) {
 	if maps.Equal(try(api.Affected{Subjects: 99, Weight: 548}, 1), second) {
 		t.Error("a member left, and nothing was counted")
 	}
-}
-
-func textOf(e api.Effect) string {
-	text, err := model.EncodeJSON(e)
-	return fmt.Sprint(string(text), err)
 }
 
 type outcome struct {

@@ -2,11 +2,12 @@ package writer
 
 import (
 	"encoding/json"
-	"reflect"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -73,8 +74,8 @@ func TestDeleteWholeFeature(t *testing.T) {
 
 	w.now = w.now.Add(time.Minute)
 	gone := must[api.Feature](t)(w.DeleteWholeFeature(ctx, "used"))
-	if gone.Revision != dry.Revision+1 || !reflect.DeepEqual(gone.Value, whole) {
-		t.Errorf("deleted %+v at revision %d, want %+v at %d", gone.Value, gone.Revision, whole, dry.Revision+1)
+	if diff := cmp.Diff(whole, gone.Value); gone.Revision != dry.Revision+1 || diff != "" {
+		t.Errorf("deleted at revision %d, want %d (-want +got):\n%s", gone.Revision, dry.Revision+1, diff)
 	}
 	if flags := must[map[string]string](t)(w.SubjectVariants(ctx, "42")).Value; len(flags) != 1 {
 		t.Errorf("subject 42 gets %v", flags)
@@ -85,8 +86,8 @@ func TestDeleteWholeFeature(t *testing.T) {
 		t.Errorf("the test of what was deleted is %+v", got)
 	}
 	for i, g := range got.Groups {
-		if !reflect.DeepEqual(g.Variants, named.Groups[i].Variants) {
-			t.Errorf("group %s had the variants %v, has %v", g.Name, named.Groups[i].Variants, g.Variants)
+		if diff := cmp.Diff(named.Groups[i].Variants, g.Variants); diff != "" {
+			t.Errorf("variants of group %s (-before +after):\n%s", g.Name, diff)
 		}
 	}
 	for _, feature := range []string{"used", "beside-used"} {

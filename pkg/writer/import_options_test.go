@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/flaggery/flaggery/migrations"
@@ -155,8 +156,8 @@ func TestImportOptions(t *testing.T) {
 		}
 		effect := differing(before, w.everyone())
 		effect.Heaviest = nil // imports do not say
-		if got, want := textOf(dry.Effect), textOf(effect); got != want {
-			r.Fatalf("the dry run says %s, the import did %s", got, want)
+		if diff := cmp.Diff(effect, dry.Effect); diff != "" {
+			r.Fatalf("effect (-import +dry run):\n%s", diff)
 		}
 		again := must[api.Imported](t)(w.ImportSubjects(ctx, w.ExportSubjects(ctx, nil), ReplaceGroups(), DeleteAbsent(), ExpectDeleted(0)))
 		if again.Value != (api.Imported{Unchanged: int64(len(after))}) || again.Revision != made.Revision {

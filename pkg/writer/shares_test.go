@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
@@ -57,14 +57,14 @@ func TestSharesAsEachSubject(t *testing.T) {
 					t.Fatalf("%s gets %s: %+v, want %+v", variant, feature, got, want)
 				}
 			}
-			if got, want := summaries[feature], drawn.summary(seen, feature); !reflect.DeepEqual(got, want) {
-				t.Fatalf("%+v, want %+v", got, want)
+			if diff := gocmp.Diff(drawn.summary(seen, feature), summaries[feature]); diff != "" {
+				t.Fatalf("summary of %s (-want +got):\n%s", feature, diff)
 			}
 		}
 		overlap, err := w.Overlap(w.t.Context(), features)
 		drawn.check(err)
-		if got, want := overlap.Value, overlapOf(seen, features, weight); !reflect.DeepEqual(got, want) {
-			t.Fatalf("overlap %+v, want %+v", got, want)
+		if diff := gocmp.Diff(overlapOf(seen, features, weight), overlap.Value); diff != "" {
+			t.Fatalf("overlap (-want +got):\n%s", diff)
 		}
 	})
 }

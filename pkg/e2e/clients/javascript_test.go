@@ -9,11 +9,11 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flaggery/flaggery/pkg/edge"
 )
@@ -42,8 +42,8 @@ type details struct {
 func (r row) check(t *testing.T, got details) {
 	t.Helper()
 	want := details{r.Flag, r.value, r.variant, r.reason, r.error}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s of %q with %v: got %+v, want %+v", r.Flag, r.Subject, r.Fallback, got, want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s of %q with %v (-want +got):\n%s", r.Flag, r.Subject, r.Fallback, diff)
 	}
 }
 
