@@ -7,7 +7,7 @@ import (
 )
 
 // Assign returns a rollout's buckets, ascending, when its proportion goes from
-// one value to another; assigned, which stays untouched, is what it has so far.
+// one value to another; assigned, which is not modified, is what it has so far.
 //
 // A rise only adds buckets and a fall only removes them, so nobody flickers. At
 // unchanged weights, the weight assigned stays within half the heaviest bucket of

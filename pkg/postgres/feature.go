@@ -67,28 +67,28 @@ func (tx *Tx) DeleteFeature(ctx context.Context, name string) error {
 	return tx.exec(ctx, "delete a feature", `DELETE FROM feature WHERE name = $1`, name)
 }
 
-// touchFeature makes a statement on a part of a feature a change of the feature.
-const touchFeature = `WITH touched AS (UPDATE feature SET revision = $2 WHERE name = $1) `
-
-func (tx *Tx) execTouching(ctx context.Context, what, feature, text string, args ...any) error {
-	return tx.exec(ctx, what, touchFeature+text, append([]any{feature, tx.Revision}, args...)...)
+// changePart runs a statement on a part of a feature, as a change of the feature. In
+// the statement $1 is the feature and $2 its new revision; args follow.
+func (tx *Tx) changePart(ctx context.Context, what, feature, text string, args ...any) error {
+	const revise = `WITH revised AS (UPDATE feature SET revision = $2 WHERE name = $1) `
+	return tx.exec(ctx, what, revise+text, append([]any{feature, tx.Revision}, args...)...)
 }
 
 // InsertVariant stores a variant.
 func (tx *Tx) InsertVariant(ctx context.Context, feature string, v model.Variant) error {
-	return tx.execTouching(ctx, "insert a variant", feature, `INSERT INTO variant (feature, name, payload) VALUES ($1, $3, $4)`,
+	return tx.changePart(ctx, "insert a variant", feature, `INSERT INTO variant (feature, name, payload) VALUES ($1, $3, $4)`,
 		v.Name, orNull(string(v.Payload)))
 }
 
 // UpdateVariant stores a variant's payload.
 func (tx *Tx) UpdateVariant(ctx context.Context, feature string, v model.Variant) error {
-	return tx.execTouching(ctx, "update a variant", feature, `UPDATE variant SET payload = $4 WHERE feature = $1 AND name = $3`,
+	return tx.changePart(ctx, "update a variant", feature, `UPDATE variant SET payload = $4 WHERE feature = $1 AND name = $3`,
 		v.Name, orNull(string(v.Payload)))
 }
 
 // DeleteVariant removes a variant that nothing refers to.
 func (tx *Tx) DeleteVariant(ctx context.Context, feature, name string) error {
-	return tx.execTouching(ctx, "delete a variant", feature, `DELETE FROM variant WHERE feature = $1 AND name = $3`, name)
+	return tx.changePart(ctx, "delete a variant", feature, `DELETE FROM variant WHERE feature = $1 AND name = $3`, name)
 }
 
 // VariantUse is one reference to a variant.
@@ -112,7 +112,7 @@ func (tx *Tx) VariantUses(ctx context.Context, feature string) ([]VariantUse, er
 
 // InsertRollout stores the rollout of a feature.
 func (tx *Tx) InsertRollout(ctx context.Context, feature string, r *model.Rollout) error {
-	return tx.execTouching(ctx, "insert a rollout", feature,
+	return tx.changePart(ctx, "insert a rollout", feature,
 		`INSERT INTO rollout (feature, variant, proportion, salt, buckets) VALUES ($1, $3, $4, $5, $6)`,
 		r.Variant, r.Proportion, r.Salt[:], bucketIDs(r.Buckets))
 }
@@ -120,14 +120,14 @@ func (tx *Tx) InsertRollout(ctx context.Context, feature string, r *model.Rollou
 // UpdateRollout stores the variant, the proportion and the assignment of a feature's
 // rollout. The salt stays.
 func (tx *Tx) UpdateRollout(ctx context.Context, feature string, r *model.Rollout) error {
-	return tx.execTouching(ctx, "update a rollout", feature,
+	return tx.changePart(ctx, "update a rollout", feature,
 		`UPDATE rollout SET variant = $3, proportion = $4, buckets = $5 WHERE feature = $1`,
 		r.Variant, r.Proportion, bucketIDs(r.Buckets))
 }
 
 // DeleteRollout removes the rollout of a feature.
 func (tx *Tx) DeleteRollout(ctx context.Context, feature string) error {
-	return tx.execTouching(ctx, "delete a rollout", feature, `DELETE FROM rollout WHERE feature = $1`)
+	return tx.changePart(ctx, "delete a rollout", feature, `DELETE FROM rollout WHERE feature = $1`)
 }
 
 // Assignments are buckets by the name of the feature or test group that they are

@@ -75,7 +75,7 @@ func (tx *Tx) DeleteGroup(ctx context.Context, g *Group) error {
 // the group.
 func (tx *Tx) SetOverride(ctx context.Context, g *Group, feature, variant string) error {
 	return tx.exec(ctx, "set an override", `
-		WITH touched AS (UPDATE subject_group SET revision = $4 WHERE id = $1)
+		WITH revised AS (UPDATE subject_group SET revision = $4 WHERE id = $1)
 		INSERT INTO override (group_id, feature, variant) VALUES ($1, $2, $3)
 		ON CONFLICT (group_id, feature) DO UPDATE SET variant = excluded.variant`, g.ID, feature, variant, tx.Revision)
 }
@@ -83,7 +83,7 @@ func (tx *Tx) SetOverride(ctx context.Context, g *Group, feature, variant string
 // DeleteOverride removes an override. It counts as a change of the group.
 func (tx *Tx) DeleteOverride(ctx context.Context, g *Group, feature string) error {
 	return tx.exec(ctx, "delete an override", `
-		WITH touched AS (UPDATE subject_group SET revision = $3 WHERE id = $1)
+		WITH revised AS (UPDATE subject_group SET revision = $3 WHERE id = $1)
 		DELETE FROM override WHERE group_id = $1 AND feature = $2`, g.ID, feature, tx.Revision)
 }
 

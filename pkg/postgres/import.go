@@ -36,11 +36,11 @@ type Lines string
 // The tables with lines.
 const (
 	All   Lines = "staged"
-	Again Lines = "again" // those whose subjects others touched meanwhile
+	Again Lines = "again" // those whose subjects others changed meanwhile
 )
 
-// CatchUp fills Again with the lines whose subjects were touched by other
-// changes after a revision. It returns how many those are, and the revision up
+// CatchUp fills Again with the lines whose subjects other writes changed after a
+// revision. It returns how many those are, and the revision up
 // to which all changes are seen now.
 func (i *Import) CatchUp(ctx context.Context, tx *Tx, since int64) (lines, upTo int64, err error) {
 	var now struct {
@@ -69,12 +69,12 @@ func (i *Import) CatchUp(ctx context.Context, tx *Tx, since int64) (lines, upTo 
 				SELECT s.id FROM subject s WHERE s.label = c.label
 				UNION ALL SELECT t.subject_id FROM tombstone t WHERE t.label = c.label
 			) t WHERE c.revision > $1
-		) touched CROSS JOIN LATERAL (SELECT * FROM staged WHERE id = touched.id LIMIT 1) i`, since)
+		) other CROSS JOIN LATERAL (SELECT * FROM staged WHERE id = other.id LIMIT 1) i`, since)
 	return lines, now.Revision, err
 }
 
 // FindAbsent finds the subjects that no line of the import has, and returns how many they
-// are: of all if lines are All, else of those that others touched after a revision.
+// are: of all if lines are All, else of those that others changed after a revision.
 // withGroups keeps for Moved which groups they are in.
 func (i *Import) FindAbsent(ctx context.Context, tx *Tx, lines Lines, since int64, withGroups bool) (int64, error) {
 	from := `subject s WHERE $2::bigint IS NOT NULL`

@@ -224,7 +224,7 @@ func TestImportAmongOtherWrites(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Whatever no later change touched is as the file says.
+		// Subjects without later changes are as the file says.
 		wrong := w.column(`
 			SELECT i.id FROM (SELECT generate_series(0, $1 - 1)::text AS id) i LEFT JOIN subject s ON s.id = i.id
 			WHERE NOT EXISTS (SELECT FROM audit a WHERE a.revision > $2 AND a.resource IN ('subjects/' || i.id, 'groups/g/subjects/' || i.id))
@@ -244,7 +244,7 @@ func TestImportCatchesUp(t *testing.T) {
 	must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: "g"}))
 	file := []api.ImportLine{
 		{ID: "deleted", Weight: ptr[int64](7)}, {ID: "weighed", Weight: ptr[int64](7)},
-		{ID: "left", Weight: ptr[int64](7), Groups: []string{"g"}}, {ID: "untouched", Weight: ptr[int64](7)},
+		{ID: "left", Weight: ptr[int64](7), Groups: []string{"g"}}, {ID: "unchanged", Weight: ptr[int64](7)},
 	}
 	must[api.Imported](t)(w.ImportSubjects(ctx, linesOf(file...)))
 	file = append(file, api.ImportLine{ID: "new", Weight: ptr[int64](7), Groups: []string{"g"}})
@@ -260,7 +260,7 @@ func TestImportCatchesUp(t *testing.T) {
 	if want := (api.Imported{Created: 2, Updated: 2, Unchanged: 1}); imported != want {
 		t.Errorf("imported %+v, want %+v", imported, want)
 	}
-	if got, _ := w.export(); !slices.Equal(got, []string{"deleted 7 ", "left 7 g", "new 7 g", "stranger 1 ", "untouched 7 ", "weighed 7 "}) {
+	if got, _ := w.export(); !slices.Equal(got, []string{"deleted 7 ", "left 7 g", "new 7 g", "stranger 1 ", "unchanged 7 ", "weighed 7 "}) {
 		t.Errorf("exported %q", got)
 	}
 

@@ -23,7 +23,7 @@ func TestGroups(t *testing.T) {
 	label := w.one(`SELECT label FROM subject WHERE id = '42'`)
 	revision := must[api.Subject](t)(w.AddSubjectToGroup(ctx, "friends", "42")).Revision
 	if w.one(`SELECT label FROM subject WHERE id = '42'`) != label {
-		t.Error("joining twice touched the subject")
+		t.Error("joining twice changed the subject")
 	}
 	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "first", "42"))
 	if !slices.Equal(w.column(`SELECT config FROM change WHERE revision > $1`, revision), []string{"false"}) {
@@ -88,7 +88,7 @@ func TestGroups(t *testing.T) {
 		t.Errorf("deleted %+v", g)
 	}
 	if w.one(`SELECT label FROM subject WHERE id = '42'`) != label {
-		t.Error("deleting a group touched its members")
+		t.Error("deleting a group changed its members")
 	}
 	if s := must[api.Subject](t)(w.Subject(ctx, "42")).Value; !slices.Equal(s.Groups, []string{"first"}) {
 		t.Errorf("42 is in %q", s.Groups)
