@@ -62,7 +62,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.HistoryKeep, "history-keep", 0, "`duration` to keep history, such as 8760h; 0 keeps it indefinitely")
 	c.Installation.flags(fs)
 	c.TLS.Flags(fs)
-	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "separate `host:port` for metrics and health, without a token")
+	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "separate `host:port` for metrics and health, without a token; it needs no --enable-prometheus, and /metrics is only there")
 	fs.StringVar(&c.ProfilesAddress, "profiles-address", "", "separate `host:port` for profiles (/debug/pprof/), without a token: keep it on loopback")
 	c.Provider.Flags(fs, &c.ProviderSecret)
 	fs.Var(&c.Token, "admin-token", "`secret` of a token of role admin, of at least 24 characters; better set by the environment. Optional if such a token is stored")

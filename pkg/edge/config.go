@@ -74,7 +74,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	c.Callers.Flags(fs)
 	c.Origins.Flags(fs)
 	c.TLS.Flags(fs)
-	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` that answers metrics and health apart from clients, without a token")
+	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "separate `host:port` for metrics and health, without a token; it needs no --enable-prometheus, and /metrics is only there")
 	fs.StringVar(&c.ProfilesAddress, "profiles-address", "", "`host:port` that answers profiles (/debug/pprof/), without a token: keep it on loopback")
 }
 

@@ -62,8 +62,8 @@ type Options struct {
 	// AccessLevel is the level at which requests are logged. Probes and scrapes are
 	// always logged at debug.
 	AccessLevel slog.Level
-	// Registry receives the metrics of requests. With ServeMetrics it is served at
-	// /metrics or, if MetricsAddress is set, only there, together with health.
+	// Registry receives the metrics of requests. It is served at MetricsAddress,
+	// together with health; without that address, ServeMetrics serves it at /metrics.
 	// Profiles are served on ProfilesAddress only.
 	Registry        *prometheus.Registry
 	ServeMetrics    bool
