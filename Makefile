@@ -11,6 +11,7 @@ help: ## list the targets
 .PHONY: run
 run: ## start Flaggery with a database and sample data (ARGS=--empty: without); Ctrl-C stops it, the data stays in .flaggery/
 	@.ci/prerequisites postgresql
+	@test -e .bin/flaggery-admin || echo 'Compiling: on a new machine this takes some minutes.'
 	@go build -o .bin/ ./cmd/flaggery-admin
 	@exec .bin/flaggery-admin dev $(ARGS)
 

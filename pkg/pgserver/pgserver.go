@@ -38,10 +38,13 @@ const (
 	stopTimeout = time.Minute
 )
 
+var errHeld = errors.New("another program runs a PostgreSQL in this folder")
+
 // Config are the settings of a server.
 type Config struct {
 	// Dir belongs to the server: the database is in Dir/data and is kept between
-	// starts, the log is Dir/postgres.log. It is created if missing.
+	// starts, the log is Dir/postgres.log, and Dir/holder.pid is the program that runs
+	// or ran the server. It is created if missing.
 	Dir string
 	// Port to listen on; 0 for a free one.
 	Port int
@@ -93,14 +96,23 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 			lock.Close()
 		}
 	}()
-	err = awaitLock(ctx, lock, lockTimeout, "another program runs a PostgreSQL in this folder: stop it or choose another folder")
+	holder := filepath.Join(c.Dir, "holder.pid")
+	err = awaitLock(ctx, lock, lockTimeout, errHeld)
+	if errors.Is(err, errHeld) {
+		pid, _ := os.ReadFile(holder) // it is missing if an earlier version holds the lock
+		return nil, fmt.Errorf("%w (process %s): stop it or choose another folder", err, bytes.TrimSpace(pid))
+	}
 	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(holder, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
 		return nil, err
 	}
 	if err := initialise(ctx, programs, c); err != nil {
 		return nil, err
 	}
-	data, err := openData(filepath.Join(c.Dir, "data"))
+	path := filepath.Join(c.Dir, "data")
+	data, err := openData(path)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +120,7 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 	// The server inherits this lock, so it lasts until the last of its processes
 	// has ended. That is slightly longer than the other lock if the parent was
 	// killed.
-	if err := awaitLock(ctx, data.File, endTimeout, "a PostgreSQL whose parent was killed does not end"); err != nil {
+	if err := awaitLock(ctx, data.File, endTimeout, fmt.Errorf("a PostgreSQL whose parent was killed does not end: stop it with pg_ctl stop -D %s", path)); err != nil {
 		return nil, err
 	}
 	if c.Port, err = freePort(c.Port); err != nil {
@@ -243,9 +255,9 @@ func initialise(ctx context.Context, programs string, c Config) error {
 }
 
 // awaitLock locks a file until all processes that have it open close it. If another
-// process keeps the lock, the error is the given text.
-func awaitLock(ctx context.Context, f *os.File, atMost time.Duration, kept string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, atMost, errors.New(kept))
+// process keeps the lock, the error is held.
+func awaitLock(ctx context.Context, f *os.File, atMost time.Duration, held error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, atMost, held)
 	defer cancel()
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()

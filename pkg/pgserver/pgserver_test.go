@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -88,8 +89,9 @@ func TestASecondServerInTheSameFolderIsRefused(t *testing.T) {
 	c := pgserver.Config{Dir: t.TempDir()}
 	first := start(t, c)
 	_, err := pgserver.Start(t.Context(), c)
-	if err == nil || !strings.Contains(err.Error(), "another program runs a PostgreSQL in this folder") {
-		t.Fatalf("a second start in the same folder: got error %v", err)
+	want := fmt.Sprintf("start PostgreSQL in %s: another program runs a PostgreSQL in this folder (process %d): stop it or choose another folder", c.Dir, os.Getpid())
+	if err == nil || err.Error() != want {
+		t.Fatalf("a second start in the same folder: got error %v, want %s", err, want)
 	}
 	query(t, first.URL("postgres"), `SELECT 1`)
 }
