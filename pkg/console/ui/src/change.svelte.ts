@@ -69,7 +69,7 @@ export class Change<T = unknown> {
       if (running.signal.aborted) return;
       if (!(error instanceof Problem)) throw error;
       this.preview = undefined;
-      this.problem = error;
+      this.#failed(error);
       live.failed(error, () => void this.try(w));
     } finally {
       if (!running.signal.aborted) this.trying = false;
@@ -103,7 +103,7 @@ export class Change<T = unknown> {
       done?.(answer.value);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      this.problem = error;
+      this.#failed(error);
       if (error.status === 401 || error.passing) {
         this.outcome = 'unknown';
         live.failed(error, () => void this.#look());
@@ -131,6 +131,11 @@ export class Change<T = unknown> {
     } catch (error) {
       live.failed(error, () => void this.#look());
     }
+  }
+
+  #failed(problem: Problem) {
+    this.problem = problem;
+    if (problem.status === 412) live.stale();
   }
 
   #stored(revision: number, propagation: Schema['Propagation'] | undefined) {

@@ -67,3 +67,8 @@ export function curl(feature: string, edgeURL: string, subject: string): string 
 export function offLast(variants: Schema['Variant'][]): Schema['Variant'][] {
   return [...variants].sort((a, b) => Number(a.name === DISABLE) - Number(b.name === DISABLE));
 }
+
+/** tagsOf are the tags in a text with commas. */
+export function tagsOf(text: string): string[] {
+  return text.split(',').map((t) => t.trim()).filter(Boolean);
+}

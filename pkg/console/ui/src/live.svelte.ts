@@ -63,6 +63,11 @@ class Live {
     this.#tell({ revision, at: new Date().toISOString(), actor: this.me?.name ?? '', action: '', resource: '' });
   }
 
+  /** stale reads everything again, after an answer that a version is not the current one. */
+  stale() {
+    this.#tell(null);
+  }
+
   /** answered notes that the server answers. */
   answered(revision: number) {
     this.revision = Math.max(this.revision, revision);

@@ -1,0 +1,48 @@
+// Edited is a value of a resource in the hands of a person. It follows the resource until
+// they change it; then it stays, and so does the version that it is based on, once somebody
+// else has changed the same. Their changes elsewhere in the resource are no conflict.
+import { untrack } from 'svelte';
+
+export class Edited<T> {
+  value = $state() as T;
+  base = $state.raw() as T;
+  etag = $state('');
+  #server: () => { value: T; etag: string };
+
+  constructor(server: () => { value: T; etag: string }) {
+    this.#server = server;
+    this.take();
+    $effect(() => {
+      const { value, etag } = server();
+      untrack(() => {
+        if (!this.dirty || same(value, this.value)) this.value = value;
+        else if (!same(value, this.base)) return;
+        this.base = value;
+        this.etag = etag;
+      });
+    });
+  }
+
+  get dirty(): boolean {
+    return !same(this.value, this.base);
+  }
+
+  /** take goes on from what the server has. */
+  take() {
+    const { value, etag } = untrack(this.#server);
+    this.value = value;
+    this.base = value;
+    this.etag = etag;
+  }
+
+  /** keep goes on from what the server has, with what was typed. */
+  keep() {
+    const { value, etag } = untrack(this.#server);
+    this.base = value;
+    this.etag = etag;
+  }
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
