@@ -18,6 +18,8 @@ export default defineConfig({
         entryFileNames: 'assets/app.js',
         chunkFileNames: 'assets/[name].js',
         assetFileNames: 'assets/app[extname]',
+        // What two pages share is in one file, which the first page loads.
+        codeSplitting: { groups: [{ name: 'parts', minShareCount: 2 }] },
       },
     },
   },

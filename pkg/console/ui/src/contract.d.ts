@@ -1589,8 +1589,15 @@ export interface components {
         };
         FeatureSummary: {
             changed: components["schemas"]["LastChange"];
+            /** @description Who answers for the feature; empty for nobody */
+            contact: string;
             default_variant: string | null;
             description: string;
+            /**
+             * @description Date from which the feature should be gone, in UTC; null for none
+             * @example 2027-01-31
+             */
+            expires: string | null;
             name: string;
             next_test: components["schemas"]["TestSummary"] | null;
             /**
@@ -1598,9 +1605,21 @@ export interface components {
              * @description Number of groups that override the feature
              */
             overrides: number;
+            /** @description Whether the feature stays for good: its stage is never settled or expired */
+            permanent: boolean;
             rollout: components["schemas"]["RolloutSummary"] | null;
+            /**
+             * Format: date-time
+             * @description Since when a settled feature has given everybody the same variant; null in other stages
+             */
+            settled_on: string | null;
             /** @description What each step gives, without steps that apply to no subject */
             shares: components["schemas"]["VariantShare"][];
+            /**
+             * @description The first of these that applies: archived; expired (its date has come, and it is not permanent); off; testing (a test is live); settled (for 14 days its default, rollout and overrides have given everybody the same variant, no test was live or is scheduled, and it is not permanent); new (it has given nothing but its default since its creation); rolling
+             * @enum {string}
+             */
+            stage: "new" | "rolling" | "testing" | "settled" | "off" | "expired" | "archived";
             /**
              * @description The first of these that applies: archived; off; testing (a test is live); everyone (the rollout has proportion 1); rolling (the rollout has a proportion between 0 and 1); default
              * @enum {string}
@@ -3616,7 +3635,7 @@ export interface operations {
                 after?: string;
                 /** @description true: only archived features. false: only others */
                 archived?: boolean;
-                /** @description summary: who gets which variant, without payloads and buckets. query, tag, state and sort require it */
+                /** @description summary: who gets which variant, without payloads and buckets. query, tag, state, stage and sort require it */
                 view?: "summary";
                 /** @description Only features whose name, description or a tag contains this text, ignoring case */
                 query?: string;
@@ -3624,6 +3643,8 @@ export interface operations {
                 tag?: string;
                 /** @description Only features in this state; archived implies archived=true */
                 state?: "default" | "rolling" | "testing" | "everyone" | "off" | "archived";
+                /** @description Only features in this stage; archived implies archived=true */
+                stage?: "new" | "rolling" | "testing" | "settled" | "off" | "expired" | "archived";
                 /** @description Order: by name, or the last changed first (changed); by name if left out */
                 sort?: "name" | "changed";
             };
