@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/flaggery/flaggery/pkg/auth"
@@ -440,22 +443,34 @@ func TestConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprintf("%+v", c.Features[0])
-	if want := `{Name:Alpha Description: Tags:[] Variants:[{Name:on Payload:[34 120 34]}] Default: Rollout:<nil> Off:false Archived:false Revision:1 Contact: Expires: Permanent:false}`; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	want := &model.Configuration{
+		Buckets: 12,
+		Features: []model.Feature{
+			{Name: "Alpha", Variants: []model.Variant{{Name: "on", Payload: json.RawMessage(`"x"`)}}, Revision: 1},
+			{
+				Name: "zeta", Description: "last", Tags: []string{"x", "y"}, Default: "__DISABLE__", Revision: 1,
+				Variants: []model.Variant{{Name: "__DISABLE__"}, {Name: "a", Payload: json.RawMessage(`{"n": 1.50}`)}, {Name: "b"}},
+				Rollout:  &model.Rollout{Variant: "a", Proportion: 0.25, Salt: model.Salt(bytes.Repeat([]byte{1}, 16)), Buckets: []model.BucketID{2, 10, 12}},
+			},
+		},
+		Tests: []model.ABTest{{
+			Name: "t", Salt: model.Salt(bytes.Repeat([]byte{2}, 16)), Revision: 5,
+			Start: time.Date(2027, 1, 1, 10, 0, 0, 0, time.UTC), End: time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
+			Groups: []model.TestGroup{
+				{Name: "z", Proportion: 0.5, Variants: map[string]string{"Alpha": "on", "zeta": "b"}},
+				{Name: "a", Proportion: 0.5, Variants: map[string]string{"zeta": "a"}, Buckets: []model.BucketID{1, 2}},
+			},
+		}},
+		Groups: []model.Group{
+			{ID: 2, Name: "empty", Revision: 8},
+			{ID: 1, Name: "vip", Priority: -3, Overrides: map[string]string{"zeta": "b"}, Revision: 7},
+		},
 	}
-	zeta := c.Features[1]
-	got = fmt.Sprintf("%s %s %v %s %s %s %s %+v", zeta.Name, zeta.Description, zeta.Tags, zeta.Variants[0].Name, zeta.Variants[1].Payload, zeta.Variants[2].Name, zeta.Default, *zeta.Rollout)
-	if want := `zeta last [x y] __DISABLE__ {"n": 1.50} b __DISABLE__ {Variant:a Proportion:0.25 Salt:[1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1] Buckets:[2 10 12]}`; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	if diff := cmp.Diff(want, c, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
-	got = fmt.Sprintf("%+v", c.Tests)
-	if want := `[{Name:t Start:2027-01-01 10:00:00 +0000 UTC End:9999-12-31 23:59:59.999999 +0000 UTC Salt:[2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2] Groups:[{Name:z Proportion:0.5 Variants:map[Alpha:on zeta:b] Buckets:[] Record:map[]} {Name:a Proportion:0.5 Variants:map[zeta:a] Buckets:[1 2] Record:map[]}] Revision:5 Design:<nil> Description:}]`; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	got = fmt.Sprintf("%d %+v", c.Buckets, c.Groups)
-	if want := `12 [{ID:2 Name:empty Priority:0 Overrides:map[] Revision:8} {ID:1 Name:vip Priority:-3 Overrides:map[zeta:b] Revision:7}]`; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	if zone := c.Tests[0].Start.Location(); zone != time.UTC {
+		t.Errorf("the test starts in the zone %s", zone)
 	}
 }
 
