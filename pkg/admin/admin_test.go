@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
@@ -184,20 +186,15 @@ func (a answer) is(status int, want string) {
 		}
 		return
 	}
-	if got, want := normal(a.t, a.Body), normal(a.t, []byte(want)); got != want {
-		a.t.Errorf("%s:\n got %s\nwant %s", a.call, got, want)
+	if diff := cmp.Diff(decoded(a.t, want), decoded(a.t, string(a.Body))); diff != "" {
+		a.t.Errorf("%s (-want +got):\n%s", a.call, diff)
 	}
 }
 
-func normal(t *testing.T, text []byte) string {
+func decoded(t *testing.T, text string) (value any) {
 	t.Helper()
-	var value any
-	if err := json.Unmarshal(text, &value); err != nil {
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
-	sorted, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(sorted)
+	return value
 }
