@@ -173,7 +173,7 @@ func newService(config Config, db *postgres.DB) *service {
 	a := &service{
 		writer:      writer.New(db, writer.Options{Logger: config.Logger}),
 		log:         config.Logger,
-		metrics:     newMetrics(registry, db, config.Logger),
+		metrics:     newMetrics(registry, config.Installation.Environment, db, config.Logger),
 		maxLines:    config.MaxImportLines,
 		historyKeep: config.HistoryKeep,
 

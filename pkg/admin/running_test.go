@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,18 @@ func TestAbout(t *testing.T) {
 		"heaviest_bucket": {"id": 2, "weight": 7, "subjects": 1}, "lightest_bucket": {"id": 4, "weight": 0, "subjects": 0}}`)
 	startOn(t, dbURL).do("GET", "/v1/about", nil).is(200, strings.NewReplacer("production", "", "#d55e00", "", "https://flags.example.com", "").
 		Replace(string(c.must("GET", "/v1/about", nil).Body)))
+}
+
+func TestEnvironmentInfo(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	for environment, want := range map[string]string{"": "", "production": `flaggery_environment_info{environment="production"} 1`} {
+		c := startOn(t, dbURL, func(c *Config) { c.Prometheus, c.Installation.Environment = true, environment })
+		got := regexp.MustCompile(`(?m)^flaggery_environment_info.*$`).FindString(string(c.must("GET", "/metrics", nil).Body))
+		if got != want {
+			t.Errorf("%q has the metric %q, want %q", environment, got, want)
+		}
+	}
 }
 
 func TestSearch(t *testing.T) {
