@@ -31,6 +31,7 @@ func (l *lab) measureConsole(ctx context.Context) ([]figure, error) {
 	}{
 		{"a page of 100 summaries", func() string { return "/v1/features?view=summary&after=" + feature() }, atMost(100)},
 		{"the last changed 100", func() string { return "/v1/features?view=summary&sort=changed" }, limit{}},
+		{"a page of a stage", func() string { return "/v1/features?view=summary&stage=rolling&after=" + feature() }, limit{}},
 		{"`/shares`", func() string { return "/v1/features/" + feature() + "/shares" }, atMost(50)},
 		{"the 20 heaviest subjects", func() string { return "/v1/subjects?sort=-weight&limit=20" }, atMost(50)},
 		{"the heaviest of a bucket", func() string {
