@@ -255,6 +255,7 @@ type FeatureSummary struct {
 	Contact        string             `json:"contact" doc:"Who answers for the feature; empty for nobody"`
 	Expires        *string            `json:"expires" doc:"Date from which the feature should be gone, in UTC; null for none" example:"2027-01-31"`
 	Permanent      bool               `json:"permanent" doc:"Whether the feature stays for good: its stage is never settled or expired"`
+	Variants       []string           `json:"variants" doc:"Names of the variants, in order"`
 	DefaultVariant *string            `json:"default_variant"`
 	Rollout        *RolloutSummary    `json:"rollout"`
 	Test           *TestSummary       `json:"test" doc:"The live test; null for none"`

@@ -325,8 +325,11 @@ func (d *drawing) summary(all map[string]explained, feature string) api.FeatureS
 	d.check(err)
 	change := changes.Value.Items[0]
 	summary := api.FeatureSummary{
-		Name: f.Name, Tags: []string{}, DefaultVariant: f.DefaultVariant, State: model.StateDefault, Stage: model.StageNew,
+		Name: f.Name, Tags: []string{}, Variants: []string{}, DefaultVariant: f.DefaultVariant, State: model.StateDefault, Stage: model.StageNew,
 		Shares: []api.VariantShare{}, Changed: api.LastChange{At: change.At, Actor: change.Actor, Revision: f.Revision},
+	}
+	for _, v := range f.Variants {
+		summary.Variants = append(summary.Variants, v.Name)
 	}
 	if f.Rollout != nil {
 		summary.Rollout = &api.RolloutSummary{Variant: f.Rollout.Variant, Proportion: f.Rollout.Proportion, EffectiveProportion: f.Rollout.EffectiveProportion}

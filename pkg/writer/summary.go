@@ -90,10 +90,13 @@ func (s *survey) summary(tx *postgres.Tx, l postgres.ListedFeature) api.FeatureS
 	i, _ := slices.BinarySearchFunc(s.config.Features, l.Name, func(f model.Feature, name string) int { return cmp.Compare(f.Name, name) })
 	f := &s.config.Features[i]
 	summary := api.FeatureSummary{
-		Name: f.Name, Description: f.Description, Tags: f.Tags, State: l.State, DefaultVariant: orNil(f.Default),
-		Stage: l.Stage, Contact: l.Contact, Expires: orNil(l.Expires), Permanent: l.Permanent,
+		Name: f.Name, Description: f.Description, Tags: f.Tags, State: l.State, Variants: make([]string, len(f.Variants)),
+		DefaultVariant: orNil(f.Default), Stage: l.Stage, Contact: l.Contact, Expires: orNil(l.Expires), Permanent: l.Permanent,
 		Shares:  []api.VariantShare{},
 		Changed: api.LastChange{At: l.At.UTC(), Actor: l.Actor, Revision: l.Revision},
+	}
+	for i, v := range f.Variants {
+		summary.Variants[i] = v.Name
 	}
 	if l.SettledOn != nil {
 		summary.SettledOn = new(l.SettledOn.UTC())

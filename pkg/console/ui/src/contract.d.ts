@@ -1627,6 +1627,8 @@ export interface components {
             state: "default" | "rolling" | "testing" | "everyone" | "off" | "archived";
             tags: string[];
             test: components["schemas"]["TestSummary"] | null;
+            /** @description Names of the variants, in order */
+            variants: string[];
         };
         FeatureWritten: {
             /** @description Whether the feature is kept, but not served */
