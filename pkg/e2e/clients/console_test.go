@@ -168,6 +168,22 @@ func (b *browser) fill(label, text string) {
 	b.do(chromedp.SendKeys(css("[data-filled]"), text))
 }
 
+// choose chooses an option, by its text, of the list with a label.
+func (b *browser) choose(label, option string) {
+	b.t.Helper()
+	b.script(`const label = %s, option = %s;
+		const [list, value] = await until(label + ': ' + option, () => {
+			const list = [...document.querySelectorAll('label')].filter((l) => shown(l) && plain(l.textContent).startsWith(label)).map((l) => l.control)[0];
+			const found = !list?.disabled && [...(list?.options ?? [])].find((o) => plain(o.textContent) === option);
+			return found ? [list, found.value] : undefined;
+		});
+		list.focus();
+		list.value = value;
+		list.dispatchEvent(new Event('input', {bubbles: true}));
+		list.dispatchEvent(new Event('change', {bubbles: true}));
+		return ''`, label, option)
+}
+
 func TestListOfFeatures(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
