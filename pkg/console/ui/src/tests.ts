@@ -1,5 +1,6 @@
 // A/B tests: their periods, their conflicts, and how people read them.
 import type { Schema } from './api';
+import { span } from './format';
 
 export type Test = Schema['ABTest'];
 export type State = Test['state'];
@@ -25,6 +26,16 @@ export function stateAt(test: Pick<Test, 'start' | 'end'>, now: Date): State {
 
 export function stateName(state: State): string {
   return states.find(([s]) => s === state)![1];
+}
+
+/** stateText is the state with the time until it changes. */
+export function stateText(test: Pick<Test, 'start' | 'end'>, now: Date): string {
+  const until = (time: string) => span(new Date(time).getTime() - now.getTime());
+  switch (stateAt(test, now)) {
+    case 'scheduled': return `planned, in ${until(test.start)}`;
+    case 'live': return `live, ${until(test.end)} left`;
+    case 'ended': return 'ended';
+  }
 }
 
 /** featuresOf lists the features of a test, which all its groups have. */
