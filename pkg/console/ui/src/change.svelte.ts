@@ -35,6 +35,7 @@ export class Change<T = unknown> {
 
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: AbortController | undefined;
+  #current = '';
   #sent: { write: Write<T>; id: string; done: ((value: T | undefined) => void) | undefined } | undefined;
 
   /** consider tries a write after a rest; undefined forgets the last one. An effect that calls it depends on the write alone. */
@@ -135,7 +136,10 @@ export class Change<T = unknown> {
 
   #failed(problem: Problem) {
     this.problem = problem;
-    if (problem.status === 412) live.stale();
+    if (problem.status === 412 && problem.current !== this.#current) {
+      this.#current = problem.current; // once, as what is read again may be tried again
+      live.stale();
+    }
   }
 
   #stored(revision: number, propagation: Schema['Propagation'] | undefined) {
