@@ -74,7 +74,7 @@ func (i *installation) open(token, path string) *browser {
 	i.t.Helper()
 	b := newBrowser(i.t)
 	b.do(
-		chromedp.Navigate(i.url+"/signin?next="+path),
+		chromedp.Navigate(i.url+"/signin?next="+url.QueryEscape(path)),
 		chromedp.SendKeys(css("input[name=token]"), token+"\n"),
 		chromedp.WaitVisible(css("main h1, main h2")),
 	)
