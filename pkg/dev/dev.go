@@ -79,7 +79,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		a.Flags(flag.NewFlagSet("", flag.ContinueOnError))
 		a.DBURL, a.Host, a.Port, a.Token, a.Prometheus = command.DatabaseURL(url), c.Host, c.Port, c.AdminToken, true
 		a.AnyToken = true
-		a.Installation = admin.Installation{Environment: "development", Colour: "seagreen", EdgeURL: s.Edge}
+		a.Installation.Environment, a.Installation.Colour, a.Installation.EdgeURL = "development", "seagreen", s.Edge
 		a.Version, a.Logger = c.Version, c.Logger.With("service", "admin")
 		a.Ready = func(addr net.Addr) {
 			s.Admin = "http://" + reachable(addr)
