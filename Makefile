@@ -85,11 +85,12 @@ vulncheck: ## look up the programs in Go's vulnerability database
 	@.ci/vulncheck
 
 .PHONY: sbom
-sbom: ## write the components of both programs to .bin/*.cdx.json (CycloneDX)
+sbom: ## write the components of both programs and of the console to .bin/*.cdx.json (CycloneDX)
 	@mkdir -p .bin
 	for program in flaggery-admin flaggery-edge; do \
 		go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 app -json -licenses -main cmd/$$program -output .bin/$$program.cdx.json . || exit 1; \
 	done
+	cd pkg/console/ui && npm ci --ignore-scripts --no-audit --no-fund --silent && npm sbom --sbom-format cyclonedx > $(CURDIR)/.bin/console.cdx.json
 
 .PHONY: bench
 bench: ## measure every goal beside its reference and write docs/benchmarks.md: about a quarter of an hour
