@@ -132,6 +132,11 @@ func TestFeatureOverrides(t *testing.T) {
 	b.gone("friends get B")
 	b.live()
 	i.serves("1", model.DisablingVariant)
+
+	b.press("Explain a subject…")
+	b.fill("Id of the subject", "7")
+	b.press("Explain the subject")
+	b.at(i.url + "/subjects/7?feature=" + checkout)
 }
 
 func TestFeatureDefaultChangedByTwo(t *testing.T) {
