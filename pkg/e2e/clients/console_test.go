@@ -76,7 +76,7 @@ func (i *installation) open(token, path string) *browser {
 	b.do(
 		chromedp.Navigate(i.url+"/signin?next="+url.QueryEscape(path)),
 		chromedp.SendKeys(css("input[name=token]"), token+"\n"),
-		chromedp.WaitVisible(css("main h1, main h2")),
+		chromedp.WaitVisible(css("#content h1, #content h2")), // the page of the sign-in has headings too
 	)
 	i.t.Cleanup(func() {
 		if refused := b.takeRefused(); refused != "" && !i.t.Failed() {
