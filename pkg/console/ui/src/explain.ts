@@ -25,27 +25,32 @@ export function because(d: Decision): string {
   return 'it has no default, and nothing else applies';
 }
 
-/** insteadOf lists what could have decided and did not, what would have come first first. */
-export function insteadOf(d: Decision): string[] {
+/** notBecause lists what could have decided, and why it did not. What comes first in the order of the steps comes first. */
+export function notBecause(d: Decision): string[] {
   const decides = decisive(d);
   return d.steps.toReversed().flatMap((s) => {
     if (s === decides) return [];
-    const what = named(s);
-    if (!what) return s.step === 'override' && !s.applies && s.detail?.startsWith('none') ? ['no override: none of its groups has one'] : [];
-    return [s.applies ? `${what} comes after that` : `not ${what}: ${s.detail}`];
+    if (!has(s)) return s.step === 'override' && s.detail?.startsWith('none') ? ['an override: none of its groups has one'] : [];
+    return [`${named(s)}: ${s.applies ? 'overruled' : s.detail}`];
   });
 }
 
-/** named says what a step is and gives, '' if the feature has none of its kind. */
+/** has says whether the feature has a step of this kind at all. */
+function has(s: Step): boolean {
+  return s.group !== undefined || s.test !== undefined || s.variant !== undefined;
+}
+
+/** named says what a step is, and what it gives. */
 export function named(s: Step): string {
-  const gives = s.variant ? `, ${label(s.variant)}` : '';
+  const gives = s.variant === undefined ? '' : ` (${label(s.variant)})`;
   switch (s.step) {
-    case 'override': return s.group ? `the override for ${s.group}${gives}` : '';
-    case 'abtest': return s.test ? `test ${s.test}${s.test_group ? `, group ${s.test_group}` : ''}${gives}` : '';
-    case 'rollout': return s.variant ? `the rollout of ${label(s.variant)}` : '';
-    case 'default': return s.variant ? `the default${gives}` : '';
+    case 'override': return s.group ? `the override for ${s.group}${gives}` : 'an override';
+    case 'abtest': return s.test ? `test ${s.test}${s.test_group ? ` in group ${s.test_group}` : ''}${gives}` : 'a test';
+    case 'rollout': return s.variant ? `the rollout of ${label(s.variant)}` : 'a rollout';
+    case 'default': return s.variant ? `the default${gives}` : 'a default';
+    case 'off': return 'the off switch';
+    case 'archived': return 'the archive';
   }
-  return '';
 }
 
 /** ticket is one sentence that says who gets what, why and when. */
