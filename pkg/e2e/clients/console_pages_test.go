@@ -98,7 +98,7 @@ var samplePages = []string{
 	"/features/checkout.one-page", "/features/checkout.one-page?edit=rollout", "/features/checkout.one-page?edit=overrides",
 	"/features/checkout.one-page?edit=default", "/features/checkout.one-page?edit=variants", "/features/no-such-feature",
 	"/tests", "/tests?new=1", "/groups", "/groups?new=1", "/groups/friends",
-	"/subjects", "/subjects/42", "/subjects/42?with=7", "/buckets", "/edges", "/audit", "/tokens", "/start",
+	"/subjects", "/subjects?new=1", "/subjects?import=1", "/subjects/globex-retail", "/subjects/globex-retail?with=contoso-bank", "/subjects/no-such-subject", "/buckets", "/edges", "/audit", "/tokens", "/start",
 }
 
 // Every page is usable by everybody: axe finds nothing serious in it, in both themes and on
