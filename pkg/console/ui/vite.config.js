@@ -18,8 +18,14 @@ export default defineConfig({
         entryFileNames: 'assets/app.js',
         chunkFileNames: 'assets/[name].js',
         assetFileNames: 'assets/app[extname]',
-        // What two pages share is in one file, which the first page loads.
-        codeSplitting: { groups: [{ name: 'parts', minShareCount: 2 }] },
+        // What two pages share is in one file, which the first page loads; but the editor of
+        // rollouts is large and waits until it is opened.
+        codeSplitting: {
+          groups: [
+            { name: 'rollout', test: /RolloutEditor|BucketGrid/, priority: 1 },
+            { name: 'parts', minShareCount: 2 },
+          ],
+        },
       },
     },
   },
