@@ -59,12 +59,14 @@ export function shared(a: Period, b: Pick<Test, 'start' | 'end'>): Period {
   };
 }
 
-const dayFormat = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'long' });
-const timeFormat = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'long', hour: '2-digit', minute: '2-digit' });
-
-/** days shows a period as "1 to 4 December", and by hours within a day. */
+/** days shows a period as "1 to 4 December", by hours within a day, with a year that is not this one. */
 export function days({ start, end }: Period): string {
-  const format = start.toDateString() === end.toDateString() ? timeFormat : dayFormat;
+  const format = new Intl.DateTimeFormat('en-GB', {
+    day: 'numeric',
+    month: 'long',
+    ...(end.getFullYear() !== new Date().getFullYear() && { year: 'numeric' }),
+    ...(start.toDateString() === end.toDateString() && { hour: '2-digit', minute: '2-digit' }),
+  });
   return format.formatRange(start, end).replace(/\s*–\s*/, ' to ');
 }
 
