@@ -22,7 +22,7 @@ export default defineConfig({
         // rollouts is large and waits until it is opened.
         codeSplitting: {
           groups: [
-            { name: 'rollout', test: /RolloutEditor|BucketGrid/, priority: 1 },
+            { name: 'rollout', test: /RolloutEditor|BucketGrid/, priority: 1, includeDependenciesRecursively: false },
             { name: 'parts', minShareCount: 2 },
           ],
         },
