@@ -22,6 +22,12 @@ class Router {
     scrollTo(0, 0);
   }
 
+  /** replace opens an address instead of the one before, which Back skips. */
+  replace(address: string) {
+    history.replaceState(null, '', address);
+    this.#follow();
+  }
+
   /** set changes parts of the query in place, '' removes one. */
   set(changes: Record<string, string>) {
     const query = new URLSearchParams(this.query);
