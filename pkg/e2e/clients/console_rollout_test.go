@@ -16,10 +16,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-const (
-	checkout       = "checkout.one-page"
-	checkoutEditor = "/features/" + checkout + "?edit=rollout"
-)
+const checkoutEditor = "/features/" + checkout + "?edit=rollout"
 
 // rollout is an installation with subjects and a feature to roll out, off by default.
 type rollout struct {
