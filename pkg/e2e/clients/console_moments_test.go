@@ -1,0 +1,351 @@
+package clients
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/command"
+	"github.com/flaggery/flaggery/pkg/edge"
+	"github.com/flaggery/flaggery/pkg/flaggery"
+	"github.com/flaggery/flaggery/pkg/model"
+)
+
+// A person pastes 40 ids, of which 2 are unknown and 4 are members already, and overrides a
+// feature for the group although a rollout gives everybody something else.
+func TestMembersByPasting(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	ctx := t.Context()
+	var ids, members []string
+	for n := range 38 {
+		id := "customer " + strconv.Itoa(n) // ids may have spaces
+		i.check(i.admin.AddSubject(ctx, api.CreateSubject{ID: id, Weight: new(int64(1))}))
+		if ids = append(ids, id); n < 4 {
+			members = append(members, id)
+		}
+	}
+	i.check(i.admin.AddSubjectsToGroup(ctx, "friends", members))
+	i.check(i.admin.AddRollout(ctx, checkout, "A"))
+	i.check(i.admin.SetRolloutProportion(ctx, checkout, 1, flaggery.Wait(10*time.Second)))
+	b := i.open(i.token(auth.EditorRole), "/groups/friends")
+
+	b.see("Members 5")
+	b.script(`const area = await until('a field', () => document.querySelector('textarea'));
+		area.value = %s; area.dispatchEvent(new Event('input')); return ''`, strings.Join(append(ids, "x", "y"), "\n"))
+	b.see("34 join, 4 are members already, 2 unknown: x, y.")
+	b.press("Add 34 members")
+	b.live()
+	b.see("Members 39")
+
+	i.serves("customer 37", "A")
+	b.fill("Another feature", checkout)
+	b.choose("Members get", "B")
+	b.press("Override…")
+	b.see("39 subjects with 81.3 % of the weight get something else.")
+	b.fill("Why? (required, for the audit)", "as agreed")
+	b.press("Let friends get B in production")
+	b.live()
+	i.serves("customer 37", "B")
+	i.serves("2", "A")
+}
+
+// A viewer sees the consequence of everything, and cannot save it.
+func TestViewerTries(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	i.check(i.admin.AddRollout(t.Context(), checkout, "A", flaggery.Wait(10*time.Second)))
+	before := i.get("/v1/audit?resource=features/" + checkout)
+	b := i.open(i.token(auth.ViewerRole), "/features/"+checkout+"?edit=rollout&to=20")
+
+	b.see("2 subjects gain, none loses.")
+	b.see("You are viewer: role editor can save this.")
+	if disabled := b.script(`return String((await until('the button', () => find('button', 'Roll out to 20.0 %%')[0])).disabled)`); disabled != "true" {
+		t.Error("the button can be pressed")
+	}
+	if after := i.get("/v1/audit?resource=features/" + checkout); after != before {
+		t.Errorf("the audit has\n%s\nbefore it had\n%s", after, before)
+	}
+	i.serves("2", model.DisablingVariant)
+}
+
+// Somebody at 3 a.m. has only a phone.
+func TestPhone(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	i.check(i.admin.SetDefaultVariant(t.Context(), checkout, "A", flaggery.Wait(10*time.Second)))
+	b := i.open(i.token(auth.EditorRole), "/features")
+	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch))
+
+	b.press(checkout)
+	b.press("Switch off…")
+	b.fill("Why? (required, for the audit)", "errors")
+	b.press("Switch off " + checkout + " in production")
+	b.live()
+	i.serves("1", model.DisablingVariant)
+	b.press("Undo…")
+	b.see("Undo revision")
+	b.fill("Why? (required, for the audit)", "it was the network")
+	b.press("Undo it in production")
+	b.see("Undone.")
+	i.serves("1", "A")
+	if wide := b.script(`return document.documentElement.scrollWidth > innerWidth ? 'yes' : ''`); wide != "" {
+		t.Error("the page scrolls sideways")
+	}
+}
+
+// The session ends while somebody fills in a form: nothing is lost, and nothing is sent
+// twice.
+func TestSessionEndsInAForm(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	token := i.token(auth.EditorRole)
+	b := i.open(token, "/features/"+checkout+"?edit=default")
+	b.choose("Default", "B")
+	b.fill("Why? (required, for the audit)", "typed with care")
+	for stored, err := range i.admin.Tokens(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stored.Session {
+			i.check(i.admin.RevokeToken(t.Context(), stored.ID))
+		}
+	}
+	b.press("Set the default to B in production")
+	b.see("Your session is over")
+	b.script(`await fetch('/signin', {method: 'POST', headers: {'Content-Type': 'application/x-www-form-urlencoded'}, body: 'token=' + %s}); return ''`, token)
+	b.see("It was not saved: the audit does not have it.")
+	i.serves("1", model.DisablingVariant)
+	b.press("Send it again")
+	b.live()
+	i.serves("1", "B")
+	if audit := i.get("/v1/audit?resource=features/" + checkout + "/default_variant"); strings.Count(audit, "typed with care") != 1 {
+		t.Errorf("the audit has %s", audit)
+	}
+}
+
+// front is a proxy in front of an admin that can fail.
+type front struct {
+	*httptest.Server
+	loses  atomic.Bool // the answers of writes
+	down   atomic.Bool // answers 503
+	newer  atomic.Bool // has the scripts of another release
+	writes atomic.Int64
+}
+
+func newFront(t *testing.T, admin string) *front {
+	t.Helper()
+	target, err := url.Parse(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &front{}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.FlushInterval = -1 // events
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		stores := r.Method != http.MethodGet && strings.HasPrefix(r.URL.Path, "/v1/") && !r.URL.Query().Has("dry_run")
+		if stores {
+			f.writes.Add(1)
+		}
+		switch {
+		case f.down.Load():
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case f.newer.Load() && strings.HasPrefix(r.URL.Path, "/assets/"):
+			w.WriteHeader(http.StatusNotFound)
+		case f.loses.Load() && stores:
+			proxy.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler) // the connection breaks before the answer
+		default:
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(func() {
+		f.CloseClientConnections() // streams of events
+		f.Close()
+	})
+	return f
+}
+
+// The answer of a write that is stored does not arrive.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	front := newFront(t, i.url)
+	i.url = front.URL
+	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=default")
+	b.choose("Default", "B")
+	b.fill("Why? (required, for the audit)", "once")
+	front.loses.Store(true)
+	b.press("Set the default to B in production")
+	b.see("Saved as revision")
+	if sent := front.writes.Load(); sent != 1 {
+		t.Errorf("the write was sent %d times", sent)
+	}
+	i.serves("1", "B")
+}
+
+// While the admin does not answer, what was read stays, and reading goes on by itself.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	front := newFront(t, i.url)
+	i.url = front.URL
+	b := i.open(i.token(auth.EditorRole), "/features/"+checkout)
+	b.see("off for everybody else")
+	front.down.Store(true)
+	b.press("by heads")
+	b.click("nav a", "Groups")
+	b.see("Next try")
+	front.down.Store(false)
+	b.see("friends")
+	b.gone("Next try")
+}
+
+// An admin of another release answers while a tab is open.
+func TestOldTab(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	front := newFront(t, i.url)
+	i.url = front.URL
+	b := i.open(i.token(auth.EditorRole), "/features?new=1")
+	b.fill("Name", "typed-before")
+	front.newer.Store(true)
+	b.click("nav a", "Audit")
+	b.see("Flaggery was updated:")
+	front.newer.Store(false) // the reloaded page names scripts that are there
+	b.do(chromedp.Navigate(i.url + "/features?new=1"))
+	if name := b.script(`return (await until('the form', () => document.querySelector('input[placeholder^="such as checkout"]'))).value`); name != "typed-before" {
+		t.Errorf("the form has the name %q", name)
+	}
+	b.takeRefused() // the script that could not be loaded
+}
+
+// relay forwards connections to a database, until it is held.
+type relay struct {
+	net.Listener
+	target string
+	mu     sync.Mutex
+	moves  *sync.Cond
+	held   bool
+}
+
+func newRelay(t *testing.T, target string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{Listener: l, target: target}
+	r.moves = sync.NewCond(&r.mu)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go r.serve(conn)
+		}
+	}()
+	t.Cleanup(func() { r.hold(false); _ = l.Close() })
+	return r
+}
+
+func (r *relay) serve(conn net.Conn) {
+	defer conn.Close()
+	db, err := net.Dial("tcp", r.target)
+	if err != nil {
+		return
+	}
+	defer db.Close()
+	go func() { _, _ = io.Copy(db, conn); _ = db.Close() }()
+	_, _ = io.Copy(conn, readerFunc(func(p []byte) (int, error) {
+		n, err := db.Read(p)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for r.held {
+			r.moves.Wait()
+		}
+		return n, err
+	}))
+}
+
+func (r *relay) hold(held bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = held
+	r.moves.Broadcast()
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// One of two edges is behind: the receipt names it and goes on, and every page says so.
+func TestEdgeBehind(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	var held *relay
+	must(t)(i.fixture.StartEdge("edge-2", "reject", func(c *edge.Config) {
+		db, err := url.Parse(string(c.DBURL))
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = newRelay(t, db.Host)
+		db.Host = held.Addr().String()
+		c.DBURL = command.DatabaseURL(db.String())
+	}))
+	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=default")
+	b.choose("Default", "B")
+	b.fill("Why? (required, for the audit)", "late")
+	held.hold(true)
+	b.press("Set the default to B in production")
+	b.see("Live on 1 of 2 edges after 2.0 s; waiting for edge-2.")
+	i.serves("1", "B")
+	b.see("Edge edge-2 is behind for")
+	held.hold(false)
+	b.see("Live on 2 of 2 edges.")
+	b.gone("Edge edge-2 is behind for")
+}
+
+// A token is made in the console, works, and does no more once it is revoked.
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	b := i.open(i.token(auth.AdminRole), "/tokens?new=1")
+	b.fill("Name", "deploys")
+	b.choose("Role", "editor: changes everything but tokens")
+	b.press("Create the token")
+	b.see("This is the only time that the token is shown.")
+	token := b.text(".copyable .mono")
+	client, err := flaggery.NewAdmin(i.url, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if me, err := client.Me(t.Context()); err != nil || me.Value.Name != "deploys" {
+		t.Fatalf("the token is of %+v: %v", me.Value, err)
+	}
+	b.press("Close")
+	b.click("button", "Revoke… the token of deploys")
+	b.press("Revoke it")
+	b.live()
+	if _, err := client.Me(t.Context()); flaggery.CodeOf(err) != model.Unauthenticated {
+		t.Errorf("the revoked token is answered: %v", err)
+	}
+	if kept := b.script(`return JSON.stringify({...sessionStorage, ...localStorage}) + location.href`); strings.Contains(kept, token) {
+		t.Error("the page keeps the token:", kept)
+	}
+}
