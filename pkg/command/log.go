@@ -6,10 +6,10 @@ import (
 	"log/slog"
 )
 
-// NewLogger returns a logger that writes records of level and above to w; format is
+// newLogger returns a logger that writes records of level and above to w; format is
 // "text" or "json". Both show durations with their unit: JSON would have nanoseconds,
 // without saying so.
-func NewLogger(w io.Writer, level slog.Level, format string) (*slog.Logger, error) {
+func newLogger(w io.Writer, level slog.Level, format string) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindDuration {
 			a.Value = slog.StringValue(a.Value.Duration().String())

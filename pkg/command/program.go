@@ -117,17 +117,17 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 	unknown := unknownVariables(p.variables(), environ)
 	var log logSettings
 	fs := command.flagSet(&log)
-	rest, err := ParseSettings(fs, command.Once, args, environ)
+	rest, err := parseSettings(fs, command.Once, args, environ)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(env.Stdout, "%s\n\nUsage: %s\n\nSettings, each a flag, the variable [in brackets], or a file whose path is in that variable with _FILE added:\n",
 			command.Summary, strings.TrimSpace(p.Name+" "+command.Name+" [settings] "+command.Arguments))
-		Usage(fs, command.Once, env.Stdout)
+		writeUsage(fs, command.Once, env.Stdout)
 		return nil
 	}
 	if err == nil && command.Arguments == "" && len(rest) > 0 {
 		err = fmt.Errorf("%s takes settings only, such as --log-level debug, but no arguments: found %d", command.Name, len(rest)) // secrets, maybe
 	}
-	logger, logErr := NewLogger(env.Stderr, log.level, log.format)
+	logger, logErr := newLogger(env.Stderr, log.level, log.format)
 	var invalid error
 	if command.Validate != nil {
 		invalid = command.Validate()
@@ -142,7 +142,7 @@ func (p Program) run(ctx context.Context, args, environ []string, env Environmen
 		logger.Warn("secrets were given as flags, which lists of processes show: set them by the environment, or by files (FLAGGERY_…_FILE)", "flags", strings.Join(names, " "))
 	}
 	if command.Service {
-		logger.Info(p.Name+" "+command.Name, "version", env.Version, SettingsGroup(fs))
+		logger.Info(p.Name+" "+command.Name, "version", env.Version, settingsGroup(fs))
 		limitMemory(logger)
 	}
 	env.Args, env.Logger = rest, logger

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// ParseSettings fills the flags of fs from args and, if an argument does not say,
+// parseSettings fills the flags of fs from args and, if an argument does not say,
 // from the environment, whose entries are NAME=value. --db-url is FLAGGERY_DB_URL
 // there, or the content of the file named by FLAGGERY_DB_URL_FILE, which is how
 // containers get secrets. Flags named in once are set by args alone. It returns the
 // arguments that are no flags, and all faults at once, each with the name of its
 // setting. [flag.ErrHelp] is returned as it is.
-func ParseSettings(fs *flag.FlagSet, once, args, environ []string) (rest []string, err error) {
+func parseSettings(fs *flag.FlagSet, once, args, environ []string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // the caller prints, once
 	fs.Usage = func() {}
 	fs.VisitAll(func(f *flag.Flag) { f.Value = explained{f.Value} })
@@ -191,17 +191,17 @@ func Faults(errs ...error) error {
 	return errors.New(strings.Join(texts, "; "))
 }
 
-// SettingsGroup is the outcome of ParseSettings, for the log. Secrets show as
+// settingsGroup is the outcome of parseSettings, for the log. Secrets show as
 // their types let them.
-func SettingsGroup(fs *flag.FlagSet) slog.Attr {
+func settingsGroup(fs *flag.FlagSet) slog.Attr {
 	var attrs []any
 	fs.VisitAll(func(f *flag.Flag) { attrs = append(attrs, slog.String(f.Name, f.Value.String())) })
 	return slog.Group("settings", attrs...)
 }
 
-// Usage describes the flags of fs and their environment variables, which those named
+// writeUsage describes the flags of fs and their environment variables, which those named
 // in once have not.
-func Usage(fs *flag.FlagSet, once []string, w io.Writer) {
+func writeUsage(fs *flag.FlagSet, once []string, w io.Writer) {
 	fs.VisitAll(func(f *flag.Flag) {
 		value, usage := flag.UnquoteUsage(f)
 		fmt.Fprintf(w, "  %s\n        %s", strings.TrimSpace("--"+f.Name+" "+value), usage)

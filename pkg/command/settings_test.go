@@ -43,7 +43,7 @@ func environment(pairs ...string) (environ []string) {
 
 func TestSettingsPrecedence(t *testing.T) {
 	var s settings
-	rest, err := ParseSettings(s.flags(), nil, []string{"first", "--port", "1", "--enable", "second"},
+	rest, err := parseSettings(s.flags(), nil, []string{"first", "--port", "1", "--enable", "second"},
 		environment("FLAGGERY_PORT", "2", "FLAGGERY_HOST", "::1", "FLAGGERY_DB_URL", "postgres://x", "FLAGGERY_ENABLE", "false"))
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestSettingsPrecedence(t *testing.T) {
 
 func TestSettingsReportAllFaults(t *testing.T) {
 	var s settings
-	_, err := ParseSettings(s.flags(), nil, []string{"--nonsense", "--enable=perhaps", "--host"}, environment("FLAGGERY_PORT", "http"))
+	_, err := parseSettings(s.flags(), nil, []string{"--nonsense", "--enable=perhaps", "--host"}, environment("FLAGGERY_PORT", "http"))
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -70,7 +70,7 @@ func TestSettingsReportAllFaults(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than a line: %v", err)
 	}
-	if _, err := ParseSettings(s.flags(), nil, []string{"--nonsense", "-h"}, environment()); !errors.Is(err, flag.ErrHelp) {
+	if _, err := parseSettings(s.flags(), nil, []string{"--nonsense", "-h"}, environment()); !errors.Is(err, flag.ErrHelp) {
 		t.Error(err)
 	}
 }
@@ -78,7 +78,7 @@ func TestSettingsReportAllFaults(t *testing.T) {
 func TestSecretsAreNotPrinted(t *testing.T) {
 	var s settings
 	fs := s.flags()
-	if _, err := ParseSettings(fs, nil, []string{"--admin-token", "hunter2", "--db-url", "postgres://me:hunter2@db:5432/flaggery?sslmode=disable"}, environment()); err != nil {
+	if _, err := parseSettings(fs, nil, []string{"--admin-token", "hunter2", "--db-url", "postgres://me:hunter2@db:5432/flaggery?sslmode=disable"}, environment()); err != nil {
 		t.Fatal(err)
 	}
 	all := struct {
@@ -87,17 +87,17 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}{s.url, s.token}
 	var out bytes.Buffer
 	for _, format := range []string{"text", "json"} {
-		log, err := NewLogger(&out, slog.LevelInfo, format)
+		log, err := newLogger(&out, slog.LevelInfo, format)
 		if err != nil {
 			t.Fatal(err)
 		}
-		log.Info("start", SettingsGroup(fs), "token", s.token, "url", s.url, "all", all)
+		log.Info("start", settingsGroup(fs), "token", s.token, "url", s.url, "all", all)
 	}
 	fmt.Fprintf(&out, "%v %s %q %+v %#v %#v %#v", s.token, s.token, s.token, all, all, s.url, s.token)
 	if err := json.NewEncoder(&out).Encode(map[string]any{"token": s.token, "url": s.url, "pointer": &s.token}); err != nil {
 		t.Fatal(err)
 	}
-	Usage(fs, nil, &out)
+	writeUsage(fs, nil, &out)
 	if strings.Contains(out.String(), "hunter2") {
 		t.Error(out.String())
 	}
@@ -142,7 +142,7 @@ func TestDatabaseURLsAreShownWithoutPassword(t *testing.T) {
 }
 
 func TestLoggerRefusesOtherFormats(t *testing.T) {
-	if _, err := NewLogger(nil, 0, "xml"); err == nil || !strings.Contains(err.Error(), "FLAGGERY_LOG_FORMAT") {
+	if _, err := newLogger(nil, 0, "xml"); err == nil || !strings.Contains(err.Error(), "FLAGGERY_LOG_FORMAT") {
 		t.Error(err)
 	}
 }
@@ -152,7 +152,7 @@ func TestSettingsSayWhatTheyTake(t *testing.T) {
 	var s settings
 	fs := s.flags()
 	fs.DurationVar(&wait, "wait", 0, "`time`")
-	_, err := ParseSettings(fs, nil, []string{"--wait", "5"}, environment("FLAGGERY_PORT", "tcp://10.0.0.1:8081", "FLAGGERY_ENABLE", "on"))
+	_, err := parseSettings(fs, nil, []string{"--wait", "5"}, environment("FLAGGERY_PORT", "tcp://10.0.0.1:8081", "FLAGGERY_ENABLE", "on"))
 	for _, want := range []string{
 		`FLAGGERY_PORT (--port) must be a whole number, is "tcp://10.0.0.1:8081"`,
 		`FLAGGERY_ENABLE (--enable) must be true or false, is "on"`,
@@ -191,7 +191,7 @@ func TestOnceIsNoVariable(t *testing.T) {
 func TestDurationsAreLoggedWithUnit(t *testing.T) {
 	for format, want := range map[string]string{"text": "took=1.5ms", "json": `"took":"1.5ms"`} {
 		var out bytes.Buffer
-		log, err := NewLogger(&out, slog.LevelInfo, format)
+		log, err := newLogger(&out, slog.LevelInfo, format)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +208,7 @@ func TestSettingFromFileWithByteOrderMark(t *testing.T) {
 		t.Fatal(err)
 	}
 	var s settings
-	if _, err := ParseSettings(s.flags(), nil, nil, environment("FLAGGERY_ADMIN_TOKEN_FILE", file)); err != nil || s.token != "hunter2" {
+	if _, err := parseSettings(s.flags(), nil, nil, environment("FLAGGERY_ADMIN_TOKEN_FILE", file)); err != nil || s.token != "hunter2" {
 		t.Errorf("%q: %v", string(s.token), err)
 	}
 }

@@ -68,7 +68,7 @@ func New(o Options) *Pages {
 
 // Paths of the pages.
 const (
-	HomePath     = "/"
+	homePath     = "/"
 	SignInPath   = "/signin"
 	SignOutPath  = "/signout"
 	StylePath    = "/console.css"
@@ -166,7 +166,7 @@ func render(ctx echo.Context, status int, page string, data any) error {
 func local(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
-		return HomePath
+		return homePath
 	}
 	return next
 }
