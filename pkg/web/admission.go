@@ -19,8 +19,8 @@ import (
 // A request either works or waits: for its body, for an event, for a client that
 // reads a prepared answer. Working requests are bounded in number, waiting ones by
 // the bytes they hold, so that waiting requests do not take the places of working
-// ones. A request with a body begins to work when the body has been read; [Work]
-// and [Wait] change between the two in all other cases.
+// ones. A request with a body begins to work when the body has been read, any other
+// one at once. [Wait] ends its work.
 
 // waitCost is the memory of a waiting request besides its body: goroutine, header
 // and context.
@@ -68,19 +68,13 @@ type place struct {
 
 type placeKey struct{}
 
-// Work makes the request in ctx a working one, even if its body has not been read.
-// It fails with not_ready if too many requests work. Requests without a limiting
-// server always may.
-func Work(ctx context.Context) error { return change(ctx, (*place).work) }
-
 // Wait makes the request in ctx a waiting one, which holds only its body. Call it
 // before waiting, and before writing a prepared answer. It fails with not_ready if
-// too many requests wait; the request then stays a working one.
-func Wait(ctx context.Context) error { return change(ctx, (*place).wait) }
-
-func change(ctx context.Context, to func(*place) error) error {
+// too many requests wait; the request then stays a working one. Requests without a
+// limiting server always may.
+func Wait(ctx context.Context) error {
 	if p, ok := ctx.Value(placeKey{}).(*place); ok {
-		return to(p)
+		return p.wait()
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func newBusyServer(t *testing.T, authenticate Authenticator) (address string, be
 			return c.NoContent(http.StatusNoContent)
 		}
 	}
-	s.Route(auth.Open, http.MethodGet, "/work", blocking(Work))
+	s.Route(auth.Open, http.MethodGet, "/work", blocking(func(context.Context) error { return nil }))
 	s.Route(auth.Open, http.MethodGet, "/wait", blocking(Wait))
 	s.Route(auth.Open, http.MethodPost, "/read", func(c echo.Context) error {
 		if _, err := io.Copy(io.Discard, c.Request().Body); err != nil {
