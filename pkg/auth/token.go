@@ -105,18 +105,11 @@ var (
 	ErrUnknownToken = errors.New("the token is unknown or was revoked")
 )
 
-// ExpiredError is the reason to reject an expired token.
-type ExpiredError struct{ At time.Time }
-
-func (e *ExpiredError) Error() string {
-	return "the token expired at " + e.At.UTC().Format(time.RFC3339)
-}
-
-// CheckExpiry fails with an *ExpiredError if a token with this expiry, nil for none, is
-// not valid any more at now.
+// CheckExpiry fails if a token with this expiry, nil for none, is not valid any more at
+// now.
 func CheckExpiry(expires *time.Time, now time.Time) error {
 	if expires != nil && !now.Before(*expires) {
-		return &ExpiredError{*expires}
+		return fmt.Errorf("the token expired at %s", expires.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
