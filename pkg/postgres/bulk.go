@@ -26,7 +26,7 @@ func (tx *Tx) SubjectsOf(ctx context.Context, ids []string) (found []*Subject, e
 			found = append(found, new(s))
 			byID[s.ID] = found[len(found)-1]
 			return nil
-		}, &s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version)
+		}, &s.ID, &s.Weight, &s.BucketID, &s.born, &s.Version)
 	if err != nil {
 		return nil, err
 	}

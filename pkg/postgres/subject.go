@@ -17,7 +17,7 @@ import (
 // Subject is a subject as stored.
 type Subject struct {
 	model.Subject
-	Born     int64           // the label of the change that created it
+	born     int64           // the label of the change that created it
 	GroupIDs []model.GroupID // ascending
 }
 
@@ -184,7 +184,7 @@ const selectSubjects = `
 
 // columns are where selectSubjects puts a row.
 func (s *Subject) columns() []any {
-	return []any{&s.ID, &s.Weight, &s.BucketID, &s.Born, &s.Version, (*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs)}
+	return []any{&s.ID, &s.Weight, &s.BucketID, &s.born, &s.Version, (*pq.StringArray)(&s.Groups), (*groupIDs)(&s.GroupIDs)}
 }
 
 func bytesOf(s *model.Subject) int {
@@ -292,5 +292,5 @@ func (tx *Tx) DeleteSubject(ctx context.Context, s *Subject) error {
 		left_groups AS (UPDATE subject_group SET members = members - 1
 		                WHERE id IN (SELECT group_id FROM member WHERE subject_id = $1))
 		UPDATE bucket SET weight = weight - $4, subjects = subjects - 1 WHERE id = $5`,
-		s.ID, s.Born, tx.Label, s.Weight, s.BucketID)
+		s.ID, s.born, tx.Label, s.Weight, s.BucketID)
 }
