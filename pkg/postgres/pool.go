@@ -147,9 +147,11 @@ func checkSessions(ctx context.Context, pool *sqlx.DB) error {
 		return err
 	}
 	defer one.Close()
-	const session = `SELECT pg_backend_pid()`
+	session := func(on runner, pid *int) error {
+		return querier{on: on}.get(ctx, "check the session", pid, `SELECT pg_backend_pid()`)
+	}
 	var first, second, during, after int
-	if err := one.GetContext(ctx, &first, session); err != nil {
+	if err := session(one, &first); err != nil {
 		return err
 	}
 	two, err := pool.Connx(ctx)
@@ -161,13 +163,13 @@ func checkSessions(ctx context.Context, pool *sqlx.DB) error {
 	}
 	defer discard(two)
 	err = transact(ctx, two, nil, func(q querier) error {
-		if err := q.get(ctx, "check the session", &second, session); err != nil || second == first {
+		if err := session(q.on, &second); err != nil || second == first {
 			return err
 		}
-		return one.GetContext(ctx, &during, session)
+		return session(one, &during)
 	})
 	if err == nil {
-		err = one.GetContext(ctx, &after, session)
+		err = session(one, &after)
 	}
 	if err == nil && (second == first || during != first || after != first) {
 		err = errShared
