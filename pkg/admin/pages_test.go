@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/oidctest"
 	"github.com/flaggery/flaggery/pkg/pgtest"
@@ -39,7 +40,7 @@ func startWithProvider(t *testing.T, issuer string) client {
 			DBURL: command.DatabaseURL(pgtest.Open(t)), Host: "127.0.0.1", Port: port, Token: testToken, Version: "test",
 			Logger: slog.New(slog.DiscardHandler), Ready: func(a net.Addr) { listens <- a },
 			Provider: signin.Provider{Issuer: issuer, ClientID: oidctest.ClientID, PublicURL: base, Claim: "groups", Scopes: "profile,email",
-				Roles: "platform=admin, developers=editor, staff=viewer"},
+				Roles: "platform=admin, developers=editor, staff=viewer, machines=client"},
 			ProviderSecret: oidctest.ClientSecret,
 		})
 	}()
@@ -188,6 +189,7 @@ func TestSignInThatMustFail(t *testing.T) {
 	}{
 		"no group":         {with("groups", []string{"guests"}), 403, "in no group"},
 		"no groups at all": {with("groups", nil), 403, "in no group"},
+		"role client":      {with("groups", []string{"machines"}), 403, "is of role client: the console needs role viewer, editor or admin"},
 		"other audience":   {with("aud", "another"), 502, broken},
 		"another party":    {with("azp", "another"), 502, broken},
 		"no party":         {with("azp", nil), 502, broken},
@@ -350,6 +352,9 @@ func TestSignInWithToken(t *testing.T) {
 	for _, token := range []string{"", "wrong", testToken + "x"} {
 		b.expect("POST", "/signin", url.Values{"token": {token}}.Encode(), 422, "", `role="alert"`, "Content-Type", asForm)
 	}
+	_, ofClient := c.makeToken(auth.ClientRole)
+	b.expect("POST", "/signin", url.Values{"token": {ofClient.Token}}.Encode(), 403, "/signin", "this token is of role client: the console needs role viewer, editor or admin", "Content-Type", asForm)
+	b.expect("GET", "/", "", 200, "/signin?next=%2F", "")                                 // there is no session
 	b.expect("POST", "/signin?token="+testToken, "", 422, "", "", "Content-Type", asForm) // which logs would show
 	b.expect("POST", "/signin", url.Values{"token": {testToken}}.Encode(), 403, "", "another site", "Content-Type", asForm, "Origin", "https://evil.example")
 	b.expect("POST", "/signin", url.Values{"token": {testToken}, "next": {"/docs"}}.Encode(), 200, "/docs", "swagger", "Content-Type", asForm)
@@ -519,6 +524,22 @@ func TestPagesAreKeptToThemselves(t *testing.T) {
 			t.Errorf("%s is %q", name, got)
 		}
 	}
+}
+
+// Every address of the console is its page for those who are signed in, and the sign-in
+// for others. The API's addresses never are.
+func TestDeepLinks(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	b := newBrowser(t, c.url)
+	deep := "/subjects/a%2Fb?at=2026-01-02T03%3A04%3A05Z"
+	b.expect("GET", deep, "", 200, "/signin?next="+url.QueryEscape(deep), "")
+	b.expect("GET", "/v1/features", "", 401, "/v1/features", "unauthenticated")
+	b.expect("POST", "/signin", url.Values{"token": {testToken}, "next": {deep}}.Encode(), 200, deep, consolePage, "Content-Type", asForm)
+	b.expect("HEAD", deep, "", 200, deep, "")
+	b.expect("GET", "/v1/nothing", "", 404, "/v1/nothing", `"code"`)
+	b.expect("GET", "/features/missing", "", 200, "/features/missing", consolePage)
+	b.expect("GET", "/assets/0123456789abcdef/app.js", "", 404, "/assets/0123456789abcdef/app.js", "")
 }
 
 func TestProviderNamesItsSettings(t *testing.T) {

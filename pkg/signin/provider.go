@@ -301,7 +301,7 @@ func (c *Pages) Callback(ctx echo.Context) error {
 	if person.Role == "" {
 		return c.signInPage(ctx, http.StatusForbidden, f.Next, fmt.Sprintf("%s is in no group that may use Flaggery", person.Name))
 	}
-	return c.begin(ctx, person, f.Next)
+	return c.begin(ctx, person, person.Name, f.Next)
 }
 
 // failed answers that the provider failed; the log has the reason.

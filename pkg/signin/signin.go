@@ -7,6 +7,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"fmt"
 	"html/template"
 	"net"
 	"net/http"
@@ -116,11 +117,15 @@ func (c *Pages) SignIn(ctx echo.Context) error {
 	default:
 		return c.signInPage(ctx, http.StatusUnprocessableEntity, next, err.Error())
 	}
-	return c.begin(ctx, person, next)
+	return c.begin(ctx, person, "this token", next)
 }
 
-// begin starts a session and redirects to the page that was asked for.
-func (c *Pages) begin(ctx echo.Context, p Person, next string) error {
+// begin starts a session and redirects to the page that was asked for. Roles that may
+// not see the pages get no session: it would only show them a problem. who has the role.
+func (c *Pages) begin(ctx echo.Context, p Person, who, next string) error {
+	if !p.Role.Allows(auth.Document) {
+		return c.signInPage(ctx, http.StatusForbidden, next, fmt.Sprintf("%s is of role %s: the console needs role viewer, editor or admin", who, p.Role))
+	}
 	session, err := c.options.Begin(ctx.Request().Context(), p, time.Now().Add(SessionLasts))
 	if err != nil {
 		return err
