@@ -114,7 +114,7 @@ func TestSessionEndsInAForm(t *testing.T) {
 	i := newInstallation(t).withCheckout()
 	token := i.token(auth.EditorRole)
 	b := i.open(token, "/features/"+checkout+"?edit=default")
-	b.choose("Default", "B")
+	b.click("fieldset label", "B")
 	b.fill("Why? (required, for the audit)", "typed with care")
 	for stored, err := range i.admin.Tokens(t.Context()) {
 		if err != nil {
@@ -140,10 +140,9 @@ func TestSessionEndsInAForm(t *testing.T) {
 // front is a proxy in front of an admin that can fail.
 type front struct {
 	*httptest.Server
-	loses  atomic.Bool // the answers of writes
-	down   atomic.Bool // answers 503
-	newer  atomic.Bool // has the scripts of another release
-	writes atomic.Int64
+	loses atomic.Bool // the answers of writes
+	down  atomic.Bool // answers 503
+	newer atomic.Bool // has the scripts of another release
 }
 
 func newFront(t *testing.T, admin string) *front {
@@ -157,18 +156,17 @@ func newFront(t *testing.T, admin string) *front {
 	proxy.FlushInterval = -1 // events
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		stores := r.Method != http.MethodGet && strings.HasPrefix(r.URL.Path, "/v1/") && !r.URL.Query().Has("dry_run")
-		if stores {
-			f.writes.Add(1)
-		}
 		switch {
-		case f.down.Load():
+		case f.down.Load() && strings.HasPrefix(r.URL.Path, "/v1/"):
 			w.Header().Set("Retry-After", "1")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		case f.newer.Load() && strings.HasPrefix(r.URL.Path, "/assets/"):
 			w.WriteHeader(http.StatusNotFound)
 		case f.loses.Load() && stores:
 			proxy.ServeHTTP(httptest.NewRecorder(), r)
-			panic(http.ErrAbortHandler) // the connection breaks before the answer
+			// The connection breaks before the answer. Browsers send such a request again by
+			// themselves if the connection was used before; If-Match lets only one of them in.
+			panic(http.ErrAbortHandler)
 		default:
 			proxy.ServeHTTP(w, r)
 		}
@@ -187,15 +185,15 @@ func TestLostAnswer(t *testing.T) {
 	front := newFront(t, i.url)
 	i.url = front.URL
 	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=default")
-	b.choose("Default", "B")
+	b.click("fieldset label", "B")
 	b.fill("Why? (required, for the audit)", "once")
 	front.loses.Store(true)
 	b.press("Set the default to B in production")
 	b.see("Saved as revision")
-	if sent := front.writes.Load(); sent != 1 {
-		t.Errorf("the write was sent %d times", sent)
-	}
 	i.serves("1", "B")
+	if audit := i.get("/v1/audit?resource=features/" + checkout + "/default_variant"); strings.Count(audit, `"comment":"once"`) != 1 {
+		t.Errorf("the audit has %s", audit)
+	}
 }
 
 // While the admin does not answer, what was read stays, and reading goes on by itself.
@@ -309,7 +307,7 @@ func TestEdgeBehind(t *testing.T) {
 		c.DBURL = command.DatabaseURL(db.String())
 	}))
 	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=default")
-	b.choose("Default", "B")
+	b.click("fieldset label", "B")
 	b.fill("Why? (required, for the audit)", "late")
 	held.hold(true)
 	b.press("Set the default to B in production")

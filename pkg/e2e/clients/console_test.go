@@ -91,7 +91,8 @@ func (i *installation) open(token, path string) *browser {
 const visible = `
 	const plain = (text) => (text ?? '').replace(/\s+/g, ' ').trim();
 	const shown = (e) => e.checkVisibility({visibilityProperty: true});
-	const find = (selector, text) => [...document.querySelectorAll(selector)].filter((e) => shown(e) && (text === '' || plain(e.textContent) === text || e.ariaLabel === text));
+	const top = () => [...document.querySelectorAll('dialog[open]')].at(-1) ?? document; // nothing below it can be reached
+	const find = (selector, text) => [...top().querySelectorAll(selector)].filter((e) => shown(e) && (text === '' || plain(e.textContent) === text || e.ariaLabel === text));
 	const until = async (what, look) => {
 		for (const end = Date.now() + 20000; Date.now() < end; await new Promise((next) => setTimeout(next, 20))) {
 			const found = look();
@@ -156,8 +157,8 @@ func (b *browser) fill(label, text string) {
 	b.t.Helper()
 	b.script(`const label = %s;
 		const field = await until(label, () => {
-			const found = [...document.querySelectorAll('label')].filter((l) => shown(l) && plain(l.textContent).startsWith(label)).map((l) => l.control)
-				.concat([...document.querySelectorAll('input, textarea, select')].filter((e) => shown(e) && (e.ariaLabel === label || e.placeholder === label)));
+			const found = [...top().querySelectorAll('label')].filter((l) => shown(l) && plain(l.textContent).startsWith(label)).map((l) => l.control)
+				.concat([...top().querySelectorAll('input, textarea, select')].filter((e) => shown(e) && (e.ariaLabel === label || e.placeholder === label)));
 			return found[0];
 		});
 		document.querySelector('[data-filled]')?.removeAttribute('data-filled');

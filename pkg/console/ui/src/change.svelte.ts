@@ -10,6 +10,9 @@ const rest = 120;
 /** How long a write waits for the edges before it answers. */
 const wait = '2s';
 
+/** How long the admin works on a write at most; later, one that the audit lacks was not stored. */
+const longest = 12_000;
+
 export interface Receipt {
   revision: number;
   propagation: Schema['Propagation'] | undefined; // none if it was found in the audit
@@ -27,16 +30,16 @@ export class Change<T = unknown> {
   comment = $state('');
   receipt = $state.raw<Receipt>();
   /**
-   * The write was sent, and no answer came. It may be stored: the audit says so once it can
-   * be read. Then "unknown" ends in a receipt or in "lost", and only then it may be sent
-   * again.
+   * The write was sent and is not known to be stored: "refused" if the server said that it
+   * cannot take it now, "unknown" if no answer came. The audit says what became of it as
+   * soon as it can be read: a receipt, or "lost", and only then it may be sent again.
    */
-  outcome = $state<'' | 'unknown' | 'lost'>('');
+  outcome = $state<'' | 'refused' | 'unknown' | 'lost'>('');
 
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: AbortController | undefined;
   #current = '';
-  #sent: { write: Write<T>; id: string; done: ((value: T | undefined) => void) | undefined } | undefined;
+  #sent: { write: Write<T>; id: string; done: ((value: T | undefined) => void) | undefined; settled: number } | undefined;
 
   /** consider tries a write after a rest; undefined forgets the last one. An effect that calls it depends on the write alone. */
   consider(w: Write<T> | undefined) {
@@ -83,7 +86,7 @@ export class Change<T = unknown> {
    */
   async send(w: Write<T>, done?: (value: T | undefined) => void): Promise<void> {
     if (this.sending) return;
-    this.#sent = { write: w, id: crypto.randomUUID?.() ?? String(Math.random()).slice(2), done };
+    this.#sent = { write: w, id: crypto.randomUUID?.() ?? String(Math.random()).slice(2), done, settled: 0 };
     await this.#send();
   }
 
@@ -106,7 +109,9 @@ export class Change<T = unknown> {
       if (!(error instanceof Problem)) throw error;
       this.#failed(error);
       if (error.status === 401 || error.passing) {
-        this.outcome = 'unknown';
+        // A problem with a code is an answer: nothing was stored.
+        this.outcome = error.code ? 'refused' : 'unknown';
+        this.#sent = { ...this.#sent!, settled: error.code ? 0 : Date.now() + longest };
         live.failed(error, () => void this.#look());
       }
     } finally {
@@ -116,7 +121,7 @@ export class Change<T = unknown> {
 
   /** look finds out from the audit whether the write was stored. */
   async #look() {
-    const { id, done } = this.#sent!;
+    const { id, done, settled } = this.#sent!;
     try {
       const found = await read('/v1/audit', { query: { request_id: id, limit: 1 } });
       live.answered(found.revision);
@@ -126,8 +131,10 @@ export class Change<T = unknown> {
         this.outcome = '';
         this.#stored(entry.revision, undefined);
         done?.(undefined);
-      } else {
+      } else if (Date.now() >= settled) {
         this.outcome = 'lost';
+      } else {
+        setTimeout(() => void this.#look(), 1000); // it may still be on its way
       }
     } catch (error) {
       live.failed(error, () => void this.#look());

@@ -2,11 +2,15 @@ import './style.css';
 import { mount } from 'svelte';
 import App from './App.svelte';
 import { live } from './live.svelte';
+import { assets } from './settings';
 
-// An old tab asks for a page of a release that is gone.
-addEventListener('vite:preloadError', (event) => {
-  event.preventDefault();
-  live.updated = true;
+// A part of the pages could not be loaded. If the server does not have it, this tab is of
+// another release.
+addEventListener('vite:preloadError', () => {
+  fetch(`${assets}app.js`, { method: 'HEAD', cache: 'no-store' }).then(
+    (answer) => (live.updated ||= answer.status === 404),
+    () => undefined, // the server cannot be reached, which reads say as well
+  );
 });
 
 live.start();
