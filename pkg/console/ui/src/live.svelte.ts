@@ -14,6 +14,8 @@ class Live {
   signedOut = $state(false);
   /** Why reads fail at the moment, and when they are tried again. */
   outage = $state.raw<{ problem: Problem; since: Date; next: Date }>();
+  /** When the server answered last. */
+  at = $state.raw(new Date());
   /** Whether the admin has another version than these pages. */
   updated = $state(false);
   /** The time, to show how long ago something was. */
@@ -71,6 +73,7 @@ class Live {
   /** answered notes that the server answers. */
   answered(revision: number) {
     this.revision = Math.max(this.revision, revision);
+    this.at = new Date();
     this.outage = undefined;
     this.#attempts = 0;
   }
