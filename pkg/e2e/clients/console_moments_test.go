@@ -196,7 +196,8 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// While the admin does not answer, what was read stays, and reading goes on by itself.
+// While the admin does not answer, what was read stays, grey and dated, and reading goes on
+// by itself.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
@@ -205,12 +206,14 @@ func TestOutage(t *testing.T) {
 	b := i.open(i.token(auth.EditorRole), "/features/"+checkout)
 	b.see("off for everybody else")
 	front.down.Store(true)
-	b.press("by heads")
-	b.click("nav a", "Groups")
+	front.CloseClientConnections() // the stream of events is read again
 	b.see("Next try")
+	b.script(`await until('a date', () => /What you see is from .*\d\d:\d\d\./.test(plain(document.querySelector('.banner')?.innerText)));
+		await until('grey data', () => document.querySelector('main .stale')); return ''`)
+	b.see("off for everybody else")
 	front.down.Store(false)
-	b.see("friends")
 	b.gone("Next try")
+	b.script(`await until('nothing grey', () => !document.querySelector('main .stale')); return ''`)
 }
 
 // An admin of another release answers while a tab is open.

@@ -1,1 +1,0 @@
-import{c as e}from"./app.js";e();
