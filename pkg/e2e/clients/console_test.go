@@ -143,8 +143,15 @@ func (b *browser) press(name string) {
 // click clicks the first visible element with a selector and a text, "" for any.
 func (b *browser) click(selector, text string) {
 	b.t.Helper()
+	// Not while the page moves it.
 	b.script(`const s = %s, text = %s;
-		const found = await until(s + ' ' + text, () => find(s, text).find((e) => !e.disabled));
+		let at = '', since = 0;
+		const found = await until(s + ' ' + text, () => {
+			const e = find(s, text).find((e) => !e.disabled);
+			const box = e ? JSON.stringify(e.getBoundingClientRect()) : '';
+			if (!e || box !== at) { at = box; since = Date.now(); return undefined; }
+			return Date.now() - since > 100 ? e : undefined;
+		});
 		document.querySelector('[data-clicked]')?.removeAttribute('data-clicked');
 		found.setAttribute('data-clicked', '');
 		found.scrollIntoView({block: 'center', behavior: 'instant'});

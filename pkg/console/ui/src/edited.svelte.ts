@@ -27,6 +27,11 @@ export class Edited<T> {
     return !same(this.value, this.base);
   }
 
+  /** saved notes that the value was stored; the server's answer with its version comes later. */
+  saved() {
+    this.base = this.value;
+  }
+
   /** take goes on from what the server has. */
   take() {
     const { value, etag } = untrack(this.#server);
