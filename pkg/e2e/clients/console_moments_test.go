@@ -58,9 +58,43 @@ func TestMembersByPasting(t *testing.T) {
 	b.see("39 subjects with 81.3 % of the weight get something else.")
 	b.fill("Why? (required, for the audit)", "as agreed")
 	b.press("Let friends get B in production")
-	b.live()
+	b.press("Close") // which is Cancel until it is live
 	i.serves("customer 37", "B")
 	i.serves("2", "A")
+}
+
+// The first column of a CSV, whose ids may have commas and quotes.
+func TestMembersFromAFile(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	b := i.open(i.token(auth.EditorRole), "/groups/friends")
+	b.script(`const files = new DataTransfer();
+		files.items.add(new File(['id;weight\r\n"Smith, ""J"""; 3\r\n2;"a ""b"" c"\n\n"3"'], 'members.csv'));
+		(await until('a field', () => document.querySelector('textarea'))).parentElement.parentElement.dispatchEvent(new DragEvent('drop', {dataTransfer: files, bubbles: true, cancelable: true}));
+		return ''`)
+	b.see(`2 join, 0 are members already, 1 unknown: Smith, "J".`)
+	b.press("Add 2 members")
+	b.live()
+	b.see("Members 3")
+}
+
+// Somebody else overrides the same feature while a question is open.
+func TestOverrideConflict(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	i.check(i.admin.AddGroupOverride(t.Context(), "friends", checkout, "A", flaggery.Wait(10*time.Second)))
+	b := i.open(i.token(auth.EditorRole), "/groups/friends")
+	b.click("tbody button", "B")
+	b.see("Let friends get B of " + checkout + "?")
+	i.check(i.admin.AddGroupOverride(t.Context(), "friends", checkout, model.DisablingVariant, flaggery.Wait(10*time.Second)))
+	b.press("Let friends get B")
+	b.see("Was A · theirs off · yours B")
+	i.serves("1", model.DisablingVariant)
+	b.press("Set B anyway…")
+	b.gone("theirs off")
+	b.press("Let friends get B")
+	b.live()
+	i.serves("1", "B")
 }
 
 // A viewer sees the consequence of everything, and cannot save it.

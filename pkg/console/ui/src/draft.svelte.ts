@@ -9,7 +9,7 @@ export function draft<T extends object>(name: () => string, empty: T): { value: 
   $effect(() => {
     const text = JSON.stringify(form.value);
     if (text === JSON.stringify(empty)) sessionStorage.removeItem(key);
-    else sessionStorage.setItem(key, text);
+    else keep(key, text);
   });
   return {
     get value() {
@@ -22,4 +22,12 @@ export function draft<T extends object>(name: () => string, empty: T): { value: 
       form.value = structuredClone(empty);
     },
   };
+}
+
+function keep(key: string, text: string) {
+  try {
+    sessionStorage.setItem(key, text);
+  } catch {
+    sessionStorage.removeItem(key); // it is too long, and an old draft would be wrong
+  }
 }
