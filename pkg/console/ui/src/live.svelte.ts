@@ -62,12 +62,12 @@ class Live {
   own(revision: number) {
     this.#own.add(revision);
     this.answered(revision);
-    this.#tell({ revision, at: new Date().toISOString(), actor: this.me?.name ?? '', action: '', resource: '' });
+    this.#publish({ revision, at: new Date().toISOString(), actor: this.me?.name ?? '', action: '', resource: '' });
   }
 
   /** stale reads everything again, after an answer that a version is not the current one. */
   stale() {
-    this.#tell(null);
+    this.#publish(null);
   }
 
   /** answered notes that the server answers. */
@@ -121,23 +121,23 @@ class Live {
     const stream = new EventSource('/v1/events');
     this.#stream = stream;
     stream.onopen = () => {
-      if (again) this.#tell(null); // changes were missed
+      if (again) this.#publish(null); // changes were missed
     };
     stream.addEventListener('change', (event) => {
       const change = JSON.parse((event as MessageEvent<string>).data) as Schema['Change'];
       this.revision = Math.max(this.revision, change.revision);
-      if (!this.#own.has(change.revision)) this.#tell(change);
+      if (!this.#own.has(change.revision)) this.#publish(change);
     });
     stream.addEventListener('edges', (event) => {
       this.edges = (JSON.parse((event as MessageEvent<string>).data) as Schema['PageEdge']).items;
     });
-    stream.addEventListener('reload', () => this.#tell(null));
+    stream.addEventListener('reload', () => this.#publish(null));
     stream.onerror = () => {
       if (stream.readyState === EventSource.CLOSED) void this.refresh().then(() => setTimeout(() => this.#follow(), 5000));
     };
   }
 
-  #tell(change: Schema['Change'] | null) {
+  #publish(change: Schema['Change'] | null) {
     for (const listener of this.#listeners) listener(change);
   }
 }
