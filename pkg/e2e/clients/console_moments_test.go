@@ -97,6 +97,30 @@ func TestOverrideConflict(t *testing.T) {
 	i.serves("1", "B")
 }
 
+// Somebody finds a change in the audit, reads what it did, and undoes it.
+func TestUndoFromTheAudit(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	changed, err := i.admin.SetDefaultVariant(t.Context(), checkout, "B", flaggery.Comment("by mistake"), flaggery.Wait(10*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.serves("1", "B")
+	b := i.open(i.token(auth.EditorRole), "/audit?resource=features/"+checkout)
+	b.see("made B the default of " + checkout + " instead of off · “by mistake”")
+	revision := strconv.FormatInt(changed.Revision, 10)
+	b.click("button", "Details of revision "+revision)
+	b.see(`+ "variant": "B"`)
+	b.click("button", "Undo… revision "+revision)
+	b.see("10 subjects with 100 % of the weight get something else.")
+	i.serves("1", "B") // nothing happened yet
+	b.fill("Why? (required, for the audit)", "it was one")
+	b.press("Undo it in production")
+	b.press("Close")
+	i.serves("1", model.DisablingVariant)
+	b.see("made off the default of " + checkout + " instead of B")
+}
+
 // A viewer sees the consequence of everything, and cannot save it.
 func TestViewerTries(t *testing.T) {
 	t.Parallel()
