@@ -138,12 +138,10 @@ func (b *browser) evaluate(expression string) string {
 	return b.read(chromedp.Evaluate[string](expression, chromedp.EvalAwaitPromise))
 }
 
-// at ends the test unless the page is the one with this address.
+// at waits until the page has this address.
 func (b *browser) at(url string) {
 	b.t.Helper()
-	if location := b.read(chromedp.Location()); location != url {
-		b.fail(fmt.Sprintf("at %s, want %s", location, url))
-	}
+	b.script(`const url = %s; await until('the page ' + url, () => location.href === url); return ''`, url)
 }
 
 func (b *browser) fail(why string) {

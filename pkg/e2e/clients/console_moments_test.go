@@ -107,7 +107,7 @@ func TestUndoFromTheAudit(t *testing.T) {
 	}
 	i.serves("1", "B")
 	b := i.open(i.token(auth.EditorRole), "/audit?resource=features/"+checkout)
-	b.see("made B the default of " + checkout + " instead of off · “by mistake”")
+	b.see("made B the default of " + checkout + " instead of off · by mistake")
 	revision := strconv.FormatInt(changed.Revision, 10)
 	b.click("button", "Details of revision "+revision)
 	b.see(`+ "variant": "B"`)
@@ -174,6 +174,7 @@ func TestSessionEndsInAForm(t *testing.T) {
 	b := i.open(token, "/features/"+checkout+"?edit=default")
 	b.click("fieldset label", "B")
 	b.fill("Why? (required, for the audit)", "typed with care")
+	b.see("10 subjects with 100 % of the weight get something else.")
 	for stored, err := range i.admin.Tokens(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
@@ -182,7 +183,8 @@ func TestSessionEndsInAForm(t *testing.T) {
 			i.check(i.admin.RevokeToken(t.Context(), stored.ID))
 		}
 	}
-	b.press("Set the default to B in production")
+	// The dialog may come first, as the stream of events ends with the session.
+	b.script(`[...document.querySelectorAll('button')].find((e) => plain(e.textContent) === 'Set the default to B in production').click(); return ''`)
 	b.see("Your session is over")
 	b.script(`await fetch('/signin', {method: 'POST', headers: {'Content-Type': 'application/x-www-form-urlencoded'}, body: 'token=' + %s}); return ''`, token)
 	b.see("It was not saved: the audit does not have it.")
@@ -372,7 +374,8 @@ func TestEdgeBehind(t *testing.T) {
 	b.fill("Why? (required, for the audit)", "late")
 	held.hold(true)
 	b.press("Set the default to B in production")
-	b.see("Live on 1 of 2 edges after 2.0 s; waiting for edge-2.")
+	b.see("Live on 1 of 2 edges after 2.")
+	b.see("waiting for edge-2.")
 	i.serves("1", "B")
 	b.see("Edge edge-2 is behind for")
 	held.hold(false)

@@ -88,6 +88,7 @@ func TestKeys(t *testing.T) {
 	b.see("go to tests")
 	b.do(chromedp.KeyEvent(kb.Escape))
 	b.gone("go to tests")
+	b.script(`await until('the focus', () => !document.activeElement.closest('dialog')); return ''`)
 	b.do(chromedp.KeyEvent("gt"))
 	b.at(i.url + "/tests")
 	b.do(chromedp.KeyEvent("gf"))
