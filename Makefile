@@ -36,7 +36,7 @@ test-clients: ## run third-party clients against both services: a browser, OpenF
 	@.ci/prerequisites postgresql browser node
 	cd pkg/e2e/clients/js && npm ci --ignore-scripts --no-audit --no-fund
 	cd pkg/console/ui && npm ci --ignore-scripts --no-audit --no-fund
-	cd pkg/e2e/clients && go test ./...
+	cd pkg/e2e/clients && go test -timeout 30m ./...
 
 .PHONY: update-deploy
 update-deploy: ## render the chart to deploy/kubernetes and the tests' expectations

@@ -33,6 +33,8 @@ type browser struct {
 	t   *testing.T
 	ctx context.Context
 
+	silent bool // the pages may write nothing to the console
+
 	mu      sync.Mutex
 	refused []string // violations of pages' policies, and failed scripts
 }
@@ -85,8 +87,10 @@ func (b *browser) hear(event any) {
 			b.refuse(e.Entry.Text)
 		}
 	case *runtime.EventConsoleAPICalled:
-		for _, arg := range e.Args {
-			b.refuse(fmt.Sprintf("console.%s: %s %s", e.Type, arg.Value, arg.Description))
+		if b.silent {
+			for _, arg := range e.Args {
+				b.refuse(fmt.Sprintf("console.%s: %s %s", e.Type, arg.Value, arg.Description))
+			}
 		}
 	case *network.EventRequestWillBeSent:
 		if host := strings.TrimPrefix(e.Request.URL, "http://"); !strings.HasPrefix(host, "127.0.0.1:") && !strings.HasPrefix(host, "localhost:") && !strings.HasPrefix(host, "data:") {

@@ -112,6 +112,7 @@ func TestPagesAreAccessible(t *testing.T) {
 		t.Fatal("make test-clients installs it:", err)
 	}
 	b := newBrowser(t)
+	b.silent = true
 	b.do(
 		chromedp.Navigate(base+"/signin"),
 		chromedp.SendKeys(css("input[name=token]"), sampleToken+"\n"),

@@ -73,6 +73,7 @@ func (i *installation) token(role auth.Role) string {
 func (i *installation) open(token, path string) *browser {
 	i.t.Helper()
 	b := newBrowser(i.t)
+	b.silent = true
 	b.do(
 		chromedp.Navigate(i.url+"/signin?next="+url.QueryEscape(path)),
 		chromedp.SendKeys(css("input[name=token]"), token+"\n"),
@@ -143,11 +144,11 @@ func (b *browser) press(name string) {
 // click clicks the first visible element with a selector and a text, "" for any.
 func (b *browser) click(selector, text string) {
 	b.t.Helper()
-	// Not while the page moves it.
+	// Not while the page moves it, or is about to: what a change would do is still asked.
 	b.script(`const s = %s, text = %s;
 		let at = '', since = 0;
 		const found = await until(s + ' ' + text, () => {
-			const e = find(s, text).find((e) => !e.disabled);
+			const e = top().querySelector('.consequence.stale, .consequence .skeleton') ? undefined : find(s, text).find((e) => !e.disabled);
 			const box = e ? JSON.stringify(e.getBoundingClientRect()) : '';
 			if (!e || box !== at) { at = box; since = Date.now(); return undefined; }
 			return Date.now() - since > 100 ? e : undefined;
