@@ -191,6 +191,26 @@ func TestUpGivesWayToReaders(t *testing.T) {
 	}
 }
 
+// Without its scope a token must not be able to write more.
+func TestDownDisarmsScopedTokens(t *testing.T) {
+	t.Parallel()
+	db := open(t, pgtest.Open(t))
+	s, err := migrations.CurrentStatus(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`INSERT INTO token (name, role, prefix, hash, created_at, scope) VALUES
+		('scoped', 'editor', '', sha256('scoped'), now(), '{a*}'), ('not', 'editor', '', sha256('not'), now(), '{}')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrations.Down(t.Context(), db, int(s.Program)-12); err != nil { // the thirteenth adds scopes
+		t.Fatal(err)
+	}
+	if got := list(t, db, `SELECT name || ' ' || role FROM token ORDER BY id`); !slices.Equal(got, []string{"scoped viewer", "not editor"}) {
+		t.Error(got)
+	}
+}
+
 // The schema explains itself in psql.
 func TestEveryTableHasAComment(t *testing.T) {
 	t.Parallel()

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -32,14 +34,19 @@ func tokenCreateCommand() command.Command {
 			dbURLFlag(fs, &url)
 			fs.StringVar(&create.Name, "name", "", "`text` that names who or what will use it, for the audit, such as ci")
 			fs.StringVar((*string)(&create.Role), "role", "", "`role` of its holder: viewer, editor, admin or client")
+			fs.Func("scope", "`globs`, separated by commas, of the names of features, tests and groups that it may write, such as 'checkout.*': for role editor; all if left out", func(globs string) error {
+				create.Scope = append(create.Scope, strings.Split(globs, ",")...)
+				return nil
+			})
 			fs.StringVar(&expires, "expires", "", "`when` it expires: a duration such as 720h, or a time such as 2027-12-31T00:00:00Z; never if left out")
 		},
-		Once: []string{"name", "role", "expires"},
+		Once: []string{"name", "role", "scope", "expires"},
 		Validate: func() (err error) {
 			create.ExpiresAt, err = parseExpiry(expires, time.Now())
 			return command.Faults(
 				fault("--name", model.CheckTokenName(create.Name)),
 				fault("--role", auth.CheckRole(create.Role)),
+				fault("--scope", auth.CheckScope(create.Scope, create.Role)),
 				fault("--expires", err),
 			)
 		},
@@ -101,15 +108,15 @@ func tokenListCommand() command.Command {
 		Run: func(ctx context.Context, env command.Environment) error {
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(table, "ID\tNAME\tROLE\tPREFIX\tCREATED\tEXPIRES\tUSED")
+				fmt.Fprintln(table, "ID\tNAME\tROLE\tPREFIX\tCREATED\tEXPIRES\tUSED\tSCOPE")
 				for page := (writer.Page{}); ; {
 					tokens, err := w.Tokens(ctx, page)
 					if err != nil {
 						return err
 					}
 					for _, t := range tokens.Value.Items {
-						fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n",
-							t.ID, t.Name, t.Role, t.Prefix, moment(&t.CreatedAt), moment(t.ExpiresAt), moment(t.UsedAt))
+						fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+							t.ID, t.Name, t.Role, t.Prefix, moment(&t.CreatedAt), moment(t.ExpiresAt), moment(t.UsedAt), cmp.Or(strings.Join(t.Scope, ","), "-"))
 					}
 					if page.After = tokens.Value.Next; page.After == "" {
 						return table.Flush()

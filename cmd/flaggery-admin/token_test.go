@@ -35,7 +35,7 @@ func TestTokenCommands(t *testing.T) {
 	if !strings.Contains(stderr, "expires: 2100-01-01T00:00:00Z;") {
 		t.Error(stderr)
 	}
-	must(t, dbURL, "", "token", "create", "--name", "ci", "--role", "editor", "--expires", "720h")
+	must(t, dbURL, "", "token", "create", "--name", "ci", "--role", "editor", "--expires", "720h", "--scope", "checkout.*,web-?", "--scope", "api")
 
 	list, _ := must(t, dbURL, "", "token", "list")
 	lines := strings.Split(strings.TrimSpace(list), "\n")
@@ -43,10 +43,11 @@ func TestTokenCommands(t *testing.T) {
 		t.Errorf("%d lines:\n%.500s", len(lines), list)
 	}
 	for i, want := range map[int]string{
-		0:   `^ID +NAME +ROLE +PREFIX +CREATED +EXPIRES +USED$`,
-		1:   `^1 +me & you +admin +` + secret[:15] + ` +20\d\d-\S+Z +never +20\d\d-\S+Z$`,
-		151: `^151 +shop +client +flaggery_\S{6} +20\S+Z +never +never$`,
-		152: `^152 +ci +editor +flaggery_\S{6} +20\S+Z +2100-01-01T00:00:00Z +never$`,
+		0:   `^ID +NAME +ROLE +PREFIX +CREATED +EXPIRES +USED +SCOPE$`,
+		1:   `^1 +me & you +admin +` + secret[:15] + ` +20\d\d-\S+Z +never +20\d\d-\S+Z +-$`,
+		151: `^151 +shop +client +flaggery_\S{6} +20\S+Z +never +never +-$`,
+		152: `^152 +ci +editor +flaggery_\S{6} +20\S+Z +2100-01-01T00:00:00Z +never +-$`,
+		153: `^153 +ci +editor +.*never +checkout\.\*,web-\?,api$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(lines[i]) {
 			t.Errorf("line %d is %q, want %s", i, lines[i], want)

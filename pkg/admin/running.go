@@ -14,7 +14,7 @@ func (a *service) listEdges(ctx context.Context, in *struct{ Listing }) (writer.
 
 func (a *service) getMe(ctx context.Context, _ *struct{}) (writer.Result[api.Me], error) {
 	caller := web.Caller(ctx)
-	me := api.Me{Name: caller.Name, Role: caller.Role, Scope: []string{}, ExpiresAt: caller.Expires, Provider: caller.Provider}
+	me := api.Me{Name: caller.Name, Role: caller.Role, Scope: append([]string{}, caller.Scope...), ExpiresAt: caller.Expires, Provider: caller.Provider}
 	return writer.Result[api.Me]{Value: me, Revision: a.latest.Load()}, nil
 }
 

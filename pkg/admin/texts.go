@@ -3,7 +3,7 @@ package admin
 // introduction is the description of the whole API.
 const introduction = `The admin stores features with their variants, rollouts, A/B tests, groups and subjects. Edges serve them to applications.
 
-**Authentication.** Send a token as ` + "`Authorization: Bearer <token>`" + `. Each operation lists the permission that the token's role must have.
+**Authentication.** Send a token as ` + "`Authorization: Bearer <token>`" + `. Each operation lists the permission that the token's role must have. With a token that has a scope, a write fails with ` + "`forbidden`" + ` unless the scope includes every feature, test and group that it touches; writes of subjects and buckets always fail. Dry runs are not limited.
 
 **Revisions.** Each change of the configuration makes a new revision. The header ` + "`Flaggery-Revision`" + ` holds the revision that a write made or that a read was answered from. A write that changes nothing makes none.
 
@@ -89,7 +89,7 @@ var texts = map[string]text{
 	"get-flags-of-subject":     {"Get the flags of a subject", "Reads the database. Applications should query an edge, which answers from memory."},
 	"explain-flags-of-subject": {"Explain the flags of a subject", "Lists, for each feature, all steps of the resolution and the one that decides. Fails with `history_unavailable` if `at` is before the recorded history."},
 
-	"create-token": {"Create a token", "The answer is the only one with the secret: only its hash is stored."},
+	"create-token": {"Create a token", "The answer is the only one with the secret: only its hash is stored. Only role editor can have a scope."},
 	"list-tokens":  {"List tokens", "In id order, without secrets."},
 	"revoke-token": {"Revoke a token", "Also revokes the sessions that were signed in to with it. Admins reject it at once, edges as soon as they serve the revision."},
 
@@ -98,7 +98,7 @@ var texts = map[string]text{
 		"Fails with `not_revertible`, whose detail says why: something was changed again or is in use, or the change cannot be reverted, as those of buckets, imports and tokens."},
 	"list-edges":    {"List edges", "Edges that are connected, and edges that lost their connection within the last 10 minutes."},
 	"stream-events": {"Stream changes and edges", "Server-sent events, until the client, the admin or the token ends. Reconnect with the last id as `Last-Event-ID`."},
-	"get-caller":    {"Get the caller's name and role", ""},
+	"get-caller":    {"Get the caller's name, role and scope", ""},
 	"get-overview":  {"Get an overview of the installation", "Names the installation and counts what it has."},
 	"search":        {"Search features, tests, groups and subjects", "Returns at most 20 matches; matches at the beginning of a name come first. Archived features are included."},
 }

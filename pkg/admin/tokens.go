@@ -42,7 +42,7 @@ func (a *service) authenticator(first command.Secret) web.Authenticator {
 // signed in.
 func identityOf(t api.Token) auth.Identity {
 	identity := auth.Identity{
-		Name: t.Name, Role: t.Role, Token: cmp.Or(t.Parent, t.ID), Bearer: t.ID, Expires: t.ExpiresAt, Provider: auth.FromToken,
+		Name: t.Name, Role: t.Role, Scope: t.Scope, Token: cmp.Or(t.Parent, t.ID), Bearer: t.ID, Expires: t.ExpiresAt, Provider: auth.FromToken,
 	}
 	switch {
 	case t.Subject != "":

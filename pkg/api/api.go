@@ -580,6 +580,7 @@ type RevertedChange struct {
 type NewToken struct {
 	Name      string     `json:"name" doc:"Who or what will use it, for the audit: any text of 1 to 128 bytes in printable characters. Several tokens may have the same name, for rotation" example:"ci"`
 	Role      auth.Role  `json:"role" enum:"viewer,editor,admin,client"`
+	Scope     []string   `json:"scope,omitempty" maxItems:"32" doc:"For role editor: globs that limit what the token may write. Each feature, test and group that a write touches must match one: * is any number of any characters, ? is one. All may be written if empty" example:"[\"checkout.*\"]"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"End of its validity, exclusive; never if left out"`
 }
 
@@ -588,6 +589,7 @@ type Token struct {
 	ID        int64      `json:"id"`
 	Name      string     `json:"name"`
 	Role      auth.Role  `json:"role" enum:"viewer,editor,admin,client"`
+	Scope     []string   `json:"scope,omitempty" doc:"Globs of the names that it may write; all if left out"`
 	Prefix    string     `json:"prefix" doc:"First characters of the secret, to distinguish tokens"`
 	CreatedAt time.Time  `json:"created_at"`
 	ExpiresAt *time.Time `json:"expires_at" doc:"End of its validity, exclusive; null for never"`
@@ -602,7 +604,7 @@ type Token struct {
 type Me struct {
 	Name      string        `json:"name" doc:"Name of the caller in the audit"`
 	Role      auth.Role     `json:"role" enum:"viewer,editor,admin,client"`
-	Scope     []string      `json:"scope" doc:"Names that the caller may write; empty for all"`
+	Scope     []string      `json:"scope" doc:"Globs of the names that the caller may write; empty for all"`
 	ExpiresAt *time.Time    `json:"expires_at" doc:"When the token or the session expires; null for never"`
 	Provider  auth.Provider `json:"provider" enum:"token,setting,oidc" doc:"Source of the name and the role: a stored token (token), FLAGGERY_ADMIN_TOKEN (setting), or the OpenID Connect provider (oidc). A session that began with a token has the source of that token"`
 }

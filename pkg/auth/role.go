@@ -1,5 +1,5 @@
 // Package auth defines who may do what: roles, their permissions, and the tokens of
-// callers. It does no I/O and imports no other package of Flaggery.
+// callers with their scopes. It does no I/O and imports no other package of Flaggery.
 package auth
 
 import (
@@ -55,6 +55,7 @@ func (r Role) Allows(p Permission) bool { return p == Open || slices.Contains(pe
 type Identity struct {
 	Name  string // for the audit
 	Role  Role
+	Scope Scope
 	Token int64 // the stored token that the caller signed in with, or sent with the request; 0 for none
 
 	Bearer   int64      // the stored token of the request itself, which may be a session's; 0 for none

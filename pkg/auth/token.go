@@ -82,6 +82,7 @@ type Token struct {
 	ID      int64
 	Name    string // of the person or program that uses it; not unique
 	Role    Role
+	Scope   Scope
 	Prefix  string // see TokenPrefix
 	Created time.Time
 	Expires *time.Time // exclusive; nil for never

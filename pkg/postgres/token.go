@@ -7,12 +7,24 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
-const tokenColumns = `id, name, role, prefix, created_at AS created, expires_at AS expires, used_at AS used, session, parent, subject`
+const tokenColumns = `id, name, role, scope AS globs, prefix, created_at AS created, expires_at AS expires, used_at AS used, session, parent, subject`
+
+// storedToken is a row with tokenColumns.
+type storedToken struct {
+	auth.Token
+	Globs pq.StringArray
+}
+
+func (t storedToken) token() auth.Token {
+	t.Scope = auth.Scope(t.Globs)
+	return t.Token
+}
 
 // Token reads one token, or fails with token_not_found.
 func (tx *Tx) Token(ctx context.Context, id int64) (*auth.Token, error) {
@@ -31,17 +43,22 @@ func (tx *Tx) Tokens(ctx context.Context, after int64, limit int) ([]auth.Token,
 	return tx.tokens(ctx, "list tokens", `WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
 }
 
-func (tx *Tx) tokens(ctx context.Context, what, which string, args ...any) (tokens []auth.Token, err error) {
-	err = tx.selectAll(ctx, what, &tokens, `SELECT `+tokenColumns+` FROM token `+which, args...)
+func (tx *Tx) tokens(ctx context.Context, what, which string, args ...any) ([]auth.Token, error) {
+	var stored []storedToken
+	err := tx.selectAll(ctx, what, &stored, `SELECT `+tokenColumns+` FROM token `+which, args...)
+	tokens := make([]auth.Token, len(stored))
+	for i, t := range stored {
+		tokens[i] = t.token()
+	}
 	return tokens, err
 }
 
 // InsertToken stores a token and gives it its id.
 func (tx *Tx) InsertToken(ctx context.Context, t *auth.Token, hash auth.TokenHash) error {
 	return tx.get(ctx, "insert a token", &t.ID, `
-		INSERT INTO token (name, role, prefix, hash, created_at, expires_at, session, parent, subject)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`,
-		t.Name, t.Role, t.Prefix, hash[:], t.Created, t.Expires, t.Session, t.Parent, t.Subject)
+		INSERT INTO token (name, role, scope, prefix, hash, created_at, expires_at, session, parent, subject)
+		VALUES ($1, $2, coalesce($3, '{}'::text[]), $4, $5, $6, $7, $8, $9, $10) RETURNING id`,
+		t.Name, t.Role, pq.StringArray(t.Scope), t.Prefix, hash[:], t.Created, t.Expires, t.Session, t.Parent, t.Subject)
 }
 
 // DeleteToken removes a token and its sessions. After the commit they are rejected.
@@ -54,7 +71,7 @@ func (tx *Tx) DeleteToken(ctx context.Context, id int64) error {
 // all admins at once.
 func (db *DB) FindToken(ctx context.Context, hash auth.TokenHash) (*auth.Token, time.Time, error) {
 	var found struct {
-		auth.Token
+		storedToken
 		Now time.Time
 	}
 	err := db.orReserve(func(pool *sqlx.DB) error {
@@ -70,7 +87,8 @@ func (db *DB) FindToken(ctx context.Context, hash auth.TokenHash) (*auth.Token, 
 	if db.now != nil {
 		found.Now = db.now()
 	}
-	return &found.Token, found.Now, nil
+	token := found.token()
+	return &token, found.Now, nil
 }
 
 // usedEvery limits how often the use of a token is stored, so that it costs next to

@@ -19,7 +19,8 @@ func (w *Writer) CreateToken(ctx context.Context, create api.NewToken, opts ...O
 	var f model.Faults
 	f.Check("body.name", model.CheckTokenName(create.Name))
 	f.Check("body.role", auth.CheckRole(create.Role))
-	token := auth.Token{Name: create.Name, Role: create.Role}
+	f.Check("body.scope", auth.CheckScope(create.Scope, create.Role))
+	token := auth.Token{Name: create.Name, Role: create.Role, Scope: create.Scope}
 	if create.ExpiresAt != nil {
 		expires := create.ExpiresAt.UTC().Truncate(time.Microsecond)
 		checkTime(&f, "body.expires_at", expires)
@@ -70,7 +71,7 @@ func (w *Writer) BeginSession(ctx context.Context, create NewSession, opts ...Op
 			if err != nil {
 				return api.Token{}, err
 			}
-			session.Parent = &shown.ID
+			session.Parent, session.Scope = &shown.ID, shown.Scope
 			if shown.Expires != nil && shown.Expires.Before(expires) {
 				session.Expires = shown.Expires
 			}
@@ -191,7 +192,7 @@ func (w *Writer) HasAdminToken(ctx context.Context) (bool, error) { return w.db.
 
 func tokenForm(t auth.Token) api.Token {
 	form := api.Token{
-		ID: t.ID, Name: t.Name, Role: t.Role, Prefix: t.Prefix, CreatedAt: t.Created.UTC(), ExpiresAt: t.Expires, UsedAt: t.Used,
+		ID: t.ID, Name: t.Name, Role: t.Role, Scope: t.Scope, Prefix: t.Prefix, CreatedAt: t.Created.UTC(), ExpiresAt: t.Expires, UsedAt: t.Used,
 		Session: t.Session, Subject: t.Subject,
 	}
 	if t.Parent != nil {
