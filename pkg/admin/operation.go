@@ -107,7 +107,7 @@ func (w Writing) wait() (time.Duration, error) {
 // options returns the options for the writer. Nil versions accept any.
 func (w Writing) options(ctx context.Context, versions []int64) []writer.Option {
 	caller := web.Caller(ctx)
-	options := []writer.Option{writer.By(caller.Name), writer.Showing(caller.Token), writer.Request(web.RequestID(ctx)), writer.Comment(w.Comment)}
+	options := []writer.Option{writer.By(caller.Name), writer.Within(caller.Scope), writer.Showing(caller.Token), writer.Request(web.RequestID(ctx)), writer.Comment(w.Comment)}
 	if w.DryRun {
 		options = append(options, writer.DryRun())
 	}

@@ -395,8 +395,10 @@ func signIn(c client, token, host string, header ...string) *http.Cookie {
 
 // sessionOf is a client that shows a cookie alone.
 func (c client) sessionOf(kept *http.Cookie) answer {
-	return client{c.t, c.url, ""}.do("GET", "/v1/features", nil, "Cookie", kept.Name+"="+kept.Value)
+	return client{c.t, c.url, ""}.do("GET", "/v1/features", nil, "Cookie", asCookie(kept))
 }
+
+func asCookie(kept *http.Cookie) string { return kept.Name + "=" + kept.Value }
 
 // Only what nobody else can bring about makes a cookie that plain HTTP carries.
 func TestCookiesAreForHTTPS(t *testing.T) {

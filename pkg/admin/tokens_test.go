@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -71,6 +72,9 @@ func TestTokens(t *testing.T) {
 	c.do("DELETE", "/v1/tokens/0", nil).isProblem(422, model.ValidationFailed, "path.id")
 	c.do("POST", "/v1/tokens", `{"name": "ci", "role": "root"}`).isProblem(422, model.ValidationFailed, "body.role")
 	c.do("POST", "/v1/tokens", `{"name": "ci", "role": "admin", "expires_at": "2020-01-01T00:00:00Z"}`).isProblem(422, model.ValidationFailed, "body.expires_at")
+	c.do("POST", "/v1/tokens", `{"name": "ci", "role": "admin", "scope": ["*"]}`).isProblem(422, model.ValidationFailed, "body.scope")
+	c.do("POST", "/v1/tokens", `{"name": "ci", "role": "editor", "scope": ["a/*"]}`).isProblem(422, model.ValidationFailed, "body.scope")
+	c.do("POST", "/v1/tokens", `{"name": "ci", "role": "editor", "scope": null}`).isProblem(422, model.ValidationFailed, "body.scope")
 	c.do("POST", "/v1/tokens", `{"name": "flaggery-admin import", "role": "admin"}`).isProblem(422, model.ValidationFailed, "body.name")
 }
 
@@ -124,6 +128,20 @@ func TestMe(t *testing.T) {
 	c.must("POST", "/v1/tokens", `{"name": "ci", "role": "viewer", "expires_at": "2100-01-01T00:00:00+01:00"}`).into(&token)
 	client{t, c.url, token.Token}.do("GET", "/v1/me", nil).is(200, fmt.Sprintf(me, "ci", "viewer", `"2099-12-31T23:00:00Z"`, "token"))
 
+	var scoped api.Token
+	c.must("POST", "/v1/tokens", `{"name": "team", "role": "editor", "scope": ["checkout.*", "web-?"]}`).into(&scoped)
+	for header, value := range map[string]string{"Authorization": "Bearer " + scoped.Token, "Cookie": asCookie(signIn(c, scoped.Token, "localhost"))} {
+		var got api.Me
+		client{t, c.url, ""}.must("GET", "/v1/me", nil, header, value).into(&got)
+		if !slices.Equal(got.Scope, []string{"checkout.*", "web-?"}) {
+			t.Errorf("by %s: %+v", header, got)
+		}
+		p := client{t, c.url, ""}.do("POST", "/v1/features", `{"name": "search"}`, header, value).isProblem(403, model.Forbidden, "")
+		if p.Detail != `the scope of the token (checkout.*, web-?) does not include "search"` {
+			t.Errorf("by %s: %s", header, p.Detail)
+		}
+	}
+
 	// A session expires sooner than what it came from.
 	for typed, want := range map[string]api.Me{
 		token.Token: {Name: "ci", Role: auth.ViewerRole, Provider: auth.FromToken},
@@ -131,7 +149,7 @@ func TestMe(t *testing.T) {
 	} {
 		kept := signIn(c, typed, "localhost")
 		var got api.Me
-		client{t, c.url, ""}.must("GET", "/v1/me", nil, "Cookie", kept.Name+"="+kept.Value).into(&got)
+		client{t, c.url, ""}.must("GET", "/v1/me", nil, "Cookie", asCookie(kept)).into(&got)
 		if got.ExpiresAt == nil || got.ExpiresAt.After(time.Now().Add(signin.SessionLasts)) || got.Name != want.Name || got.Role != want.Role || got.Provider != want.Provider {
 			t.Errorf("signed in as %s: %+v", want.Name, got)
 		}

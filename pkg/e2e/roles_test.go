@@ -167,7 +167,7 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	callers := makeCallers(t, w, base)
-	document := rolesDocument + "\n## Admin\n" + section(t, base, routes, adminRoutes, callers)
+	document := rolesDocument + "\n## Admin\n" + section(t, base, routes, adminRoutes, callers) + scopesDocument + scopes(t, base)
 
 	edgeBase, err := w.StartEdge("edge", "reject", func(c *edge.Config) {
 		c.Prometheus, c.Auth = true, edge.AuthToken
@@ -197,6 +197,15 @@ const rolesDocument = `# Who may call what
 Each token has a role. A test calls every route as every role, and compares the answers with this page:
 ` + "`go test -run Roles ./pkg/e2e -update`" + ` writes it. ✓ means allowed, ○ means allowed with ` + "`?dry_run=true`" + ` only. *Anybody* needs no token. A token
 that is revoked, expired, damaged or unknown is rejected by all other calls.
+`
+
+const scopesDocument = `
+## Scopes
+
+A token of role editor may have a scope: up to 32 globs, each of 1 to 128 of the characters of names, ` + "`*` and `?`" + `. ` + "`*`" + ` stands for any number of any
+characters, dots included, ` + "`?`" + ` for one, and a glob matches whole names. Every name that a write touches must match one of the globs, otherwise the write gets
+403 ` + "`forbidden`" + ` and changes nothing. Subjects and buckets are outside every scope. Reads are not limited, nor are dry runs, except those of imports.
+A test makes every write of this table: ✓ means allowed, – means forbidden.
 `
 
 const edgesDocument = `

@@ -90,8 +90,12 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 // permission.
 func (s *Server) Admit(ctx context.Context, r *http.Request, permission auth.Permission) (auth.Identity, error) {
 	identity, err := s.Authenticate(ctx, s.echo.IPExtractor(r), s.token(r, permission))
-	if err == nil && !identity.Role.Allows(permission) {
+	switch {
+	case err != nil:
+	case !identity.Role.Allows(permission):
 		err = model.Errorf(model.Forbidden, "the role %s lacks the permission to %s", identity.Role, permission)
+	case permission == auth.Import && len(identity.Scope) > 0: // before the body is read
+		err = model.Errorf(model.Forbidden, "the scope of the token (%s) does not include imports", identity.Scope)
 	}
 	return identity, err
 }

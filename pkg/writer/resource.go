@@ -50,6 +50,18 @@ func (k resourceKind) hasTexts() bool {
 	}
 }
 
+// inScope reports whether a scope can include resources of this kind: those that are, or
+// belong to, the feature, test or group of their first name.
+func (k resourceKind) inScope() bool {
+	switch k {
+	case featureResource, variantResource, defaultVariantResource, rolloutResource, testResource,
+		groupResource, overrideResource, memberResource, membersResource:
+		return true
+	default:
+		return false
+	}
+}
+
 // of returns the resource of this kind with these names.
 func (k resourceKind) of(names ...string) resource {
 	r := resource{kind: k}

@@ -3,6 +3,7 @@ package writer
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,8 @@ func TestTokensRefused(t *testing.T) {
 		{api.NewToken{Name: "Library", Role: api.ViewerRole}, "body.name must not be"},
 		{api.NewToken{Name: "a", Role: "root"}, "body.role must be viewer, editor, admin or client"},
 		{api.NewToken{Name: "a"}, "body.role"},
+		{api.NewToken{Name: "a", Role: api.ViewerRole, Scope: []string{"*"}}, "body.scope must be empty for role viewer"},
+		{api.NewToken{Name: "a", Role: api.EditorRole, Scope: []string{"a b"}}, `body.scope must hold globs`},
 		{api.NewToken{Name: "a", Role: api.ViewerRole, ExpiresAt: &w.now}, "body.expires_at must be in the future, it is 2027-01-01T12:00:00Z now"},
 		{api.NewToken{Name: "a", Role: api.ViewerRole, ExpiresAt: ptr(w.now.AddDate(8000, 0, 0))}, "body.expires_at"},
 	} {
@@ -147,6 +150,56 @@ func TestTokensRefused(t *testing.T) {
 	}
 	for _, name := range []string{"a", "alice@example.com", "Build & deploy 7", "Анна (ops) 👩", strings.Repeat("é", 64)} {
 		must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: name, Role: api.ClientRole}))
+	}
+}
+
+// A token keeps its scope, which its sessions have too.
+func TestScopesOfTokens(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	scope := []string{"checkout.*", "web-?"}
+	token := must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "ci", Role: api.EditorRole, Scope: scope})).Value
+	session := auth.NewToken()
+	must[api.Token](t)(w.BeginSession(ctx, NewSession{Name: "ci", Role: api.EditorRole, Secret: session, Expires: w.now.Add(time.Hour), Token: token.ID}))
+	everything := must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "ci", Role: api.EditorRole, Scope: []string{}})).Value
+	for secret, want := range map[string][]string{token.Token: scope, session: scope, everything.Token: {}} {
+		found, err := w.Authenticate(ctx, secret)
+		if err != nil || !slices.Equal(found.Scope, want) {
+			t.Errorf("scope %q, error %v, want %q", found.Scope, err, want)
+		}
+	}
+	for i, item := range must[api.Page[api.Token]](t)(w.Tokens(ctx, Page{})).Value.Items {
+		if want := [][]string{scope, scope, {}}[i]; !slices.Equal(item.Scope, want) {
+			t.Errorf("listed %+v, want scope %q", item, want)
+		}
+	}
+	if noted := w.column(`SELECT after->>'scope' FROM audit ORDER BY revision`); !slices.Equal(noted, []string{`["checkout.*","web-?"]`, `["checkout.*","web-?"]`, ""}) {
+		t.Errorf("the audit has the scopes %q", noted)
+	}
+	_, err := w.sql.Exec(`UPDATE token SET role = 'admin'`)
+	if err == nil || !strings.Contains(err.Error(), "token_scope_check") {
+		t.Errorf("an admin with a scope: %v", err)
+	}
+}
+
+// What the routes do not reach with a scope is refused all the same, and what changes
+// nothing is not.
+func TestWithinScope(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	within := Within(auth.Scope{"in.*", "in"})
+	must[api.BucketIDs](t)(w.IncreaseBuckets(ctx, 1))
+	must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "out", Description: "text"}))
+	_, err := w.CreateToken(ctx, api.NewToken{Name: "more", Role: api.EditorRole}, within)
+	wantError(t, err, model.Forbidden, "the scope of the token (in.*, in) does not include tokens/1")
+	_, err = w.ImportSubjects(ctx, linesOf(api.ImportLine{ID: "1"}), within)
+	wantError(t, err, model.Forbidden, "the scope of the token (in.*, in) does not include subjects")
+	_, err = w.PatchFeature(ctx, "out", api.PatchFeature{Description: ptr("other")}, within)
+	wantError(t, err, model.Forbidden, `the scope of the token (in.*, in) does not include "out"`)
+	same := must[api.Feature](t)(w.PatchFeature(ctx, "out", api.PatchFeature{Description: ptr("text")}, within))
+	must[api.Feature](t)(w.AddFeature(ctx, api.CreateFeature{Name: "in"}, within))
+	if same.Revision != 2 || w.one(`SELECT revision FROM state`) != "3" {
+		t.Errorf("unchanged at revision %d, now at %s", same.Revision, w.one(`SELECT revision FROM state`))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -23,8 +24,9 @@ type change struct {
 	kind         kind
 	version      int64 // of the resource before the change, see match
 	audit        []postgres.AuditRow
-	features     []string // those in the audit rows
-	grows        bool     // names, texts or payloads may be longer after it
+	resources    []resource // those in the audit rows
+	features     []string   // likewise, with those that tests and groups name
+	grows        bool       // names, texts or payloads may be longer after it
 	classChanges []classChange
 	drawn        bool // it includes a random choice
 }
@@ -93,6 +95,9 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		}
 		result.Revision, result.Version = tx.Revision, c.newVersion()
 		if len(c.audit) > 0 && !s.dryRun {
+			if err := c.checkScope(); err != nil {
+				return err
+			}
 			if err := checkToken(ctx, tx, s.whileValid); err != nil {
 				return err
 			}
@@ -108,6 +113,30 @@ func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body
 		return Result[T]{Revision: before}, err
 	}
 	return result, nil
+}
+
+// checkScope fails with forbidden if the change is not within the scope of the caller's
+// token. It goes by the audit, so it covers every use case.
+func (c *change) checkScope() error {
+	if len(c.scope) == 0 {
+		return nil
+	}
+	outside := func(what string) error {
+		return model.Errorf(model.Forbidden, "the scope of the token (%s) does not include %s", c.scope, what)
+	}
+	names := slices.Sorted(slices.Values(c.features))
+	for _, r := range c.resources {
+		if !r.kind.inScope() {
+			return outside(r.String())
+		}
+		names = append(names, r.names[0])
+	}
+	for _, name := range names {
+		if !c.scope.Includes(name) {
+			return outside(strconv.Quote(name))
+		}
+	}
+	return nil
 }
 
 // checkSize rejects a change by which the configuration grows beyond the limit for edges.
@@ -200,6 +229,7 @@ func (c *change) drawSalt() model.Salt {
 // contract, nil for none.
 func (c *change) note(action string, r resource, before, after any) error {
 	c.grows = c.grows || action != deleted && r.kind.hasTexts()
+	c.resources = append(c.resources, r)
 	c.changesFeatures(r, before, after)
 	row := postgres.AuditRow{Actor: c.actor, Action: action, Resource: r.String(), Comment: c.comment, RequestID: c.requestID, Token: c.token}
 	for _, side := range []struct {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/flaggery/flaggery/migrations"
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/bucketing"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
@@ -98,6 +99,7 @@ type settings struct {
 	dryRun     bool
 	ifMatch    []int64 // versions of the resource; nil for any
 	actor      string
+	scope      auth.Scope
 	token      int64 // for the audit
 	requestID  string
 	comment    string
@@ -122,6 +124,10 @@ func IfMatch(versions ...int64) Option {
 
 // By sets the actor in the audit. The default is "library".
 func By(actor string) Option { return func(s *settings) { s.actor = clean(actor) } }
+
+// Within makes the write fail with forbidden if it changes anything outside the scope. A
+// dry run does not fail: it changes nothing.
+func Within(scope auth.Scope) Option { return func(s *settings) { s.scope = scope } }
 
 // Showing sets the actor's stored token in the audit, 0 for none.
 func Showing(token int64) Option { return func(s *settings) { s.token = token } }
