@@ -36,9 +36,10 @@ var arrows = map[string]struct {
 	"pkg/evaluation":     {"pkg/model", "pure: so that all programs resolve alike"},
 	"pkg/api":            {"pkg/model pkg/auth", "requests and answers lean on the domain's codes and limits"},
 	"pkg/transfer":       {"pkg/api pkg/model", "formats of subjects, independent of their source"},
+	"pkg/state":          {"pkg/api pkg/model", "pure: documents; it reads their values as the API does"},
 	"pkg/flaggery":       {"pkg/api pkg/transfer pkg/backoff", "other programs import it, so its dependencies are few; it reads and writes the same formats as the admin"},
 	"pkg/postgres":       {"pkg/model pkg/auth pkg/backoff", "all SQL, and no rule of the domain"},
-	"pkg/writer":         {"pkg/postgres pkg/bucketing pkg/evaluation pkg/model pkg/auth pkg/api pkg/backoff migrations", "use cases in one transaction each; the service hands on its requests and results as they are"},
+	"pkg/writer":         {"pkg/state pkg/postgres pkg/bucketing pkg/evaluation pkg/model pkg/auth pkg/api pkg/backoff migrations", "use cases in one transaction each; the service hands on its requests and results as they are"},
 	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model pkg/auth", "a value, independent of its source and its server"},
 	"pkg/replica":        {"pkg/snapshot pkg/model pkg/backoff", "its source is an interface, so that another one can replace PostgreSQL"},
 	"pkg/web":            {"pkg/api pkg/model pkg/auth", "shared by both servers, so it depends on neither"},
@@ -46,7 +47,7 @@ var arrows = map[string]struct {
 	"pkg/signin":         {"pkg/model pkg/auth", "pages that know callers, but not what they may change"},
 	"pkg/console":        {"pkg/model", "files for a browser: the pages are clients of the API like any other"},
 	"pkg/shortcut":       {"", "HTTP alone, independent of what is served"},
-	"pkg/admin":          {"pkg/transfer pkg/writer pkg/postgres pkg/bucketing pkg/web pkg/command pkg/signin pkg/console pkg/auth pkg/api pkg/model pkg/backoff migrations", "the only service that writes; its metrics show proportions as the writer does; it waits for its database"},
+	"pkg/admin":          {"pkg/state pkg/transfer pkg/writer pkg/postgres pkg/bucketing pkg/web pkg/command pkg/signin pkg/console pkg/auth pkg/api pkg/model pkg/backoff migrations", "the only service that writes; its metrics show proportions as the writer does; it waits for its database"},
 	"pkg/edge":           {"pkg/replica pkg/snapshot pkg/postgres pkg/web pkg/command pkg/auth pkg/api pkg/model pkg/shortcut", "without the writer, the edge cannot write"},
 	"pkg/pgserver":       {"", "a process, independent of its databases' content"},
 	"pkg/dev":            {"pkg/admin pkg/edge pkg/web pkg/command pkg/writer pkg/postgres pkg/auth pkg/api pkg/model pkg/pgserver", "all in one process; its sample data goes through the writer, by a clock of its own"},
@@ -69,6 +70,7 @@ var confined = []struct {
 	{"github.com/lib/pq", "pkg/postgres pkg/pgserver pkg/pgtest", "all SQL is in postgres; pgserver pings its server, pgtest creates databases"},
 	{"github.com/golang-migrate/migrate", "migrations", "no other package depends on the tool"},
 	{"github.com/klauspost/compress", "pkg/web", "answers are compressed there"},
+	{"go.yaml.in/yaml", "pkg/state", "state documents are read and written there"},
 	{"github.com/prometheus", "pkg/web pkg/admin pkg/edge", "services are measured; the packages below report to an observer"},
 }
 

@@ -90,13 +90,14 @@ var (
 )
 
 func message(e *json.SemanticError) string {
+	var invalid *time.ParseError
 	switch {
 	case errors.Is(e.Err, json.ErrUnknownName):
 		return "is not known here"
 	case errors.Is(e.Err, errNotAnInteger), errors.Is(e.Err, errIntegerRange):
 		return e.Err.Error() + ", is " + string(e.JSONValue)
-	case e.GoType == reflect.TypeFor[time.Time]() && e.JSONKind == jsontext.KindString:
-		return "must be a time such as 2027-01-31T15:04:05Z, is " + string(e.JSONValue)
+	case errors.As(e.Err, &invalid):
+		return fmt.Sprintf("must be a time such as 2027-01-31T15:04:05Z, is %q", invalid.Value)
 	}
 	return fmt.Sprintf("must be %s, is %s", want(e.GoType), kinds[e.JSONKind])
 }

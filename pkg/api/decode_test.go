@@ -70,7 +70,7 @@ func TestDecodeRefuses(t *testing.T) {
 		`[]`:                                   "must be an object, is an array",
 		`{"at": "2027-01-31T15:04:05,5Z"}`:     "at must be a time such as",
 		`{"at": "2027-01-31T15:04:05+24:00"}`:  "at must be a time such as",
-		`{"at": "2027-01-31 15:04:05Z"}`:       "at must be a time such as",
+		`{"at": "2027-01-31 15:04:05Z"}`:       `at must be a time such as 2027-01-31T15:04:05Z, is "2027-01-31 15:04:05Z"`,
 		`{"at": "2027-02-30T15:04:05Z"}`:       "at must be a time such as",
 		`{"at": 7}`:                            "at must be a time, is a number",
 	} {

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/flaggery/flaggery/pkg/model"
 )
 
 // parseSettings fills the flags of fs from args and, if an argument does not say,
@@ -120,8 +121,7 @@ func unknownVariables(known, environ []string) (unknown []string) {
 		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, setting) || isServiceLink(name, value) {
 			continue
 		}
-		nearest := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(setting, a), distance(setting, b)) })
-		if distance(setting, nearest) <= maxMisspelling {
+		if nearest := model.Nearest(setting, known, maxMisspelling); nearest != "" {
 			name += ", did you mean " + nearest + "?"
 		}
 		unknown = append(unknown, name)
@@ -139,28 +139,6 @@ var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UD
 
 func isServiceLink(name, value string) bool {
 	return serviceLink.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
-}
-
-// distance is how many letters have to be added, removed or changed to make b of a
-// (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // Variable is the environment variable of a flag.

@@ -41,6 +41,7 @@ type Feature struct {
 	Contact   string `json:"-"` // who answers for it; "" if it was not read: edges do not
 	Expires   string `json:"-"` // a date such as 2027-01-31, or "" for none; likewise
 	Permanent bool   `json:"-"` // it stays for good; likewise false
+	Owner     string `json:"-"` // the state document that manages it, or "" for none; likewise
 }
 
 // FeatureState sums up in a word who gets a feature.
@@ -115,6 +116,7 @@ type ABTest struct {
 	Design   *Design     `json:"-"` // nil if it was not read: edges do not
 
 	Description string `json:"-"` // likewise ""
+	Owner       string `json:"-"` // the state document that manages it, or "" for none; likewise
 }
 
 // Design is how a test's buckets came to its groups, which decides what can be
@@ -253,6 +255,22 @@ func CheckDate(date string) error {
 	}
 	if day, err := time.Parse(time.DateOnly, date); err != nil || day.Year() < 1 {
 		return fmt.Errorf("must be a date such as 2027-01-31, is %q", date)
+	}
+	return nil
+}
+
+// CheckTime says what is wrong with the start or end of a test, or with an expiry.
+func CheckTime(at time.Time) error {
+	if at.Year() < 1970 || at.Year() > 9999 {
+		return errors.New("must be given, and between the years 1970 and 9999")
+	}
+	return nil
+}
+
+// CheckPriority says what is wrong with the priority of a group.
+func CheckPriority(priority int) error {
+	if priority < math.MinInt32 || priority > MaxPriority {
+		return fmt.Errorf("must be between %d and %d, is %d", math.MinInt32, MaxPriority, priority)
 	}
 	return nil
 }

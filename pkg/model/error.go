@@ -36,6 +36,7 @@ const (
 	ABTestOverlap      Code = "abtest_overlap"
 	ABTestLive         Code = "abtest_live"
 	FeatureArchived    Code = "feature_archived"
+	ManagedElsewhere   Code = "managed_elsewhere"
 	EdgesTooOld        Code = "edges_too_old"
 	NotRevertible      Code = "not_revertible"
 	HistoryUnavailable Code = "history_unavailable"

@@ -119,3 +119,36 @@ func CheckSubjectID(id string) error {
 	}
 	return nil
 }
+
+// Nearest is the known name that differs least from a misspelt one, if by at most so many
+// letters; "" for none.
+func Nearest(name string, known []string, most int) (nearest string) {
+	for _, other := range known {
+		if d := distance(name, other); d <= most {
+			nearest, most = other, d-1
+		}
+	}
+	return nearest
+}
+
+// distance is how many letters have to be added, removed or changed to make b of a
+// (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

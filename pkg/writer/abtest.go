@@ -87,9 +87,7 @@ func newTest(create api.CreateABTest) (*model.ABTest, error) {
 }
 
 func checkTime(f *model.Faults, location string, at time.Time) {
-	if at.Year() < 1970 || at.Year() > 9999 {
-		f.Addf(location, "must be given, and between the years 1970 and 9999")
-	}
+	f.Check(location, model.CheckTime(at))
 }
 
 // checkTest checks a new test against what is stored.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -325,9 +324,7 @@ func (w *Writer) MembersWithWeights(ctx context.Context, group string, page Page
 }
 
 func checkPriority(f *model.Faults, priority int) {
-	if priority < math.MinInt32 || priority > model.MaxPriority {
-		f.Addf("body.priority", "must be between %d and %d, is %d", math.MinInt32, model.MaxPriority, priority)
-	}
+	f.Check("body.priority", model.CheckPriority(priority))
 }
 
 func groupForm(g *postgres.Group) api.Group {
