@@ -190,6 +190,40 @@ func (a *service) answersFrom(ctx context.Context, revision int64) {
 	}
 }
 
+// rendered is an answer in a form of its own.
+type rendered struct {
+	media string
+	text  []byte
+}
+
+// render answers with the result as it is.
+func render[I any](h reader[I, rendered], media ...string) form {
+	return func(a *service, r route) {
+		op := r.operation()
+		forms := map[string]reflect.Type{}
+		for _, m := range media {
+			forms[m] = reflect.TypeFor[string]()
+		}
+		a.describeRead(&op, r.operation().Summary, forms)
+		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
+			result, err := h(ctx, in)
+			a.answersFrom(ctx, result.Revision)
+			if err != nil {
+				return nil, err
+			}
+			return &huma.StreamResponse{Body: func(hc huma.Context) {
+				setRevision(hc, result.Revision)
+				hc.SetHeader("Content-Type", result.Value.media)
+				if tag := api.ETag(result.Version); tag != "" {
+					hc.SetHeader("ETag", tag)
+				}
+				hc.SetStatus(http.StatusOK)
+				_, _ = hc.BodyWriter().Write(result.Value.text) // fails if the client is gone
+			}}, nil
+		})
+	}
+}
+
 // exporter handles a read of any length. It calls begin with the revision before it
 // yields the first item.
 type exporter[I, T any] func(ctx context.Context, in *I, begin func(revision int64)) iter.Seq2[T, error]
@@ -301,6 +335,9 @@ func write[I writeInput, T any](status int, h handler[I, T], location func(*I, T
 		op := r.operation()
 		op.DefaultStatus = status
 		describeWrite[T](a.schemas(), &op, status)
+		if large, ok := any(*new(I)).(interface{ maxBody() int64 }); ok {
+			op.MaxBodyBytes = large.maxBody()
+		}
 		a.metrics.declare(op.OperationID)
 		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*written, error) {
 			w := (*in).writing()

@@ -68,6 +68,10 @@ func (a *service) routes() []route {
 		{"GET /v1/subject/flags", "get-flags-of-subject", auth.Resolve, read(a.getFlags)},
 		{"GET /v1/subjects/{id}/explain", "explain-flags-of-subject", auth.Read, read(a.explain)},
 
+		{"GET /v1/state", "get-state", auth.Read, render(a.getState, api.MediaYAML, api.MediaJSON)},
+		{"PUT /v1/state", "apply-state", auth.Write, change(a.applyState)},
+		{"GET /v1/state/schema", "get-state-schema", auth.Read, render(a.getStateSchema, api.MediaSchema)},
+
 		{"POST /v1/tokens", "create-token", auth.Administer, create(a.createToken, tokenAt)},
 		{"GET /v1/tokens", "list-tokens", auth.Administer, read(a.listTokens)},
 		{"DELETE /v1/tokens/{id}", "revoke-token", auth.Administer, remove(a.revokeToken)},
@@ -88,4 +92,5 @@ func (a *service) addRoutes() {
 		r.form(a, r)
 	}
 	a.describeImport()
+	a.describeState()
 }

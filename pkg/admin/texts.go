@@ -96,9 +96,16 @@ var texts = map[string]text{
 	"list-audit-entries": {"List changes", "Newest first: who changed what, with the resource before and after. Changes of tokens are listed for role admin only. With `Accept: application/x-ndjson` the answer holds all entries, one a line."},
 	"revert-change": {"Revert a change", "Reverts all that a revision changed, as a new revision, or nothing. " +
 		"Fails with `not_revertible`, whose detail says why: something was changed again or is in use, or the change cannot be reverted, as those of buckets, imports and tokens."},
-	"list-edges":    {"List edges", "Edges that are connected, and edges that lost their connection within the last 10 minutes."},
-	"stream-events": {"Stream changes and edges", "Server-sent events, until the client, the admin or the token ends. Reconnect with the last id as `Last-Event-ID`."},
-	"get-caller":    {"Get the caller's name, role and scope", ""},
-	"get-overview":  {"Get an overview of the installation", "Names the installation and counts what it has."},
-	"search":        {"Search features, tests, groups and subjects", "Returns at most 20 matches; matches at the beginning of a name come first. Archived features are included."},
+	"get-state": {"Get the configuration as a document", "Features, groups and tests that have not ended, sorted, so that two documents can be compared line by line. " +
+		"Never in it: subjects, members, tokens, buckets and salts. The `ETag` is that of everything that the owner manages, for `If-Match` of a write with the same owner."},
+	"apply-state": {"Apply a document", "Makes the configuration as the document says, in one revision, or in none if it is so already. " +
+		"What is absent from the document stays as it is, `null` is none. An existing rollout keeps its buckets as far as its proportion allows. " +
+		"Objects that no document manages are managed by the document's owner from then on; those of another owner fail with `managed_elsewhere`, which names them, unless `force=true`. " +
+		"`validation_failed` names every fault of the document with its line."},
+	"get-state-schema": {"Get the schema of documents", "A JSON Schema (2020-12), for editors that check documents while they are written."},
+	"list-edges":       {"List edges", "Edges that are connected, and edges that lost their connection within the last 10 minutes."},
+	"stream-events":    {"Stream changes and edges", "Server-sent events, until the client, the admin or the token ends. Reconnect with the last id as `Last-Event-ID`."},
+	"get-caller":       {"Get the caller's name, role and scope", ""},
+	"get-overview":     {"Get an overview of the installation", "Names the installation and counts what it has."},
+	"search":           {"Search features, tests, groups and subjects", "Returns at most 20 matches; matches at the beginning of a name come first. Archived features are included."},
 }

@@ -35,6 +35,8 @@ const (
 	MediaJSON    = "application/json"
 	MediaProblem = "application/problem+json"
 	MediaNDJSON  = "application/x-ndjson"
+	MediaYAML    = "application/yaml"
+	MediaSchema  = "application/schema+json"
 	MediaCSV     = "text/csv"
 	MediaEvents  = "text/event-stream"
 )
@@ -236,6 +238,7 @@ type Feature struct {
 	Contact        string    `json:"contact" doc:"Who answers for the feature; empty for nobody"`
 	Expires        *string   `json:"expires" doc:"Date from which the feature should be gone, in UTC; null for none" example:"2027-01-31"`
 	Permanent      bool      `json:"permanent" doc:"Whether the feature stays for good: its stage is never settled or expired"`
+	Owner          *string   `json:"owner" doc:"The state document that manages the feature; null for none"`
 	Variants       []Variant `json:"variants"`
 	DefaultVariant *string   `json:"default_variant" doc:"Variant of subjects that nothing else applies to; null for none"`
 	Rollout        *Rollout  `json:"rollout"`
@@ -255,6 +258,7 @@ type FeatureSummary struct {
 	Contact        string             `json:"contact" doc:"Who answers for the feature; empty for nobody"`
 	Expires        *string            `json:"expires" doc:"Date from which the feature should be gone, in UTC; null for none" example:"2027-01-31"`
 	Permanent      bool               `json:"permanent" doc:"Whether the feature stays for good: its stage is never settled or expired"`
+	Owner          *string            `json:"owner" doc:"The state document that manages the feature; null for none"`
 	Variants       []string           `json:"variants" doc:"Names of the variants, in order"`
 	DefaultVariant *string            `json:"default_variant"`
 	Rollout        *RolloutSummary    `json:"rollout"`
@@ -411,6 +415,7 @@ type ABTest struct {
 	End         time.Time       `json:"end" doc:"End of the test, exclusive"`
 	State       model.TestState `json:"state" enum:"scheduled,live,ended"`
 	Groups      []TestGroup     `json:"groups"`
+	Owner       *string         `json:"owner" doc:"The state document that manages the test; null for none"`
 	Revision    int64           `json:"revision" doc:"Revision of the last change"`
 	// DeletedFeatures are listed in variants too, as a record.
 	DeletedFeatures []string `json:"deleted_features,omitempty" doc:"Features of the test that were deleted later: 'variants' still lists them, as a record"`
@@ -475,6 +480,7 @@ type Group struct {
 	Priority  int               `json:"priority" doc:"If two groups of a subject override the same feature, the higher priority wins"`
 	Members   int64             `json:"members" doc:"Number of members"`
 	Overrides map[string]string `json:"overrides" doc:"Variant by feature"`
+	Owner     *string           `json:"owner" doc:"The state document that manages the group; null for none"`
 }
 
 // Flags are the flags of one subject, by feature in name order.
@@ -565,11 +571,24 @@ type Reload struct {
 // Reverted is the outcome of reverting a revision.
 type Reverted struct {
 	Reverted int64            `json:"reverted" doc:"The reverted revision"`
-	Changes  []RevertedChange `json:"changes"`
+	Changes  []ResourceChange `json:"changes"`
 }
 
-// RevertedChange is one of the changes that reverted a revision, as in the audit.
-type RevertedChange struct {
+// AppliedState is the outcome of applying a state document.
+type AppliedState struct {
+	Changes   []ResourceChange    `json:"changes" doc:"What the document changed, each resource once; empty if nothing, and then there is no new revision"`
+	Unmanaged []UnmanagedResource `json:"unmanaged" doc:"What the document's owner manages and the document lacks"`
+	Affected  *Affected           `json:"affected,omitempty" doc:"The subjects whose flags changed, counted just before the write. In a dry run it stands beside the result"`
+}
+
+// UnmanagedResource is a resource that a state document lacks.
+type UnmanagedResource struct {
+	Resource string  `json:"resource" doc:"Path of the resource" example:"features/old"`
+	Prune    *string `json:"prune" enum:"archive,delete" doc:"What prune=true would do; null if it leaves the resource: write null in the document to delete a variant or an override, and wait for the end of a test"`
+}
+
+// ResourceChange is one of the changes of a write, as in the audit.
+type ResourceChange struct {
 	Action   string `json:"action"`
 	Resource string `json:"resource"`
 	Before   any    `json:"before"`

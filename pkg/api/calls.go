@@ -66,6 +66,10 @@ var AdminCalls = Calls{
 	"PUT /v1/groups/{group}/overrides/{feature}":    {GroupNotFound, FeatureNotFound, VariantNotFound, FeatureArchived},
 	"DELETE /v1/groups/{group}/overrides/{feature}": {GroupNotFound, OverrideNotFound, FeatureArchived},
 
+	"GET /v1/state":        {},
+	"PUT /v1/state":        {ManagedElsewhere, ABTestLive, ABTestOverlap, VariantInUse, FeatureArchived, EdgesTooOld, BodyTooLarge, UnsupportedMediaType},
+	"GET /v1/state/schema": {},
+
 	"POST /v1/tokens":        {},
 	"GET /v1/tokens":         {},
 	"DELETE /v1/tokens/{id}": {TokenNotFound},

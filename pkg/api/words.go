@@ -98,6 +98,7 @@ const (
 	ABTestOverlap      = model.ABTestOverlap
 	ABTestLive         = model.ABTestLive
 	FeatureArchived    = model.FeatureArchived
+	ManagedElsewhere   = model.ManagedElsewhere
 	EdgesTooOld        = model.EdgesTooOld
 	NotRevertible      = model.NotRevertible
 	HistoryUnavailable = model.HistoryUnavailable

@@ -148,7 +148,7 @@ type writeOptions struct {
 	wait    time.Duration
 	ifMatch string
 	comment string
-	imports url.Values // parameters of imports
+	own     url.Values // parameters that only some calls take
 }
 
 // DryRun checks the write, stores nothing, and returns what would change. Role viewer
@@ -169,26 +169,33 @@ func Comment(text string) WriteOption { return func(o *writeOptions) { o.comment
 
 // ReplaceGroups makes an import remove each subject whose line has groups, even an
 // empty list, from all other groups.
-func ReplaceGroups() WriteOption { return importing("groups", "replace") }
+func ReplaceGroups() WriteOption { return setting("groups", "replace") }
 
 // DeleteAbsent makes an import delete the subjects that no line has. It requires
 // [ExpectDeleted], except in a [DryRun], which returns that number.
-func DeleteAbsent() WriteOption { return importing("absent", "delete") }
+func DeleteAbsent() WriteOption { return setting("absent", "delete") }
 
 // ExpectDeleted makes an import fail if it would delete another number of subjects.
-func ExpectDeleted(n int64) WriteOption { return importing("expect_deleted", strconv.FormatInt(n, 10)) }
+func ExpectDeleted(n int64) WriteOption { return setting("expect_deleted", strconv.FormatInt(n, 10)) }
 
 // IgnoreColumns makes an import skip CSV columns other than id, weight and groups.
 // Otherwise it fails with them.
-func IgnoreColumns() WriteOption { return importing("columns", "ignore") }
+func IgnoreColumns() WriteOption { return setting("columns", "ignore") }
 
-// importing sets a parameter that only imports take.
-func importing(parameter, value string) WriteOption {
+// Prune makes ApplyState archive features and delete groups and ended tests that the
+// document's owner manages and the document lacks.
+func Prune() WriteOption { return setting("prune", "true") }
+
+// Force makes ApplyState take over what other owners manage.
+func Force() WriteOption { return setting("force", "true") }
+
+// setting sets a parameter that only some calls take.
+func setting(parameter, value string) WriteOption {
 	return func(o *writeOptions) {
-		if o.imports == nil {
-			o.imports = url.Values{}
+		if o.own == nil {
+			o.own = url.Values{}
 		}
-		o.imports.Set(parameter, value)
+		o.own.Set(parameter, value)
 	}
 }
 

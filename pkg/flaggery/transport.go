@@ -151,7 +151,7 @@ func (c *client) open(ctx context.Context, r request, body io.Reader) (*http.Res
 	for name, values := range r.header {
 		q.Header[name] = values
 	}
-	if r.body != nil {
+	if r.body != nil && q.Header.Get("Content-Type") == "" {
 		q.Header.Set("Content-Type", api.MediaJSON)
 	}
 	q.Header.Set("User-Agent", c.userAgent)
@@ -271,7 +271,7 @@ func newWrite(method, path string, opts []WriteOption) request {
 	if o.wait > 0 {
 		r.query.Set("wait", o.wait.String())
 	}
-	maps.Copy(r.query, o.imports)
+	maps.Copy(r.query, o.own)
 	if o.ifMatch != "" {
 		r.header.Set("If-Match", o.ifMatch)
 	}

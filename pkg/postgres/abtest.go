@@ -98,10 +98,10 @@ func (tx *Tx) InsertABTest(ctx context.Context, t *model.ABTest, buckets []model
 	}
 	err := tx.exec(ctx, "insert a test", `
 		WITH t AS (
-			INSERT INTO abtest (name, starts, ends, salt, revision, design, aside, description) VALUES ($1, $2, $3, $4, $5, $6, $7, $10)
+			INSERT INTO abtest (name, starts, ends, salt, revision, design, aside, description, owner) VALUES ($1, $2, $3, $4, $5, $6, $7, $10, $11)
 		)
 		INSERT INTO abtest_baseline (abtest, revision, weights, subjects) VALUES ($1, $5, $8, $9)`,
-		t.Name, t.Start, t.End, t.Salt[:], t.Revision, t.Design.Number, bucketIDs(t.Design.Aside), weights, subjects, t.Description)
+		t.Name, t.Start, t.End, t.Salt[:], t.Revision, t.Design.Number, bucketIDs(t.Design.Aside), weights, subjects, t.Description, t.Owner)
 	if err != nil {
 		return err
 	}
@@ -128,10 +128,10 @@ func (tx *Tx) UpdateABTestBuckets(ctx context.Context, name string, a Assignment
 		name, pq.StringArray(a.names), pq.StringArray(a.buckets), tx.Revision)
 }
 
-// UpdateABTest stores the period and the description of a test.
+// UpdateABTest stores the period, the description and the owner of a test.
 func (tx *Tx) UpdateABTest(ctx context.Context, t *model.ABTest) error {
-	return tx.exec(ctx, "update a test", `UPDATE abtest SET starts = $2, ends = $3, description = $4, revision = $5 WHERE name = $1`,
-		t.Name, t.Start, t.End, t.Description, t.Revision)
+	return tx.exec(ctx, "update a test", `UPDATE abtest SET starts = $2, ends = $3, description = $4, owner = $5, revision = $6 WHERE name = $1`,
+		t.Name, t.Start, t.End, t.Description, t.Owner, t.Revision)
 }
 
 // RecordFeature moves a test's references to a feature to its record, so that the

@@ -139,7 +139,7 @@ const (
 
 	selectFeatures = `SELECT ` + featureColumns + featureTables
 	// Edges do not read whose a feature is and how long it is to stay.
-	selectOwnedFeatures = `SELECT ` + featureColumns + `, f.contact, f.expires, f.permanent` + featureTables
+	selectOwnedFeatures = `SELECT ` + featureColumns + `, f.contact, f.expires, f.permanent, f.owner` + featureTables
 
 	featureColumns = `
 		f.name, f.description, f.tags, f.default_variant AS default, f.off, f.archived, f.revision,
@@ -150,8 +150,8 @@ const (
 	selectVariants = `SELECT feature, name, payload::text FROM variant`
 
 	selectTests = `SELECT ` + testColumns + testTables
-	// Edges do not read the design of a test, its description and its record.
-	selectDesignedTests = `SELECT ` + testColumns + `, t.description, t.design, t.aside::text AS aside, g.chance, g.record` + testTables
+	// Edges do not read the design of a test, its description, its owner and its record.
+	selectDesignedTests = `SELECT ` + testColumns + `, t.description, t.owner, t.design, t.aside::text AS aside, g.chance, g.record` + testTables
 
 	testColumns = `
 		t.name AS test, to_char(t.starts` + asUTC + ` AS starts, to_char(t.ends` + asUTC + ` AS ends, encode(t.salt, 'hex') AS salt, t.revision,
@@ -160,10 +160,13 @@ const (
 		        WHERE v.abtest = g.abtest AND v.abtest_group = g.name) AS variants`
 	testTables = ` FROM abtest t JOIN abtest_group g ON g.abtest = t.name`
 
-	selectGroups = `
-		SELECT g.id, g.name, g.priority, g.revision, g.members,
-		       (SELECT json_object_agg(o.feature, o.variant) FROM override o WHERE o.group_id = g.id) AS overrides
-		FROM subject_group g`
+	selectGroups      = `SELECT ` + groupColumns + groupTables
+	selectOwnedGroups = `SELECT ` + groupColumns + `, g.owner` + groupTables
+
+	groupColumns = `
+		g.id, g.name, g.priority, g.revision, g.members,
+		       (SELECT json_object_agg(o.feature, o.variant) FROM override o WHERE o.group_id = g.id) AS overrides`
+	groupTables = ` FROM subject_group g`
 
 	selectCredentials = `SELECT encode(hash, 'hex') AS hash, role, to_char(expires_at` + asUTC + ` AS expires FROM token`
 
@@ -203,9 +206,10 @@ func (p *parts) addFeature(object []byte) error {
 		Off         bool
 		Archived    bool
 		Revision    int64
-		Contact     string // zero if it was not read, like the next two
+		Contact     string // zero if it was not read, like the next three
 		Expires     string
 		Permanent   bool
+		Owner       string
 		Variant     string // "" if the feature has no rollout; then the next three are empty too
 		Proportion  float64
 		Salt        salt
@@ -218,6 +222,7 @@ func (p *parts) addFeature(object []byte) error {
 	f := model.Feature{
 		Name: row.Name, Description: row.Description, Tags: row.Tags, Default: row.Default,
 		Off: row.Off, Archived: row.Archived, Revision: row.Revision, Contact: row.Contact, Expires: row.Expires, Permanent: row.Permanent,
+		Owner: row.Owner,
 	}
 	if row.Variant != "" {
 		f.Rollout = &model.Rollout{Variant: row.Variant, Proportion: row.Proportion, Salt: model.Salt(row.Salt), Buckets: row.Buckets}
@@ -265,6 +270,7 @@ func (p *parts) addTest(object []byte) error {
 		Buckets      bucketIDs
 		Variants     map[string]string
 		Description  string // zero if it was not read, like all fields after it
+		Owner        string
 		Design       int
 		Aside        bucketIDs
 		Chance       *float64
@@ -276,7 +282,7 @@ func (p *parts) addTest(object []byte) error {
 	if n := len(p.configuration.Tests); n == 0 || p.configuration.Tests[n-1].Name != row.Test {
 		p.configuration.Tests = append(p.configuration.Tests, model.ABTest{
 			Name: row.Test, Start: row.Starts.UTC(), End: row.Ends.UTC(), Salt: model.Salt(row.Salt), Revision: row.Revision,
-			Description: row.Description,
+			Description: row.Description, Owner: row.Owner,
 		})
 		if row.Design > 0 {
 			p.configuration.Tests[n].Design = &model.Design{Number: row.Design, Aside: row.Aside}

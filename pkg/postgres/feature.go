@@ -47,8 +47,8 @@ func readFeature(object []byte) (*model.Feature, error) {
 // InsertFeature stores a feature without variants, or fails with feature_exists.
 func (tx *Tx) InsertFeature(ctx context.Context, f *model.Feature) error {
 	err := tx.exec(ctx, "insert a feature", `
-		INSERT INTO feature (name, description, tags, contact, expires, permanent, off, archived, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		f.Name, f.Description, pq.StringArray(f.Tags), f.Contact, orNull(f.Expires), f.Permanent, f.Off, f.Archived, f.Revision)
+		INSERT INTO feature (name, description, tags, contact, expires, permanent, owner, off, archived, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		f.Name, f.Description, pq.StringArray(f.Tags), f.Contact, orNull(f.Expires), f.Permanent, f.Owner, f.Off, f.Archived, f.Revision)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
 		return model.Errorf(model.FeatureExists, "there is a feature %q already", f.Name)
 	}
@@ -58,8 +58,8 @@ func (tx *Tx) InsertFeature(ctx context.Context, f *model.Feature) error {
 // UpdateFeature stores the fields of a feature itself: all but its variants and rollout.
 func (tx *Tx) UpdateFeature(ctx context.Context, f *model.Feature) error {
 	return tx.exec(ctx, "update a feature",
-		`UPDATE feature SET description = $2, tags = $3, contact = $4, expires = $5, permanent = $6, default_variant = $7, off = $8, archived = $9, revision = $10 WHERE name = $1`,
-		f.Name, f.Description, pq.StringArray(f.Tags), f.Contact, orNull(f.Expires), f.Permanent, orNull(f.Default), f.Off, f.Archived, f.Revision)
+		`UPDATE feature SET description = $2, tags = $3, contact = $4, expires = $5, permanent = $6, owner = $7, default_variant = $8, off = $9, archived = $10, revision = $11 WHERE name = $1`,
+		f.Name, f.Description, pq.StringArray(f.Tags), f.Contact, orNull(f.Expires), f.Permanent, f.Owner, orNull(f.Default), f.Off, f.Archived, f.Revision)
 }
 
 // DeleteFeature removes a feature that has no variants.

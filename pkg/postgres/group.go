@@ -14,12 +14,13 @@ import (
 type Group struct {
 	model.Group
 	Members int64
+	Owner   string // the state document that manages it, or "" for none or if it was not read
 }
 
 // Group reads one group, or fails with group_not_found.
 func (tx *Tx) Group(ctx context.Context, name string) (*Group, error) {
 	var group *Group
-	err := tx.scanJSON(ctx, "read a group", selectGroups+` WHERE g.name = $1`, []any{name}, func(object []byte) (err error) {
+	err := tx.scanJSON(ctx, "read a group", selectOwnedGroups+` WHERE g.name = $1`, []any{name}, func(object []byte) (err error) {
 		group, err = readGroup(object)
 		return err
 	})
@@ -31,7 +32,7 @@ func (tx *Tx) Group(ctx context.Context, name string) (*Group, error) {
 
 // Groups reads at most limit groups in name order, those after a name.
 func (tx *Tx) Groups(ctx context.Context, after string, limit int) iter.Seq2[*Group, error] {
-	return fetchJSON(ctx, tx.querier, "list groups", asJSON(selectGroups+` WHERE g.name > $1 ORDER BY g.name LIMIT $2`),
+	return fetchJSON(ctx, tx.querier, "list groups", asJSON(selectOwnedGroups+` WHERE g.name > $1 ORDER BY g.name LIMIT $2`),
 		[]any{after, limit}, readGroup)
 }
 
@@ -53,17 +54,17 @@ func (tx *Tx) GroupIDs(ctx context.Context) (map[string]model.GroupID, error) {
 // group_exists.
 func (tx *Tx) InsertGroup(ctx context.Context, g *Group) error {
 	err := tx.get(ctx, "insert a group", &g.ID,
-		`INSERT INTO subject_group (name, priority, revision) VALUES ($1, $2, $3) RETURNING id`, g.Name, g.Priority, g.Revision)
+		`INSERT INTO subject_group (name, priority, owner, revision) VALUES ($1, $2, $3, $4) RETURNING id`, g.Name, g.Priority, g.Owner, g.Revision)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
 		return model.Errorf(model.GroupExists, "there is a group %q already", g.Name)
 	}
 	return err
 }
 
-// UpdateGroup stores the priority of a group.
+// UpdateGroup stores the priority and the owner of a group.
 func (tx *Tx) UpdateGroup(ctx context.Context, g *Group) error {
-	return tx.exec(ctx, "update a group", `UPDATE subject_group SET priority = $2, revision = $3 WHERE id = $1`,
-		g.ID, g.Priority, g.Revision)
+	return tx.exec(ctx, "update a group", `UPDATE subject_group SET priority = $2, owner = $3, revision = $4 WHERE id = $1`,
+		g.ID, g.Priority, g.Owner, g.Revision)
 }
 
 // DeleteGroup removes a group with its overrides and memberships.

@@ -35,6 +35,7 @@ type ListedFeature struct {
 	Contact   string
 	Expires   string // "" for none
 	Permanent bool
+	Owner     string // "" for none
 	At        time.Time
 	Actor     string
 }
@@ -46,11 +47,11 @@ func (tx *Tx) ListedFeatures(ctx context.Context, f FeatureFilter, limit int) (f
 		after, order = `($7::bigint = 0 OR revision < $7 OR revision = $7 AND name > $6)`, `f.revision DESC, f.name`
 	}
 	err = tx.selectAll(ctx, "list features", &features, `
-		SELECT f.name, f.revision, f.state, f.stage, f.contact, coalesce(f.expires::text, '') AS expires, f.permanent,
+		SELECT f.name, f.revision, f.state, f.stage, f.contact, coalesce(f.expires::text, '') AS expires, f.permanent, f.owner,
 		       CASE WHEN f.stage = 'settled' THEN greatest(d.at, (SELECT max(t.ends)`+testsOfFeature+`)) END AS settled_on,
 		       coalesce(a.at, 'epoch') AS at, coalesce(a.actor, '') AS actor
 		FROM (
-			SELECT name, revision, state, stage, contact, expires, permanent, decided FROM (
+			SELECT name, revision, state, stage, contact, expires, permanent, owner, decided FROM (
 				SELECT f.*, `+stageOfFeature+` AS stage FROM (
 					SELECT f.*, `+stateOfFeature+` AS state, `+commonVariant+` AS common
 					FROM feature f LEFT JOIN rollout r ON r.feature = f.name WHERE f.archived = $2

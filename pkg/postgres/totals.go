@@ -41,12 +41,12 @@ func (tx *Tx) Totals(ctx context.Context) (t Totals, err error) {
 func (tx *Tx) ConfigurationSize(ctx context.Context) (size int64, err error) {
 	err = tx.get(ctx, "measure the configuration", &size, `
 		SELECT coalesce(sum(size), 0)::bigint FROM (
-			SELECT octet_length(name) + octet_length(description) + octet_length(contact) + octet_length(array_to_string(tags, '')) AS size FROM feature
+			SELECT octet_length(name) + octet_length(description) + octet_length(contact) + octet_length(owner) + octet_length(array_to_string(tags, '')) AS size FROM feature
 			UNION ALL SELECT octet_length(name) + coalesce(octet_length(payload::text), 0) FROM variant
-			UNION ALL SELECT octet_length(name) + octet_length(description) FROM abtest
+			UNION ALL SELECT octet_length(name) + octet_length(description) + octet_length(owner) FROM abtest
 			UNION ALL SELECT octet_length(name) FROM abtest_group
 			UNION ALL SELECT octet_length(feature) + octet_length(variant) FROM abtest_variant
-			UNION ALL SELECT octet_length(name) FROM subject_group
+			UNION ALL SELECT octet_length(name) + octet_length(owner) FROM subject_group
 			UNION ALL SELECT octet_length(feature) + octet_length(variant) FROM override
 		) AS parts`)
 	return size, err

@@ -46,6 +46,7 @@ var statusOf = map[model.Code]int{
 	model.ABTestOverlap:      http.StatusConflict,
 	model.ABTestLive:         http.StatusConflict,
 	model.FeatureArchived:    http.StatusConflict,
+	model.ManagedElsewhere:   http.StatusConflict,
 	model.EdgesTooOld:        http.StatusConflict,
 	model.NotRevertible:      http.StatusConflict,
 	model.HistoryUnavailable: http.StatusUnprocessableEntity,

@@ -192,23 +192,25 @@ func (w *Writer) PatchABTest(ctx context.Context, name string, patch api.PatchAB
 		if err != nil {
 			return api.ABTest{}, err
 		}
-		return c.patchTest(ctx, test, patch)
+		return c.patchTest(ctx, test, test.Owner, patch)
 	})
 }
 
-func (c *change) patchTest(ctx context.Context, test *model.ABTest, patch api.PatchABTest) (api.ABTest, error) {
+func (c *change) patchTest(ctx context.Context, test *model.ABTest, owner string, patch api.PatchABTest) (api.ABTest, error) {
 	buckets, err := c.tx.Buckets(ctx)
 	if err != nil {
 		return api.ABTest{}, err
 	}
 	before := testForm(test, buckets, c.tx.Now)
+	ownerChanges := test.Owner != owner
+	test.Owner = owner
 	if patch.Description != nil {
 		test.Description = *patch.Description
 	}
 	if err := c.movePeriod(ctx, test, patch); err != nil {
 		return api.ABTest{}, err
 	}
-	if test.Start.Equal(before.Start) && test.End.Equal(before.End) && test.Description == before.Description {
+	if test.Start.Equal(before.Start) && test.End.Equal(before.End) && test.Description == before.Description && !ownerChanges {
 		return before, nil
 	}
 	return c.updateTest(ctx, updated, test, before, buckets)
@@ -419,7 +421,7 @@ func (w *Writer) ABTests(ctx context.Context, filter ABTestFilter, page Page) (R
 func testForm(t *model.ABTest, buckets []model.Bucket, now time.Time) api.ABTest {
 	form := api.ABTest{
 		Name: t.Name, Description: t.Description, Start: t.Start, End: t.End, State: t.State(now),
-		Groups: make([]api.TestGroup, len(t.Groups)), Revision: t.Revision, DeletedFeatures: t.DeletedFeatures(),
+		Groups: make([]api.TestGroup, len(t.Groups)), Owner: orNil(t.Owner), Revision: t.Revision, DeletedFeatures: t.DeletedFeatures(),
 		Design: t.Design.Number, Aside: append([]model.BucketID{}, t.Design.Aside...), Warnings: testWarnings(t),
 	}
 	for i, g := range t.Groups {

@@ -77,7 +77,7 @@ func newFeature(create api.CreateFeature) (*model.Feature, error) {
 func (c *change) addWholeFeature(ctx context.Context, whole *model.Feature) (api.Feature, error) {
 	f := &model.Feature{
 		Name: whole.Name, Description: whole.Description, Tags: whole.Tags,
-		Contact: whole.Contact, Expires: whole.Expires, Permanent: whole.Permanent,
+		Contact: whole.Contact, Expires: whole.Expires, Permanent: whole.Permanent, Owner: whole.Owner, Off: whole.Off,
 	}
 	after, err := c.addFeature(ctx, f)
 	if err != nil || len(whole.Variants) == 0 {
@@ -148,11 +148,7 @@ func (w *Writer) PatchFeature(ctx context.Context, name string, patch api.PatchF
 }
 
 func (c *change) patchFeature(ctx context.Context, f *model.Feature, patch api.PatchFeature) (api.Feature, error) {
-	buckets, err := c.tx.Buckets(ctx)
-	if err != nil {
-		return api.Feature{}, err
-	}
-	before := featureForm(f, buckets)
+	was := *f
 	if patch.Description != nil {
 		f.Description = *patch.Description
 	}
@@ -171,6 +167,16 @@ func (c *change) patchFeature(ctx context.Context, f *model.Feature, patch api.P
 	if patch.Off != nil {
 		f.Off = *patch.Off
 	}
+	return c.updateFeature(ctx, &was, f)
+}
+
+// updateFeature stores the fields of a feature itself, if they are not what they were.
+func (c *change) updateFeature(ctx context.Context, was, f *model.Feature) (api.Feature, error) {
+	buckets, err := c.tx.Buckets(ctx)
+	if err != nil {
+		return api.Feature{}, err
+	}
+	before := featureForm(was, buckets)
 	if reflect.DeepEqual(featureForm(f, buckets), before) {
 		return before, nil
 	}
@@ -413,7 +419,8 @@ func eachWithBuckets[S, T any](ctx context.Context, form func(*postgres.Tx, S, [
 func featureForm(f *model.Feature, buckets []model.Bucket) api.Feature {
 	form := api.Feature{
 		Name: f.Name, Description: f.Description, Tags: f.Tags, Variants: make([]api.Variant, len(f.Variants)),
-		Contact: f.Contact, Expires: orNil(f.Expires), Permanent: f.Permanent, Off: f.Off, Archived: f.Archived, Revision: f.Revision,
+		Contact: f.Contact, Expires: orNil(f.Expires), Permanent: f.Permanent, Owner: orNil(f.Owner),
+		Off: f.Off, Archived: f.Archived, Revision: f.Revision,
 	}
 	for i, v := range f.Variants {
 		form.Variants[i] = variantForm(v)

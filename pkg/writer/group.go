@@ -23,12 +23,12 @@ func (w *Writer) AddGroup(ctx context.Context, create api.CreateGroup, opts ...O
 		if err := c.match(absent); err != nil {
 			return api.Group{}, err
 		}
-		return c.addGroup(ctx, create)
+		return c.addGroup(ctx, &postgres.Group{Group: model.Group{Name: create.Name, Priority: create.Priority}})
 	})
 }
 
-func (c *change) addGroup(ctx context.Context, create api.CreateGroup) (api.Group, error) {
-	g := &postgres.Group{Group: model.Group{Name: create.Name, Priority: create.Priority, Revision: c.tx.Revision}}
+func (c *change) addGroup(ctx context.Context, g *postgres.Group) (api.Group, error) {
+	g.Revision = c.tx.Revision
 	if err := c.tx.InsertGroup(ctx, g); err != nil {
 		return api.Group{}, err
 	}
@@ -56,11 +56,20 @@ func (w *Writer) PatchGroup(ctx context.Context, name string, patch api.PatchGro
 }
 
 func (c *change) patchGroup(ctx context.Context, g *postgres.Group, patch api.PatchGroup) (api.Group, error) {
-	before := groupForm(g)
-	if patch.Priority == nil || *patch.Priority == g.Priority {
+	was := *g
+	if patch.Priority != nil {
+		g.Priority = *patch.Priority
+	}
+	return c.updateGroup(ctx, &was, g)
+}
+
+// updateGroup stores the fields of a group itself, if they are not what they were.
+func (c *change) updateGroup(ctx context.Context, was, g *postgres.Group) (api.Group, error) {
+	before := groupForm(was)
+	if g.Priority == was.Priority && g.Owner == was.Owner {
 		return before, nil
 	}
-	g.Priority, g.Revision = *patch.Priority, c.tx.Revision
+	g.Revision = c.tx.Revision
 	if err := c.tx.UpdateGroup(ctx, g); err != nil {
 		return api.Group{}, err
 	}
@@ -332,5 +341,5 @@ func groupForm(g *postgres.Group) api.Group {
 	if overrides == nil {
 		overrides = map[string]string{}
 	}
-	return api.Group{Name: g.Name, Priority: g.Priority, Members: g.Members, Overrides: overrides}
+	return api.Group{Name: g.Name, Priority: g.Priority, Members: g.Members, Overrides: overrides, Owner: orNil(g.Owner)}
 }

@@ -73,7 +73,7 @@ func (c *change) revert(ctx context.Context, entries []postgres.AuditEntry, reso
 	}
 	reverted := api.Reverted{Reverted: revision}
 	for _, row := range c.audit {
-		reverted.Changes = append(reverted.Changes, api.RevertedChange{
+		reverted.Changes = append(reverted.Changes, api.ResourceChange{
 			Action: row.Action, Resource: row.Resource, Before: rawJSON(row.Before), After: rawJSON(row.After),
 		})
 	}
@@ -176,6 +176,7 @@ func (r reverter) revertFeature(ctx context.Context, name string) error {
 		Tags             []string
 		Contact, Expires string
 		Permanent        bool
+		Owner            string
 		Off, Archived    bool
 	}
 	if r.entry.Action == deleted {
@@ -185,7 +186,7 @@ func (r reverter) revertFeature(ctx context.Context, name string) error {
 		}
 		_, err = r.addFeature(ctx, &model.Feature{
 			Name: name, Description: before.Description, Tags: before.Tags,
-			Contact: before.Contact, Expires: before.Expires, Permanent: before.Permanent,
+			Contact: before.Contact, Expires: before.Expires, Permanent: before.Permanent, Owner: before.Owner,
 			Off: before.Off, Archived: before.Archived,
 		})
 		return err
@@ -194,7 +195,7 @@ func (r reverter) revertFeature(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	before, err := previous(r, own{f.Description, f.Tags, f.Contact, f.Expires, f.Permanent, f.Off, f.Archived})
+	before, err := previous(r, own{f.Description, f.Tags, f.Contact, f.Expires, f.Permanent, f.Owner, f.Off, f.Archived})
 	if err != nil {
 		return err
 	}
@@ -204,11 +205,11 @@ func (r reverter) revertFeature(ctx context.Context, name string) error {
 	case archived, restored:
 		_, err = r.archiveFeature(ctx, f, before.Archived)
 	default:
-		_, err = r.patchFeature(ctx, f, api.PatchFeature{
-			Description: &before.Description, Tags: &before.Tags,
-			Contact: &before.Contact, Expires: &before.Expires, Permanent: &before.Permanent,
-			Off: &before.Off,
-		})
+		was := *f
+		f.Description, f.Tags = before.Description, append([]string{}, before.Tags...)
+		f.Contact, f.Expires, f.Permanent = before.Contact, before.Expires, before.Permanent
+		f.Owner, f.Off = before.Owner, before.Off
+		_, err = r.updateFeature(ctx, &was, f)
 	}
 	return err
 }
@@ -337,6 +338,7 @@ func (r reverter) revertTest(ctx context.Context, name string) error {
 	type own struct {
 		Start, End      time.Time
 		Description     string
+		Owner           string
 		DeletedFeatures []string `json:"deleted_features"`
 	}
 	switch r.entry.Action {
@@ -349,6 +351,11 @@ func (r reverter) revertTest(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
+		had, err := decode[own](r.entry.Before)
+		if err != nil {
+			return err
+		}
+		test.Owner = had.Owner
 		_, err = r.addTest(ctx, test)
 		return err
 	case stopped:
@@ -358,7 +365,7 @@ func (r reverter) revertTest(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	now := own{test.Start, test.End, test.Description, test.DeletedFeatures()}
+	now := own{test.Start, test.End, test.Description, test.Owner, test.DeletedFeatures()}
 	before, err := previous(r, now)
 	if err != nil {
 		return err
@@ -371,7 +378,7 @@ func (r reverter) revertTest(ctx context.Context, name string) error {
 	case restored:
 		err = r.moveFeature(ctx, name, added(now.DeletedFeatures, before.DeletedFeatures), recorded)
 	default:
-		_, err = r.patchTest(ctx, test, api.PatchABTest{Start: &before.Start, End: &before.End, Description: &before.Description})
+		_, err = r.patchTest(ctx, test, before.Owner, api.PatchABTest{Start: &before.Start, End: &before.End, Description: &before.Description})
 	}
 	return err
 }
@@ -382,7 +389,10 @@ func added(before, after []string) string {
 }
 
 func (r reverter) revertGroup(ctx context.Context, name string) error {
-	type order struct{ Priority int }
+	type own struct {
+		Priority int
+		Owner    string
+	}
 	if r.entry.Action == deleted {
 		return r.restoreGroup(ctx, name)
 	}
@@ -393,14 +403,16 @@ func (r reverter) revertGroup(ctx context.Context, name string) error {
 	if r.entry.Action == created && (g.Members > 0 || len(g.Overrides) > 0) {
 		return refuse("group %q has %d members and %d overrides by now", name, g.Members, len(g.Overrides))
 	}
-	before, err := previous(r, order{g.Priority})
+	before, err := previous(r, own{g.Priority, g.Owner})
 	if err != nil {
 		return err
 	}
 	if r.entry.Action == created {
 		_, err = r.deleteGroup(ctx, g)
 	} else {
-		_, err = r.patchGroup(ctx, g, api.PatchGroup{Priority: &before.Priority})
+		was := *g
+		g.Priority, g.Owner = before.Priority, before.Owner
+		_, err = r.updateGroup(ctx, &was, g)
 	}
 	return err
 }
@@ -414,11 +426,8 @@ func (r reverter) restoreGroup(ctx context.Context, name string) error {
 	if had.Members > 0 {
 		return refuse("the audit does not have the %d members of group %q", had.Members, name)
 	}
-	if _, err := r.addGroup(ctx, api.CreateGroup{Name: name, Priority: had.Priority}); err != nil {
-		return err
-	}
-	g, err := r.tx.Group(ctx, name)
-	if err != nil {
+	g := &postgres.Group{Group: model.Group{Name: name, Priority: had.Priority, Overrides: map[string]string{}}, Owner: orNone(had.Owner)}
+	if _, err := r.addGroup(ctx, g); err != nil {
 		return err
 	}
 	for _, feature := range slices.Sorted(maps.Keys(had.Overrides)) {

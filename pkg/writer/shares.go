@@ -232,3 +232,11 @@ func orNil(text string) *string {
 	}
 	return &text
 }
+
+// orNone is the inverse of orNil.
+func orNone(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
+}

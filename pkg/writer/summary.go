@@ -91,7 +91,7 @@ func (s *survey) summary(tx *postgres.Tx, l postgres.ListedFeature) api.FeatureS
 	f := &s.config.Features[i]
 	summary := api.FeatureSummary{
 		Name: f.Name, Description: f.Description, Tags: f.Tags, State: l.State, Variants: make([]string, len(f.Variants)),
-		DefaultVariant: orNil(f.Default), Stage: l.Stage, Contact: l.Contact, Expires: orNil(l.Expires), Permanent: l.Permanent,
+		DefaultVariant: orNil(f.Default), Stage: l.Stage, Contact: l.Contact, Expires: orNil(l.Expires), Permanent: l.Permanent, Owner: orNil(l.Owner),
 		Shares:  []api.VariantShare{},
 		Changed: api.LastChange{At: l.At.UTC(), Actor: l.Actor, Revision: l.Revision},
 	}

@@ -60,10 +60,7 @@ var errDiscard = errors.New("nothing to keep")
 // write runs body as one change: a transaction with the next revision, its audit rows and
 // the notification, all or nothing. body may run more than once.
 func write[T any](ctx context.Context, w *Writer, kind kind, opts []Option, body func(c *change) (T, error)) (Result[T], error) {
-	s := settings{actor: "library"}
-	for _, option := range opts {
-		option(&s)
-	}
+	s := newSettings(opts)
 	transaction := w.db.Write
 	switch {
 	case s.rows != nil:

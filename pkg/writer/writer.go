@@ -112,6 +112,14 @@ type settings struct {
 	expectDeleted *int64 // nil for none
 }
 
+func newSettings(opts []Option) settings {
+	s := settings{actor: "library"}
+	for _, option := range opts {
+		option(&s)
+	}
+	return s
+}
+
 // DryRun makes a write check everything on one consistent state and store nothing. Other
 // writes do not wait for it.
 func DryRun() Option { return func(s *settings) { s.dryRun = true } }

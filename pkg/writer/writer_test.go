@@ -34,6 +34,12 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	t.Parallel()
+	return newFixtureFor(t)
+}
+
+// newFixtureFor is newFixture for tests that make several.
+func newFixtureFor(t *testing.T) *fixture {
+	t.Helper()
 	url := pgtest.Open(t)
 	w := &fixture{t: t, url: url, now: time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)}
 	db, err := postgres.Open(t.Context(), url, postgres.Options{Now: func() time.Time { return w.now }})

@@ -1,0 +1,3 @@
+ALTER TABLE feature DROP COLUMN owner;
+ALTER TABLE subject_group DROP COLUMN owner;
+ALTER TABLE abtest DROP COLUMN owner;

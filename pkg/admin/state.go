@@ -1,0 +1,75 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/state"
+	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/writer"
+)
+
+type getStateInput struct {
+	Owner    string   `query:"owner" doc:"Only what this document manages; everything if left out" example:"checkout-repo"`
+	Features []string `query:"features" doc:"Only these features, with their overrides and the tests of them alone: globs with * and ?, separated by commas" example:"checkout,search*"`
+	Format   string   `query:"format" enum:"yaml,json,openfeature-manifest" default:"yaml" doc:"openfeature-manifest: the flag manifest from which OpenFeature's command line generates typed accessors"`
+	For      string   `query:"for" enum:"promotion" doc:"promotion: what exists without who gets it, for another installation. Leaves out proportions, tests, archived features, and whether features are off"`
+}
+
+// renderings are the forms of the state by the parameter format.
+var renderings = map[string]struct {
+	media  string
+	render func(*state.Document) ([]byte, error)
+}{
+	"yaml":                 {api.MediaYAML, (*state.Document).YAML},
+	"json":                 {api.MediaJSON, (*state.Document).JSON},
+	"openfeature-manifest": {api.MediaJSON, (*state.Document).Manifest},
+}
+
+func (a *service) getState(ctx context.Context, in *getStateInput) (writer.Result[rendered], error) {
+	result, err := a.writer.State(ctx, writer.StateFilter{Owner: in.Owner, Features: auth.Scope(in.Features), Promotion: in.For != ""})
+	if err != nil {
+		return writer.Result[rendered]{Revision: result.Revision}, err
+	}
+	form := renderings[in.Format]
+	text, err := form.render(result.Value)
+	return writer.Result[rendered]{Value: rendered{form.media, text}, Revision: result.Revision, Version: result.Version}, err
+}
+
+func (a *service) getStateSchema(ctx context.Context, _ *struct{}) (writer.Result[rendered], error) {
+	revision, err := a.writer.Revision(ctx)
+	return writer.Result[rendered]{Value: rendered{api.MediaSchema, state.Schema()}, Revision: revision}, err
+}
+
+type applyStateInput struct {
+	Changing
+	Prune   bool   `query:"prune" doc:"Archive features and delete groups and ended tests that the document's owner manages and the document lacks. Requires role admin"`
+	Force   bool   `query:"force" doc:"Take over what other owners manage. Requires role admin"`
+	RawBody []byte `contentType:"application/yaml"`
+}
+
+func (applyStateInput) maxBody() int64 { return state.MaxSize }
+
+func (a *service) applyState(ctx context.Context, in *applyStateInput, o ...writer.Option) (writer.Result[api.AppliedState], error) {
+	if role := web.Caller(ctx).Role; (in.Prune || in.Force) && !in.DryRun && !role.Allows(auth.Administer) {
+		return writer.Result[api.AppliedState]{}, model.Errorf(model.Forbidden, "prune and force require role %s, the token has role %s", auth.AdminRole, role)
+	}
+	doc, err := state.Parse(in.RawBody)
+	if err != nil {
+		return writer.Result[api.AppliedState]{}, err
+	}
+	return a.writer.ApplyState(ctx, doc, writer.ApplyOptions{Prune: in.Prune, Force: in.Force}, o...)
+}
+
+// describeState documents the media types of the document, of which huma sees one.
+func (a *service) describeState() {
+	content := a.web.API.OpenAPI().Paths["/v1/state"].Put.RequestBody.Content
+	schema := &huma.Schema{Type: huma.TypeString, Description: "A state document, see GET /v1/state/schema"}
+	for _, media := range []string{api.MediaYAML, api.MediaJSON} {
+		content[media] = &huma.MediaType{Schema: schema}
+	}
+}
