@@ -170,10 +170,11 @@ func connect(ctx context.Context, db *postgres.DB, url command.DatabaseURL) erro
 
 func newService(config Config, db *postgres.DB) *service {
 	registry := web.NewRegistry(config.Version)
+	config.Installation.Environment.Register(registry)
 	a := &service{
 		writer:      writer.New(db, writer.Options{Logger: config.Logger}),
 		log:         config.Logger,
-		metrics:     newMetrics(registry, config.Installation.Environment, db, config.Logger),
+		metrics:     newMetrics(registry, db, config.Logger),
 		maxLines:    config.MaxImportLines,
 		historyKeep: config.HistoryKeep,
 

@@ -21,16 +21,7 @@ type metrics struct {
 	imported prometheus.Counter
 }
 
-func newMetrics(r prometheus.Registerer, environment string, db *postgres.DB, log *slog.Logger) *metrics {
-	if environment != "" {
-		info := prometheus.NewGauge(prometheus.GaugeOpts{
-			Name:        "flaggery_environment_info",
-			Help:        "Always 1; the label is the name of this installation (FLAGGERY_ENVIRONMENT). Absent without a name.",
-			ConstLabels: prometheus.Labels{"environment": environment},
-		})
-		info.Set(1)
-		r.MustRegister(info)
-	}
+func newMetrics(r prometheus.Registerer, db *postgres.DB, log *slog.Logger) *metrics {
 	m := &metrics{
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "flaggery_admin_writes_total",

@@ -14,6 +14,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 func TestConfigReportsAllFaults(t *testing.T) {
@@ -41,11 +42,24 @@ func TestInstallation(t *testing.T) {
 		want         string // the setting at fault, "" for none
 	}{
 		{Installation{}, ""},
-		{Installation{"Production EU", "#D55e00", "https://flags.example.com/eu", 0.25}, ""},
-		{Installation{"staging", "RebeccaPurple", "http://edge:8081", 0}, ""},
+		{Installation{"Production EU", "#D55e00", "staging=http://127.0.0.1:8090/, Production EU=https://flags.example.com", "https://flags.example.com/eu", 0.25}, ""},
+		{Installation{"staging", "RebeccaPurple", "", "http://edge:8081", 0}, ""},
 		{Installation{Colour: "#fff"}, ""},
+		{Installation{Environments: "staging"}, "FLAGGERY_ENVIRONMENTS (--environments) must be pairs of name=URL, separated by commas: pair 1 has no ="},
+		{Installation{Environments: "a=http://a,"}, "pair 2 has no ="},
+		{Installation{Environments: "=http://a"}, `FLAGGERY_ENVIRONMENTS (--environments) has the name "": it must not be empty`},
+		{Installation{Environments: "a =http://a"}, `has the name "a ": it must not begin or end with a space`},
+		{Installation{Environments: "a=http://a,a=http://b"}, `FLAGGERY_ENVIRONMENTS (--environments) has the name "a" twice`},
+		{Installation{Environments: "a=http://a,staging=https://me:hunter2@b"}, `FLAGGERY_ENVIRONMENTS (--environments) must have a URL like https://flags.example.com for "staging"`},
+		{Installation{Environments: "a=a.example.com"}, `for "a"`},
+		{Installation{Environments: "a=javascript://a"}, `for "a"`},
+		{Installation{Environments: "a=https://:8080"}, `for "a"`},
+		{Installation{Environments: "a=https://a/path"}, `for "a"`},
+		{Installation{Environments: "a=https://a?b=c"}, `for "a"`},
+		{Installation{Environments: "a=https://" + strings.Repeat("a", 1<<10)}, `for "a"`},
+		{Installation{Environments: strings.Repeat("a=https://a,", 17) + "b=https://b"}, "must be at most 16 pairs of name=URL, are 18"},
 		{Installation{Environment: " production"}, "FLAGGERY_ENVIRONMENT (--environment) must not begin or end with a space"},
-		{Installation{Environment: strings.Repeat("x", 129)}, "at most 128 bytes, has 129"},
+		{Installation{Environment: web.Environment(strings.Repeat("x", 129))}, "at most 128 bytes, has 129"},
 		{Installation{Environment: "a\u202eb"}, "U+202E"},
 		{Installation{Colour: "gren"}, `FLAGGERY_ENVIRONMENT_COLOUR (--environment-colour) must be a CSS colour, such as orange, #rgb or #rrggbb, is "gren"`},
 		{Installation{Colour: "#ff00"}, "FLAGGERY_ENVIRONMENT_COLOUR"},

@@ -20,7 +20,8 @@ func (a *service) getMe(ctx context.Context, _ *struct{}) (writer.Result[api.Me]
 
 func (a *service) getAbout(ctx context.Context, _ *struct{}) (writer.Result[api.About], error) {
 	about, err := a.writer.About(ctx)
-	about.Value.Environment, about.Value.Colour = a.installation.Environment, a.installation.Colour
+	about.Value.Environment, about.Value.Colour = string(a.installation.Environment), a.installation.Colour
+	about.Value.Environments, _ = a.installation.otherEnvironments() // checked at the start
 	about.Value.EdgeURL, about.Value.Version = a.installation.EdgeURL, a.version
 	return about, err
 }

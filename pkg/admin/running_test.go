@@ -13,6 +13,7 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // connectAs opens the database under the name that an edge reports, or another one.
@@ -40,9 +41,13 @@ func TestAbout(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
 	c := startOn(t, dbURL, func(c *Config) {
-		c.Installation = Installation{"production", "#d55e00", "https://flags.example.com", 0}
+		c.Installation = Installation{
+			Environment: "production", Colour: "#d55e00", EdgeURL: "https://flags.example.com",
+			Environments: "staging=http://127.0.0.1:8090/, production=https://flags.example.com,qa 2=https://qa.example.com:8443",
+		}
 	})
-	const installation = `"environment": "production", "colour": "#d55e00", "version": "test", "edge_url": "https://flags.example.com"`
+	const others = `{"name":"staging","url":"http://127.0.0.1:8090/"},{"name":"qa 2","url":"https://qa.example.com:8443"}`
+	const installation = `"environment": "production", "environments": [` + others + `], "colour": "#d55e00", "version": "test", "edge_url": "https://flags.example.com"`
 	c.do("GET", "/v1/about", nil).is(200, `{`+installation+`, "subjects": 0, "total_weight": 0, "buckets": 0, "features": 0, "groups": 0,
 		"tests": {"live": 0, "scheduled": 0}, "heaviest_subject": null, "heaviest_bucket": null, "lightest_bucket": null}`)
 	populate(c)
@@ -54,14 +59,14 @@ func TestAbout(t *testing.T) {
 	c.do("GET", "/v1/about", nil).is(200, `{`+installation+`, "subjects": 3, "total_weight": 15, "buckets": 4, "features": 3, "groups": 1,
 		"tests": {"live": 1, "scheduled": 1}, "heaviest_subject": {"id": "41", "weight": 7},
 		"heaviest_bucket": {"id": 2, "weight": 7, "subjects": 1}, "lightest_bucket": {"id": 4, "weight": 0, "subjects": 0}}`)
-	startOn(t, dbURL).do("GET", "/v1/about", nil).is(200, strings.NewReplacer("production", "", "#d55e00", "", "https://flags.example.com", "").
+	startOn(t, dbURL).do("GET", "/v1/about", nil).is(200, strings.NewReplacer(others, "", "production", "", "#d55e00", "", "https://flags.example.com", "").
 		Replace(string(c.must("GET", "/v1/about", nil).Body)))
 }
 
 func TestEnvironmentInfo(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
-	for environment, want := range map[string]string{"": "", "production": `flaggery_environment_info{environment="production"} 1`} {
+	for environment, want := range map[web.Environment]string{"": "", "production": `flaggery_environment_info{environment="production"} 1`} {
 		c := startOn(t, dbURL, func(c *Config) { c.Prometheus, c.Installation.Environment = true, environment })
 		got := regexp.MustCompile(`(?m)^flaggery_environment_info.*$`).FindString(string(c.must("GET", "/metrics", nil).Body))
 		if got != want {

@@ -632,6 +632,7 @@ type Me struct {
 type About struct {
 	Environment     string           `json:"environment" doc:"Value of FLAGGERY_ENVIRONMENT; empty for none"`
 	Colour          string           `json:"colour" doc:"Value of FLAGGERY_ENVIRONMENT_COLOUR, a CSS colour; empty for none" example:"#d55e00"`
+	Environments    []Environment    `json:"environments" doc:"Other installations, from FLAGGERY_ENVIRONMENTS in its order"`
 	Version         string           `json:"version" doc:"Version of the admin"`
 	EdgeURL         string           `json:"edge_url" doc:"Value of FLAGGERY_EDGE_URL, the URL of the edges for applications; empty if not set"`
 	Subjects        int64            `json:"subjects"`
@@ -643,6 +644,12 @@ type About struct {
 	HeaviestSubject *WeightedSubject `json:"heaviest_subject" doc:"The first by id of the heaviest; null if there are no subjects"`
 	HeaviestBucket  *Bucket          `json:"heaviest_bucket" doc:"The first by id of the heaviest; null if there are no buckets"`
 	LightestBucket  *Bucket          `json:"lightest_bucket" doc:"The first by id of the lightest; null if there are no buckets"`
+}
+
+// Environment is another installation, which the console links to.
+type Environment struct {
+	Name string `json:"name" example:"staging"`
+	URL  string `json:"url" doc:"URL of its admin" example:"https://flags.staging.example.com"`
 }
 
 // TestCounts counts the A/B tests that have not ended.

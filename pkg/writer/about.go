@@ -7,8 +7,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
 
-// About counts what there is. Environment, Colour, Version and EdgeURL are the service's
-// to add.
+// About counts what there is. Environment, Environments, Colour, Version and EdgeURL
+// are the service's to add.
 func (w *Writer) About(ctx context.Context) (Result[api.About], error) {
 	return read(ctx, w, func(tx *postgres.Tx) (about api.About, _ int64, err error) {
 		t, err := tx.Totals(ctx)
