@@ -18,7 +18,14 @@ type EvaluationContext struct {
 
 // Evaluations holds all flags of a subject, in name order.
 type Evaluations struct {
-	Flags []Evaluation `json:"flags"`
+	Flags    []Evaluation         `json:"flags"`
+	Metadata *EvaluationsMetadata `json:"metadata,omitempty" doc:"Absent if it would be empty"`
+}
+
+// EvaluationsMetadata says where flags come from.
+type EvaluationsMetadata struct {
+	UnknownSubject bool   `json:"unknownSubject,omitempty" doc:"Whether the subject is unknown, and so has no flags"`
+	Environment    string `json:"environment,omitempty" doc:"Value of FLAGGERY_ENVIRONMENT; absent without one" example:"production"`
 }
 
 // Evaluation is one flag of a subject.
@@ -38,6 +45,8 @@ type EvaluationMetadata struct {
 	TestGroup string `json:"test_group,omitempty"`
 	Group     string `json:"group,omitempty"`
 	Bucket    int64  `json:"bucket,omitempty"`
+
+	Environment string `json:"environment,omitempty" doc:"Value of FLAGGERY_ENVIRONMENT; absent without one" example:"production"`
 }
 
 // EvaluationFailure says why there is no evaluation.

@@ -24,6 +24,8 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
+const environment = "development"
+
 // Run starts everything, describes it on c.Out, and runs until ctx ends or a part
 // of it fails. The data stays in c.DataDir.
 func Run(ctx context.Context, c Config) (err error) {
@@ -63,7 +65,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		var e edge.Config
 		e.Flags(flag.NewFlagSet("", flag.ContinueOnError)) // sets the defaults
 		e.DBURL, e.Host, e.Port, e.Name, e.Prometheus = command.DatabaseURL(url), c.Host, c.EdgePort, "dev", true
-		e.Version, e.Logger = c.Version, c.Logger.With("service", "edge")
+		e.Environment, e.Version, e.Logger = environment, c.Version, c.Logger.With("service", "edge")
 		e.Ready = func(addr net.Addr) { edgeReady <- addr }
 		return listenError("edge-port", edge.Run(ctx, e))
 	})
@@ -79,7 +81,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		a.Flags(flag.NewFlagSet("", flag.ContinueOnError))
 		a.DBURL, a.Host, a.Port, a.Token, a.Prometheus = command.DatabaseURL(url), c.Host, c.Port, c.AdminToken, true
 		a.AnyToken = true
-		a.Installation.Environment, a.Installation.Colour, a.Installation.EdgeURL = "development", "seagreen", s.Edge
+		a.Installation.Environment, a.Installation.Colour, a.Installation.EdgeURL = environment, "seagreen", s.Edge
 		a.Version, a.Logger = c.Version, c.Logger.With("service", "admin")
 		a.Ready = func(addr net.Addr) {
 			s.Admin = "http://" + reachable(addr)

@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +62,20 @@ func TestCalls(t *testing.T) {
 			if !slices.Contains(reached[call], code) {
 				t.Errorf("%s: %s was not reached", call, code)
 			}
+		}
+	}
+}
+
+func TestReferencesOfDocument(t *testing.T) {
+	document := newService(Config{Unknown: "reject", Logger: slog.New(slog.DiscardHandler)}, &source{}).web.API.OpenAPI()
+	text, err := json.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range regexp.MustCompile(`"\$ref":"([^"]*)"`).FindAllStringSubmatch(string(text), -1) {
+		name, found := strings.CutPrefix(ref[1], "#/components/schemas/")
+		if !found || document.Components.Schemas.Map()[name] == nil {
+			t.Errorf("no schema for %s", ref[1])
 		}
 	}
 }

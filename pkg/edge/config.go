@@ -37,6 +37,8 @@ type Config struct {
 	// SnapshotFile is the path of the file to start from without a database; "" for
 	// none.
 	SnapshotFile string
+	// Environment is also in the metadata of OFREP.
+	Environment web.Environment
 
 	Version string
 	Logger  *slog.Logger
@@ -64,6 +66,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&c.Port, "port", 8081, "`port` to listen on, 0 for any that is free")
 	fs.StringVar(&c.Name, "edge-name", host, "`name` under which the admin lists this edge")
 	fs.Lookup("edge-name").DefValue = "the host's name" // so that the help is the same on all hosts
+	c.Environment.Flags(fs)
 	fs.BoolVar(&c.Prometheus, "enable-prometheus", false, "answer /metrics")
 	fs.StringVar(&c.Unknown, "unknown-subjects", string(snapshot.Reject), "`answer` to unknown ids: reject, defaults or hash")
 	fs.DurationVar(&c.Poll, "poll-interval", time.Second, "`time` after which to query changes without a notification")
@@ -80,7 +83,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 
 // Validate reports every invalid setting.
 func (c *Config) Validate() error {
-	return command.Faults(c.validateDBURL(), command.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Limits.Validate(), c.Callers.Validate(), c.TLS.Validate(), web.CheckAddress(web.MetricsAddress, c.MetricsAddress), web.CheckAddress(web.ProfilesAddress, c.ProfilesAddress))
+	return command.Faults(c.validateDBURL(), command.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Environment.Validate(), c.Limits.Validate(), c.Callers.Validate(), c.TLS.Validate(), web.CheckAddress(web.MetricsAddress, c.MetricsAddress), web.CheckAddress(web.ProfilesAddress, c.ProfilesAddress))
 }
 
 func (c *Config) validateDBURL() error {

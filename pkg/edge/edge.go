@@ -31,6 +31,8 @@ type service struct {
 	// authenticator identifies callers; nil if anyone may query this edge.
 	authenticator web.Authenticator
 	fixed         fixedFields
+	// unknownSubject is the answer to a request for all flags of an unknown subject.
+	unknownSubject evaluationAnswer
 	// They count requests that are answered before the routes.
 	flagsGiven, evaluatedAll, evaluatedOne observers
 }
@@ -81,15 +83,17 @@ func Run(ctx context.Context, config Config) (err error) {
 
 func newService(config Config, source replica.Source) *service {
 	registry := web.NewRegistry(config.Version)
+	config.Environment.Register(registry)
 	e := &service{
 		replica: replica.New(source, replica.Options{
-			Unknown:    snapshot.Unknown(config.Unknown),
-			Poll:       config.Poll,
-			File:       config.SnapshotFile,
-			Tokens:     config.Auth == AuthToken,
-			Logger:     config.Logger,
-			Observer:   newReplicaMetrics(registry),
-			BeforeLoad: LowerGCPercent,
+			Unknown:     snapshot.Unknown(config.Unknown),
+			Environment: string(config.Environment),
+			Poll:        config.Poll,
+			File:        config.SnapshotFile,
+			Tokens:      config.Auth == AuthToken,
+			Logger:      config.Logger,
+			Observer:    newReplicaMetrics(registry),
+			BeforeLoad:  LowerGCPercent,
 		}),
 	}
 	registerState(registry, e.replica)
@@ -97,6 +101,7 @@ func newService(config Config, source replica.Source) *service {
 		e.authenticator = e.authenticate
 	}
 	e.fixed = newFixedFields(&config.Origins)
+	e.unknownSubject = noFlags(string(config.Environment))
 	e.web = web.New(web.Options{
 		Title:           "Flaggery edge",
 		Description:     introduction,
@@ -135,10 +140,10 @@ func newService(config Config, source replica.Source) *service {
 // and documentation.
 func (e *service) addRoutes() {
 	// Flags of one subject.
-	web.Handle(e.web, auth.Resolve, answering[api.Flags](getFlags), e.getFlags)
-	web.Handle(e.web, auth.Resolve, answering[api.Flags](getSubjectFlags), e.getSubjectFlags)
+	web.Handle(e.web, auth.Resolve, answering[api.Flags](e, getFlags), e.getFlags)
+	web.Handle(e.web, auth.Resolve, answering[api.Flags](e, getSubjectFlags), e.getSubjectFlags)
 	// Flags of many subjects.
-	batch := answering[api.BatchFlags](postFlags)
+	batch := answering[api.BatchFlags](e, postFlags)
 	batch.Middlewares = huma.Middlewares{e.postPlainFlags}
 	web.Handle(e.web, auth.Resolve, batch, e.postFlags)
 	e.addEvaluation()

@@ -37,13 +37,17 @@ var getSubjectFlags = huma.Operation{
 // answering documents the parts of an answer that huma does not see: the type of a
 // body that is written as bytes, and the header with the revision. It returns a new
 // description for each edge of a process, as huma changes it.
-func answering[T any](op huma.Operation) huma.Operation {
-	schema := huma.NewMapRegistry("", huma.DefaultSchemaNamer).Schema(reflect.TypeFor[T](), false, "")
+func answering[T any](e *service, op huma.Operation) huma.Operation {
 	op.Responses = map[string]*huma.Response{"200": {
-		Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: schema}},
+		Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: schema[T](e)}},
 		Headers: map[string]*huma.Param{api.HeaderRevision: {Schema: &huma.Schema{Type: huma.TypeString, Description: "The revision that the answer is from"}}},
 	}}
 	return op
+}
+
+// schema adds a type to the edge's document and returns the reference.
+func schema[T any](e *service) *huma.Schema {
+	return e.web.API.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
 }
 
 // FlagsQuery has the parameters that both calls for one subject take. huma sees the

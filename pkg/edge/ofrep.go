@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,22 +44,19 @@ var evaluateFlag = huma.Operation{
 // addEvaluation adds both operations to the routes and documents their bodies, which
 // are read and written as bytes, so that huma does not see them.
 func (e *service) addEvaluation() {
-	web.Handle(e.web, auth.Resolve, answering[api.Evaluations](evaluateFlags), e.evaluateFlags)
-	web.Handle(e.web, auth.Resolve, answering[api.Evaluation](evaluateFlag), e.evaluateFlag)
-	schema := func(t reflect.Type) *huma.Schema {
-		return huma.NewMapRegistry("", huma.DefaultSchemaNamer).Schema(t, false, "")
-	}
+	web.Handle(e.web, auth.Resolve, answering[api.Evaluations](e, evaluateFlags), e.evaluateFlags)
+	web.Handle(e.web, auth.Resolve, answering[api.Evaluation](e, evaluateFlag), e.evaluateFlag)
 	content := func(s *huma.Schema) map[string]*huma.MediaType {
 		return map[string]*huma.MediaType{api.MediaJSON: {Schema: s}}
 	}
-	failure := schema(reflect.TypeFor[api.EvaluationFailure]())
+	failure := schema[api.EvaluationFailure](e)
 	paths := e.web.API.OpenAPI().Paths
 	for path, refusals := range map[string]map[string]string{
 		evaluateFlags.Path: {"400": "no subject to answer for", "503": "nothing is loaded yet"},
 		evaluateFlag.Path:  {"400": "no subject to answer for", "404": "FLAG_NOT_FOUND", "503": "nothing is loaded yet"},
 	} {
 		op := paths[path].Post
-		op.RequestBody = &huma.RequestBody{Required: true, Content: content(schema(reflect.TypeFor[api.EvaluationRequest]()))}
+		op.RequestBody = &huma.RequestBody{Required: true, Content: content(schema[api.EvaluationRequest](e))}
 		for status, description := range refusals {
 			op.Responses[status] = &huma.Response{Description: description, Content: content(failure)}
 		}
@@ -142,8 +138,7 @@ func (e *service) evaluateFlags(ctx context.Context, in *evaluateFlagsInput) (*h
 	var a *evaluationAnswer
 	switch {
 	case errors.As(err, new(*unknownSubject)):
-		a = inParts([][]byte{unknownSubjectFlags})
-		a.etag = unknownSubjectETag
+		a = new(e.unknownSubject)
 	case err != nil:
 		return refused(ctx, "", err)
 	default:
@@ -178,12 +173,15 @@ func (a *evaluationAnswer) unless(ifNoneMatch string) *evaluationAnswer {
 	return a
 }
 
-// unknownSubjectFlags is the answer to a request for all flags of an unknown subject.
-// On an error the web provider would keep the flags of the previous subject.
-var (
-	unknownSubjectFlags = []byte(`{"flags":[],"metadata":{"unknownSubject":true}}`)
-	unknownSubjectETag  = []string{snapshot.ETag(unknownSubjectFlags)}
-)
+// noFlags is the answer to a request for all flags of an unknown subject. On an error
+// the web provider would keep the flags of the previous subject.
+func noFlags(environment string) evaluationAnswer {
+	metadata := api.EvaluationsMetadata{UnknownSubject: true, Environment: environment}
+	body, _ := json.Marshal(api.Evaluations{Flags: []api.Evaluation{}, Metadata: &metadata}) // nothing in it can fail
+	a := inParts([][]byte{body})
+	a.etag = []string{snapshot.ETag(body)}
+	return *a
+}
 
 func (e *service) evaluateFlag(ctx context.Context, in *evaluateFlagInput) (*huma.StreamResponse, error) {
 	s, class, err := e.subjectOf(ctx, in.body)

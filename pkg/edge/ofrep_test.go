@@ -14,6 +14,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 	"github.com/flaggery/flaggery/pkg/shortcut"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 const bulk = "/ofrep/v1/evaluate/flags"
@@ -120,6 +121,68 @@ func TestEvaluationOfUnknownSubject(t *testing.T) {
 	}
 }
 
+// The name of the environment is in the answers of the shortcut, of net/http and of the
+// routes, and their ETags depend on it.
+func TestEvaluationNamesTheEnvironment(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.Open(t)
+	revision := quickstart(t, openWriter(t, dbURL))
+	const known, unknown = `{"context":{"targetingKey":"42"}}`, `{"context":{"targetingKey":"9"}}`
+	etags := map[string]string{}
+	for _, environment := range []web.Environment{"", "staging", `Production "EU" <1>`} {
+		short := start(t, dbURL, func(c *Config) { c.Environment = environment }).at(revision)
+		long := start(t, dbURL, func(c *Config) { c.Environment, c.Shortcut = environment, false }).at(revision)
+		ask := func(path, body string, header ...string) answer {
+			t.Helper()
+			a := short.do("POST", path, body, header...)
+			for form, other := range map[string]answer{"net/http": long.do("POST", path, body, header...), "the routes": long.do("POST", path+"?flagConfigEtag=x", body, header...)} {
+				if other.status != a.status || other.body != a.body || other.header.Get("ETag") != a.header.Get("ETag") {
+					t.Errorf("%q: %s answer %d %s, the shortcut %d %s", environment, form, other.status, other.body, a.status, a.body)
+				}
+			}
+			return a
+		}
+		metadata := func(of *api.EvaluationsMetadata) api.EvaluationsMetadata {
+			if of == nil {
+				return api.EvaluationsMetadata{}
+			}
+			return *of
+		}
+		for body, isUnknown := range map[string]bool{known: false, unknown: true} {
+			a := ask(bulk, body)
+			all := evaluated[api.Evaluations](t, a)
+			if got, want := metadata(all.Metadata), (api.EvaluationsMetadata{UnknownSubject: isUnknown, Environment: string(environment)}); got != want {
+				t.Errorf("%q: %s has the metadata %+v", environment, body, got)
+			}
+			if isUnknown != (len(all.Flags) == 0) {
+				t.Errorf("%q: %s gets %s", environment, body, a.body)
+			}
+			for _, flag := range all.Flags {
+				if flag.Metadata.Environment != string(environment) {
+					t.Errorf("%q: the metadata of %s is %+v", environment, flag.Key, flag.Metadata)
+				}
+			}
+			etag := a.header.Get("ETag")
+			for other, of := range etags {
+				if again := ask(bulk, body, "If-None-Match", other); again.status != http.StatusOK {
+					t.Errorf("%q: the ETag of %s gets %d", environment, of, again.status)
+				}
+			}
+			if again := ask(bulk, body, "If-None-Match", etag); again.status != http.StatusNotModified || again.body != "" {
+				t.Errorf("%q: the own ETag gets %d %s", environment, again.status, again.body)
+			}
+			etags[etag] = string(environment) + " " + body
+		}
+		if one := evaluated[api.Evaluation](t, ask(bulk+"/foobar", known)); one.Metadata.Environment != string(environment) {
+			t.Errorf("%q: the metadata of one flag is %+v", environment, one.Metadata)
+		}
+		info := regexp.MustCompile(`(?m)^flaggery_environment_info.*$`).FindString(short.do("GET", "/metrics", "").body)
+		if (info != "") != (environment != "") {
+			t.Errorf("%q has the metric %q", environment, info)
+		}
+	}
+}
+
 func TestEvaluationRefuses(t *testing.T) {
 	t.Parallel()
 	dbURL := pgtest.Open(t)
@@ -208,7 +271,7 @@ func FuzzEvaluation(f *testing.F) {
 			t.Errorf("%q of %q with %q: the answer is %s, that of the route %s", body, rest, ifNoneMatch, want, routed)
 		}
 		short := saidShort(t, e.evaluateShort, shortcut.Request{Value: []byte(rest), IfNoneMatch: []byte(ifNoneMatch), Body: []byte(body)})
-		if short != want && (short != "" || plain.Code < 400 && plain.Header().Get("ETag") != unknownSubjectETag[0]) {
+		if short != want && (short != "" || plain.Code < 400 && plain.Header().Get("ETag") != e.unknownSubject.etag[0]) {
 			t.Errorf("%q of %q with %q: the answer is %s, that of the shortcut %s", body, rest, ifNoneMatch, want, short)
 		}
 	})

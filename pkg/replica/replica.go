@@ -44,6 +44,9 @@ type Options struct {
 	Tokens  bool          // updates have tokens, and a snapshot file without is not used
 	Logger  *slog.Logger
 
+	// Environment is in the metadata of OFREP; "" for none.
+	Environment string
+
 	Observer Observer // may be nil
 	// BeforeLoad is called before a full load, and the function that it returns after
 	// it. It may be nil.
@@ -108,6 +111,8 @@ func New(source Source, o Options) *Replica {
 	if o.BeforeLoad == nil {
 		o.BeforeLoad = func() func() { return func() {} }
 	}
+	builder := snapshot.NewBuilder(o.Unknown)
+	builder.NameEnvironment(o.Environment)
 	return &Replica{
 		source:     source,
 		poll:       o.Poll,
@@ -116,7 +121,7 @@ func New(source Source, o Options) *Replica {
 		log:        o.Logger,
 		observer:   o.Observer,
 		beforeLoad: o.BeforeLoad,
-		builder:    snapshot.NewBuilder(o.Unknown),
+		builder:    builder,
 		began:      time.Now(),
 		changed:    make(chan struct{}, 1),
 		connected:  make(chan struct{}, 1),

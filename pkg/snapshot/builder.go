@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/flaggery/flaggery/pkg/evaluation"
@@ -42,12 +43,24 @@ type Builder struct {
 	unknown Unknown
 	answers *Answers
 	classes *classes
+
+	environment string // as in Snapshot
 }
 
 // NewBuilder makes a Builder. Its snapshots share the treatment of unknown ids and
 // the Answers that count what they serve.
 func NewBuilder(unknown Unknown) *Builder {
 	return &Builder{key: newKey(), unknown: unknown, answers: newAnswers(), classes: newClasses()}
+}
+
+// NameEnvironment puts the name of an environment, unless it is "", into the metadata of
+// OFREP of all later snapshots.
+func (b *Builder) NameEnvironment(name string) {
+	if name == "" {
+		return
+	}
+	text, _ := json.Marshal(name) // no text fails
+	b.environment = `"environment":` + string(text)
 }
 
 // Answers returns the Answers that all snapshots of the Builder share.
@@ -65,7 +78,7 @@ func (b *Builder) Apply(base *Snapshot, u *model.Update) (*Snapshot, error) {
 	case u.Full && u.Configuration == nil:
 		return nil, refuse(NotApplicable, "everything at revision %d came without a configuration", u.Revision)
 	}
-	next := Snapshot{index: newIndex(b.key, 0), unknown: b.unknown}
+	next := Snapshot{index: newIndex(b.key, 0), unknown: b.unknown, environment: b.environment}
 	if base != nil {
 		next = *base
 	}

@@ -403,7 +403,7 @@ func (b *Builder) restore(header *fileHeader, ix *index, now time.Time) (*Snapsh
 	}
 	b.classes = classes
 	return &Snapshot{
-		Position: header.Position, index: ix, classes: classes.list, ungrouped: classes.ungrouped, unknown: b.unknown,
+		Position: header.Position, index: ix, classes: classes.list, ungrouped: classes.ungrouped, unknown: b.unknown, environment: b.environment,
 		generation:     newGeneration(resolver, configuration, len(classes.list), b.answers, now.UnixNano()),
 		tokens:         header.Configuration.Tokens,
 		RevisionHeader: revisionHeader(header.Position),

@@ -58,6 +58,29 @@ func TestFileHoldsAll(t *testing.T) {
 	})
 }
 
+// An edge that restarts under another name does not answer with the former one.
+func TestFileHasNoEnvironment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	for _, name := range []string{"staging", "production"} {
+		b := NewBuilder(Reject)
+		b.NameEnvironment(name)
+		s, _, err := b.ReadFile(path, noon)
+		if errors.Is(err, fs.ErrNotExist) {
+			s, err = b.Apply(nil, uniformFixture(1, "A", 1).load(noon))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, all := s.OFREP(s.ungrouped[1], noon)
+		if text := string(bytes.Join(all.Parts, nil)); !strings.HasSuffix(text, `"environment":"`+name+`"}}],"metadata":{"environment":"`+name+`"}}`) {
+			t.Errorf("%s answers %s", name, text)
+		}
+		if err := WriteFile(path, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func must(t *rapid.T, b *Builder, base *Snapshot, u *model.Update) *Snapshot {
 	s, err := b.Apply(base, u)
 	if err != nil {

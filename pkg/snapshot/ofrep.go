@@ -21,9 +21,9 @@ type OFREP struct {
 
 func (o *OFREP) size() int { return 128 + o.own + len(o.Parts)*24 }
 
-// renderOFREP makes the OFREP form of a class.
-func renderOFREP(g *generation, class model.Class, at time.Time) *OFREP {
-	r := evaluationRenderer{resolver: g.resolver, own: []byte(`{"flags":[`)}
+// renderOFREP makes the OFREP form of a class. environment is as in Snapshot.
+func renderOFREP(g *generation, environment string, class model.Class, at time.Time) *OFREP {
+	r := evaluationRenderer{resolver: g.resolver, environment: environment, own: []byte(`{"flags":[`)}
 	first := true
 	g.resolver.Decide(class, at, func(d evaluation.Decision) bool {
 		if !first {
@@ -33,7 +33,11 @@ func renderOFREP(g *generation, class model.Class, at time.Time) *OFREP {
 		r.add(d, class.Bucket)
 		return true
 	})
-	r.own = append(r.own, `]}`...)
+	r.own = append(r.own, ']')
+	if environment != "" {
+		r.own = append(append(append(r.own, `,"metadata":{`...), environment...), '}')
+	}
+	r.own = append(r.own, '}')
 	o := &OFREP{Parts: r.parts(), own: len(r.own)}
 	length, hash := 0, sha256.New()
 	for i, part := range o.Parts {
@@ -66,10 +70,11 @@ const sharedFrom = 1 << 10
 // evaluationRenderer renders text in parts. Large payloads are parts of their own
 // that all texts share.
 type evaluationRenderer struct {
-	resolver *evaluation.Resolver
-	own      []byte
-	ends     []int // in own, of the text before each payload
-	payloads [][]byte
+	resolver    *evaluation.Resolver
+	environment string // as in Snapshot
+	own         []byte
+	ends        []int // in own, of the text before each payload
+	payloads    [][]byte
 }
 
 // parts alternate between the text's own bytes and a payload.
@@ -127,6 +132,9 @@ func (r *evaluationRenderer) add(d evaluation.Decision, bucket model.BucketID) {
 	}
 	if bucket > 0 {
 		to = strconv.AppendInt(append(to, `,"bucket":`...), int64(bucket), 10)
+	}
+	if r.environment != "" {
+		to = append(append(to, ','), r.environment...)
 	}
 	to = append(to, `}}`...)
 	r.own = to

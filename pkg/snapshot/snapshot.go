@@ -51,6 +51,8 @@ type Snapshot struct {
 	tokens     []auth.Credential // as in model.Update; nil if they were not read
 	unknown    Unknown
 
+	environment string // its member of OFREP's metadata, "" for none
+
 	RevisionHeader []string // the revision's digits, as net/http wants the value of a header
 }
 
@@ -107,7 +109,7 @@ func (s *Snapshot) OFREP(class ClassID, now time.Time) (*Body, *OFREP) {
 	if o := b.ofrep.Load(); o != nil {
 		return b, o
 	}
-	return b, g.answers.keepOFREP(p.bodies, b, renderOFREP(g, s.classes[class], time.Unix(0, p.from)))
+	return b, g.answers.keepOFREP(p.bodies, b, renderOFREP(g, s.environment, s.classes[class], time.Unix(0, p.from)))
 }
 
 // Evaluation is a single flag of OFREP, also in parts; false if the class has no
@@ -119,7 +121,7 @@ func (s *Snapshot) Evaluation(class ClassID, feature string, now time.Time) ([][
 	if !found || d.Variant == "" {
 		return nil, Flag{}, false
 	}
-	r := evaluationRenderer{resolver: g.resolver, own: make([]byte, 0, 512)}
+	r := evaluationRenderer{resolver: g.resolver, environment: s.environment, own: make([]byte, 0, 512)}
 	r.add(d, of.Bucket)
 	return r.parts(), Flag{d.Feature, d.Variant}, true
 }
