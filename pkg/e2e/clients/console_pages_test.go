@@ -13,8 +13,31 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/dev"
+	"github.com/flaggery/flaggery/pkg/e2e"
 )
+
+// Somebody compares a page of two installations.
+func TestOtherEnvironments(t *testing.T) {
+	t.Parallel()
+	i := &installation{t: t, fixture: newFixture(t)}
+	staging := must(t)(i.fixture.StartAdmin(func(c *admin.Config) { c.Installation.Environment = "staging" }))
+	i.url = must(t)(i.fixture.StartAdmin(func(c *admin.Config) {
+		c.Installation = admin.Installation{Environment: "production", Environments: "staging=" + staging + "/,production=https://flags.example.com"}
+	}))
+	b := i.open(e2e.Token, "/features?tag=web")
+	b.fill("Filter by name or tag", "check") // changes the query in place
+	b.press("production")
+	if links := b.text("header details.other .menu"); links != "This page in staging" {
+		t.Errorf("the menu has %s", links)
+	}
+	b.press("staging")
+	b.script(`await until('the other installation', () => find('header strong.environment', 'staging')[0]); return ''`)
+	if at := b.script(`return location.href`); at != staging+"/features?tag=web&query=check" {
+		t.Errorf("the link leads to %s", at)
+	}
+}
 
 // startSample runs what "make run" runs, with its sample data, and returns the URL of the
 // admin.

@@ -885,6 +885,8 @@ export interface components {
             edge_url: string;
             /** @description Value of FLAGGERY_ENVIRONMENT; empty for none */
             environment: string;
+            /** @description Other installations, from FLAGGERY_ENVIRONMENTS in its order */
+            environments: components["schemas"]["Environment"][];
             /**
              * Format: int64
              * @description Number of features, including archived ones
@@ -1502,6 +1504,15 @@ export interface components {
             state: "loading" | "serving" | "refusing" | "leaving" | "away";
             /** @description First 10 characters of its version; empty for edges of earlier releases */
             version: string;
+        };
+        Environment: {
+            /** @example staging */
+            name: string;
+            /**
+             * @description URL of its admin
+             * @example https://flags.staging.example.com
+             */
+            url: string;
         };
         ExplainedDecision: {
             /** @description The step that decides: default, rollout, abtest, override, off or archived; null if none applies */

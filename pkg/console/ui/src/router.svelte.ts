@@ -15,6 +15,11 @@ class Router {
     });
   }
 
+  /** address is the page with its query. */
+  get address(): string {
+    return this.query.size ? `${this.path}?${this.query}` : this.path;
+  }
+
   /** go opens an address of the console. */
   go(address: string) {
     history.pushState(null, '', address);
@@ -35,8 +40,8 @@ class Router {
       if (value) query.set(name, value);
       else query.delete(name);
     }
-    history.replaceState(null, '', query.size ? `${this.path}?${query}` : this.path);
     this.query = query;
+    history.replaceState(null, '', this.address);
   }
 
   #follow() {
