@@ -3,8 +3,12 @@
 # Each container finds in a volume of its own what it needs, and nothing else.
 set -eu
 all=${1:-/secrets} shares=${2:-/shares}
+environment=${3:-} # of those that share a server, see environments-secrets.sh
+role=flaggery${environment:+_$environment} of=${environment:+$environment-}
+mkdir -p "$all"
 cd "$all"
 draw() {
+    [ -e "$1" ] && return
     head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >new
     mv new "$1" # at once: its presence says that all of it is there
 }
@@ -25,16 +29,22 @@ give() {
 
 # Containers run as different users.
 umask 022
-for who in database admin edge dashboard; do
-    [ -e $who-password ] || draw $who-password
+for who in database admin edge; do
+    draw $who-password
 done
-echo "postgres://flaggery:$(cat database-password)@postgres:5432/flaggery?sslmode=disable" >database-url
-echo "postgres://flaggery_admin:$(cat admin-password)@postgres:5432/flaggery?sslmode=disable" >admin-database-url
-echo "postgres://flaggery_edge:$(cat edge-password)@postgres:5432/flaggery?sslmode=disable" >edge-database-url
-show admin-token "the admin's token"
+echo "postgres://$role:$(cat database-password)@postgres:5432/$role?sslmode=disable" >database-url
+echo "postgres://${role}_admin:$(cat admin-password)@postgres:5432/$role?sslmode=disable" >admin-database-url
+echo "postgres://${role}_edge:$(cat edge-password)@postgres:5432/$role?sslmode=disable" >edge-database-url
+show admin-token "the admin's token${environment:+ of $environment}"
+give "${of}migrate" database-url admin-password edge-password
+give "${of}admin" admin-database-url admin-token
+give "${of}edge" edge-database-url
+if [ "$environment" ]; then
+    give "postgres/$environment" database-password admin-password edge-password
+    exit
+fi
+draw dashboard-password
 show grafana-password "Grafana's password of admin"
 give postgres database-password
-give migrate database-url admin-password edge-password dashboard-password
-give admin admin-database-url admin-token
-give edge edge-database-url
+give migrate dashboard-password
 give grafana dashboard-password grafana-password

@@ -35,6 +35,8 @@ var rendered = map[string]string{
 	"testdata/values/everything.yaml": "testdata/golden/everything.yaml",
 	"testdata/values/cluster.yaml":    "testdata/golden/cluster.yaml",
 	"testdata/values/customised.yaml": "testdata/golden/customised.yaml",
+	chart + "/values-staging.yaml":    "testdata/golden/staging.yaml",
+	chart + "/values-production.yaml": "testdata/golden/production.yaml",
 }
 
 func TestChart(t *testing.T) {

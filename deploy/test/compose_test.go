@@ -1,6 +1,7 @@
 package test
 
 import (
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -15,11 +16,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// compose reads docker-compose.yml with the library that Docker Compose itself reads it
-// with: its schema, its variables, and services and volumes that must be there.
-func compose(t *testing.T) *types.Project {
+// composed are the files of Docker Compose, each with the script that draws its secrets.
+var composed = map[string]string{
+	"../../docker-compose.yml":    "../compose/secrets.sh",
+	"../compose/environments.yml": "../compose/environments-secrets.sh",
+}
+
+// compose reads a file with the library that Docker Compose itself reads it with: its
+// schema, its variables, and services and volumes that must be there.
+func compose(t *testing.T, file string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{"../../docker-compose.yml"}, cli.WithWorkingDirectory("../.."))
+	options, err := cli.NewProjectOptions([]string{file}, cli.WithWorkingDirectory(filepath.Dir(file)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,8 +39,23 @@ func compose(t *testing.T) *types.Project {
 
 func TestCompose(t *testing.T) {
 	t.Parallel()
-	project := compose(t)
+	for file := range composed {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			checkCompose(t, compose(t, file))
+		})
+	}
+}
+
+func checkCompose(t *testing.T, project *types.Project) {
+	ports := map[string]string{}
 	for name, service := range project.Services {
+		for _, port := range service.Ports {
+			if other := ports[port.Published]; other != "" || port.HostIP != "127.0.0.1" {
+				t.Errorf("%s publishes %s:%s, %s does, too", name, port.HostIP, port.Published, other)
+			}
+			ports[port.Published] = name
+		}
 		for _, mount := range service.Volumes {
 			if mount.Type != types.VolumeTypeBind {
 				continue
@@ -65,17 +87,36 @@ func TestCompose(t *testing.T) {
 // has those that its settings name, and Prometheus needs none.
 func TestComposeSharesNoSecrets(t *testing.T) {
 	t.Parallel()
-	project := compose(t)
-	shares := t.TempDir()
-	output(t, "sh", "../compose/secrets.sh", t.TempDir(), shares)
-	datasources, err := os.ReadFile("../grafana/provisioning/datasources/flaggery.yml")
-	if err != nil {
-		t.Fatal(err)
+	for file, script := range composed {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			checkSecrets(t, compose(t, file), script)
+		})
 	}
+}
+
+func checkSecrets(t *testing.T, project *types.Project, script string) {
+	shares := t.TempDir()
+	output(t, "sh", script, t.TempDir(), shares)
 	for name, service := range project.Services {
 		settings := ""
-		if name == "grafana" {
-			settings = string(datasources)
+		for _, mount := range service.Volumes {
+			switch filepath.Base(mount.Source) {
+			case "provisioning":
+				datasources, err := os.ReadFile(filepath.Join(mount.Source, "datasources/flaggery.yml"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				settings += string(datasources)
+			case "environments.sh":
+				text, err := os.ReadFile(mount.Source)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, environment := range []string{"staging", "production"} {
+					settings += strings.ReplaceAll(string(text), "$secrets/", "/secrets/"+environment+"/")
+				}
+			}
 		}
 		for _, value := range service.Environment {
 			settings += "\n" + *value
@@ -87,17 +128,21 @@ func TestComposeSharesNoSecrets(t *testing.T) {
 				t.Errorf("%s mounts %s at %s", name, mount.Source, mount.Target)
 			}
 		}
-		given, err := filepath.Glob(filepath.Join(shares, name, "*"))
-		if err != nil {
-			t.Fatal(err)
+		var given []string
+		for _, pattern := range []string{"*", "*/*"} {
+			files, err := fs.Glob(os.DirFS(filepath.Join(shares, name)), pattern)
+			if err != nil {
+				t.Fatal(err)
+			}
+			given = append(given, files...)
 		}
 		for i, file := range given {
-			given[i] = "/secrets/" + filepath.Base(file)
+			given[i] = "/secrets/" + file
 			if !strings.Contains(settings, given[i]) {
 				t.Errorf("%s finds %s and does not need it", name, given[i])
 			}
 		}
-		for _, needed := range regexp.MustCompile(`/secrets/[a-z-]+`).FindAllString(settings, -1) {
+		for _, needed := range regexp.MustCompile(`/secrets/[a-z/-]+`).FindAllString(settings, -1) {
 			if !slices.Contains(given, needed) {
 				t.Errorf("%s needs %s and finds %q", name, needed, given)
 			}
@@ -106,6 +151,11 @@ func TestComposeSharesNoSecrets(t *testing.T) {
 			t.Errorf("%s lets everybody in", name)
 		}
 	}
+}
+
+func TestComposeIsScraped(t *testing.T) {
+	t.Parallel()
+	project := compose(t, "../../docker-compose.yml")
 	scrapes, err := os.ReadFile("../compose/prometheus.yml")
 	if err != nil {
 		t.Fatal(err)
