@@ -143,7 +143,7 @@ func TestInhibition(t *testing.T) {
 const token = "token-of-a-test"
 
 // TestSeries has a real Prometheus scrape both programs, and asks it everything
-// that the rules and the dashboards ask.
+// that the rules, the dashboards and docs/environments.md ask.
 func TestSeries(t *testing.T) {
 	t.Parallel()
 	admin, edge := startFlaggery(t)
@@ -158,6 +158,13 @@ func TestSeries(t *testing.T) {
 		for _, query := range dashboardQueries(t, file) {
 			queries[query] = true
 		}
+	}
+	page, err := os.ReadFile("../../docs/environments.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile("(?s)```promql\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		queries[match[1]] = true
 	}
 	// What is asked for appears with traffic that goes on, and changes.
 	deadline := time.After(time.Minute)
