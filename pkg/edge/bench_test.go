@@ -17,6 +17,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/shortcut"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // source has subjects 0 … n-1 and 20 features, at the revision that it is set to.
@@ -109,6 +110,25 @@ func TestHotPathNoAlloc(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("the shortcut allocates %v times", n)
+	}
+}
+
+// The name of the environment costs a request nothing: it is rendered before.
+func TestEnvironmentNoAlloc(t *testing.T) {
+	allocations := func(environment web.Environment, path string) float64 {
+		e := serving(t, &source{subjects: 1000}, func(c *Config) { c.Environment = environment })
+		dst, vector := make([]byte, 0, 4096), make([][]byte, 0, 1)
+		r := shortcut.Request{Value: []byte(path), Body: []byte(`{"context":{"targetingKey":"77"}}`)}
+		return testing.AllocsPerRun(100, func() {
+			if _, body, ok := e.evaluateShort(dst, vector, r); !ok || len(body) == 0 {
+				t.Error("nothing was answered")
+			}
+		})
+	}
+	for _, path := range []string{"", "/feature-number-01"} {
+		if without, with := allocations("", path), allocations("production", path); with > without {
+			t.Errorf("%q allocates %v times with an environment, %v times without", path, with, without)
+		}
 	}
 }
 
