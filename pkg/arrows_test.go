@@ -64,6 +64,7 @@ var confined = []struct {
 	users   string
 	reason  string
 }{
+	{"github.com/spf13/cobra", "pkg/command", "a program declares commands and settings, and does not know who parses them"},
 	{"github.com/labstack/echo", "pkg/web pkg/admin pkg/edge pkg/signin pkg/console", "its support ends with 2026: the step to v5 stays small"},
 	{"github.com/danielgtaylor/huma", "pkg/web pkg/admin pkg/edge pkg/signin", "it comes with echo"},
 	{"github.com/jmoiron/sqlx", "pkg/postgres", "all SQL is there"},

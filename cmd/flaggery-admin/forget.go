@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 
@@ -18,9 +17,6 @@ func forgetCommand() command.Command {
 		Summary:   "Delete a subject and replace its id by a pseudonym in history and audit, permanently. Requires the role that owns the schema.",
 		Flags:     func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
-			if len(env.Args) != 1 {
-				return errors.New("forget takes the id of one subject")
-			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				result, err := w.Forget(ctx, env.Args[0], writer.By("flaggery-admin forget"))
 				if err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
@@ -21,8 +22,12 @@ audit: 0 rows name forgotten-[a-z0-9]{26} now
 `).MatchString(stdout) {
 		t.Error(stdout)
 	}
-	for args, says := range map[string]string{"forget 42": `nothing is recorded of a subject "42"`, "forget": "the id of one subject", "forget 1 2": "the id of one subject"} {
-		if status, _, stderr := run(t, dbURL, "", strings.Fields(args)...); status != 1 || !strings.Contains(stderr, says) {
+	for args, says := range map[string]string{"forget 42": `nothing is recorded of a subject "42"`, "forget": "forget takes ID", "forget 1 2": "forget takes ID"} {
+		want := command.StatusUsage
+		if args == "forget 42" {
+			want = command.StatusFailed
+		}
+		if status, _, stderr := run(t, dbURL, "", strings.Fields(args)...); status != want || !strings.Contains(stderr, says) {
 			t.Errorf("%s: status %d: %s", args, status, stderr)
 		}
 	}

@@ -71,46 +71,47 @@ func TestFailuresAreOneLine(t *testing.T) {
 	const away = "postgres://me:hunter2@127.0.0.1:1/flaggery"
 	for _, row := range []struct {
 		dbURL, args, stderr string
+		status              int
 	}{
-		{"", "serve --admin-token \x01", "FLAGGERY_DB_URL (--db-url) is not set; FLAGGERY_ADMIN_TOKEN"},
-		{good, "serve --log-level error", "token create"},
-		{good, "token create --name a --expires 1d", `flaggery-admin: --role must be viewer, editor, admin or client; --expires`},
-		{good, "token create --name flaggery --role admin", "--name must not be"},
-		{good, "token create --name a --role admin --expires 1d", `--expires must be a duration such as 720h or a time such as 2027-12-31T00:00:00Z, is "1d"`},
-		{good, "token create --name a --role admin --expires -1h", "--expires must be in the future"},
-		{good, "token create --name a --role admin --expires 2020-01-01T00:00:00Z", "--expires must be in the future"},
-		{"", "token create --name a --role admin", "FLAGGERY_DB_URL"},
-		{empty, "token list", "schema is at version 0"},
-		{good, "token revoke", "the id of one token"},
-		{good, "token revoke flaggery_abc", "the id of one token"},
-		{good, "token revoke 7", "there is no token 7"},
-		{"", "serve --port x --admin-token a-token-for-tests-and-nothing-else", "-port"},
-		{away, "serve --db-wait=false --admin-token a-token-for-tests-and-nothing-else", "connection refused"},
-		{away, "migrate status", "connection refused"},
-		{away, "export", "postgres://me:***@127.0.0.1:1/flaggery"},
-		{empty, "serve --log-level error --admin-token a-token-for-tests-and-nothing-else", "schema is at version 0, behind the program's version"},
-		{empty, "migrate status", "run 'flaggery-admin migrate up'"},
-		{empty, "import --format csv -", "schema is at version 0"},
-		{good, "serve --log-level error --admin-token a-token-for-tests-and-nothing-else --port " + port, "FLAGGERY_PORT (--host, --port): listen tcp 127.0.0.1:" + port},
-		{good, "migrate down", "--steps"},
-		{good, "import", "one file"},
-		{good, "import nothing.csv", "no such file"},
-		{good, "import subjects.txt", "--format must be"},
-		{good, "import --columns all subjects.csv", "--columns must be"},
-		{good, "import --groups leave subjects.csv", `--groups must be join or replace, is "leave"`},
-		{good, "import --absent drop subjects.csv", `--absent must be keep or delete, is "drop"`},
-		{good, "import --expect-deleted -2 subjects.csv", "--expect-deleted must be 0 or more, is -2"},
-		{good, "import --expect-deleted 2 --format csv -", "--expect-deleted must be 0, as the import would delete 0 subjects, is 2"},
-		{good, "import --format csv -", "no bucket"},
-		{good, "migrate up --create-edge-role edges", "FLAGGERY_EDGE_PASSWORD, or write it as a line to standard input\n"},
-		{good, "migrate sideways", "migrate must be followed by up, down, status"},
+		{"", "serve --admin-token \x01", "FLAGGERY_DB_URL (--db-url) is not set; FLAGGERY_ADMIN_TOKEN", 1},
+		{good, "serve --log-level error", "token create", 1},
+		{good, "token create --name a --expires 1d", `flaggery-admin: --role must be viewer, editor, admin or client; --expires`, 2},
+		{good, "token create --name flaggery --role admin", "--name must not be", 2},
+		{good, "token create --name a --role admin --expires 1d", `--expires must be a duration such as 720h or a time such as 2027-12-31T00:00:00Z, is "1d"`, 2},
+		{good, "token create --name a --role admin --expires -1h", "--expires must be in the future", 2},
+		{good, "token create --name a --role admin --expires 2020-01-01T00:00:00Z", "--expires must be in the future", 2},
+		{"", "token create --name a --role admin", "FLAGGERY_DB_URL", 1},
+		{empty, "token list", "schema is at version 0", 1},
+		{good, "token revoke", "token revoke takes ID: found 0", 2},
+		{good, "token revoke flaggery_abc", "the id of a token", 2},
+		{good, "token revoke 7", "there is no token 7", 1},
+		{"", "serve --port x --admin-token a-token-for-tests-and-nothing-else", "-port", 1},
+		{away, "serve --db-wait=false --admin-token a-token-for-tests-and-nothing-else", "connection refused", 1},
+		{away, "migrate status", "connection refused", 1},
+		{away, "export", "postgres://me:***@127.0.0.1:1/flaggery", 1},
+		{empty, "serve --log-level error --admin-token a-token-for-tests-and-nothing-else", "schema is at version 0, behind the program's version", 1},
+		{empty, "migrate status", "run 'flaggery-admin migrate up'", 1},
+		{empty, "import --format csv -", "schema is at version 0", 1},
+		{good, "serve --log-level error --admin-token a-token-for-tests-and-nothing-else --port " + port, "FLAGGERY_PORT (--host, --port): listen tcp 127.0.0.1:" + port, 1},
+		{good, "migrate down", "--steps", 2},
+		{good, "import", "import takes FILE", 2},
+		{good, "import nothing.csv", "no such file", 1},
+		{good, "import subjects.txt", "--format must be", 2},
+		{good, "import --columns all subjects.csv", "--columns must be", 2},
+		{good, "import --groups leave subjects.csv", `--groups must be join or replace, is "leave"`, 2},
+		{good, "import --absent drop subjects.csv", `--absent must be keep or delete, is "drop"`, 2},
+		{good, "import --expect-deleted -2 subjects.csv", "--expect-deleted must be 0 or more, is -2", 2},
+		{good, "import --expect-deleted 2 --format csv -", "--expect-deleted must be 0, as the import would delete 0 subjects, is 2", 1},
+		{good, "import --format csv -", "no bucket", 1},
+		{good, "migrate up --create-edge-role edges", "FLAGGERY_EDGE_PASSWORD, or write it as a line to standard input\n", 1},
+		{good, "migrate sideways", "migrate must be followed by up, down, status", 2},
 	} {
 		status, _, stderr := run(t, row.dbURL, "id\n1\n", strings.Fields(row.args)...)
 		if strings.Contains(row.args, "create-edge-role") {
 			status, _, stderr = run(t, row.dbURL, "", strings.Fields(row.args)...)
 		}
 		last := stderr[strings.LastIndex(strings.TrimSuffix(stderr, "\n"), "\n")+1:]
-		if status != 1 || !strings.Contains(last, "flaggery-admin: ") || !strings.Contains(last, row.stderr) || strings.Contains(stderr, "hunter2") {
+		if status != row.status || !strings.Contains(last, "flaggery-admin: ") || !strings.Contains(last, row.stderr) || strings.Contains(stderr, "hunter2") {
 			t.Errorf("%s: status %d: %s", row.args, status, stderr)
 		}
 	}

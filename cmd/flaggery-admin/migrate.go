@@ -123,7 +123,7 @@ func migrateDownCommand() command.Command {
 		Once: []string{"steps"},
 		Run: func(ctx context.Context, env command.Environment) error {
 			if steps < 1 {
-				return errors.New("--steps must be the number of migrations to revert, 1 or more: their data is deleted")
+				return command.Usagef("--steps must be the number of migrations to revert, 1 or more: their data is deleted")
 			}
 			return onDatabase(ctx, env, url, func(db *postgres.DB) error {
 				if err := migrations.Down(ctx, db.SQL(), steps); err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"strconv"
@@ -135,12 +134,9 @@ func tokenRevokeCommand() command.Command {
 		Summary:   "Revoke a token by its id, as printed by `token list`. Admins reject it at once, edges as soon as they serve the revision.",
 		Flags:     func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
 		Run: func(ctx context.Context, env command.Environment) error {
-			var id int64
-			if len(env.Args) == 1 {
-				id, _ = strconv.ParseInt(env.Args[0], 10, 64) // 0 is no id
-			}
-			if id < 1 {
-				return errors.New("token revoke takes the id of one token, as printed by token list")
+			id, err := strconv.ParseInt(env.Args[0], 10, 64)
+			if err != nil || id < 1 {
+				return command.Usagef("ID must be the id of a token, as printed by token list") // it may be a secret
 			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				revoked, err := w.RevokeToken(ctx, id, writer.By("flaggery-admin token revoke"))

@@ -51,16 +51,13 @@ func importCommand() command.Command {
 		},
 		Once: []string{"format", "columns", "groups", "absent", "expect-deleted", "dry-run"},
 		Run: func(ctx context.Context, env command.Environment) error {
-			if len(env.Args) != 1 {
-				return errors.New("import takes one file, or - for standard input")
-			}
 			mediaType, err := mediaTypeOf(format, env.Args[0])
 			if err != nil {
-				return err
+				return command.WithStatus(command.StatusUsage, err)
 			}
 			options, err := flags.options()
 			if err != nil {
-				return err
+				return command.WithStatus(command.StatusUsage, err)
 			}
 			file := io.NopCloser(env.Stdin)
 			if env.Args[0] != "-" {

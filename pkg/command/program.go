@@ -34,8 +34,10 @@ type Program struct {
 // Command is one thing that a program does. Every command has the settings
 // --log-level and --log-format.
 type Command struct {
-	Name      string // "serve", or two words: "migrate up"
-	Arguments string // arguments besides flags, for the help; "" for none
+	Name string // "serve", or more words: "migrate up"
+	// Arguments are those besides flags, one word each: [FILE] may be left out, ID… may
+	// be repeated, on|off is one of these; "" for none.
+	Arguments string
 	Summary   string
 	Service   bool // runs until it is stopped, and logs its settings at the start
 	Private   bool // runs on a machine with a single user
@@ -43,7 +45,10 @@ type Command struct {
 	Once      []string     // flags of a single run: no variable sets them, as it would stay set for the next run
 	Variables []string     // environment variables that it reads besides those of its flags
 	Validate  func() error // checks the parsed settings; nil if there is nothing to check
-	Run       func(ctx context.Context, env Environment) error
+	// Complete lists the values of an argument, by its word in Arguments ("FEATURE"), or
+	// of a flag ("--stage"), for a shell. The settings so far are parsed. It may be nil.
+	Complete func(ctx context.Context, what string) []string
+	Run      func(ctx context.Context, env Environment) error
 }
 
 // Environment is what a command gets to run with.
@@ -56,8 +61,8 @@ type Environment struct {
 	Stderr  io.Writer
 }
 
-// Main runs the program and exits, with status 1 and one line on stderr if it
-// failed. The first SIGINT, SIGTERM or SIGHUP ends the command's context, the
+// Main runs the program and exits, with one of the statuses and one line on stderr if
+// it failed. The first SIGINT, SIGTERM or SIGHUP ends the command's context, the
 // second one the process. If the reader of its output is gone, a service goes on;
 // other commands end, as Unix programs do.
 func (p Program) Main() {
@@ -67,10 +72,10 @@ func (p Program) Main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop)
-	if command, _ := p.find(os.Args[1:]); command != nil && command.Service {
+	env := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	if p.isService(os.Args[1:], env) {
 		signal.Ignore(syscall.SIGPIPE) // a write to the log fails instead, and that line is lost
 	}
-	env := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	os.Exit(p.Execute(ctx, os.Args[1:], os.Environ(), env))
 }
 
@@ -82,6 +87,7 @@ func (p Program) Execute(ctx context.Context, args, environ []string, env Enviro
 	if err == nil {
 		return 0
 	}
+	status := statusOf(err)
 	var refused *model.Error
 	if errors.As(err, &refused) && len(refused.Fields) > 1 {
 		err = errors.New(refused.Detail)
@@ -92,48 +98,50 @@ func (p Program) Execute(ctx context.Context, args, environ []string, env Enviro
 		}()
 	}
 	fmt.Fprintf(env.Stderr, "%s: %s\n", p.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
-	return 1
+	return status
 }
 
 func (p Program) run(ctx context.Context, args, environ []string, env Environment) error {
-	if slices.Contains(args, "--version") || len(args) > 0 && args[0] == "version" {
-		_, err := fmt.Fprintln(env.Stdout, p.Name, env.Version)
-		return err
+	switch {
+	case slices.Contains(args, "--version"):
+		return p.printVersion(ctx, env)
+	case len(args) > 0 && strings.HasPrefix(args[0], "-") && !isHelp(args[0]): // args may hold a secret, so they are not shown
+		return Usagef("the command comes first, then its settings, see %s --help", p.Name)
 	}
-	command, args := p.find(args)
-	if command == nil {
-		if len(args) == 0 || isHelp(args[0]) {
-			p.help(env.Stdout, p.Name, p.Commands)
-			return nil
-		}
-		if group := p.group(args[0]); len(group) > 0 {
-			return p.runGroup(env.Stdout, args[0], args[1:], group)
-		}
-		if strings.HasPrefix(args[0], "-") { // args may hold a secret, so they are not shown
-			return fmt.Errorf("the command comes first, then its settings, see %s --help", p.Name)
-		}
-		return fmt.Errorf("there is no command %q, see %s --help", strings.Join(args, " "), p.Name)
-	}
+	root := p.tree(environ, env)
+	root.SetArgs(append([]string{}, args...)) // nil would be the arguments of the process
+	return root.ExecuteContext(ctx)
+}
+
+func (p Program) printVersion(_ context.Context, env Environment) error {
+	_, err := fmt.Fprintln(env.Stdout, p.Name, p.version())
+	return err
+}
+
+// runCommand runs a command. args are the arguments behind its name.
+func (p Program) runCommand(ctx context.Context, command *Command, args, environ []string, env Environment) error {
 	unknown := unknownVariables(p.variables(), environ)
 	var log logSettings
 	fs := command.flagSet(&log)
 	rest, err := parseSettings(fs, command.Once, args, environ)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(env.Stdout, "%s\n\nUsage: %s\n\nSettings, each a flag, the variable [in brackets], or a file whose path is in that variable with _FILE added:\n",
-			command.Summary, strings.TrimSpace(p.Name+" "+command.Name+" [settings] "+command.Arguments))
-		writeUsage(fs, command.Once, env.Stdout)
+		p.describe(env.Stdout, command)
 		return nil
 	}
-	if err == nil && command.Arguments == "" && len(rest) > 0 {
-		err = fmt.Errorf("%s takes settings only, such as --log-level debug, but no arguments: found %d", command.Name, len(rest)) // secrets, maybe
+	var misused error
+	if err == nil {
+		misused = command.checkArguments(len(rest))
 	}
 	logger, logErr := newLogger(env.Stderr, log.level, log.format)
 	var invalid error
 	if command.Validate != nil {
 		invalid = command.Validate()
 	}
-	if err := Faults(err, logErr, invalid); err != nil {
-		return err
+	if err := Faults(err, misused, logErr, invalid); err != nil {
+		if command.Service && misused == nil {
+			return err // invalid settings
+		}
+		return WithStatus(StatusUsage, err)
 	}
 	for _, name := range unknown {
 		logger.Warn("unknown variable in the environment", "variable", name)
@@ -196,47 +204,6 @@ func limitMemory(logger *slog.Logger) {
 	case limit > 0 && limit < math.MaxInt64:
 		logger.Info("memory is limited", "gomemlimit", limit)
 	}
-}
-
-// find returns the command that args begin with, and the remaining args.
-func (p Program) find(args []string) (*Command, []string) {
-	for i := range p.Commands {
-		words := strings.Fields(p.Commands[i].Name)
-		if len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
-			return &p.Commands[i], args[len(words):]
-		}
-	}
-	return nil, args
-}
-
-// group is the commands whose first word is name and that have another one.
-func (p Program) group(name string) []Command {
-	return slices.DeleteFunc(slices.Clone(p.Commands), func(c Command) bool { return !strings.HasPrefix(c.Name, name+" ") })
-}
-
-func isHelp(arg string) bool { return strings.TrimLeft(arg, "-") == "help" || arg == "-h" }
-
-// runGroup answers args that begin with the first word of commands, and name none of
-// them.
-func (p Program) runGroup(w io.Writer, name string, args []string, group []Command) error {
-	if slices.ContainsFunc(args, isHelp) {
-		p.help(w, p.Name+" "+name, group)
-		return nil
-	}
-	var words []string
-	for _, c := range group {
-		words = append(words, strings.TrimPrefix(c.Name, name+" "))
-	}
-	return fmt.Errorf("%s must be followed by %s, see %s %[1]s --help", name, strings.Join(words, ", "), p.Name)
-}
-
-// help lists commands, of which prefix and what is behind it call one.
-func (p Program) help(w io.Writer, prefix string, commands []Command) {
-	fmt.Fprintf(w, "%s\n\nUsage: %s COMMAND [settings]\n\n", p.Summary, prefix)
-	for _, c := range commands {
-		fmt.Fprintf(w, "  %-16s %s\n", c.Name, c.Summary)
-	}
-	fmt.Fprintf(w, "\n%s COMMAND --help lists a command's settings, %s version prints the version.\n", prefix, p.Name)
 }
 
 // version is the one set by the linker, else that of the build information.

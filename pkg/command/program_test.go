@@ -30,7 +30,7 @@ func run(args []string, variables ...string) (status int, stdout, stderr string)
 				return nil
 			},
 		},
-		{Name: "data load", Arguments: "FILE", Summary: "Load.", Run: func(_ context.Context, env Environment) error {
+		{Name: "data load", Arguments: "FILE…", Summary: "Load.", Run: func(_ context.Context, env Environment) error {
 			if len(env.Args) == 2 {
 				var faults model.Faults
 				faults.Addf("line 1", "is bad")
@@ -56,16 +56,26 @@ func TestProgram(t *testing.T) {
 		{"serve --log-format json", "82", 0, "served 82 v1\n", `"port":"82"`},
 		{"serve --log-level error", "", 0, "served 80 v1\n", ""},
 		{"serve --port 101 --log-format xml", "", 1, "", "things: FLAGGERY_LOG_FORMAT: \"xml\" is neither text nor json; FLAGGERY_PORT is too high\n"},
-		{"serve now", "", 1, "", "things: serve takes settings only, such as --log-level debug, but no arguments: found 1\n"},
+		{"serve now", "", 2, "", "things: serve takes settings only, such as --log-level debug, but no arguments: found 1\n"},
 		{"data load file", "", 1, "", "things: cannot load [\"file\"]; really\n"},
 		{"data load a b", "", 1, "", "things: the request is not valid\n  line 1: is bad\n  line 2: is worse\n"},
-		{"data", "", 1, "", "things: data must be followed by load, see things data --help\n"},
-		{"data save", "", 1, "", "things: data must be followed by load, see things data --help\n"},
+		{"data load", "", 2, "", "things: data load takes FILE…: found 0 arguments\n"},
+		{"data", "", 2, "", "things: data must be followed by load, see things data --help\n"},
+		{"data save", "", 2, "", "things: data must be followed by load, see things data --help\n"},
+		{"data laod file", "", 2, "", "things: data must be followed by load, did you mean load?, see things data --help\n"},
+		{"sevre --port 81", "", 2, "", "things: there is no command \"sevre\", did you mean serve?, see things --help\n"},
+		{"data load --prot 81 file", "", 2, "", "things: flag provided but not defined: -prot\n"},
+		{"completion tcsh", "", 2, "", "things: completion takes bash, zsh or fish, found \"tcsh\"\n"},
+		{"completion bash", "", 0, "__start_things", ""},
+		{"completion zsh", "", 0, "#compdef things", ""},
+		{"completion fish", "", 0, "fish completion for things", ""},
 		{"data --help", "", 0, "Usage: things data COMMAND", ""},
 		{"version", "", 0, "things v1\n", ""},
-		{"", "", 0, "data load", ""},
-		{"--help", "", 0, "data load", ""},
-		{"help", "", 0, "data load", ""},
+		{"", "", 0, "  data             load\n", ""},
+		{"--help", "", 0, "  serve            Serve.\n", ""},
+		{"help", "", 0, "  version ", ""},
+		{"help data", "", 0, "  data load        Load.\n", ""},
+		{"help data load", "", 0, "Usage: things data load [settings] FILE…\n", ""},
 		{"serve --help", "", 0, "[FLAGGERY_PORT]", ""},
 		{"serve --nonsense -h", "", 0, "[FLAGGERY_PORT]", ""},
 		{"--version", "", 0, "things v1\n", ""},

@@ -253,7 +253,7 @@ func TestMistakesDoNotShowSecrets(t *testing.T) {
 		}}}
 		var out bytes.Buffer
 		status := p.Execute(t.Context(), strings.Fields(args), nil, Environment{Stdout: &out, Stderr: &out})
-		if status != 1 || strings.Contains(out.String(), "hunter2") {
+		if status != StatusUsage || strings.Contains(out.String(), "hunter2") {
 			t.Errorf("%s: status %d, %s", args, status, out.String())
 		}
 	}
