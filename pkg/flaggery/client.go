@@ -1,6 +1,7 @@
 package flaggery
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -131,6 +132,9 @@ type Receipt struct {
 	Removes []string
 	// Propagation is nil without [Wait].
 	Propagation *api.Propagation
+	// Body is the answer as the service sent it, with fields that this release does not
+	// know. It is empty if the answer has none.
+	Body json.RawMessage
 }
 
 // Result is the outcome of a call: the resource as it was read, or after the change.

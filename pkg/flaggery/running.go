@@ -2,10 +2,13 @@ package flaggery
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -52,6 +55,27 @@ func (a *Admin) Revert(ctx context.Context, revision int64, opts ...WriteOption)
 // connection within the last 10 minutes.
 func (a *Admin) Edges(ctx context.Context) iter.Seq2[api.Edge, error] {
 	return list[api.Edge](ctx, &a.client, at("edges"), nil, smallItems)
+}
+
+// List yields the items of any list as the admin sent them, with fields that this
+// release does not know. path are the segments below /v1: "groups", "friends",
+// "subjects".
+func (a *Admin) List(ctx context.Context, query url.Values, path ...string) iter.Seq2[json.RawMessage, error] {
+	return list[json.RawMessage](ctx, &a.client, at(path...), query, smallItems)
+}
+
+// Call sends any request, such as "/v1/features?view=summary", with a body in JSON or
+// none. The answer is the Body of the receipt.
+func (a *Admin) Call(ctx context.Context, method, target string, body []byte) (Receipt, error) {
+	u, err := url.Parse(target)
+	if err != nil || !strings.HasPrefix(u.Path, "/") || u.Host != "" {
+		return Receipt{}, fmt.Errorf("path %q: must be like /v1/features", target)
+	}
+	query := u.Query()
+	r := request{method: method, path: u.EscapedPath(), query: query, body: body, retry: method == http.MethodGet}
+	r.wait, _ = time.ParseDuration(query.Get("wait")) // the admin says what is wrong with it
+	answer, err := a.do(ctx, r)
+	return answer.receipt(), err
 }
 
 // Me returns the caller's name and role. Every role may call it.

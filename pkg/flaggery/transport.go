@@ -62,7 +62,7 @@ type answer struct {
 
 func (a answer) receipt() Receipt {
 	revision, _ := strconv.ParseInt(a.header.Get(api.HeaderRevision), 10, 64) // 0 if a proxy has dropped it
-	return Receipt{Revision: revision, ETag: a.header.Get("ETag")}
+	return Receipt{Revision: revision, ETag: a.header.Get("ETag"), Body: a.body}
 }
 
 // Ready fails if the service is not ready.
