@@ -26,7 +26,7 @@ var arrows = map[string]struct {
 	imports string
 	reason  string
 }{
-	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/command pkg/transfer pkg/writer pkg/postgres pkg/auth pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work directly on a database, and 'token' names the setting of an invalid value"},
+	"cmd/flaggery-admin": {"pkg/admin pkg/dev pkg/cli pkg/command pkg/transfer pkg/writer pkg/postgres pkg/auth pkg/api pkg/model migrations", "thin: flags and environment to Config; 'migrate', 'token', 'import' and 'export' work directly on a database, and 'token' names the setting of an invalid value"},
 	"cmd/flaggery-edge":  {"pkg/edge pkg/command", "thin, and small enough to be a small image: no writer, no migrations"},
 	"migrations":         {"", "SQL, for any program with a database"},
 	"pkg/backoff":        {"", "pure except for the clock: retries of any kind"},
@@ -43,6 +43,7 @@ var arrows = map[string]struct {
 	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model pkg/auth", "a value, independent of its source and its server"},
 	"pkg/replica":        {"pkg/snapshot pkg/model pkg/backoff", "its source is an interface, so that another one can replace PostgreSQL"},
 	"pkg/web":            {"pkg/api pkg/model pkg/auth", "shared by both servers, so it depends on neither"},
+	"pkg/cli":            {"pkg/flaggery pkg/command pkg/api pkg/model", "verbs against a running admin, which they know by its client alone: neither server nor database"},
 	"pkg/command":        {"pkg/model", "programs and their settings, whatever they do; it prints the fields of a model.Error"},
 	"pkg/signin":         {"pkg/model pkg/auth", "pages that know callers, but not what they may change"},
 	"pkg/console":        {"pkg/model", "files for a browser: the pages are clients of the API like any other"},
@@ -65,6 +66,7 @@ var confined = []struct {
 	reason  string
 }{
 	{"github.com/spf13/cobra", "pkg/command", "a program declares commands and settings, and does not know who parses them"},
+	{"github.com/goccy/go-yaml", "pkg/cli", "it prints an answer as YAML"},
 	{"github.com/labstack/echo", "pkg/web pkg/admin pkg/edge pkg/signin pkg/console", "its support ends with 2026: the step to v5 stays small"},
 	{"github.com/danielgtaylor/huma", "pkg/web pkg/admin pkg/edge pkg/signin", "it comes with echo"},
 	{"github.com/jmoiron/sqlx", "pkg/postgres", "all SQL is there"},

@@ -2,7 +2,10 @@
 // A/B tests, groups and subjects in PostgreSQL. See --help.
 package main
 
-import "github.com/flaggery/flaggery/pkg/command"
+import (
+	"github.com/flaggery/flaggery/pkg/cli"
+	"github.com/flaggery/flaggery/pkg/command"
+)
 
 // version is set by -ldflags "-X main.version=v1.2.3".
 var version string
@@ -14,7 +17,7 @@ func program() command.Program {
 		Name:    "flaggery-admin",
 		Summary: "Flaggery's admin service, which stores the configuration, and its tools.",
 		Version: version,
-		Commands: []command.Command{
+		Commands: append([]command.Command{
 			devCommand(),
 			serveCommand(),
 			migrateUpCommand(),
@@ -26,6 +29,6 @@ func program() command.Program {
 			importCommand(),
 			exportCommand(),
 			forgetCommand(),
-		},
+		}, cli.Commands()...),
 	}
 }

@@ -66,6 +66,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Close()
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir()) // without contexts
 	_, port, _ := net.SplitHostPort(busy.Addr().String())
 	good, empty := pgtest.Open(t), pgtest.Empty(t)
 	const away = "postgres://me:hunter2@127.0.0.1:1/flaggery"
@@ -80,7 +81,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{good, "token create --name a --role admin --expires 1d", `--expires must be a duration such as 720h or a time such as 2027-12-31T00:00:00Z, is "1d"`, 2},
 		{good, "token create --name a --role admin --expires -1h", "--expires must be in the future", 2},
 		{good, "token create --name a --role admin --expires 2020-01-01T00:00:00Z", "--expires must be in the future", 2},
-		{"", "token create --name a --role admin", "FLAGGERY_DB_URL", 1},
+		{"", "token create --name a --role admin", "or set FLAGGERY_DB_URL", 2},
 		{empty, "token list", "schema is at version 0", 1},
 		{good, "token revoke", "token revoke takes ID: found 0", 2},
 		{good, "token revoke flaggery_abc", "the id of a token", 2},

@@ -12,17 +12,19 @@ import (
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/cli"
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-// The token commands use the database directly and need no token: an operator creates
-// the first one with them.
+// With the URL of a database the token commands need no token: an operator creates the
+// first one with them. Otherwise they use the admin of the context.
 
 func tokenCreateCommand() command.Command {
 	var (
 		url     command.DatabaseURL
+		remote  cli.Remote
 		create  api.NewToken
 		expires string
 	)
@@ -31,6 +33,7 @@ func tokenCreateCommand() command.Command {
 		Summary: "Create a token and print it to standard output. It cannot be printed again.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
+			remote.Flags(fs)
 			fs.StringVar(&create.Name, "name", "", "`text` that names who or what will use it, for the audit, such as ci")
 			fs.StringVar((*string)(&create.Role), "role", "", "`role` of its holder: viewer, editor, admin or client")
 			fs.Func("scope", "`globs`, separated by commas, of the names of features, tests and groups that it may write, such as 'checkout.*': for role editor; all if left out", func(globs string) error {
@@ -39,10 +42,12 @@ func tokenCreateCommand() command.Command {
 			})
 			fs.StringVar(&expires, "expires", "", "`when` it expires: a duration such as 720h, or a time such as 2027-12-31T00:00:00Z; never if left out")
 		},
-		Once: []string{"name", "role", "scope", "expires"},
+		Once:     remote.Once("name", "role", "scope", "expires"),
+		Complete: remote.Complete,
 		Validate: func() (err error) {
 			create.ExpiresAt, err = parseExpiry(expires, time.Now())
 			return command.Faults(
+				remote.Validate(url != ""),
 				fault("--name", model.CheckTokenName(create.Name)),
 				fault("--role", auth.CheckRole(create.Role)),
 				fault("--scope", auth.CheckScope(create.Scope, create.Role)),
@@ -50,9 +55,12 @@ func tokenCreateCommand() command.Command {
 			)
 		},
 		Run: func(ctx context.Context, env command.Environment) error {
+			if url == "" {
+				return remote.CreateToken(ctx, env, create)
+			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
-				made, err := w.CreateToken(ctx, create, writer.By("flaggery-admin token create"))
-				if err != nil {
+				made, err := w.CreateToken(ctx, create, writeOptions(&remote, "flaggery-admin token create")...)
+				if err != nil || remote.DryRun() {
 					return err
 				}
 				t := made.Value
@@ -100,11 +108,20 @@ func moment(at *time.Time) string {
 
 func tokenListCommand() command.Command {
 	var url command.DatabaseURL
+	var remote cli.Remote
 	return command.Command{
 		Name:    "token list",
 		Summary: "List all tokens, without their secrets.",
-		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
+		Flags: func(fs *flag.FlagSet) {
+			dbURLFlag(fs, &url)
+			remote.Connection(fs)
+		},
+		Validate: func() error { return remote.Validate(url != "") },
+		Complete: remote.Complete,
 		Run: func(ctx context.Context, env command.Environment) error {
+			if url == "" {
+				return remote.ListTokens(ctx, env)
+			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 				fmt.Fprintln(table, "ID\tNAME\tROLE\tPREFIX\tCREATED\tEXPIRES\tUSED\tSCOPE")
@@ -128,19 +145,29 @@ func tokenListCommand() command.Command {
 
 func tokenRevokeCommand() command.Command {
 	var url command.DatabaseURL
+	var remote cli.Remote
 	return command.Command{
 		Name:      "token revoke",
 		Arguments: "ID",
 		Summary:   "Revoke a token by its id, as printed by `token list`. Admins reject it at once, edges as soon as they serve the revision.",
-		Flags:     func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
+		Flags: func(fs *flag.FlagSet) {
+			dbURLFlag(fs, &url)
+			remote.Flags(fs)
+		},
+		Once:     remote.Once(),
+		Validate: func() error { return remote.Validate(url != "") },
+		Complete: remote.Complete,
 		Run: func(ctx context.Context, env command.Environment) error {
 			id, err := strconv.ParseInt(env.Args[0], 10, 64)
 			if err != nil || id < 1 {
 				return command.Usagef("ID must be the id of a token, as printed by token list") // it may be a secret
 			}
+			if url == "" {
+				return remote.RevokeToken(ctx, env, id)
+			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
-				revoked, err := w.RevokeToken(ctx, id, writer.By("flaggery-admin token revoke"))
-				if err != nil {
+				revoked, err := w.RevokeToken(ctx, id, writeOptions(&remote, "flaggery-admin token revoke")...)
+				if err != nil || remote.DryRun() {
 					return err
 				}
 				_, err = fmt.Fprintf(env.Stdout, "token %d of %s, role %s, is revoked\n", id, revoked.Value.Name, revoked.Value.Role)

@@ -9,11 +9,10 @@ import (
 	"io"
 	"iter"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/flaggery/flaggery/migrations"
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/cli"
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
@@ -37,8 +36,8 @@ func withWriter(ctx context.Context, env command.Environment, url command.Databa
 func importCommand() command.Command {
 	var (
 		url    command.DatabaseURL
-		format string
-		flags  importFlags
+		remote cli.Remote
+		flags  cli.Import
 	)
 	return command.Command{
 		Name:      "import",
@@ -46,18 +45,19 @@ func importCommand() command.Command {
 		Summary:   "Import subjects from an NDJSON or CSV file (- for standard input), all or nothing.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
-			fs.StringVar(&format, "format", "", "`format` of the file: ndjson or csv; if left out, by the file's extension")
-			flags.declare(fs)
+			remote.Flags(fs)
+			flags.Flags(fs)
 		},
-		Once: []string{"format", "columns", "groups", "absent", "expect-deleted", "dry-run"},
+		Once:     remote.Once("format", "columns", "groups", "absent", "expect-deleted"),
+		Validate: func() error { return remote.Validate(url != "") },
+		Complete: remote.Complete,
 		Run: func(ctx context.Context, env command.Environment) error {
-			mediaType, err := mediaTypeOf(format, env.Args[0])
-			if err != nil {
-				return command.WithStatus(command.StatusUsage, err)
+			if url == "" {
+				return remote.Import(ctx, env, &flags)
 			}
-			options, err := flags.options()
+			mediaType, err := flags.MediaType(env.Args[0])
 			if err != nil {
-				return command.WithStatus(command.StatusUsage, err)
+				return err
 			}
 			file := io.NopCloser(env.Stdin)
 			if env.Args[0] != "-" {
@@ -66,16 +66,16 @@ func importCommand() command.Command {
 				}
 			}
 			defer file.Close()
-			lines, err := transfer.Read(file, transfer.Format{MediaType: mediaType, IgnoreColumns: flags.columns == "ignore"})
+			lines, err := transfer.Read(file, transfer.Format{MediaType: mediaType, IgnoreColumns: flags.Columns == "ignore"})
 			if err != nil {
 				return err
 			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
-				result, err := w.ImportSubjects(ctx, counted(env.Stderr, "read", lines), options...)
+				result, err := w.ImportSubjects(ctx, counted(env.Stderr, "read", lines), importOptions(&remote, &flags)...)
 				if err != nil {
 					return asFlag(err)
 				}
-				if flags.dryRun {
+				if remote.DryRun() {
 					return json.NewEncoder(env.Stdout).Encode(api.DryRun[api.Imported]{DryRun: true, Effect: result.Effect, Result: result.Value})
 				}
 				return json.NewEncoder(env.Stdout).Encode(result.Value)
@@ -84,51 +84,27 @@ func importCommand() command.Command {
 	}
 }
 
-// importFlags are the options of an import.
-type importFlags struct {
-	columns, groups, absent string
-	expectDeleted           int64 // noCount if it is not given
-	dryRun                  bool
-}
-
-const noCount = -1
-
-func (f *importFlags) declare(fs *flag.FlagSet) {
-	fs.StringVar(&f.columns, "columns", "refuse", "`action` on CSV columns other than id, weight and groups: refuse the import, or ignore them")
-	fs.StringVar(&f.groups, "groups", "join", "`action` on groups: join those that a line names, or replace all others by them; a line without groups changes none")
-	fs.StringVar(&f.absent, "absent", "keep", "`action` on subjects that are not in the file: keep or delete")
-	fs.Int64Var(&f.expectDeleted, "expect-deleted", noCount, "`number` of subjects that --absent delete deletes, as printed by --dry-run")
-	fs.Lookup("expect-deleted").DefValue = ""
-	fs.BoolVar(&f.dryRun, "dry-run", false, "check the import, store nothing")
-}
-
-func (f *importFlags) options() ([]writer.Option, error) {
-	options := []writer.Option{writer.By("flaggery-admin import")}
-	for _, choice := range []struct {
-		name, value, first, second string
-		option                     writer.Option // of the second
-	}{
-		{"columns", f.columns, "refuse", "ignore", nil},
-		{"groups", f.groups, "join", "replace", writer.ReplaceGroups()},
-		{"absent", f.absent, "keep", "delete", writer.DeleteAbsent()},
-	} {
-		switch {
-		case choice.value != choice.first && choice.value != choice.second:
-			return nil, fmt.Errorf("--%s must be %s or %s, is %q", choice.name, choice.first, choice.second, choice.value)
-		case choice.value == choice.second && choice.option != nil:
-			options = append(options, choice.option)
-		}
-	}
-	switch {
-	case f.expectDeleted < noCount:
-		return nil, fmt.Errorf("--expect-deleted must be 0 or more, is %d", f.expectDeleted)
-	case f.expectDeleted != noCount:
-		options = append(options, writer.ExpectDeleted(f.expectDeleted))
-	}
-	if f.dryRun {
+// writeOptions are those of a write straight on a database.
+func writeOptions(remote *cli.Remote, actor string) []writer.Option {
+	options := []writer.Option{writer.By(actor), writer.Comment(remote.Comment())}
+	if remote.DryRun() {
 		options = append(options, writer.DryRun())
 	}
-	return options, nil
+	return options
+}
+
+func importOptions(remote *cli.Remote, flags *cli.Import) []writer.Option {
+	options := writeOptions(remote, "flaggery-admin import")
+	if flags.Groups == "replace" {
+		options = append(options, writer.ReplaceGroups())
+	}
+	if flags.Absent == "delete" {
+		options = append(options, writer.DeleteAbsent())
+	}
+	if flags.ExpectDeleted != cli.NoCount {
+		options = append(options, writer.ExpectDeleted(flags.ExpectDeleted))
+	}
+	return options
 }
 
 // asFlag names the flag instead of the parameter of the HTTP contract.
@@ -138,19 +114,6 @@ func asFlag(err error) error {
 		return fmt.Errorf("%s: --expect-deleted %s", e.Detail, e.Fields[0].Message)
 	}
 	return err
-}
-
-func mediaTypeOf(format, name string) (string, error) {
-	if format == "" {
-		format = strings.TrimPrefix(strings.ToLower(filepath.Ext(name)), ".")
-	}
-	switch format {
-	case "csv":
-		return api.MediaCSV, nil
-	case "ndjson", "jsonl":
-		return api.MediaNDJSON, nil
-	}
-	return "", fmt.Errorf("--format must be ndjson or csv if the file has neither extension, is %q", format)
 }
 
 // counted prints the number of lines so far, on one line of a terminal.
@@ -171,11 +134,20 @@ func counted(w io.Writer, verb string, lines iter.Seq2[api.ImportLine, error]) i
 
 func exportCommand() command.Command {
 	var url command.DatabaseURL
+	var remote cli.Remote
 	return command.Command{
 		Name:    "export",
 		Summary: "Write all subjects of one revision to standard output as NDJSON, in id order.",
-		Flags:   func(fs *flag.FlagSet) { dbURLFlag(fs, &url) },
+		Flags: func(fs *flag.FlagSet) {
+			dbURLFlag(fs, &url)
+			remote.Connection(fs)
+		},
+		Validate: func() error { return remote.Validate(url != "") },
+		Complete: remote.Complete,
 		Run: func(ctx context.Context, env command.Environment) error {
+			if url == "" {
+				return remote.Export(ctx, env)
+			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				return transfer.Write(env.Stdout, counted(env.Stderr, "written", w.ExportSubjects(ctx, nil)))
 			})

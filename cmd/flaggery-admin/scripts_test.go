@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	osexec "os/exec" // exec is a function of other tests
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/e2e"
+	"github.com/flaggery/flaggery/pkg/pgtest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"flaggery-admin": main})
+}
+
+// TestScripts runs sessions at a terminal. Each has a database, an admin of the
+// environment "testing" and an edge of its own, ten buckets, and the context "test".
+// Besides testscript's commands there are:
+//
+//	exits STATUS ARGUMENT…
+//		Run flaggery-admin, which exits with this status.
+//	admin-of ANOTHER
+//		$OTHER_URL is the admin through a proxy that makes its answers those of an
+//		"older" release, without some fields, or of a "newer" one, with some more.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/scripts",
+		RequireUniqueNames: true,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":    cmdExits,
+			"admin-of": cmdAdminOf,
+		},
+		Setup: func(env *testscript.Env) error {
+			t := env.T().(testing.TB)
+			dbURL := pgtest.Open(t)
+			log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+			services := e2e.NewFixture(dbURL, log)
+			t.Cleanup(func() {
+				if err := services.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			adminURL, err := services.StartAdmin(func(c *admin.Config) { c.Installation.Environment = "testing" })
+			if err != nil {
+				return err
+			}
+			if _, err := services.StartEdge("edge-1", "reject"); err != nil {
+				return err
+			}
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
+			env.Setenv("ADMIN", adminURL)
+			env.Setenv("TOKEN", e2e.Token)
+			env.Setenv("DATABASE", dbURL)
+			if err := prepare(env, "context", "add", "test", "--url", adminURL, "--token-command", "echo "+e2e.Token); err != nil {
+				return err
+			}
+			return prepare(env, "api", "POST", "/v1/buckets", "-d", `{"amount": 10}`)
+		},
+	})
+}
+
+// prepare runs the program before a script.
+func prepare(env *testscript.Env, args ...string) error {
+	c := osexec.Command("flaggery-admin", args...)
+	c.Env = env.Vars
+	text, err := c.CombinedOutput()
+	if err != nil {
+		err = errors.New(string(text))
+	}
+	return err
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || neg {
+		ts.Fatalf("usage: exits STATUS ARGUMENT…")
+	}
+	err, status := ts.Exec("flaggery-admin", args[1:]...), 0
+	var failed *osexec.ExitError
+	if errors.As(err, &failed) {
+		status = failed.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(status) != args[0] {
+		ts.Fatalf("exits with status %d", status)
+	}
+}
+
+// laterFields are not in the answers of an older release.
+var laterFields = []string{"stage", "settled_on", "contact", "expires", "permanent", "off", "archived", "applies", "state", "aside", "environment"}
+
+func cmdAdminOf(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: admin-of older|newer")
+	}
+	target, err := url.Parse(ts.Getenv("ADMIN"))
+	ts.Check(err)
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Header.Set("Accept-Encoding", "identity")
+	}}
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if r.Header.Get("Content-Type") != "application/json" {
+			return nil
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil || len(body) == 0 {
+			return err
+		}
+		var value any
+		if err := json.Unmarshal(body, &value); err != nil {
+			return err
+		}
+		body, err = json.Marshal(ofRelease(args[0], value))
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		r.Header.Set("Content-Length", strconv.Itoa(len(body)))
+		return err
+	}
+	server := httptest.NewServer(proxy)
+	ts.Defer(server.Close)
+	ts.Setenv("OTHER_URL", server.URL)
+}
+
+// named are the members whose own members have names of resources.
+var named = []string{"features", "overrides", "variants"}
+
+// ofRelease changes every object of an answer.
+func ofRelease(release string, value any) any {
+	switch v := value.(type) {
+	case []any:
+		for i := range v {
+			v[i] = ofRelease(release, v[i])
+		}
+	case map[string]any:
+		for name, member := range v {
+			byName, isObject := member.(map[string]any)
+			if !isObject || !slices.Contains(named, name) {
+				v[name] = ofRelease(release, member)
+				continue
+			}
+			for key := range byName {
+				byName[key] = ofRelease(release, byName[key])
+			}
+		}
+		if release == "newer" {
+			v["flavour"] = "vanilla"
+			break
+		}
+		for _, name := range laterFields {
+			delete(v, name)
+		}
+	}
+	return value
+}

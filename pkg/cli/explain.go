@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/flaggery/flaggery/pkg/api"
+)
+
+func explain() verb {
+	var at, with string
+	return verb{
+		name:      "explain",
+		arguments: "SUBJECT [FEATURE]",
+		summary:   "Explain why a subject gets its flags; with FEATURE, step by step.",
+		flags: func(fs *flag.FlagSet) {
+			fs.StringVar(&at, "at", "", "`moment` to explain: a time such as 2027-01-31T15:04:05Z, or a duration such as 24h, which is so long ago")
+			fs.StringVar(&with, "with", "", "`id` of another subject, to compare side by side")
+		},
+		run: func(ctx context.Context, c *call) error {
+			moment, err := parseMoment("--at", at)
+			if err != nil {
+				return err
+			}
+			subjects := c.Args[:1]
+			if with != "" {
+				subjects = []string{c.Args[0], with}
+			}
+			var found []api.Explanation
+			var answers []json.RawMessage
+			for _, id := range subjects {
+				e, err := c.admin.Explain(ctx, id, moment)
+				if err != nil {
+					return err
+				}
+				found, answers = append(found, e.Value), append(answers, e.Body)
+			}
+			features := slices.Sorted(maps.Keys(found[0].Features))
+			if len(c.Args) == 2 {
+				feature := c.Args[1]
+				if _, ok := found[0].Features[feature]; !ok {
+					return fmt.Errorf("subject %s has no feature %q at that moment", c.Args[0], feature)
+				}
+				features = []string{feature}
+			}
+			answer := []byte(answers[0])
+			if with != "" {
+				answer = listAnswer("subjects", answers)
+			}
+			return c.print(answer, features, explanation(features, found, len(c.Args) == 2))
+		},
+	}
+}
+
+// explanation is the table of one subject, or of several side by side.
+func explanation(features []string, found []api.Explanation, steps bool) table {
+	switch {
+	case len(found) > 1:
+		t := table{header: []string{"FEATURE"}}
+		for _, e := range found {
+			t.header = append(t.header, e.Subject.ID, "WHY")
+		}
+		for _, feature := range features {
+			row := []string{feature}
+			for _, e := range found {
+				d := e.Features[feature]
+				row = append(row, text(d.Variant), text(d.Reason)+detail(d))
+			}
+			t.add(row...)
+		}
+		return t
+	case steps:
+		t := table{header: []string{"STEP", "VARIANT", "APPLIES", "DETAIL"}}
+		for _, s := range found[0].Features[features[0]].Steps {
+			t.add(s.Step, orNone(s.Variant), strconv.FormatBool(s.Applies), orNone(s.Detail))
+		}
+		return t
+	}
+	t := table{header: []string{"FEATURE", "VARIANT", "REASON", "DETAIL"}}
+	for _, feature := range features {
+		d := found[0].Features[feature]
+		t.add(feature, text(d.Variant), text(d.Reason), orNone(deciding(d).Detail))
+	}
+	return t
+}
+
+// deciding is the last step that applies.
+func deciding(d api.ExplainedDecision) (step api.ExplainedStep) {
+	for _, s := range d.Steps {
+		if s.Applies {
+			step = s
+		}
+	}
+	return step
+}
+
+func detail(d api.ExplainedDecision) string {
+	if text := deciding(d).Detail; text != "" {
+		return ": " + text
+	}
+	return ""
+}

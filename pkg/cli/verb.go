@@ -1,0 +1,90 @@
+// Package cli provides the commands of a program that work against a running admin.
+// Each is a verb, and knows the server by package flaggery alone.
+//
+// A verb selects the admin by a context of the user's configuration file, or by a URL
+// and a token. It prints tables for people and the admin's answers for programs. A verb
+// that writes makes a dry run first, so that it can say who is affected.
+package cli
+
+import (
+	"context"
+	"flag"
+
+	"github.com/flaggery/flaggery/pkg/command"
+)
+
+// verb is a command that works against a running admin.
+type verb struct {
+	name      string
+	arguments string
+	summary   string
+	writes    bool
+	asks      bool                   // may write, and has no other settings for that
+	flags     func(fs *flag.FlagSet) // of this verb alone; nil for none
+	run       func(ctx context.Context, c *call) error
+}
+
+// Commands are the verbs.
+func Commands() []command.Command {
+	verbs := []verb{
+		featureList(), featureShow(), featureCreate(), featureEdit(),
+		featureSwitch("off", true), featureSwitch("on", false),
+		featureArchive(), featureRestore(), featureDelete(),
+		rolloutSet(), rolloutShow(), rolloutDelete(),
+		testList(), testShow(), testCreate(), testExtend(), testStop(), testDelete(),
+		groupList(), groupShow(), groupCreate(), groupDelete(), groupMembers(),
+		groupChange("add", "added to", false), groupChange("remove", "removed from", true),
+		overrideSet(), overrideDelete(),
+		subjectShow(), subjectAdd(), subjectDelete(), subjectImport(), subjectExport(),
+		explain(),
+		edges(), audit(), revert(), about(), me(), callAPI(),
+	}
+	commands := contextCommands()
+	for _, v := range verbs {
+		commands = append(commands, v.command())
+	}
+	return commands
+}
+
+func (v verb) command() command.Command {
+	s := new(settings)
+	c := command.Command{
+		Name:      v.name,
+		Arguments: v.arguments,
+		Summary:   v.summary,
+		Flags: func(fs *flag.FlagSet) {
+			s.connection(fs)
+			s.declareFormat(fs)
+			if v.writes {
+				s.writing.declare(fs)
+			}
+			if v.asks {
+				s.declareYes(fs)
+			}
+			if v.flags != nil {
+				v.flags(fs)
+			}
+		},
+		Validate: s.validate,
+		Complete: func(ctx context.Context, what string) []string { return s.complete(ctx, v.name, what) },
+		Run: func(ctx context.Context, env command.Environment) error {
+			c, err := s.connect(ctx, env)
+			if err != nil {
+				return err
+			}
+			return failure(v.run(ctx, c))
+		},
+	}
+	c.Once = once(v.flags, "o", "dry-run", "yes", "wait", "comment", "if-revision")
+	return c
+}
+
+// once lists flags of a single run: some, and all that are declared.
+func once(declare func(fs *flag.FlagSet), names ...string) []string {
+	if declare != nil {
+		fs := flag.NewFlagSet("", flag.ContinueOnError)
+		declare(fs)
+		fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	}
+	return names
+}
