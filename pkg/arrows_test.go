@@ -66,7 +66,6 @@ var confined = []struct {
 	reason  string
 }{
 	{"github.com/spf13/cobra", "pkg/command", "a program declares commands and settings, and does not know who parses them"},
-	{"github.com/goccy/go-yaml", "pkg/cli", "it prints an answer as YAML"},
 	{"github.com/labstack/echo", "pkg/web pkg/admin pkg/edge pkg/signin pkg/console", "its support ends with 2026: the step to v5 stays small"},
 	{"github.com/danielgtaylor/huma", "pkg/web pkg/admin pkg/edge pkg/signin", "it comes with echo"},
 	{"github.com/jmoiron/sqlx", "pkg/postgres", "all SQL is there"},

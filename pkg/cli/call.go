@@ -72,7 +72,7 @@ func (s *settings) validate() error {
 		faults = append(faults, fmt.Errorf("--if-revision must be positive, is %d", s.ifRevision))
 	}
 	if s.url != "" && s.context != "" {
-		faults = append(faults, fmt.Errorf("FLAGGERY_CONTEXT (--context) %q and FLAGGERY_URL (--url) %q exclude each other: unset one", s.context, s.url))
+		faults = append(faults, fmt.Errorf("FLAGGERY_CONTEXT (--context) %q and FLAGGERY_URL (--url) exclude each other: unset one", s.context))
 	}
 	if s.token != "" && s.context != "" {
 		faults = append(faults, fmt.Errorf("FLAGGERY_TOKEN (--token) is for FLAGGERY_URL (--url), and context %q has its own: unset one", s.context))

@@ -19,7 +19,7 @@ func contextCommands() []command.Command {
 }
 
 // completeContext completes names of contexts.
-func completeContext(_ context.Context, what string) []string {
+func completeContext(_ context.Context, what, _ string) []string {
 	if what != "CONTEXT" {
 		return nil
 	}
@@ -110,7 +110,7 @@ func contextUse() command.Command {
 			return changeContexts(func(all *contexts) (string, error) {
 				s, err := all.find(env.Args[0])
 				all.Current = env.Args[0]
-				return fmt.Sprintf("current context: %s, %s", all.Current, s.URL), err
+				return fmt.Sprintf("current context: %s, %s", all.Current, s.shownURL()), err
 			}, env)
 		},
 	}
@@ -154,8 +154,8 @@ func contextList() command.Command {
 			names := slices.Sorted(maps.Keys(all.Contexts))
 			for _, name := range names {
 				s, current := all.Contexts[name], name == all.Current
-				t.add(name, s.URL, strconv.FormatBool(s.Protected), s.tokenSource(), strconv.FormatBool(current))
-				item, err := json.Marshal(map[string]any{"name": name, "url": s.URL, "protected": s.Protected, "token": s.tokenSource(), "current": current})
+				t.add(name, s.shownURL(), strconv.FormatBool(s.Protected), s.tokenSource(), strconv.FormatBool(current))
+				item, err := json.Marshal(map[string]any{"name": name, "url": s.shownURL(), "protected": s.Protected, "token": s.tokenSource(), "current": current})
 				if err != nil {
 					return err
 				}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +71,18 @@ func loadContexts() (contexts, error) {
 	return all, nil
 }
 
+// shownURL is the URL without a password.
+func (s server) shownURL() string {
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		return "***"
+	}
+	return u.Redacted()
+}
+
+// hasSecret reports whether the file of contexts has a token or a password.
+func (s server) hasSecret() bool { return s.Token != "" || s.shownURL() != s.URL }
+
 // checkMode rejects a file with a token that others may read. Windows has no such mode.
 func checkMode(path string, all contexts) error {
 	info, err := os.Stat(path)
@@ -77,7 +90,7 @@ func checkMode(path string, all contexts) error {
 		return err
 	}
 	for name, s := range all.Contexts {
-		if s.Token != "" && info.Mode().Perm()&0o077 != 0 {
+		if s.hasSecret() && info.Mode().Perm()&0o077 != 0 {
 			return fmt.Errorf("%s has the token of context %s, and its mode %#o lets others read it: run chmod 600 %[1]s, and replace the token if they may have", path, name, info.Mode().Perm())
 		}
 	}

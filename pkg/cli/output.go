@@ -15,7 +15,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/goccy/go-yaml"
 	"github.com/mattn/go-isatty"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -33,14 +32,11 @@ func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 // the names alone.
 func (c *call) print(answer []byte, names []string, t table) error {
 	switch c.format {
-	case "json":
-		return printJSON(c.Stdout, answer)
-	case "yaml":
-		text, err := yaml.JSONToYAML(answer)
-		if err == nil {
-			_, err = c.Stdout.Write(text)
+	case "json", "yaml":
+		if len(answer) == 0 {
+			return nil
 		}
-		return err
+		return encode(c.Stdout, answer, c.format)
 	case "silent": // the caller prints
 		return nil
 	case "name":
@@ -54,16 +50,21 @@ func (c *call) print(answer []byte, names []string, t table) error {
 	return t.write(c.Stdout)
 }
 
-func printJSON(w io.Writer, answer []byte) error {
-	if len(answer) == 0 {
-		return nil
-	}
+// encode prints JSON with all its members, in their order.
+func encode(w io.Writer, answer []byte, format string) error {
 	var text bytes.Buffer
-	if err := json.Indent(&text, bytes.TrimSpace(answer), "", "  "); err != nil {
+	err := json.Indent(&text, bytes.TrimSpace(answer), "", "  ")
+	if err != nil {
 		return fmt.Errorf("the answer is no JSON: %w", err)
 	}
 	text.WriteByte('\n')
-	_, err := w.Write(text.Bytes())
+	encoded := text.Bytes()
+	if format == "yaml" {
+		if encoded, err = toYAML(answer); err != nil {
+			return err
+		}
+	}
+	_, err = w.Write(encoded)
 	return err
 }
 

@@ -36,8 +36,8 @@ func (r *Remote) DryRun() bool { return r.dryRun }
 func (r *Remote) Comment() string { return r.comment }
 
 // Complete completes values of the flags.
-func (r *Remote) Complete(ctx context.Context, what string) []string {
-	return r.complete(ctx, "", what)
+func (r *Remote) Complete(ctx context.Context, what, text string) []string {
+	return r.complete(ctx, "", what, text)
 }
 
 // Validate reports every setting at fault, such as those of an admin beside a database.

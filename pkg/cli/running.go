@@ -154,7 +154,7 @@ func about() verb {
 			}
 			var t table
 			t.add("context", orNone(c.name))
-			t.add("url", c.server.URL)
+			t.add("url", c.server.shownURL())
 			t.add("environment", orNone(a.Value.Environment))
 			t.add("version", orNone(a.Value.Version))
 			t.add("subjects", fmt.Sprintf("%d of weight %d", a.Value.Subjects, a.Value.TotalWeight))

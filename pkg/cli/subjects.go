@@ -84,7 +84,7 @@ func subjectImport() verb {
 		summary:   "Import subjects from an NDJSON or CSV file (- for standard input), all or nothing.",
 		writes:    true,
 		flags:     i.Flags,
-		run:       func(ctx context.Context, c *call) error { return i.send(ctx, c) },
+		run:       i.send,
 	}
 }
 

@@ -66,7 +66,7 @@ func (v verb) command() command.Command {
 			}
 		},
 		Validate: s.validate,
-		Complete: func(ctx context.Context, what string) []string { return s.complete(ctx, v.name, what) },
+		Complete: func(ctx context.Context, what, text string) []string { return s.complete(ctx, v.name, what, text) },
 		Run: func(ctx context.Context, env command.Environment) error {
 			c, err := s.connect(ctx, env)
 			if err != nil {

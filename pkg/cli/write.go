@@ -169,7 +169,7 @@ func (c *call) confirm(ctx context.Context, effect string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.Stderr, "%s (%s): %s. Make this change? [y/N] ", clean(cmp.Or(about.Value.Environment, c.name)), c.server.URL, cmp.Or(effect, "affects no flags"))
+	fmt.Fprintf(c.Stderr, "%s (%s): %s. Make this change? [y/N] ", clean(cmp.Or(about.Value.Environment, c.name)), c.server.shownURL(), cmp.Or(effect, "affects no flags"))
 	answer := make(chan string, 1)
 	go func() { // a read of a terminal does not end with ctx
 		line, _ := bufio.NewReader(c.Stdin).ReadString('\n')

@@ -46,8 +46,9 @@ type Command struct {
 	Variables []string     // environment variables that it reads besides those of its flags
 	Validate  func() error // checks the parsed settings; nil if there is nothing to check
 	// Complete lists the values of an argument, by its word in Arguments ("FEATURE"), or
-	// of a flag ("--stage"), for a shell. The settings so far are parsed. It may be nil.
-	Complete func(ctx context.Context, what string) []string
+	// of a flag ("--stage"), for a shell; others than those that begin with text are
+	// dropped. The settings so far are parsed. It may be nil.
+	Complete func(ctx context.Context, what, text string) []string
 	Run      func(ctx context.Context, env Environment) error
 }
 

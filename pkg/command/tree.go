@@ -211,7 +211,7 @@ func (c *Command) complete(ctx context.Context, args []string, text string, envi
 	case strings.Contains(what, "|"):
 		values = strings.Split(what, "|")
 	case c.Complete != nil && what != "":
-		values = c.Complete(ctx, what)
+		values = c.Complete(ctx, what, text)
 	}
 	return slices.DeleteFunc(values, func(v string) bool { return !strings.HasPrefix(v, text) }), cobra.ShellCompDirectiveNoFileComp
 }

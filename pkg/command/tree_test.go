@@ -18,11 +18,11 @@ func TestCompletion(t *testing.T) {
 				fs.StringVar(&format, "o", "", "`format`")
 				fs.Bool("dry-run", false, "store nothing")
 			},
-			Complete: func(_ context.Context, what string) []string {
+			Complete: func(_ context.Context, what, _ string) []string {
 				return []string{what + " of " + place, "x" + format}
 			}},
 		{Name: "data load", Arguments: "FILE…", Summary: "Load."},
-		{Name: "data count", Arguments: "THING…", Summary: "Count.", Complete: func(context.Context, string) []string { return []string{"a", "b"} }},
+		{Name: "data count", Arguments: "THING…", Summary: "Count.", Complete: func(context.Context, string, string) []string { return []string{"a", "b"} }},
 		{Name: "switch", Arguments: "on|off", Summary: "Switch."},
 	}}
 	const files, noFiles = ":0", ":4"
@@ -65,6 +65,15 @@ func TestStatuses(t *testing.T) {
 		var errs strings.Builder
 		if status := p.Execute(t.Context(), []string{"do"}, nil, Environment{Stderr: &errs}); status != want || (err != nil) != (errs.Len() > 0) {
 			t.Errorf("%v: status %d, %s", err, status, errs.String())
+		}
+	}
+}
+
+func TestServicesAreKnownBeforeTheyRun(t *testing.T) {
+	p := Program{Name: "things", Commands: []Command{{Name: "serve", Service: true}, {Name: "data load"}}}
+	for args, want := range map[string]bool{"serve": true, "serve --port 80": true, "": false, "data load serve": false, "data": false, "sevre": false, "help serve": false} {
+		if got := p.isService(strings.Fields(args), Environment{}); got != want {
+			t.Errorf("%q: %t", args, got)
 		}
 	}
 }
