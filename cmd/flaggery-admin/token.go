@@ -60,10 +60,14 @@ func tokenCreateCommand() command.Command {
 			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				made, err := w.CreateToken(ctx, create, writeOptions(&remote, "flaggery-admin token create")...)
-				if err != nil || remote.DryRun() {
+				if err != nil {
 					return err
 				}
 				t := made.Value
+				if remote.DryRun() {
+					_, err = fmt.Fprintf(env.Stderr, "dry run, nothing is stored: token of %s, role %s, expires: %s\n", t.Name, t.Role, moment(t.ExpiresAt))
+					return err
+				}
 				fmt.Fprintf(env.Stderr, "token %d of %s, role %s, expires: %s; it is shown only this once:\n", t.ID, t.Name, t.Role, moment(t.ExpiresAt))
 				_, err = fmt.Fprintln(env.Stdout, t.Token)
 				return err
@@ -167,10 +171,14 @@ func tokenRevokeCommand() command.Command {
 			}
 			return withWriter(ctx, env, url, func(w *writer.Writer) error {
 				revoked, err := w.RevokeToken(ctx, id, writeOptions(&remote, "flaggery-admin token revoke")...)
-				if err != nil || remote.DryRun() {
+				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(env.Stdout, "token %d of %s, role %s, is revoked\n", id, revoked.Value.Name, revoked.Value.Role)
+				line := "token %d of %s, role %s, is revoked\n"
+				if remote.DryRun() {
+					line = "dry run, nothing is stored: " + line
+				}
+				_, err = fmt.Fprintf(env.Stdout, line, id, revoked.Value.Name, revoked.Value.Role)
 				return err
 			})
 		},

@@ -49,34 +49,21 @@ func testFeatures(t api.ABTest) []string {
 }
 
 func testShow() verb {
-	return verb{
-		name:      "test show",
-		arguments: "TEST",
-		summary:   "Show an A/B test with its groups.",
-		run: func(ctx context.Context, c *call) error {
-			r, err := c.admin.ABTest(ctx, c.Args[0])
-			if err != nil {
-				return err
-			}
-			var t table
-			t.add("name", r.Value.Name)
-			t.add("description", orNone(r.Value.Description))
-			t.add("state", orNone(string(r.Value.State)))
-			t.add("start", moment(&r.Value.Start))
-			t.add("end", moment(&r.Value.End))
-			t.add("revision", number(r.Value.Revision))
-			for _, g := range r.Value.Groups {
-				var variants []string
-				for _, feature := range slices.Sorted(maps.Keys(g.Variants)) {
-					variants = append(variants, feature+"="+g.Variants[feature])
-				}
-				t.add("group "+g.Name, fmt.Sprintf("%s of weight (set: %s), %s, %s", percent(g.EffectiveProportion), percent(g.Proportion), count(g.Subjects, "subject"), strings.Join(variants, ", ")))
-			}
-			for _, w := range r.Value.Warnings {
-				t.add("warning", w.Message)
-			}
-			return c.print(r.Body, []string{r.Value.Name}, t)
-		},
+	return show("test show", "TEST", "Show an A/B test with its groups.", (*flaggery.Admin).ABTest, fillTest)
+}
+
+func fillTest(t *table, test api.ABTest) {
+	t.add("name", test.Name)
+	t.add("description", orNone(test.Description))
+	t.add("state", orNone(string(test.State)))
+	t.add("start", moment(&test.Start))
+	t.add("end", moment(&test.End))
+	t.add("revision", number(test.Revision))
+	for _, g := range test.Groups {
+		t.add("group "+g.Name, fmt.Sprintf("%s of weight (set: %s), %s, %s", percent(g.EffectiveProportion), percent(g.Proportion), count(g.Subjects, "subject"), byFeature(g.Variants)))
+	}
+	for _, w := range test.Warnings {
+		t.add("warning", w.Message)
 	}
 }
 
@@ -166,19 +153,5 @@ func testStop() verb {
 }
 
 func testDelete() verb {
-	return verb{
-		name:      "test delete",
-		arguments: "TEST",
-		summary:   "Delete an A/B test that is not live.",
-		writes:    true,
-		run: func(ctx context.Context, c *call) error {
-			return write(ctx, c, change[struct{}]{
-				name: c.Args[0],
-				do: removal(func(opts ...flaggery.WriteOption) (flaggery.Receipt, error) {
-					return c.admin.DeleteABTest(ctx, c.Args[0], opts...)
-				}),
-				done: always[struct{}]("test %s is deleted", c.Args[0]),
-			})
-		},
-	}
+	return remove("test delete", "TEST", "Delete an A/B test that is not live.", "test %s is deleted", (*flaggery.Admin).DeleteABTest)
 }

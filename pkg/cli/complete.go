@@ -12,7 +12,7 @@ import (
 )
 
 // completionTimeout limits how long a shell waits for names.
-const completionTimeout = time.Second
+const completionTimeout = 3 * time.Second
 
 // mostFound is how many matches a search returns at most.
 const mostFound = 20

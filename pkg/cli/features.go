@@ -60,21 +60,10 @@ func parameters(pairs ...string) url.Values {
 }
 
 func featureShow() verb {
-	return verb{
-		name:      "feature show",
-		arguments: "FEATURE",
-		summary:   "Show a feature with its variants and its rollout.",
-		run: func(ctx context.Context, c *call) error {
-			f, err := c.admin.Feature(ctx, c.Args[0])
-			if err != nil {
-				return err
-			}
-			return c.print(f.Body, []string{f.Value.Name}, featureTable(f.Value))
-		},
-	}
+	return show("feature show", "FEATURE", "Show a feature with its variants and its rollout.", (*flaggery.Admin).Feature, fillFeature)
 }
 
-func featureTable(f api.Feature) (t table) {
+func fillFeature(t *table, f api.Feature) {
 	var variants []string
 	for _, v := range f.Variants {
 		variants = append(variants, v.Name)
@@ -95,7 +84,6 @@ func featureTable(f api.Feature) (t table) {
 	t.add("off", strconv.FormatBool(f.Off))
 	t.add("archived", strconv.FormatBool(f.Archived))
 	t.add("revision", number(f.Revision))
-	return t
 }
 
 func featureCreate() verb {
@@ -211,39 +199,11 @@ func featureSwitch(becomes string, off bool) verb {
 }
 
 func featureArchive() verb {
-	return verb{
-		name:      "feature archive",
-		arguments: "FEATURE",
-		summary:   "Stop serving a feature, and keep all of it.",
-		writes:    true,
-		run: func(ctx context.Context, c *call) error {
-			return write(ctx, c, change[api.Feature]{
-				name: c.Args[0],
-				do: func(opts ...flaggery.WriteOption) (flaggery.Result[api.Feature], error) {
-					return c.admin.ArchiveFeature(ctx, c.Args[0], opts...)
-				},
-				done: always[api.Feature]("feature %s is archived", c.Args[0]),
-			})
-		},
-	}
+	return act("feature archive", "FEATURE", "Stop serving a feature, and keep all of it.", "feature %s is archived", (*flaggery.Admin).ArchiveFeature)
 }
 
 func featureRestore() verb {
-	return verb{
-		name:      "feature restore",
-		arguments: "FEATURE",
-		summary:   "Serve an archived feature again, to the same subjects.",
-		writes:    true,
-		run: func(ctx context.Context, c *call) error {
-			return write(ctx, c, change[api.Feature]{
-				name: c.Args[0],
-				do: func(opts ...flaggery.WriteOption) (flaggery.Result[api.Feature], error) {
-					return c.admin.RestoreFeature(ctx, c.Args[0], opts...)
-				},
-				done: always[api.Feature]("feature %s is restored", c.Args[0]),
-			})
-		},
-	}
+	return act("feature restore", "FEATURE", "Serve an archived feature again, to the same subjects.", "feature %s is restored", (*flaggery.Admin).RestoreFeature)
 }
 
 func featureDelete() verb {

@@ -20,39 +20,29 @@ func groupList() verb {
 			return printList(ctx, c, list[api.Group]{
 				header: []string{"NAME", "PRIORITY", "MEMBERS", "OVERRIDES"},
 				row: func(g api.Group) []string {
-					return []string{g.Name, number(int64(g.Priority)), number(g.Members), overrides(g)}
+					return []string{g.Name, number(int64(g.Priority)), number(g.Members), byFeature(g.Overrides)}
 				},
 			}, "groups")
 		},
 	}
 }
 
-func overrides(g api.Group) string {
+// byFeature lists variants as "checkout=A, search=B".
+func byFeature(variants map[string]string) string {
 	var all []string
-	for _, feature := range slices.Sorted(maps.Keys(g.Overrides)) {
-		all = append(all, feature+"="+g.Overrides[feature])
+	for _, feature := range slices.Sorted(maps.Keys(variants)) {
+		all = append(all, feature+"="+variants[feature])
 	}
 	return orNone(strings.Join(all, ", "))
 }
 
 func groupShow() verb {
-	return verb{
-		name:      "group show",
-		arguments: "GROUP",
-		summary:   "Show a group with its overrides.",
-		run: func(ctx context.Context, c *call) error {
-			g, err := c.admin.Group(ctx, c.Args[0])
-			if err != nil {
-				return err
-			}
-			var t table
-			t.add("name", g.Value.Name)
-			t.add("priority", number(int64(g.Value.Priority)))
-			t.add("members", number(g.Value.Members))
-			t.add("overrides", overrides(g.Value))
-			return c.print(g.Body, []string{g.Value.Name}, t)
-		},
-	}
+	return show("group show", "GROUP", "Show a group with its overrides.", (*flaggery.Admin).Group, func(t *table, g api.Group) {
+		t.add("name", g.Name)
+		t.add("priority", number(int64(g.Priority)))
+		t.add("members", number(g.Members))
+		t.add("overrides", byFeature(g.Overrides))
+	})
 }
 
 func groupCreate() verb {
@@ -79,21 +69,7 @@ func groupCreate() verb {
 }
 
 func groupDelete() verb {
-	return verb{
-		name:      "group delete",
-		arguments: "GROUP",
-		summary:   "Delete a group with its overrides. Its members stay subjects.",
-		writes:    true,
-		run: func(ctx context.Context, c *call) error {
-			return write(ctx, c, change[struct{}]{
-				name: c.Args[0],
-				do: removal(func(opts ...flaggery.WriteOption) (flaggery.Receipt, error) {
-					return c.admin.DeleteGroup(ctx, c.Args[0], opts...)
-				}),
-				done: always[struct{}]("group %s is deleted", c.Args[0]),
-			})
-		},
-	}
+	return remove("group delete", "GROUP", "Delete a group with its overrides. Its members stay subjects.", "group %s is deleted", (*flaggery.Admin).DeleteGroup)
 }
 
 func groupMembers() verb {

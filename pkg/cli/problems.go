@@ -47,6 +47,7 @@ func failure(err error) error {
 		detail += "; " + text
 	}
 	for i, f := range problem.Errors { // parameters are flags of the same name
+		problem.Errors[i].Message = clean(f.Message)
 		if name, ok := strings.CutPrefix(f.Location, "query."); ok {
 			problem.Errors[i].Location = "--" + strings.ReplaceAll(name, "_", "-")
 		}

@@ -113,39 +113,14 @@ func share(r api.Rollout) string {
 }
 
 func rolloutShow() verb {
-	return verb{
-		name:      "rollout show",
-		arguments: "FEATURE",
-		summary:   "Show the rollout of a feature.",
-		run: func(ctx context.Context, c *call) error {
-			r, err := c.admin.Rollout(ctx, c.Args[0])
-			if err != nil {
-				return err
-			}
-			var t table
-			t.add("feature", r.Value.Feature)
-			t.add("variant", r.Value.Variant)
-			t.add("proportion", percent(r.Value.Proportion))
-			t.add("reaches", share(r.Value))
-			return c.print(r.Body, []string{r.Value.Feature}, t)
-		},
-	}
+	return show("rollout show", "FEATURE", "Show the rollout of a feature.", (*flaggery.Admin).Rollout, func(t *table, r api.Rollout) {
+		t.add("feature", r.Feature)
+		t.add("variant", r.Variant)
+		t.add("proportion", percent(r.Proportion))
+		t.add("reaches", share(r))
+	})
 }
 
 func rolloutDelete() verb {
-	return verb{
-		name:      "rollout delete",
-		arguments: "FEATURE",
-		summary:   "End the rollout of a feature.",
-		writes:    true,
-		run: func(ctx context.Context, c *call) error {
-			return write(ctx, c, change[struct{}]{
-				name: c.Args[0],
-				do: removal(func(opts ...flaggery.WriteOption) (flaggery.Receipt, error) {
-					return c.admin.DeleteRollout(ctx, c.Args[0], opts...)
-				}),
-				done: always[struct{}]("rollout of %s is deleted", c.Args[0]),
-			})
-		},
-	}
+	return remove("rollout delete", "FEATURE", "End the rollout of a feature.", "rollout of %s is deleted", (*flaggery.Admin).DeleteRollout)
 }

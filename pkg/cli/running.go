@@ -94,6 +94,8 @@ func audit() verb {
 			switch {
 			case err != nil:
 				return err
+			case limit < 0:
+				return command.Usagef("--limit must be 0 or more, is %d", limit)
 			case feature != "" && resource != "":
 				return command.Usagef("--feature and --resource exclude each other")
 			case feature != "":

@@ -15,23 +15,12 @@ import (
 )
 
 func subjectShow() verb {
-	return verb{
-		name:      "subject show",
-		arguments: "SUBJECT",
-		summary:   "Show a subject with its bucket and its groups.",
-		run: func(ctx context.Context, c *call) error {
-			s, err := c.admin.Subject(ctx, c.Args[0])
-			if err != nil {
-				return err
-			}
-			var t table
-			t.add("id", s.Value.ID)
-			t.add("weight", number(s.Value.Weight))
-			t.add("bucket", number(int64(s.Value.BucketID)))
-			t.add("groups", orNone(strings.Join(s.Value.Groups, ", ")))
-			return c.print(s.Body, []string{s.Value.ID}, t)
-		},
-	}
+	return show("subject show", "SUBJECT", "Show a subject with its bucket and its groups.", (*flaggery.Admin).Subject, func(t *table, s api.Subject) {
+		t.add("id", s.ID)
+		t.add("weight", number(s.Weight))
+		t.add("bucket", number(int64(s.BucketID)))
+		t.add("groups", orNone(strings.Join(s.Groups, ", ")))
+	})
 }
 
 func subjectAdd() verb {
@@ -59,21 +48,7 @@ func subjectAdd() verb {
 }
 
 func subjectDelete() verb {
-	return verb{
-		name:      "subject delete",
-		arguments: "SUBJECT",
-		summary:   "Delete a subject, from its groups too. History keeps its id: forget erases it.",
-		writes:    true,
-		run: func(ctx context.Context, c *call) error {
-			return write(ctx, c, change[struct{}]{
-				name: c.Args[0],
-				do: removal(func(opts ...flaggery.WriteOption) (flaggery.Receipt, error) {
-					return c.admin.DeleteSubject(ctx, c.Args[0], opts...)
-				}),
-				done: always[struct{}]("subject %s is deleted", c.Args[0]),
-			})
-		},
-	}
+	return remove("subject delete", "SUBJECT", "Delete a subject, from its groups too. History keeps its id: forget erases it.", "subject %s is deleted", (*flaggery.Admin).DeleteSubject)
 }
 
 func subjectImport() verb {

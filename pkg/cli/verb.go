@@ -11,6 +11,7 @@ import (
 	"flag"
 
 	"github.com/flaggery/flaggery/pkg/command"
+	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
 // verb is a command that works against a running admin.
@@ -87,4 +88,50 @@ func once(declare func(fs *flag.FlagSet), names ...string) []string {
 		fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
 	}
 	return names
+}
+
+// show is a verb that shows the resource that its argument names.
+func show[T any](name, arguments, summary string, read func(*flaggery.Admin, context.Context, string) (flaggery.Result[T], error), fill func(t *table, value T)) verb {
+	return verb{
+		name:      name,
+		arguments: arguments,
+		summary:   summary,
+		run: func(ctx context.Context, c *call) error {
+			result, err := read(c.admin, ctx, c.Args[0])
+			if err != nil {
+				return err
+			}
+			var t table
+			fill(&t, result.Value)
+			return c.print(result.Body, c.Args, t)
+		},
+	}
+}
+
+// act is a verb that changes the resource that its argument names. done has a %s for
+// that name.
+func act[T any](name, arguments, summary, done string, do func(*flaggery.Admin, context.Context, string, ...flaggery.WriteOption) (flaggery.Result[T], error)) verb {
+	return verb{
+		name:      name,
+		arguments: arguments,
+		summary:   summary,
+		writes:    true,
+		run: func(ctx context.Context, c *call) error {
+			return write(ctx, c, change[T]{
+				name: c.Args[0],
+				do: func(opts ...flaggery.WriteOption) (flaggery.Result[T], error) {
+					return do(c.admin, ctx, c.Args[0], opts...)
+				},
+				done: always[T](done, c.Args[0]),
+			})
+		},
+	}
+}
+
+// remove is act for a resource that is deleted.
+func remove(name, arguments, summary, done string, do func(*flaggery.Admin, context.Context, string, ...flaggery.WriteOption) (flaggery.Receipt, error)) verb {
+	return act(name, arguments, summary, done, func(a *flaggery.Admin, ctx context.Context, resource string, opts ...flaggery.WriteOption) (flaggery.Result[struct{}], error) {
+		receipt, err := do(a, ctx, resource, opts...)
+		return flaggery.Result[struct{}]{Receipt: receipt}, err
+	})
 }
