@@ -370,6 +370,61 @@ func TestPayloadsStayAsTheyAre(t *testing.T) {
 	}
 }
 
+// Answers and items are there as they were sent, with what this release does not know.
+func TestAnswersStayAsTheyAre(t *testing.T) {
+	const group, items = `{"name": "a",  "later": [1]}`, `{"items": [{"name": "a",  "later": 1}, {"later": 2}]}`
+	admin := newAdmin(t, func(w http.ResponseWriter, r *http.Request) {
+		answer := group
+		if r.Method == http.MethodGet {
+			answer = items
+			if r.URL.Path != "/behind/a/path/v1/groups/a b/subjects" || r.URL.Query().Get("view") != "subjects" {
+				t.Errorf("asks %s", r.URL)
+			}
+		}
+		fmt.Fprint(w, answer)
+	})
+	result, err := admin.PatchGroup(t.Context(), "a", api.PatchGroup{})
+	if err != nil || string(result.Body) != group || result.Value.Name != "a" {
+		t.Errorf("%s, error %v", result.Body, err)
+	}
+	var found []string
+	for item, err := range admin.List(t.Context(), url.Values{"view": {"subjects"}}, "groups", "a b", "subjects") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, string(item))
+	}
+	if want := []string{`{"name": "a",  "later": 1}`, `{"later": 2}`}; !slices.Equal(found, want) {
+		t.Errorf("%q", found)
+	}
+}
+
+func TestAnyRequest(t *testing.T) {
+	admin := newAdmin(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprint(w, r.Method, " ", r.URL, " ", r.Header.Get("Content-Type"), " ", string(body))
+	})
+	for want, call := range map[string][3]string{
+		"GET http://admin/behind/a/path/v1/a%2Fb?x=1&y=%20  ":     {"GET", "/v1/a%2Fb?x=1&y=%20"},
+		"PUT http://admin/behind/a/path/v1/a application/json {}": {"PUT", "/v1/a", "{}"},
+		"DELETE http://admin/behind/a/path/v1/a?wait=2s  ":        {"DELETE", "/v1/a?wait=2s"},
+	} {
+		var body []byte
+		if call[2] != "" {
+			body = []byte(call[2])
+		}
+		receipt, err := admin.Call(t.Context(), call[0], call[1], body)
+		if got := string(receipt.Body); err != nil || strings.ReplaceAll(got, "+", "%20") != want {
+			t.Errorf("%s, want %s, error %v", got, want, err)
+		}
+	}
+	for _, target := range []string{"", "v1/features", "http://other/v1/features", "//other/v1", "/v1/%zz"} {
+		if receipt, err := admin.Call(t.Context(), "GET", target, nil); err == nil {
+			t.Errorf("%q is answered %s", target, receipt.Body)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for _, test := range []struct {
 		name   string
