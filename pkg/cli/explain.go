@@ -63,13 +63,13 @@ func explanation(features []string, found []api.Explanation, steps bool) table {
 	case len(found) > 1:
 		t := table{header: []string{"FEATURE"}}
 		for _, e := range found {
-			t.header = append(t.header, e.Subject.ID, "WHY")
+			t.header = append(t.header, e.Subject.ID, "STEP")
 		}
 		for _, feature := range features {
 			row := []string{feature}
 			for _, e := range found {
 				d := e.Features[feature]
-				row = append(row, text(d.Variant), text(d.Reason)+detail(d))
+				row = append(row, text(d.Variant), stepName(deciding(d)))
 			}
 			t.add(row...)
 		}
@@ -77,19 +77,19 @@ func explanation(features []string, found []api.Explanation, steps bool) table {
 	case steps:
 		t := table{header: []string{"STEP", "VARIANT", "APPLIES", "DETAIL"}}
 		for _, s := range found[0].Features[features[0]].Steps {
-			t.add(s.Step, orNone(s.Variant), strconv.FormatBool(s.Applies), orNone(s.Detail))
+			t.add(stepName(s), orNone(s.Variant), strconv.FormatBool(s.Applies), orNone(s.Detail))
 		}
 		return t
 	}
-	t := table{header: []string{"FEATURE", "VARIANT", "REASON", "DETAIL"}}
+	t := table{header: []string{"FEATURE", "VARIANT", "STEP", "DETAIL"}}
 	for _, feature := range features {
 		d := found[0].Features[feature]
-		t.add(feature, text(d.Variant), text(d.Reason), orNone(deciding(d).Detail))
+		t.add(feature, text(d.Variant), stepName(deciding(d)), orNone(deciding(d).Detail))
 	}
 	return t
 }
 
-// deciding is the last step that applies.
+// deciding is the last step that applies; no step if none does.
 func deciding(d api.ExplainedDecision) (step api.ExplainedStep) {
 	for _, s := range d.Steps {
 		if s.Applies {
@@ -99,9 +99,13 @@ func deciding(d api.ExplainedDecision) (step api.ExplainedStep) {
 	return step
 }
 
-func detail(d api.ExplainedDecision) string {
-	if text := deciding(d).Detail; text != "" {
-		return ": " + text
+// stepName is a step with the group or the test that it is about.
+func stepName(s api.ExplainedStep) string {
+	switch {
+	case s.Group != "":
+		return s.Step + " " + s.Group
+	case s.Test != "":
+		return s.Step + " " + s.Test + "/" + s.TestGroup
 	}
-	return ""
+	return orNone(s.Step)
 }
