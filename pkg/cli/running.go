@@ -27,7 +27,10 @@ func edges() verb {
 			if !watch {
 				return printEdges(ctx, c)
 			}
-			return watchEdges(ctx, c)
+			if err := watchEdges(ctx, c); ctx.Err() == nil {
+				return err
+			}
+			return nil // interrupted
 		},
 	}
 }
@@ -44,14 +47,15 @@ func printEdges(ctx context.Context, c *call) error {
 // reconnectAfter is the pause between streams, which admins end when they shut down.
 const reconnectAfter = time.Second
 
-// watchEdges lists the edges at each event about them. A stream begins with one.
+// watchEdges lists the edges at each event about them, until ctx ends. A stream begins
+// with one.
 func watchEdges(ctx context.Context, c *call) error {
+	if err := c.admin.Ready(ctx); err != nil {
+		return err
+	}
 	for {
 		for event, err := range c.admin.Events(ctx, 0) {
-			if ctx.Err() != nil {
-				return nil
-			}
-			if flaggery.CodeOf(err) != "" {
+			if flaggery.CodeOf(err) != "" || ctx.Err() != nil {
 				return err
 			}
 			if err != nil {
@@ -71,7 +75,7 @@ func watchEdges(ctx context.Context, c *call) error {
 		select {
 		case <-time.After(reconnectAfter):
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		}
 	}
 }
