@@ -13,7 +13,7 @@ class Live {
   /** Whether the session is over: writes wait for another sign-in. */
   signedOut = $state(false);
   /** Why reads fail at the moment, and when they are tried again. */
-  outage = $state.raw<{ problem: Problem; since: Date; next: Date }>();
+  outage = $state.raw<{ problem: Problem; next: Date }>();
   /** When the server answered last. */
   at = $state.raw(new Date());
   /** Whether the admin has another version than these pages. */
@@ -54,11 +54,6 @@ class Live {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Whether the caller made a revision in this tab. */
-  isOwn(revision: number): boolean {
-    return this.#own.has(revision);
-  }
-
   own(revision: number) {
     this.#own.add(revision);
     this.answered(revision);
@@ -90,7 +85,7 @@ class Live {
     this.#retries.add(retry);
     if (this.outage && this.outage.next > new Date()) return; // a try is due already
     const delay = Math.max(error.retryAfter * 1000, Math.min(1000 * 2 ** this.#attempts++, 15_000));
-    this.outage = { problem: error, since: this.outage?.since ?? new Date(), next: new Date(Date.now() + delay) };
+    this.outage = { problem: error, next: new Date(Date.now() + delay) };
     setTimeout(() => this.retry(), delay);
   }
 

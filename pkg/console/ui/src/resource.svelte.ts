@@ -10,8 +10,6 @@ export class Resource<T> {
   /** Why the last read failed for good; failures that pass are live.outage. */
   problem = $state.raw<Problem>();
   loading = $state(true);
-  /** When value was read. */
-  at = $state.raw<Date>();
   /** Somebody else's change that was read last. */
   changed = $state.raw<Schema['Change']>();
 
@@ -34,7 +32,6 @@ export class Resource<T> {
       this.value = answer.value;
       this.etag = answer.etag;
       this.problem = undefined;
-      this.at = new Date();
       if (change && change.actor !== live.me?.name) this.changed = change;
       live.answered(answer.revision);
     } catch (error) {
@@ -63,8 +60,7 @@ export class Resource<T> {
 export function resource<T>(load: (signal: AbortSignal) => Promise<Answer<T>>, concerns: (change: Schema['Change']) => boolean = () => true): Resource<T> {
   const r = new Resource(load);
   $effect(() => {
-    const loaded = r.reload();
-    void loaded;
+    void r.reload();
     return () => r.abort();
   });
   $effect(() =>

@@ -53,6 +53,11 @@ class Router {
 /** pageNames are the first parts of the console's paths, as in console.go. */
 export const pageNames = ['features', 'tests', 'groups', 'subjects', 'buckets', 'edges', 'audit', 'tokens', 'start'];
 
+/** titled is the name of a page as a title. */
+export function titled(page: string): string {
+  return page[0]!.toUpperCase() + page.slice(1);
+}
+
 function inConsole(path: string): boolean {
   return path === '/' || pageNames.includes(path.split('/')[1] ?? '');
 }
