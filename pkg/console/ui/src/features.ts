@@ -1,6 +1,7 @@
 // What features are and do, in words.
-import type { Schema } from './api';
-import { DISABLE, percent, ratio, span } from './format';
+import { read, type Answer, type Schema } from './api';
+import { date, DISABLE, percent, ratio, span, utcDate } from './format';
+import { overridesOf } from './groups';
 import { label } from './variants';
 
 export type State = Schema['FeatureSummary']['state'];
@@ -32,6 +33,26 @@ export function stateText(state: State, proportion: number | undefined, end: str
   return text;
 }
 
+export type Stage = Schema['FeatureSummary']['stage'];
+
+/** The stages by which the list can be filtered, on the way to the removal of a feature. */
+export const stages: Stage[] = ['new', 'rolling', 'testing', 'settled', 'off', 'expired', 'archived'];
+
+type Lifecycle = Pick<Schema['FeatureSummary'], 'stage' | 'settled_on' | 'expires'>;
+
+/** stageText is a stage with what can be said in three words. */
+export function stageText(f: Lifecycle, now: Date): string {
+  if (f.stage === 'settled' && f.settled_on) return `settled since ${date(new Date(f.settled_on), now)}`;
+  if (f.stage === 'expired' && f.expires) return `expired since ${utcDate(f.expires)}`;
+  return f.stage;
+}
+
+/** summaryOf reads the summary of a feature, if fewer than a hundred mention its name. */
+export async function summaryOf(feature: string, signal: AbortSignal): Promise<Answer<Schema['FeatureSummary'] | undefined>> {
+  const found = await read('/v1/features', { query: { view: 'summary', query: feature, limit: 100 } }, signal);
+  return { ...found, value: (found.value as Schema['PageFeatureSummary']).items.find((f) => f.name === feature) };
+}
+
 /** sumBy adds up what each variant gets, in the order of the steps. */
 export function sumBy(steps: Schema['StepShare'][], by: 'weight' | 'subjects'): { variant: string | null; amount: number }[] {
   const sums = new Map<string | null, number>();
@@ -49,7 +70,7 @@ export function sentence(f: Schema['Feature'], shares: Schema['Shares'], test: S
   if (f.archived) why.push('it is archived');
   else if (f.off) why.push('it is switched off');
   else {
-    for (const s of shares.steps.filter((s) => s.step === 'override').reverse()) why.push(`group ${s.group} gets ${label(s.variant)}`);
+    for (const s of overridesOf(shares)) why.push(`group ${s.group} gets ${label(s.variant)}`);
     if (test) why.push(`test ${test.name} runs until ${test.end}`);
     if (f.rollout) why.push(`${label(f.rollout.variant)} is rolled out to ${percent(f.rollout.proportion)}`);
     why.push(f.default_variant === null ? 'there is no default' : `the default is ${label(f.default_variant)}`);

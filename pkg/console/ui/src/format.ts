@@ -71,6 +71,19 @@ export function moment(time: Date, now = new Date()): string {
   return (time.getFullYear() === now.getFullYear() ? dateFormat : yearFormat).format(time);
 }
 
+const dayFormat = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+const utcDayFormat = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' });
+
+/** date shows the day of a time, with a year that is not this one. */
+export function date(time: Date, now = new Date()): string {
+  return dayFormat.format(time) + (time.getFullYear() === now.getFullYear() ? '' : ` ${time.getFullYear()}`);
+}
+
+/** utcDate shows a date such as 2027-01-31, which is one in UTC. */
+export function utcDate(day: string): string {
+  return utcDayFormat.format(new Date(day));
+}
+
 /** ago shows a past time as "2 h ago" up to two days, later as a date. */
 export function ago(time: Date, now = new Date()): string {
   const ms = now.getTime() - time.getTime();
