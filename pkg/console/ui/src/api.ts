@@ -67,9 +67,10 @@ export class Problem extends Error {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 
-  /** The message for a field of the request, '' for none. */
+  /** The message for a field of the request or what is in it, '' for none. */
   at(location: string): string {
-    return this.errors.filter((e) => e.location === location).map((e) => e.message).join('; ');
+    const within = (place: string) => place === location || place.startsWith(`${location}[`) || place.startsWith(`${location}.`);
+    return this.errors.filter((e) => within(e.location)).map((e) => e.message).join('; ');
   }
 }
 

@@ -1,6 +1,6 @@
 // The entries of the audit in words.
 import type { Schema } from './api';
-import { count, exact, percent } from './format';
+import { count, exact, percent, utcDate } from './format';
 import { label } from './variants';
 
 type Entry = Schema['AuditEntry'];
@@ -30,10 +30,8 @@ export function describe(e: Entry): string {
   }
   if (!before) return 'Created';
   if (!after) return 'Deleted';
-  const changed = fieldsOf(before, after);
-  if (changed.includes('off')) return after['off'] ? 'Switched off' : 'Switched on';
-  if (changed.includes('archived')) return after['archived'] ? 'Archived' : 'Restored';
-  return `Changed ${changed.join(' and ')}`;
+  const text = detailsOf(before, after);
+  return text[0]!.toUpperCase() + text.slice(1);
 }
 
 /** said is a sentence without its actor: "set the rollout of checkout from 10.0 % to 25.0 %". */
@@ -81,20 +79,37 @@ export function said(e: Entry): string {
     case 'features':
       if (!before) return `created feature ${name}`;
       if (!after) return `deleted feature ${name}`;
-      if (before['archived'] !== after['archived']) return `${after['archived'] ? 'archived' : 'restored'} feature ${name}`;
-      if (before['off'] !== after['off']) return `switched feature ${name} ${after['off'] ? 'off' : 'on'}`;
-      return `changed ${fieldsOf(before, after).join(' and ')} of feature ${name}`;
+      return detailsOf(before, after, name);
     default:
       return `${e.action} ${e.resource}`; // of a later release
   }
 }
 
-function fieldsOf(before: Body, after: Body): string[] {
-  return Object.keys(after).filter((field) => field !== 'revision' && JSON.stringify(after[field]) !== JSON.stringify(before[field]));
+/** detailsOf says what was changed of a feature itself, which may be named elsewhere: "made ops its contact, changed its tags". */
+function detailsOf(before: Body, after: Body, name = ''): string {
+  const feature = name ? `feature ${name}` : 'it';
+  const its = (what: string) => (name ? `the ${what} of feature ${name}` : `its ${what}`);
+  const others: string[] = [];
+  const said = Object.keys(after).flatMap((field) => {
+    const [from, to] = [before[field], after[field]];
+    if (field === 'revision' || JSON.stringify(from) === JSON.stringify(to)) return [];
+    const instead = (say: (old: string) => string) => (from ? ` instead of ${say(String(from))}` : '');
+    switch (field) {
+      case 'archived': return `${to ? 'archived' : 'restored'} ${feature}`;
+      case 'off': return `switched ${feature} ${to ? 'off' : 'on'}`;
+      case 'permanent': return `made ${feature} ${to ? 'permanent' : 'no longer permanent'}`;
+      case 'contact': return to ? `made ${to} ${its('contact')}${instead(String)}` : `removed ${its('contact')}, ${from}`;
+      case 'expires': return to ? `set ${feature} to expire on ${utcDate(String(to))}${instead(utcDate)}` : `removed ${its('expiry')}, ${utcDate(String(from))}`;
+    }
+    others.push(field);
+    return [];
+  });
+  if (others.length > 0) said.push(`changed ${its(others.join(' and '))}`);
+  return said.join(', ');
 }
 
 /** byRevision groups entries by their revision, the last first; what was done last is named first. */
-export function byRevision(entries: Entry[], say = describe): { revision: number; entry: Entry; rows: Entry[]; what: string }[] {
+export function byRevision(entries: Entry[], say: (e: Entry) => string): { revision: number; entry: Entry; rows: Entry[]; what: string }[] {
   const revisions = new Map<number, Entry[]>();
   for (const e of entries) revisions.set(e.revision, [...(revisions.get(e.revision) ?? []), e]);
   return [...revisions]

@@ -3,14 +3,9 @@ import { untrack } from 'svelte';
 
 /** draft keeps a value under a name for as long as the tab lives, or until it is cleared. */
 export function draft<T extends object>(name: () => string, empty: T): { value: T; clear: () => void } {
-  const key = untrack(() => `draft: ${name()}`);
-  const kept = sessionStorage.getItem(key);
-  const form = $state({ value: { ...structuredClone(empty), ...(kept ? (JSON.parse(kept) as T) : {}) } });
-  $effect(() => {
-    const text = JSON.stringify(form.value);
-    if (text === JSON.stringify(empty)) sessionStorage.removeItem(key);
-    else keep(key, text);
-  });
+  const key = untrack(name);
+  const form = $state({ value: { ...structuredClone(empty), ...kept<T>(key) } });
+  $effect(() => keep(key, JSON.stringify(form.value) === JSON.stringify(empty) ? undefined : form.value));
   return {
     get value() {
       return form.value;
@@ -24,10 +19,19 @@ export function draft<T extends object>(name: () => string, empty: T): { value: 
   };
 }
 
-function keep(key: string, text: string) {
+/** kept is the draft with a name, undefined if there is none. */
+export function kept<T>(name: string): T | undefined {
+  const text = sessionStorage.getItem(`draft: ${name}`);
+  return text === null ? undefined : (JSON.parse(text) as T);
+}
+
+/** keep keeps a draft, or removes it. */
+export function keep(name: string, draft: unknown) {
+  const key = `draft: ${name}`;
+  sessionStorage.removeItem(key); // an old draft would be wrong if the new one is too long
   try {
-    sessionStorage.setItem(key, text);
+    if (draft !== undefined) sessionStorage.setItem(key, JSON.stringify(draft));
   } catch {
-    sessionStorage.removeItem(key); // it is too long, and an old draft would be wrong
+    // It is too long.
   }
 }

@@ -2,6 +2,7 @@
 // they change it; then it stays, and so does the version that it is based on, once somebody
 // else has changed the same. Their changes elsewhere in the resource are no conflict.
 import { untrack } from 'svelte';
+import { keep, kept } from './draft.svelte';
 
 export class Edited<T> {
   value = $state() as T;
@@ -9,9 +10,15 @@ export class Edited<T> {
   etag = $state('');
   #server: () => { value: T; etag: string };
 
-  constructor(server: () => { value: T; etag: string }) {
+  /** What is typed is kept as a draft if it has a name. */
+  constructor(server: () => { value: T; etag: string }, draft?: () => string) {
     this.#server = server;
     this.take();
+    if (draft) {
+      const name = untrack(draft);
+      Object.assign(this, kept(name));
+      $effect(() => keep(name, this.dirty ? { value: this.value, base: this.base, etag: this.etag } : undefined));
+    }
     $effect(() => {
       const { value, etag } = server();
       untrack(() => {
