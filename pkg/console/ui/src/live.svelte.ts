@@ -133,6 +133,8 @@ class Live {
   }
 
   #publish(change: Schema['Change'] | null) {
+    // Subjects, buckets and groups are counted; a change without a resource is the caller's own.
+    if (!change || /^(subjects|buckets|groups|$)/.test(change.resource)) void this.refresh();
     for (const listener of this.#listeners) listener(change);
   }
 }
