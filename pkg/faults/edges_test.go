@@ -102,8 +102,8 @@ func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "", nil)
 	f := newFixture(t, db.url()).start(2)
-	way := newRelay(t, hostOf(t, db.url()))
-	f.newEdge(through(t, db.url(), way.addr())).run()
+	way := pgtest.NewRelay(t, db.url())
+	f.newEdge(way.URL()).run()
 	f.awaitStates(f.admins[0], "edge-1 serving", "edge-2 serving", "edge-3 serving")
 	f.read(3, 5*time.Millisecond, f.edges...)
 	seen := f.writeWaiting(f.admins[0].addr, 500*time.Millisecond, 200*time.Millisecond, func(p api.Propagation) {
@@ -124,7 +124,7 @@ func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 	var worst time.Duration
 	restarts := fullOr(5, 2)
 	for i := range restarts {
-		way.freeze() // the third edge is the last to return
+		way.Freeze() // the third edge is the last to return
 		if i%2 == 0 {
 			db.kill()
 		} else {
@@ -139,8 +139,8 @@ func TestReceiptsHoldWhilePostgreSQLRestarts(t *testing.T) {
 			}
 			return nil
 		})
-		way.thaw()
-		way.cut()
+		way.Thaw()
+		way.Cut()
 		began := time.Now()
 		complete(before)
 		worst = max(worst, time.Since(began))

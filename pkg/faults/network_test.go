@@ -16,9 +16,9 @@ const pollInterval = time.Second
 func TestNotificationLost(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, pgtest.Open(t)).start(0)
-	relay := newRelay(t, hostOf(t, f.url))
-	relay.mute.Store(true)
-	edge := f.newEdge(through(t, f.url, relay.addr())).run()
+	relay := pgtest.NewRelay(t, f.url)
+	relay.Mute.Store(true)
+	edge := f.newEdge(relay.URL()).run()
 	reads := f.read(2, 2*time.Millisecond, edge)
 
 	var delays []time.Duration
@@ -29,7 +29,7 @@ func TestNotificationLost(t *testing.T) {
 		delays = append(delays, time.Since(began))
 		elapse(time.Duration(f.random.IntN(700)) * time.Millisecond)
 	}
-	if relay.muted.Load() == 0 {
+	if relay.Muted.Load() == 0 {
 		t.Error("no notification was lost: this test tested nothing")
 	}
 	served := reads.next()
@@ -37,7 +37,7 @@ func TestNotificationLost(t *testing.T) {
 	answers := f.finish()
 	slices.Sort(delays)
 	measured(t, "every notification lost", figures{
-		"changes": len(delays), "notifications_lost": relay.muted.Load(),
+		"changes": len(delays), "notifications_lost": relay.Muted.Load(),
 		"median_s": delays[len(delays)/2], "worst_s": delays[len(delays)-1],
 		"requests": served.requests, "errors": served.failed, "answers_checked": answers,
 	})
@@ -49,12 +49,12 @@ func TestNotificationLost(t *testing.T) {
 func TestConnectionsStall(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, pgtest.Open(t)).start(0)
-	relay := newRelay(t, hostOf(t, f.url))
-	edge := f.newEdge(through(t, f.url, relay.addr())).run()
+	relay := pgtest.NewRelay(t, f.url)
+	edge := f.newEdge(relay.URL()).run()
 	reads := f.read(2, 2*time.Millisecond, edge)
 	f.settled()
 
-	relay.freeze()
+	relay.Freeze()
 	began := time.Now()
 	revision := f.aChange()
 	eventually(t, allow(silence), "the edge notices", func() error { return reportsAge(edge, true) })
@@ -63,7 +63,7 @@ func TestConnectionsStall(t *testing.T) {
 	if err := serves(edge, revision)(); err == nil {
 		t.Error("the change got through a stalled connection: this test tested nothing")
 	}
-	relay.thaw()
+	relay.Thaw()
 	thawed := time.Now()
 	eventually(t, allow(catchUp), "the edge catches up", serves(edge, revision))
 	caughtUp := time.Since(thawed)
@@ -78,7 +78,7 @@ func TestConnectionsStall(t *testing.T) {
 	served := reads.next()
 	f.noFailure("connections stalled", served)
 	answers := f.finish()
-	relay.freeze()
+	relay.Freeze()
 	stopped := edge.terminate() // stuck connections do not delay it
 	measured(t, "network cut without a reset", figures{
 		"how": "connections stall", "noticed_s": noticed, "caught_up_s": caughtUp, "stopped_while_stuck_s": stopped,

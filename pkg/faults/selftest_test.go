@@ -84,17 +84,17 @@ func TestCheckerFindsLies(t *testing.T) {
 func TestRelayDropsNotifications(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Open(t)
-	r := newRelay(t, hostOf(t, url))
-	db := connect(t, through(t, url, r.addr()))
+	r := pgtest.NewRelay(t, url)
+	db := connect(t, r.URL())
 	db.SetMaxOpenConns(1)
 	mustExec(t, db, `LISTEN channel`)
-	r.mute.Store(true)
+	r.Mute.Store(true)
 	mustExec(t, db, `NOTIFY channel`)
 	var one int
 	if err := db.QueryRow(`SELECT 1`).Scan(&one); err != nil || one != 1 {
 		t.Fatal(one, err)
 	}
-	if r.muted.Load() != 1 || r.requests.Load() == 0 {
-		t.Errorf("%d notifications dropped, %d requests seen", r.muted.Load(), r.requests.Load())
+	if r.Muted.Load() != 1 || r.Requests.Load() == 0 {
+		t.Errorf("%d notifications dropped, %d requests seen", r.Muted.Load(), r.Requests.Load())
 	}
 }

@@ -268,11 +268,11 @@ func TestAdminKilled(t *testing.T) {
 func TestWriteCutAtEveryMessage(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, pgtest.Open(t)).start(1)
-	relay := newRelay(t, hostOf(t, f.url))
+	relay := pgtest.NewRelay(t, f.url)
 	var left atomic.Int64 // messages until the cut; negative for never
 	left.Store(-1)
-	relay.onRequest = func(byte) bool { return left.Add(-1) != 0 || left.Load() < -1 }
-	f.newAdmin(through(t, f.url, relay.addr())).run()
+	relay.OnRequest = func(byte) bool { return left.Add(-1) != 0 || left.Load() < -1 }
+	f.newAdmin(relay.URL()).run()
 	c := client{addr: f.admins[1].addr, token: token}
 	defer c.close()
 	reads := f.read(1, 5*time.Millisecond, f.edges...)

@@ -33,7 +33,8 @@ type browser struct {
 	t   *testing.T
 	ctx context.Context
 
-	silent bool // the pages may write nothing to the console
+	silent  bool // the pages may write nothing to the console
+	touches bool // the person taps
 
 	mu      sync.Mutex
 	refused []string // violations of pages' policies, and failed scripts

@@ -1,20 +1,18 @@
 package clients
 
 import (
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
@@ -22,6 +20,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/edge"
 	"github.com/flaggery/flaggery/pkg/flaggery"
 	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/pgtest"
 )
 
 // A person pastes 40 ids, of which 2 are unknown and 4 are members already, and overrides a
@@ -44,8 +43,20 @@ func TestMembersByPasting(t *testing.T) {
 	b := i.open(i.token(auth.EditorRole), "/groups/friends")
 
 	b.see("Members 5")
-	b.script(`const area = await until('a field', () => document.querySelector('textarea'));
-		area.value = %s; area.dispatchEvent(new Event('input')); return ''`, strings.Join(append(ids, "x", "y"), "\n"))
+	paste := func(ids []string) {
+		t.Helper()
+		b.script(`const area = await until('a field', () => document.querySelector('textarea'));
+			area.value = %s; area.dispatchEvent(new Event('input')); return ''`, strings.Join(ids, "\n"))
+	}
+	many := make([]string, 10_001)
+	for n := range many {
+		many[n] = "customer " + strconv.Itoa(n)
+	}
+	paste(many)
+	b.see("These are 10,001 ids, and one write takes at most 10,000")
+	b.do(chromedp.Reload())
+	b.see("These are 10,001 ids") // they are kept
+	paste(append(ids, "x", "y"))
 	b.see("34 join, 4 are members already, 2 unknown: x, y.")
 	b.press("Add 34 members")
 	b.live()
@@ -61,6 +72,34 @@ func TestMembersByPasting(t *testing.T) {
 	b.press("Close") // which is Cancel until it is live
 	i.serves("customer 37", "B")
 	i.serves("2", "A")
+}
+
+// Two groups override the same feature, and a phone says which of them wins. Who leaves the
+// winner gets what the other one says.
+func TestMemberOfTwoGroups(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	ctx := t.Context()
+	i.check(i.admin.AddGroup(ctx, api.CreateGroup{Name: "staff", Priority: 5}))
+	i.check(i.admin.AddSubjectToGroup(ctx, "staff", "1"))
+	i.check(i.admin.AddGroupOverride(ctx, "friends", checkout, "A"))
+	i.check(i.admin.AddGroupOverride(ctx, "staff", checkout, "B", flaggery.Wait(10*time.Second)))
+	b := i.open(i.token(auth.EditorRole), "/groups/friends")
+	b.do(chromedp.EmulateViewport(390, 844))
+	b.see("for members of both, staff (priority 5) wins")
+	b.click("nav a", "Groups")
+	b.press("staff")
+	b.see("wins over friends (priority 0)")
+	i.serves("1", "B")
+
+	b.click("button", "Remove… 1")
+	b.see("Remove 1 from staff?")
+	b.see("1 subject with 10.0 % of the weight gets something else.")
+	i.check(i.admin.SetSubjectWeight(ctx, "1", 3))
+	b.see("1 subject with 25.0 % of the weight gets something else.") // the question follows, and so does the total
+	b.press("Remove from staff")
+	b.live()
+	i.serves("1", "A")
 }
 
 // The first column of a CSV, whose ids may have commas and quotes.
@@ -126,15 +165,25 @@ func TestViewerTries(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
 	i.check(i.admin.AddRollout(t.Context(), checkout, "A", flaggery.Wait(10*time.Second)))
-	before := i.get("/v1/audit?resource=features/" + checkout)
 	b := i.open(i.token(auth.ViewerRole), "/features/"+checkout+"?edit=rollout&to=20")
+	before := i.get("/v1/audit")
 
 	b.see("2 subjects gain, none loses.")
 	b.see("You are viewer: role editor can save this.")
-	if disabled := b.script(`return String((await until('the button', () => find('button', 'Roll out to 20.0 %%')[0])).disabled)`); disabled != "true" {
+	slider := css("input[type=range][aria-label=Rollout]")
+	b.do(chromedp.Focus(slider), chromedp.SendKeys(slider, kb.End))
+	b.see("10 subjects gain, none loses.")
+	if disabled := b.script(`const button = await until('the button', () => find('button', 'Roll out to 100 %% in production')[0]);
+		button.form.requestSubmit(); // as Enter does in a field
+		return String(button.disabled)`); disabled != "true" {
 		t.Error("the button can be pressed")
 	}
-	if after := i.get("/v1/audit?resource=features/" + checkout); after != before {
+	b.press("Switch off…")
+	b.see("10 subjects")
+	b.script(`(await until('the button', () => find('button', 'Switch off ' + %s + ' in production')[0])).form.requestSubmit(); return ''`, checkout)
+	b.see("You are viewer: role editor can save this.")
+	b.press("Cancel")
+	if after := i.get("/v1/audit"); after != before {
 		t.Errorf("the audit has\n%s\nbefore it had\n%s", after, before)
 	}
 	i.serves("2", model.DisablingVariant)
@@ -147,9 +196,22 @@ func TestPhone(t *testing.T) {
 	i.check(i.admin.SetDefaultVariant(t.Context(), checkout, "A", flaggery.Wait(10*time.Second)))
 	b := i.open(i.token(auth.EditorRole), "/features")
 	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch))
+	b.touches = true
+	b.script(`addEventListener('pointerdown', (event) => (window.pointers = [...(window.pointers ?? []), event.pointerType])); return ''`)
+	fits := func(what string) {
+		t.Helper()
+		if wide := b.script(`const widths = [document.documentElement, ...document.querySelectorAll('dialog[open]')].map((e) => Math.max(e.scrollWidth, e.getBoundingClientRect().right));
+			return Math.max(...widths) > 390 ? String(Math.max(...widths)) : ''`); wide != "" {
+			t.Errorf("%s is %s px wide", what, wide)
+		}
+	}
 
+	b.see(checkout)
+	fits("the list")
 	b.press(checkout)
 	b.press("Switch off…")
+	b.see("10 subjects with 100 % of the weight get something else.")
+	fits("the dialog")
 	b.fill("Why? (required, for the audit)", "errors")
 	b.press("Switch off " + checkout + " in production")
 	b.live()
@@ -160,8 +222,11 @@ func TestPhone(t *testing.T) {
 	b.press("Undo it in production")
 	b.see("Undone.")
 	i.serves("1", "A")
-	if wide := b.script(`return document.documentElement.scrollWidth > 390 ? String(document.documentElement.scrollWidth) : ''`); wide != "" {
-		t.Errorf("the page is %s px wide", wide)
+	b.press("Close") // the question of Undo
+	b.press("Close") // that of the switch
+	fits("the page")
+	if pointers := b.script(`return [...new Set(window.pointers)].join()`); pointers != "touch" {
+		t.Errorf("the page was used by %q", pointers)
 	}
 }
 
@@ -284,105 +349,68 @@ func TestOldTab(t *testing.T) {
 	i.url = front.URL
 	b := i.open(i.token(auth.EditorRole), "/features?new=1")
 	b.fill("Name", "typed-before")
+	b.click("nav a", "Groups")
+	b.press("New group")
+	b.fill("Name", "typed-too")
 	front.newer.Store(true)
 	b.click("nav a", "Audit")
 	b.see("Flaggery was updated:")
 	front.newer.Store(false) // the reloaded page names scripts that are there
 	b.click(".banner button", "Reload")
 	b.gone("Flaggery was updated:")
-	b.click("nav a", "Features")
-	b.press("New feature")
-	if name := b.script(`return (await until('the form', () => document.querySelector('input[placeholder^="such as checkout"]'))).value`); name != "typed-before" {
-		t.Errorf("the form has the name %q", name)
+	for _, form := range []struct{ page, button, example, name string }{
+		{"Features", "New feature", "such as checkout.one-page", "typed-before"},
+		{"Groups", "New group", "such as friends", "typed-too"},
+	} {
+		b.click("nav a", form.page)
+		b.press(form.button)
+		if name := b.script(`return (await until('the form', () => find('input[placeholder=' + JSON.stringify(%s) + ']', '')[0])).value`, form.example); name != form.name {
+			t.Errorf("%s: the form has the name %q, want %q", form.page, name, form.name)
+		}
 	}
 	b.takeRefused() // the script that could not be loaded
 }
-
-// relay forwards connections to a database, until it is held.
-type relay struct {
-	net.Listener
-	target string
-	mu     sync.Mutex
-	moves  *sync.Cond
-	held   bool
-}
-
-func newRelay(t *testing.T, target string) *relay {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{Listener: l, target: target}
-	r.moves = sync.NewCond(&r.mu)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go r.serve(conn)
-		}
-	}()
-	t.Cleanup(func() { r.hold(false); _ = l.Close() })
-	return r
-}
-
-func (r *relay) serve(conn net.Conn) {
-	defer conn.Close()
-	db, err := net.Dial("tcp", r.target)
-	if err != nil {
-		return
-	}
-	defer db.Close()
-	go func() { _, _ = io.Copy(db, conn); _ = db.Close() }()
-	_, _ = io.Copy(conn, readerFunc(func(p []byte) (int, error) {
-		n, err := db.Read(p)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for r.held {
-			r.moves.Wait()
-		}
-		return n, err
-	}))
-}
-
-func (r *relay) hold(held bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.held = held
-	r.moves.Broadcast()
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // One of two edges is behind: the receipt names it and goes on, and every page says so.
 func TestEdgeBehind(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
-	var held *relay
+	i.check(i.admin.AddRollout(t.Context(), checkout, "A"))
+	var relay *pgtest.Relay
 	must(t)(i.fixture.StartEdge("edge-2", "reject", func(c *edge.Config) {
-		db, err := url.Parse(string(c.DBURL))
-		if err != nil {
-			t.Fatal(err)
-		}
-		held = newRelay(t, db.Host)
-		db.Host = held.Addr().String()
-		c.DBURL = command.DatabaseURL(db.String())
+		relay = pgtest.NewRelay(t, string(c.DBURL))
+		c.DBURL = command.DatabaseURL(relay.URL())
 	}))
-	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=default")
-	b.click("fieldset label", "B")
+	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=rollout")
+	b.see("of the weight gets")
+	b.fill("Percent of the weight", "100")
 	b.fill("Why? (required, for the audit)", "late")
-	held.hold(true)
-	b.press("Set the default to B in production")
+	relay.Freeze()
+	b.press("Roll out to 100 % in production")
 	b.see("Live on 1 of 2 edges after 2.")
 	b.see("waiting for edge-2.")
-	i.serves("1", "B")
+	i.serves("1", "A")
 	b.see("Edge edge-2 is behind for")
-	held.hold(false)
+	relay.Thaw()
+	relay.Cut()
 	b.see("Live on 2 of 2 edges.")
+	b.gone("Edge edge-2 is behind for")
+
+	b.press("Edit default")
+	b.click("fieldset label", "B")
+	b.see("No subject gets anything else.")
+	relay.Freeze()
+	b.press("Set the default to B")
+	b.see("waiting for edge-2.")
+	for _, page := range []string{"Features", "Tests", "Groups", "Subjects", "Audit"} {
+		b.click("nav a", page)
+		b.see("Edge edge-2 is behind for")
+	}
+	b.press("see edges")
+	b.see("1 of 2 edges serve revision")
+	relay.Thaw()
+	relay.Cut()
+	b.see("2 of 2 edges serve revision")
 	b.gone("Edge edge-2 is behind for")
 }
 

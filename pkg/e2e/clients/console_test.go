@@ -1,12 +1,15 @@
 package clients
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
 	"github.com/flaggery/flaggery/pkg/admin"
@@ -126,7 +129,7 @@ func (b *browser) see(text string) {
 // gone waits until the page does not show a text.
 func (b *browser) gone(text string) {
 	b.t.Helper()
-	b.script(`const text = %s; await until('no ' + text, () => !plain(document.body.innerText).includes(text)); return ''`, text)
+	b.script(`const text = %s; await until('no ' + text, () => document.body && !plain(document.body.innerText).includes(text)); return ''`, text)
 }
 
 // text waits for the first visible element of a selector and returns its text.
@@ -157,7 +160,33 @@ func (b *browser) click(selector, text string) {
 		found.setAttribute('data-clicked', '');
 		found.scrollIntoView({block: 'center', behavior: 'instant'});
 		return ''`, selector, text)
-	b.do(chromedp.Click(css("[data-clicked]")))
+	if b.touches {
+		b.tap()
+	} else {
+		b.do(chromedp.Click(css("[data-clicked]")))
+	}
+}
+
+// tap touches what click has found.
+func (b *browser) tap() {
+	b.t.Helper()
+	var at input.TouchPoint
+	if err := json.Unmarshal([]byte(b.script(`const found = document.querySelector('[data-clicked]'), box = found.getBoundingClientRect();
+		const at = {x: box.x + box.width / 2, y: box.y + box.height / 2};
+		const there = document.elementFromPoint(at.x, at.y);
+		if (!found.contains(there)) throw new Error('covered by ' + there?.outerHTML);
+		return JSON.stringify(at)`)), &at); err != nil {
+		b.t.Fatal(err)
+	}
+	for _, touch := range []input.DispatchTouchEventParams{
+		{Type: input.DispatchTouchEventTypeTouchStart, TouchPoints: []*input.TouchPoint{&at}},
+		{Type: input.DispatchTouchEventTypeTouchEnd, TouchPoints: []*input.TouchPoint{}},
+	} {
+		b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+			_, err := cdp.Call(ctx, t, input.DispatchTouchEvent, touch)
+			return err
+		}))
+	}
 }
 
 // fill types a text into the field with a label, instead of what it has.

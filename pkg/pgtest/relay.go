@@ -1,26 +1,27 @@
-package faults
+package pgtest
 
 import (
 	"bufio"
 	"encoding/binary"
 	"io"
 	"net"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
 )
 
-// relay stands between a program and PostgreSQL and misbehaves on request.
-type relay struct {
+// Relay stands between a program and PostgreSQL and misbehaves on request.
+type Relay struct {
 	listener net.Listener
-	target   string
+	target   *url.URL
 
-	mute     atomic.Bool  // drop notifications
-	muted    atomic.Int64 // dropped notifications
-	requests atomic.Int64 // messages that clients sent after their start-up
-	// onRequest is called before each such message is passed on; false cuts the
+	Mute     atomic.Bool  // drop notifications
+	Muted    atomic.Int64 // dropped notifications
+	Requests atomic.Int64 // messages that clients sent after their start-up
+	// OnRequest is called before each such message is passed on; false cuts the
 	// connection instead. Set before the first client comes.
-	onRequest func(kind byte) bool
+	OnRequest func(kind byte) bool
 
 	mu     sync.Mutex
 	links  map[*link]struct{}
@@ -34,21 +35,31 @@ type link struct {
 	stuck          atomic.Bool // nothing is passed on, permanently
 }
 
-func newRelay(t testing.TB, target string) *relay {
+// NewRelay starts a relay to a database.
+func NewRelay(t testing.TB, dbURL string) *Relay {
 	t.Helper()
+	target, err := url.Parse(dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{listener: l, target: target, links: map[*link]struct{}{}, ended: make(chan struct{})}
+	r := &Relay{listener: l, target: target, links: map[*link]struct{}{}, ended: make(chan struct{})}
 	go r.accept()
-	t.Cleanup(func() { l.Close(); close(r.ended); r.cut() })
+	t.Cleanup(func() { l.Close(); close(r.ended); r.Cut() })
 	return r
 }
 
-func (r *relay) addr() string { return r.listener.Addr().String() }
+// URL is the database's by way of the relay.
+func (r *Relay) URL() string {
+	through := *r.target
+	through.Host = r.listener.Addr().String()
+	return through.String()
+}
 
-func (r *relay) accept() {
+func (r *Relay) accept() {
 	for {
 		client, err := r.listener.Accept()
 		if err != nil {
@@ -58,9 +69,9 @@ func (r *relay) accept() {
 	}
 }
 
-func (r *relay) serve(client net.Conn) {
+func (r *Relay) serve(client net.Conn) {
 	defer client.Close()
-	server, err := net.Dial("tcp", r.target)
+	server, err := net.Dial("tcp", r.target.Host)
 	if err != nil {
 		return
 	}
@@ -83,7 +94,7 @@ func (r *relay) serve(client net.Conn) {
 
 // fromClient passes on the start-up message, which has no kind, and then
 // message after message.
-func (r *relay) fromClient(k *link) {
+func (r *Relay) fromClient(k *link) {
 	in := bufio.NewReader(k.client)
 	if !r.pass(k, k.server, in, nil) {
 		return
@@ -93,8 +104,8 @@ func (r *relay) fromClient(k *link) {
 		if err != nil {
 			return
 		}
-		r.requests.Add(1)
-		if r.onRequest != nil && !r.onRequest(kind) {
+		r.Requests.Add(1)
+		if r.OnRequest != nil && !r.OnRequest(kind) {
 			return
 		}
 		if !r.pass(k, k.server, in, []byte{kind}) {
@@ -103,7 +114,7 @@ func (r *relay) fromClient(k *link) {
 	}
 }
 
-func (r *relay) fromServer(k *link) {
+func (r *Relay) fromServer(k *link) {
 	const notification = 'A'
 	in := bufio.NewReader(k.server)
 	for {
@@ -111,8 +122,8 @@ func (r *relay) fromServer(k *link) {
 		if err != nil {
 			return
 		}
-		if kind == notification && r.mute.Load() {
-			r.muted.Add(1)
+		if kind == notification && r.Mute.Load() {
+			r.Muted.Add(1)
 			if !r.pass(k, io.Discard, in, nil) {
 				return
 			}
@@ -126,7 +137,7 @@ func (r *relay) fromServer(k *link) {
 
 // pass moves one message whose kind was read already: a length that counts
 // itself, and the rest.
-func (r *relay) pass(k *link, to io.Writer, from *bufio.Reader, kind []byte) bool {
+func (r *Relay) pass(k *link, to io.Writer, from *bufio.Reader, kind []byte) bool {
 	var length [4]byte
 	if _, err := io.ReadFull(from, length[:]); err != nil {
 		return false
@@ -143,9 +154,9 @@ func (r *relay) pass(k *link, to io.Writer, from *bufio.Reader, kind []byte) boo
 	return err == nil
 }
 
-// freeze keeps all connections open, new ones as well, and passes nothing on: to
+// Freeze keeps all connections open, new ones as well, and passes nothing on: to
 // TCP the other side is alive, but it never answers.
-func (r *relay) freeze() {
+func (r *Relay) Freeze() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.frozen = true
@@ -154,15 +165,15 @@ func (r *relay) freeze() {
 	}
 }
 
-// thaw lets new connections work again. Stuck ones stay stuck.
-func (r *relay) thaw() {
+// Thaw lets new connections work again. Stuck ones stay stuck.
+func (r *Relay) Thaw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.frozen = false
 }
 
-// cut closes all connections.
-func (r *relay) cut() {
+// Cut closes all connections.
+func (r *Relay) Cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for k := range r.links {
