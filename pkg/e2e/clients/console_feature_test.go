@@ -97,7 +97,7 @@ func TestFeatureOffAndOnAgain(t *testing.T) {
 	i.serves("1", model.DisablingVariant)
 	b.press("Close")
 	b.see("off for everybody, whatever the rungs below say")
-	b.see("Switched off · errors")
+	b.see("Switched it off · errors")
 
 	b.click(".end button", "Switch on…")
 	b.fill("Why? (required, for the audit)", "mended")
@@ -313,4 +313,68 @@ func TestListOfManyFeatures(t *testing.T) {
 	if got := i.flags("1")["f59"]; got != model.DisablingVariant {
 		t.Errorf("the edge serves %q, want off", got)
 	}
+}
+
+// Somebody says who answers for a feature and when it should be gone, and finds it when the
+// date has come.
+func TestFeatureLifecycle(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	i.check(i.admin.AddFeature(t.Context(), api.CreateFeature{Name: "search"}))
+	b := i.open(i.token(auth.EditorRole), "/features/"+checkout)
+	b.see("stage new · contact nobody · no expiry")
+	b.press("More about " + checkout)
+	b.press("Edit details")
+	b.fill("Contact", " ")
+	b.script(`const field = await until('the field', () => find('input[type=date]', '')[0]);
+		field.value = '2020-01-31';
+		field.dispatchEvent(new Event('input', {bubbles: true}));
+		return ''`)
+	b.script(`await until('a fault', () => find('[aria-invalid=true]', '')[0]?.placeholder.startsWith('who answers')); return ''`)
+	b.do(chromedp.Reload())
+	if date := b.script(`return (await until('the field', () => find('input[type=date]', '')[0])).value`); date != "2020-01-31" {
+		t.Errorf("the date %q was kept", date)
+	}
+	b.fill("Contact", "team-checkout")
+	b.see("No subject gets anything else.")
+	b.press("Save the details")
+	b.live()
+	b.see("stage expired since 31 Jan 2020 · contact team-checkout · expires 31 Jan 2020")
+	b.see("Made team-checkout its contact, set it to expire on 31 Jan 2020")
+	f, err := i.admin.Feature(t.Context(), checkout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Value.Contact != "team-checkout" || f.Value.Expires == nil || *f.Value.Expires != "2020-01-31" || f.Value.Permanent {
+		t.Errorf("the admin has %+v", f.Value)
+	}
+
+	b.click("nav a", "Features")
+	b.see("search")
+	b.choose("Stage", "expired")
+	b.gone("search")
+	b.script(`await until('the sign', () => find('tbody .mark', 'expired')[0]?.title === 'expired since 31 Jan 2020'); return ''`)
+	b.at(i.url + "/features?stage=expired")
+	var expired []string
+	for f, err := range i.admin.FeatureSummaries(t.Context(), flaggery.FeatureFilter{Stage: api.StageExpired}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		expired = append(expired, f.Name)
+	}
+	if len(expired) != 1 || expired[0] != checkout {
+		t.Errorf("the admin lists %v as expired", expired)
+	}
+
+	b.press("New feature")
+	b.fill("Name", "kill.switch")
+	b.press("Who answers for it, and when it should be gone")
+	b.click("label", "permanent: it stays for good")
+	b.press("Create kill.switch")
+	b.live()
+	if f, err := i.admin.Feature(t.Context(), "kill.switch"); err != nil || !f.Value.Permanent {
+		t.Errorf("the admin has %+v: %v", f.Value, err)
+	}
+	b.press("Open kill.switch")
+	b.see("contact nobody · permanent")
 }
