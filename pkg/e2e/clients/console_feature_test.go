@@ -339,7 +339,7 @@ func TestFeatureLifecycle(t *testing.T) {
 	b.see("No subject gets anything else.")
 	b.press("Save the details")
 	b.live()
-	b.see("stage expired since 31 Jan 2020 · contact team-checkout · expires 31 Jan 2020")
+	b.see("stage expired since 31 Jan 2020 · contact team-checkout")
 	b.see("Made team-checkout its contact, set it to expire on 31 Jan 2020")
 	f, err := i.admin.Feature(t.Context(), checkout)
 	if err != nil {
