@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -421,6 +422,9 @@ func TestTokens(t *testing.T) {
 	b := i.open(i.token(auth.AdminRole), "/tokens?new=1")
 	b.fill("Name", "deploys")
 	b.choose("Role", "editor: changes everything but tokens")
+	b.fill("Names it may change; all if empty", "checkout.*, ")
+	b.see(`must hold globs of 1 to 128 of the characters A-Z a-z 0-9 . _ - * ?, holds ""`)
+	b.fill("Names it may change; all if empty", "checkout.*, web-?")
 	b.press("Create the token")
 	b.see("This is the only time that the token is shown.")
 	token := b.text(".copyable .mono")
@@ -428,10 +432,11 @@ func TestTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if me, err := client.Me(t.Context()); err != nil || me.Value.Name != "deploys" {
+	if me, err := client.Me(t.Context()); err != nil || me.Value.Name != "deploys" || !slices.Equal(me.Value.Scope, []string{"checkout.*", "web-?"}) {
 		t.Fatalf("the token is of %+v: %v", me.Value, err)
 	}
 	b.press("Close")
+	b.see("checkout.*, web-?")
 	b.click("button", "Revoke… the token of deploys")
 	b.press("Revoke it")
 	b.live()

@@ -602,7 +602,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get the caller's name and role */
+        /** Get the caller's name, role and scope */
         get: operations["get-caller"];
         put?: never;
         post?: never;
@@ -773,7 +773,7 @@ export interface paths {
         put?: never;
         /**
          * Create a token
-         * @description The answer is the only one with the secret: only its hash is stored.
+         * @description The answer is the only one with the secret: only its hash is stored. Only role editor can have a scope.
          */
         post: operations["create-token"];
         delete?: never;
@@ -1805,7 +1805,7 @@ export interface components {
             provider: "token" | "setting" | "oidc";
             /** @enum {string} */
             role: "viewer" | "editor" | "admin" | "client";
-            /** @description Names that the caller may write; empty for all */
+            /** @description Globs of the names that the caller may write; empty for all */
             scope: string[];
         };
         Member: {
@@ -1826,6 +1826,13 @@ export interface components {
             name: string;
             /** @enum {string} */
             role: "viewer" | "editor" | "admin" | "client";
+            /**
+             * @description For role editor: globs that limit what the token may write. Each feature, test and group that a write touches must match one: * is any number of any characters, ? is one. All may be written if empty
+             * @example [
+             *       "checkout.*"
+             *     ]
+             */
+            scope?: string[];
         };
         NewVariant: {
             /** @example A */
@@ -2240,6 +2247,8 @@ export interface components {
             prefix: string;
             /** @enum {string} */
             role: "viewer" | "editor" | "admin" | "client";
+            /** @description Globs of the names that it may write; all if left out */
+            scope?: string[];
             /** @description Whether it is the session of a sign-in */
             session?: boolean;
             /** @description For sessions of people: their id at the identity provider */
@@ -2273,6 +2282,8 @@ export interface components {
             propagation?: components["schemas"]["Propagation"];
             /** @enum {string} */
             role: "viewer" | "editor" | "admin" | "client";
+            /** @description Globs of the names that it may write; all if left out */
+            scope?: string[];
             /** @description Whether it is the session of a sign-in */
             session?: boolean;
             /** @description For sessions of people: their id at the identity provider */
