@@ -97,9 +97,9 @@ func (r *Remote) CreateToken(ctx context.Context, env command.Environment, creat
 func (r *Remote) ListTokens(ctx context.Context, env command.Environment) error {
 	return r.run(ctx, env, "table", func(c *call) error {
 		return printList(ctx, c, list[api.Token]{
-			header: []string{"ID", "NAME", "ROLE", "PREFIX", "CREATED", "EXPIRES", "USED"},
+			header: []string{"ID", "NAME", "ROLE", "PREFIX", "CREATED", "EXPIRES", "USED", "SCOPE"},
 			row: func(t api.Token) []string {
-				return []string{number(t.ID), t.Name, string(t.Role), t.Prefix, moment(&t.CreatedAt), moment(t.ExpiresAt), moment(t.UsedAt)}
+				return []string{number(t.ID), t.Name, string(t.Role), t.Prefix, moment(&t.CreatedAt), moment(t.ExpiresAt), moment(t.UsedAt), strings.Join(t.Scope, ",")}
 			},
 		}, "tokens")
 	})
