@@ -101,8 +101,8 @@ func (t table) write(w io.Writer) error {
 	return err
 }
 
-// clean replaces characters that would break a line or command a terminal: texts come
-// from whoever may write them.
+// clean replaces control characters, which would break a line or control a terminal. Any
+// editor may write a text.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
