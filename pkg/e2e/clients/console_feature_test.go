@@ -368,7 +368,7 @@ func TestFeatureLifecycle(t *testing.T) {
 
 	b.press("New feature")
 	b.fill("Name", "kill.switch")
-	b.press("Who answers for it, and when it should be gone")
+	b.press("Contact and expiry")
 	b.click("label", "permanent: it stays for good")
 	b.press("Create kill.switch")
 	b.live()
