@@ -39,6 +39,7 @@ func Commands() []command.Command {
 		subjectShow(), subjectAdd(), subjectDelete(), subjectImport(), subjectExport(),
 		explain(),
 		edges(), audit(), revert(), about(), me(), callAPI(),
+		stateExport(), stateDiff(), stateApply(), stateSchema(),
 	}
 	commands := contextCommands()
 	for _, v := range verbs {

@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/command"
+	"github.com/flaggery/flaggery/pkg/flaggery"
+)
+
+func stateExport() verb {
+	var filter flaggery.StateFilter
+	return verb{
+		name:    "state export",
+		summary: "Write the configuration to standard output as a document, which state apply reads.",
+		flags: func(fs *flag.FlagSet) {
+			fs.StringVar(&filter.Owner, "owner", "", "`owner`: only what this document manages")
+			fs.Func("features", "`globs`, separated by commas: only these features, with their overrides and the tests of them alone", func(globs string) error {
+				filter.Features = append(filter.Features, strings.Split(globs, ",")...)
+				return nil
+			})
+			fs.BoolVar(&filter.Promotion, "promotion", false, "only what exists, not who gets it: for another installation")
+			fs.StringVar(&filter.Format, "format", "", "`format` of the document: yaml (unless set), json, or openfeature-manifest")
+		},
+		run: func(ctx context.Context, c *call) error {
+			result, err := c.admin.State(ctx, filter)
+			if err != nil {
+				return err
+			}
+			_, err = c.Stdout.Write(result.Value)
+			return err
+		},
+	}
+}
+
+func stateSchema() verb {
+	return verb{
+		name:    "state schema",
+		summary: "Write the JSON Schema of documents to standard output, for editors.",
+		run: func(ctx context.Context, c *call) error {
+			result, err := c.admin.StateSchema(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = c.Stdout.Write(result.Value)
+			return err
+		},
+	}
+}
+
+// applying are the settings of an application of a document.
+type applying struct{ prune, force bool }
+
+func (a *applying) declare(fs *flag.FlagSet) {
+	fs.BoolVar(&a.prune, "prune", false, "archive features and delete groups and ended tests that the document's owner manages and the document lacks; requires role admin")
+	fs.BoolVar(&a.force, "force", false, "take over what other owners manage; requires role admin")
+}
+
+func (a *applying) options() (options []flaggery.WriteOption) {
+	if a.prune {
+		options = append(options, flaggery.Prune())
+	}
+	if a.force {
+		options = append(options, flaggery.Force())
+	}
+	return options
+}
+
+func stateDiff() verb {
+	var how applying
+	return verb{
+		name:      "state diff",
+		arguments: "FILE",
+		summary:   "Show what state apply would change. The exit status is 3 if that is anything.",
+		flags:     how.declare,
+		run: func(ctx context.Context, c *call) error {
+			document, err := c.readFile("FILE", c.Args[0])
+			if err != nil {
+				return err
+			}
+			result, err := c.admin.ApplyState(ctx, document, append(how.options(), flaggery.DryRun())...)
+			if err != nil {
+				return err
+			}
+			var names []string
+			for _, k := range result.Value.Changes {
+				names = append(names, k.Resource)
+			}
+			if err := c.print(result.Body, names, differences(result.Value)); err != nil || len(names) == 0 {
+				return err
+			}
+			return command.WithStatus(command.StatusDiffers, errors.New(stateSummary(result.Value)+"; "+affected(result.Receipt)))
+		},
+	}
+}
+
+func stateApply() verb {
+	var how applying
+	return verb{
+		name:      "state apply",
+		arguments: "FILE",
+		summary:   "Make the configuration as a document says, in one revision, or in none if it is so already.",
+		writes:    true,
+		flags:     how.declare,
+		run: func(ctx context.Context, c *call) error {
+			document, err := c.readFile("FILE", c.Args[0])
+			if err != nil {
+				return err
+			}
+			var applied api.AppliedState
+			err = write(ctx, c, change[api.AppliedState]{
+				name: c.Args[0],
+				do: func(opts ...flaggery.WriteOption) (flaggery.Result[api.AppliedState], error) {
+					result, err := c.admin.ApplyState(ctx, document, append(opts, how.options()...)...)
+					applied = result.Value
+					return result, err
+				},
+				done: stateSummary,
+			})
+			if err != nil || c.format != "table" {
+				return err
+			}
+			return differences(applied).write(c.Stdout)
+		},
+	}
+}
+
+func stateSummary(applied api.AppliedState) string {
+	if len(applied.Changes) == 0 {
+		return "nothing to change"
+	}
+	return count(len(applied.Changes), "change")
+}
+
+// differences lists what a document changes, and what it lacks.
+func differences(applied api.AppliedState) table {
+	t := table{header: []string{"ACTION", "RESOURCE", "FIELDS"}}
+	for _, k := range applied.Changes {
+		t.add(k.Action, k.Resource, strings.Join(fields(k), "; "))
+	}
+	for _, u := range applied.Unmanaged {
+		action, why := "unmanaged", "the document lacks it"
+		if u.Prune != nil {
+			action = "would " + *u.Prune
+			why += ", see --prune"
+		}
+		t.add(action, u.Resource, why)
+	}
+	if len(t.rows) == 0 {
+		t.header = nil
+	}
+	return t
+}
+
+// follows are fields that follow from others, or have a change of their own.
+var follows = []string{
+	"revision", "buckets", "effective_proportion", "effective_weight", "total_weight", "members", "state",
+	"variants", "default_variant", "rollout", "overrides", "aside", "design", "warnings",
+}
+
+// fields says which fields of a resource change, and how.
+func fields(k api.ResourceChange) (lines []string) {
+	if k.Action != "update" {
+		return nil
+	}
+	before, after := members(k.Before), members(k.After)
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if was, is := string(before[name]), string(after[name]); was != is && !slices.Contains(follows, name) {
+			lines = append(lines, fmt.Sprintf("%s: %s → %s", name, was, is))
+		}
+	}
+	return lines
+}
+
+func members(form any) (members map[string]json.RawMessage) {
+	if text, ok := form.(json.RawMessage); ok {
+		_ = json.Unmarshal(text, &members) // every form is an object
+	}
+	return members
+}
