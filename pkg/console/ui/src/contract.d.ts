@@ -652,6 +652,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the configuration as a document
+         * @description Features, groups and tests that have not ended, sorted, so that two documents can be compared line by line. Never in it: subjects, members, tokens, buckets and salts. The `ETag` is that of everything that the owner manages, for `If-Match` of a write with the same owner.
+         */
+        get: operations["get-state"];
+        /**
+         * Apply a document
+         * @description Makes the configuration as the document says, in one revision, or in none if it is so already. What is absent from the document stays as it is, `null` is none. An existing rollout keeps its buckets as far as its proportion allows. Objects that no document manages are managed by the document's owner from then on; those of another owner fail with `managed_elsewhere`, which names them, unless `force=true`. `validation_failed` names every fault of the document with its line.
+         */
+        put: operations["apply-state"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/state/schema": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the schema of documents
+         * @description A JSON Schema (2020-12), for editors that check documents while they are written.
+         */
+        get: operations["get-state-schema"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/subject/flags": {
         parameters: {
             query?: never;
@@ -824,6 +868,8 @@ export interface components {
             end: string;
             groups: components["schemas"]["TestGroup"][];
             name: string;
+            /** @description The state document that manages the test; null for none */
+            owner: string | null;
             /**
              * Format: int64
              * @description Revision of the last change
@@ -857,6 +903,8 @@ export interface components {
             end: string;
             groups: components["schemas"]["TestGroup"][];
             name: string;
+            /** @description The state document that manages the test; null for none */
+            owner: string | null;
             propagation?: components["schemas"]["Propagation"];
             /**
              * Format: int64
@@ -919,6 +967,23 @@ export interface components {
              * @description Sum of their weights
              */
             weight: number;
+        };
+        AppliedState: {
+            /** @description The subjects whose flags changed, counted just before the write. In a dry run it stands beside the result */
+            affected?: components["schemas"]["Affected"];
+            /** @description What the document changed, each resource once; empty if nothing, and then there is no new revision */
+            changes: components["schemas"]["ResourceChange"][];
+            /** @description What the document's owner manages and the document lacks */
+            unmanaged: components["schemas"]["UnmanagedResource"][];
+        };
+        AppliedStateWritten: {
+            /** @description The subjects whose flags changed, counted just before the write. In a dry run it stands beside the result */
+            affected?: components["schemas"]["Affected"];
+            /** @description What the document changed, each resource once; empty if nothing, and then there is no new revision */
+            changes: components["schemas"]["ResourceChange"][];
+            propagation?: components["schemas"]["Propagation"];
+            /** @description What the document's owner manages and the document lacks */
+            unmanaged: components["schemas"]["UnmanagedResource"][];
         };
         AuditEntry: {
             /** @description What was done, such as create or update */
@@ -1233,6 +1298,26 @@ export interface components {
             removes?: string[];
             /** @description The answer that the write would have */
             result: components["schemas"]["ABTest"];
+        };
+        DryRunAppliedState: {
+            affected: components["schemas"]["Affected"];
+            /** @description The flags that would change, sorted by feature, from and to */
+            changes: components["schemas"]["FlagChange"][];
+            /** @description Whether the write draws at random, as a new test or a new rollout does: the stored write will draw differently */
+            drawn?: boolean;
+            /** @description Always true: nothing was stored */
+            dry_run: boolean;
+            /** @description The heaviest of the affected subjects, at most 10; absent for imports and for writes that draw */
+            heaviest?: components["schemas"]["ChangedSubject"][];
+            /**
+             * @description Resources that would be deleted, as paths below /v1/
+             * @example [
+             *       "features/foobar/rollout"
+             *     ]
+             */
+            removes?: string[];
+            /** @description The answer that the write would have */
+            result: components["schemas"]["AppliedState"];
         };
         DryRunBucketIDs: {
             affected: components["schemas"]["Affected"];
@@ -1577,6 +1662,8 @@ export interface components {
             name: string;
             /** @description Whether every subject gets __DISABLE__, whatever else applies */
             off: boolean;
+            /** @description The state document that manages the feature; null for none */
+            owner: string | null;
             /** @description Whether the feature stays for good: its stage is never settled or expired */
             permanent: boolean;
             /**
@@ -1616,6 +1703,8 @@ export interface components {
              * @description Number of groups that override the feature
              */
             overrides: number;
+            /** @description The state document that manages the feature; null for none */
+            owner: string | null;
             /** @description Whether the feature stays for good: its stage is never settled or expired */
             permanent: boolean;
             rollout: components["schemas"]["RolloutSummary"] | null;
@@ -1657,6 +1746,8 @@ export interface components {
             name: string;
             /** @description Whether every subject gets __DISABLE__, whatever else applies */
             off: boolean;
+            /** @description The state document that manages the feature; null for none */
+            owner: string | null;
             /** @description Whether the feature stays for good: its stage is never settled or expired */
             permanent: boolean;
             propagation?: components["schemas"]["Propagation"];
@@ -1707,6 +1798,8 @@ export interface components {
             overrides: {
                 [key: string]: string;
             };
+            /** @description The state document that manages the group; null for none */
+            owner: string | null;
             /**
              * Format: int64
              * @description If two groups of a subject override the same feature, the higher priority wins
@@ -1724,6 +1817,8 @@ export interface components {
             overrides: {
                 [key: string]: string;
             };
+            /** @description The state document that manages the group; null for none */
+            owner: string | null;
             /**
              * Format: int64
              * @description If two groups of a subject override the same feature, the higher priority wins
@@ -1968,7 +2063,7 @@ export interface components {
              * @example validation_failed
              * @enum {string}
              */
-            code?: "abtest_exists" | "abtest_live" | "abtest_not_found" | "abtest_overlap" | "body_too_large" | "edges_too_old" | "feature_archived" | "feature_exists" | "feature_has_variants" | "feature_not_found" | "forbidden" | "group_exists" | "group_not_found" | "history_unavailable" | "member_not_found" | "method_not_allowed" | "no_buckets" | "not_found" | "not_ready" | "not_revertible" | "override_not_found" | "precondition_failed" | "rate_limited" | "read_only" | "revision_not_found" | "rollout_exists" | "rollout_not_found" | "subject_exists" | "subject_not_found" | "token_not_found" | "unauthenticated" | "unsupported_media_type" | "validation_failed" | "variant_exists" | "variant_in_use" | "variant_not_found";
+            code?: "abtest_exists" | "abtest_live" | "abtest_not_found" | "abtest_overlap" | "body_too_large" | "edges_too_old" | "feature_archived" | "feature_exists" | "feature_has_variants" | "feature_not_found" | "forbidden" | "group_exists" | "group_not_found" | "history_unavailable" | "managed_elsewhere" | "member_not_found" | "method_not_allowed" | "no_buckets" | "not_found" | "not_ready" | "not_revertible" | "override_not_found" | "precondition_failed" | "rate_limited" | "read_only" | "revision_not_found" | "rollout_exists" | "rollout_not_found" | "subject_exists" | "subject_not_found" | "token_not_found" | "unauthenticated" | "unsupported_media_type" | "validation_failed" | "variant_exists" | "variant_in_use" | "variant_not_found";
             /** @description abtest_overlap: all tests that share a moment and a feature with this one */
             conflicts?: components["schemas"]["Conflict"][];
             /**
@@ -2027,22 +2122,22 @@ export interface components {
             /** Format: int64 */
             revision: number;
         };
+        ResourceChange: {
+            action: string;
+            after: unknown;
+            before: unknown;
+            resource: string;
+        };
         Reverted: {
-            changes: components["schemas"]["RevertedChange"][];
+            changes: components["schemas"]["ResourceChange"][];
             /**
              * Format: int64
              * @description The reverted revision
              */
             reverted: number;
         };
-        RevertedChange: {
-            action: string;
-            after: unknown;
-            before: unknown;
-            resource: string;
-        };
         RevertedWritten: {
-            changes: components["schemas"]["RevertedChange"][];
+            changes: components["schemas"]["ResourceChange"][];
             propagation?: components["schemas"]["Propagation"];
             /**
              * Format: int64
@@ -2295,6 +2390,18 @@ export interface components {
              * @description Time of the last use, to the minute; null for never
              */
             used_at: string | null;
+        };
+        UnmanagedResource: {
+            /**
+             * @description What prune=true would do; null if it leaves the resource: write null in the document to delete a variant or an override, and wait for the end of a test
+             * @enum {string|null}
+             */
+            prune: "archive" | "delete" | null;
+            /**
+             * @description Path of the resource
+             * @example features/old
+             */
+            resource: string;
         };
         Variant: {
             /** @description Whether it is __DISABLE__, which switches the feature off */
@@ -7264,6 +7371,274 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Found"][];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description rate_limited */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other failure */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-state": {
+        parameters: {
+            query?: {
+                /** @description Only what this document manages; everything if left out */
+                owner?: string;
+                /** @description Only these features, with their overrides and the tests of them alone: globs with * and ?, separated by commas */
+                features?: string[];
+                /** @description openfeature-manifest: the flag manifest from which OpenFeature's command line generates typed accessors */
+                format?: "yaml" | "json" | "openfeature-manifest";
+                /** @description promotion: what exists without who gets it, for another installation. Leaves out proportions, tests, archived features, and whether features are off */
+                for?: "promotion";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Get the configuration as a document */
+            200: {
+                headers: {
+                    /** @description The revision that the answer is from */
+                    "Flaggery-Revision"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                    "application/yaml": string;
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description rate_limited */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other failure */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "apply-state": {
+        parameters: {
+            query?: {
+                /** @description Check the write, store nothing, and answer what would change */
+                dry_run?: boolean;
+                /** @description Answer as soon as every edge serves the change, or after this time: a duration up to 30s. The change is stored in either case */
+                wait?: string;
+                /** @description Reason of the change, kept in the audit */
+                comment?: string;
+                /** @description Archive features and delete groups and ended tests that the document's owner manages and the document lacks. Requires role admin */
+                prune?: boolean;
+                /** @description Take over what other owners manage. Requires role admin */
+                force?: boolean;
+            };
+            header?: {
+                /** @description ETags of earlier answers: the write fails with 412 if the resource has changed since */
+                "If-Match"?: string[];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": string;
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description The changed resource, or the outcome of the dry run */
+            200: {
+                headers: {
+                    /** @description The version of the resource, for If-Match */
+                    ETag?: string;
+                    /** @description The revision that the write made; the current one if it made none, such as a dry run */
+                    "Flaggery-Revision"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppliedStateWritten"] | components["schemas"]["DryRunAppliedState"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description managed_elsewhere, abtest_live, abtest_overlap, variant_in_use, feature_archived, edges_too_old */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description precondition_failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unsupported_media_type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description rate_limited */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other failure */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-state-schema": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Get the schema of documents */
+            200: {
+                headers: {
+                    /** @description The revision that the answer is from */
+                    "Flaggery-Revision"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/schema+json": string;
                 };
             };
             /** @description unauthenticated */
