@@ -149,7 +149,7 @@ func TestEveryFaultIsListed(t *testing.T) {
 	const text = `version: 1
 features:
   a.b:
-    defualt: A
+    defaul: A
     unheard: of
     description: 12
     tags: [web, web, 1]
@@ -180,7 +180,7 @@ abtests:
       - {name: a, proportion: 0.5, variants: {f: A}}
       - {name: a, proportion: 0.4, variants: {f.g: A}}
 `
-	const want = `body.features["a.b"].defualt line 4: is not known here, did you mean default?
+	const want = `body.features["a.b"].defaul line 4: is not known here, did you mean default?
 body.features["a.b"].unheard line 5: is not known here, known are owner, description, tags, contact, expires, permanent, archived, off, variants, default, rollout
 body.features["a.b"].description line 6: must be a string, is a number: write "12"
 body.features["a.b"].tags[2] line 7: must be a string, is a number: write "1"

@@ -40,15 +40,6 @@ const (
 
 var kinds = [...]string{"null", "true or false", "a number", "a number", "a string", "an array", "an object"}
 
-// add adds a member. The room for members doubles, which needs less memory in all than
-// append alone.
-func (v *value) add(m member) {
-	if len(v.members) == cap(v.members) {
-		v.members = slices.Grow(v.members, len(v.members)+1)
-	}
-	v.members = append(v.members, m)
-}
-
 // appendJSON appends the value as JSON.
 func (v value) appendJSON(b []byte) []byte {
 	switch v.kind {

@@ -176,15 +176,23 @@ func writeYAML(json []byte) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// unquote leaves it to the encoder which strings need quotes, and how values are laid out.
+// unquote leaves it to the encoder which strings need quotes, and how values are laid out,
+// but for texts that it would write so that it cannot read them.
 func unquote(node *yaml.Node) {
+	isText := node.Kind == yaml.ScalarNode && node.Style != 0
 	switch {
-	case special.MatchString(node.Value):
-		node.Style = yaml.DoubleQuotedStyle // which has escapes
+	case special.MatchString(node.Value) || unclean.MatchString(node.Value) || isText && kindOf(node.Value) != text:
+		node.Style = yaml.DoubleQuotedStyle
 	case len(node.Content) > 0 || node.Kind == yaml.ScalarNode:
 		node.Style = 0
 	}
-	for _, part := range node.Content {
+	for i, part := range node.Content {
 		unquote(part)
+		if isKey := node.Kind == yaml.MappingNode && i%2 == 0; isKey && strings.Contains(part.Value, "\n") {
+			part.Style = yaml.DoubleQuotedStyle
+		}
 	}
 }
+
+// unclean matches texts with whitespace at the edge of a line, and the merge key.
+var unclean = regexp.MustCompile(`(?m)^[ \t]|[ \t]$|\A<<\z`)
