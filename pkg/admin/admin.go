@@ -47,6 +47,7 @@ type service struct {
 	// maxLines of an import, 0 for no limit.
 	maxLines    int
 	historyKeep time.Duration // 0 keeps it indefinitely
+	parsing     chan struct{} // has room for one document
 
 	version      string
 	installation Installation
@@ -176,6 +177,7 @@ func newService(config Config, db *postgres.DB) *service {
 		log:         config.Logger,
 		metrics:     newMetrics(registry, db, config.Logger),
 		maxLines:    config.MaxImportLines,
+		parsing:     make(chan struct{}, 1),
 		historyKeep: config.HistoryKeep,
 
 		version: config.Version, installation: config.Installation, events: newEvents(),

@@ -17,7 +17,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
-	"github.com/flaggery/flaggery/pkg/web"
+	"github.com/flaggery/flaggery/pkg/state"
 )
 
 // newTestService is an admin that nobody calls: its database is never used.
@@ -118,8 +118,9 @@ func TestGeneralProblemsAreAsDocumented(t *testing.T) {
 		"PATCH /v1/features/{feature}/variants/{variant}": `{"payload": 1}`,
 		"PUT /v1/features/{feature}/default_variant":      `{"variant": "A"}`,
 		"PUT /v1/groups/{group}/overrides/{feature}":      `{"variant": "A"}`,
+		"PUT /v1/state": `{"version": 1}`,
 	}
-	large := `{"x": "` + strings.Repeat("x", web.MaxBody) + `"}`
+	large := `{"x": "` + strings.Repeat("x", state.MaxSize) + `"}` // the largest of all limits
 	service := newTestService(t)
 	for path, item := range service.web.API.OpenAPI().Paths {
 		for method, op := range operations(item) {

@@ -146,7 +146,7 @@ func TestFeaturesAndVariants(t *testing.T) {
 	t.Parallel()
 	c := start(t)
 	a := c.do("POST", "/v1/features", `{"name": "foobar", "description": "d", "tags": ["x", "y"]}`)
-	a.is(201, `{"name": "foobar", "description": "d", "tags": ["x", "y"], "variants": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "revision": 1}`)
+	a.is(201, `{"name": "foobar", "description": "d", "tags": ["x", "y"], "variants": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "owner": null, "revision": 1}`)
 	if a.Header.Get("Location") != "/v1/features/foobar" || a.Header.Get("ETag") != `"1"` {
 		t.Error(a.Header)
 	}
@@ -166,20 +166,20 @@ func TestFeaturesAndVariants(t *testing.T) {
 	}
 	const variants = `[{"name": "A", "disabling": false, "payload": [1]}, {"name": "B", "disabling": false, "payload": null}, {"name": "__DISABLE__", "disabling": true, "payload": null}]`
 	c.do("PATCH", "/v1/features/foobar/variants/A", `{"payload": [1]}`).is(200, `{"name": "A", "disabling": false, "payload": [1]}`)
-	c.do("GET", "/v1/features/foobar", nil).is(200, `{"name": "foobar", "description": "d", "tags": ["x", "y"], "variants": `+variants+`, "default_variant": "__DISABLE__", "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "revision": 5}`)
+	c.do("GET", "/v1/features/foobar", nil).is(200, `{"name": "foobar", "description": "d", "tags": ["x", "y"], "variants": `+variants+`, "default_variant": "__DISABLE__", "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "owner": null, "revision": 5}`)
 	c.do("PATCH", "/v1/features/foobar/variants/A", `{"payload": null}`).is(200, `{"name": "A", "disabling": false, "payload": null}`)
 	c.do("PUT", "/v1/features/foobar/default_variant", `{"variant": "B"}`).is(200, `{"variant": "B"}`)
 	c.do("DELETE", "/v1/features/foobar/default_variant", nil).is(204, "")
 	c.do("DELETE", "/v1/features/foobar/default_variant", nil).is(204, "") // there is none, and nothing changes
-	c.do("PATCH", "/v1/features/foobar", `{"tags": []}`).is(200, `{"name": "foobar", "description": "d", "tags": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "revision": 9,
+	c.do("PATCH", "/v1/features/foobar", `{"tags": []}`).is(200, `{"name": "foobar", "description": "d", "tags": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "owner": null, "revision": 9,
 		"variants": [{"name": "A", "disabling": false, "payload": null}, {"name": "B", "disabling": false, "payload": null}, {"name": "__DISABLE__", "disabling": true, "payload": null}]}`)
 	for _, variant := range []string{"A", "B", "__DISABLE__"} {
 		c.do("DELETE", "/v1/features/foobar/variants/"+variant, nil).is(204, "")
 	}
 	c.must("POST", "/v1/features", `{"name": "other"}`)
-	c.do("GET", "/v1/features?limit=1", nil).is(200, `{"items": [{"name": "foobar", "description": "d", "tags": [], "variants": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "revision": 12}], "next": "foobar"}`)
+	c.do("GET", "/v1/features?limit=1", nil).is(200, `{"items": [{"name": "foobar", "description": "d", "tags": [], "variants": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "owner": null, "revision": 12}], "next": "foobar"}`)
 	c.do("DELETE", "/v1/features/foobar", nil).is(204, "")
-	c.do("GET", "/v1/features", nil).is(200, `{"items": [{"name": "other", "description": "", "tags": [], "variants": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "revision": 13}]}`)
+	c.do("GET", "/v1/features", nil).is(200, `{"items": [{"name": "other", "description": "", "tags": [], "variants": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "owner": null, "revision": 13}]}`)
 }
 
 func TestRollouts(t *testing.T) {
@@ -253,19 +253,19 @@ func TestGroupsAndOverrides(t *testing.T) {
 	c := start(t)
 	populate(c)
 	a := c.do("POST", "/v1/groups", `{"name": "beta", "priority": -2147483648}`)
-	a.is(201, `{"name": "beta", "priority": -2147483648, "members": 0, "overrides": {}}`)
+	a.is(201, `{"name": "beta", "priority": -2147483648, "members": 0, "overrides": {}, "owner": null}`)
 	if a.Header.Get("Location") != "/v1/groups/beta" {
 		t.Error(a.Header)
 	}
-	c.do("PATCH", "/v1/groups/beta", `{"priority": 5}`).is(200, `{"name": "beta", "priority": 5, "members": 0, "overrides": {}}`)
+	c.do("PATCH", "/v1/groups/beta", `{"priority": 5}`).is(200, `{"name": "beta", "priority": 5, "members": 0, "overrides": {}, "owner": null}`)
 	c.do("PUT", "/v1/groups/beta/subjects/42", nil).is(200, `{"id": "42", "weight": 1, "bucket_id": 2, "groups": ["beta", "friends"]}`)
 	joined := c.do("PUT", "/v1/groups/beta/subjects/42", nil)
 	joined.is(200, `{"id": "42", "weight": 1, "bucket_id": 2, "groups": ["beta", "friends"]}`)
 	c.do("PUT", "/v1/groups/beta/overrides/foobar", `{"variant": "A"}`).is(200, `{"variant": "A"}`)
-	c.do("GET", "/v1/groups/beta", nil).is(200, `{"name": "beta", "priority": 5, "members": 1, "overrides": {"foobar": "A"}}`)
+	c.do("GET", "/v1/groups/beta", nil).is(200, `{"name": "beta", "priority": 5, "members": 1, "overrides": {"foobar": "A"}, "owner": null}`)
 	c.do("GET", "/v1/subject/flags?subject_id=42", nil).is(200, `{"flags": {"foobar": "A", "tested": `+testedBy42(c)+`}}`)
-	c.do("GET", "/v1/groups", nil).is(200, `{"items": [{"name": "beta", "priority": 5, "members": 1, "overrides": {"foobar": "A"}},
-		{"name": "friends", "priority": 0, "members": 1, "overrides": {"foobar": "B"}}]}`)
+	c.do("GET", "/v1/groups", nil).is(200, `{"items": [{"name": "beta", "priority": 5, "members": 1, "overrides": {"foobar": "A"}, "owner": null},
+		{"name": "friends", "priority": 0, "members": 1, "overrides": {"foobar": "B"}, "owner": null}]}`)
 	c.do("GET", "/v1/groups/beta/subjects", nil).is(200, `{"items": ["42"]}`)
 	c.do("DELETE", "/v1/groups/beta/overrides/foobar", nil).is(204, "")
 	c.do("DELETE", "/v1/groups/beta/subjects/42", nil).is(204, "")
@@ -330,7 +330,7 @@ func TestWhoGetsWhat(t *testing.T) {
 	c.must("GET", "/v1/audit?limit=1", nil).into(&changes)
 	at := changes.Items[0].At.Format(time.RFC3339Nano)
 	c.do("GET", "/v1/features?view=summary&tag=Shop", nil).is(200, `{"items": [{"name": "foobar", "description": "The Checkout", "tags": ["Shop"],
-		"state": "default", "stage": "rolling", "settled_on": null, "contact": "", "expires": null, "permanent": false, "variants": ["A", "B"], "default_variant": "A", "rollout": {"variant": "B", "proportion": 0, "effective_proportion": 0}, "test": null, "next_test": null, "overrides": 1,
+		"state": "default", "stage": "rolling", "settled_on": null, "contact": "", "expires": null, "permanent": false, "owner": null, "variants": ["A", "B"], "default_variant": "A", "rollout": {"variant": "B", "proportion": 0, "effective_proportion": 0}, "test": null, "next_test": null, "overrides": 1,
 		"shares": [{"variant": "A", "step": "default", "weight": 1, "subjects": 1}, {"variant": "B", "step": "override", "weight": 1, "subjects": 1}],
 		"changed": {"at": "`+at+`", "actor": "FLAGGERY_ADMIN_TOKEN", "revision": 17}}]}`)
 

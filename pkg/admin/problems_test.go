@@ -15,6 +15,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/state"
 )
 
 // populate makes a little of everything: a feature with a rollout, one under a
@@ -47,6 +48,12 @@ func abTest(name, startYear, endYear, feature string) string {
 		{"name": "experiment", "proportion": 0.2, "variants": {%q: "B"}}]}`, name, startYear, endYear, feature, feature)
 }
 
+// stateOf is a document with one test.
+func stateOf(test string) string {
+	name := strings.Split(test, `"`)[3]
+	return fmt.Sprintf(`{"version": 1, "abtests": {%q: %s}}`, name, strings.Replace(test, fmt.Sprintf(`"name": %q, `, name), "", 1))
+}
+
 // groups is the body of a test of the feature foobar with these groups.
 func groups(groups string) string {
 	return `{"name": "t", "start": "2030-01-01T00:00:00Z", "end": "2031-01-01T00:00:00Z", "groups": [` + groups + `]}`
@@ -77,6 +84,7 @@ func TestProblems(t *testing.T) {
 	c.must("POST", "/v1/features/archived/rollout", `{"variant": "A"}`)
 	c.must("PUT", "/v1/groups/friends/overrides/archived", `{"variant": "A"}`)
 	archived := c.must("POST", "/v1/features/archived/archive", nil).Header.Get(api.HeaderRevision)
+	c.must("PUT", "/v1/state", `{"version": 1, "owner": "repository", "groups": {"owned": {}}}`)
 	c.must("POST", "/v1/groups", `{"name": "doomed"}`)
 	// More than connections hold is read once the import knows the groups; then one of
 	// them goes.
@@ -172,6 +180,22 @@ func TestProblems(t *testing.T) {
 		{"DELETE /v1/features/foobar/variants/B", "", 409, model.VariantInUse, "", "rollout"},
 		{"DELETE /v1/features/foobar/variants/B", "", 409, model.VariantInUse, "", "friends"},
 		{"DELETE /v1/features/tested/variants/B", "", 409, model.VariantInUse, "", "live"},
+
+		{"PUT /v1/state", "{}", 422, model.ValidationFailed, "body.version", "line 1"},
+		{"PUT /v1/state", "version: 1\nfeatures: [", 422, model.ValidationFailed, "body", "line 2"},
+		{"PUT /v1/state", "version: 1\nfeatures:\n  foobar:\n    default: C", 422, model.ValidationFailed, "body.features.foobar.default", "line 4"},
+		{"PUT /v1/state?prune=true", "version: 1", 422, model.ValidationFailed, "body.owner", "prune"},
+		{"PUT /v1/state?for=promotion", "version: 1", 422, model.ValidationFailed, "query.for", ""},
+		{"PUT /v1/state", "{version: 1, groups: {owned: {}}}", 409, model.ManagedElsewhere, "", `"repository"`},
+		{"PUT /v1/state", stateOf(abTest("live", "2020", "2100", "foobar")), 409, model.ABTestLive, "", "live"},
+		{"PUT /v1/state", stateOf(abTest("second", "2030", "2031", "tested")), 409, model.ABTestOverlap, "", "live"},
+		{"PUT /v1/state", "{version: 1, features: {foobar: {variants: {A: null}}}}", 409, model.VariantInUse, "", "default"},
+		{"PUT /v1/state", "{version: 1, features: {archived: {archived: true, variants: {C: {}}}}}", 409, model.FeatureArchived, "", "archived"},
+		{"PUT /v1/state", "{version: 1, features: {archived: {}}}", 422, model.ValidationFailed, "body.features.archived", "archived: false"},
+		{"PUT /v1/state", strings.Repeat(" ", state.MaxSize+1), 413, model.BodyTooLarge, "", ""},
+		{"GET /v1/state?owner=", "", 422, model.ValidationFailed, "query.owner", ""},
+		{"GET /v1/state?format=xml", "", 422, model.ValidationFailed, "query.format", ""},
+		{"GET /v1/state?features=a/b", "", 422, model.ValidationFailed, "query.features", ""},
 
 		// What belongs to an archived feature.
 		{"POST /v1/features/archived/variants", `{"name": "C"}`, 409, model.FeatureArchived, "", "archived"},
@@ -352,7 +376,6 @@ func TestProblems(t *testing.T) {
 
 		// Not in this admin.
 		{"GET /v1/tokens/7", "", 405, model.MethodNotAllowed, "", ""},
-		{"PUT /v1/state", "{}", 404, model.NotFound, "", ""},
 		{"PUT /v1/features", "{}", 405, model.MethodNotAllowed, "", ""},
 	} {
 		method, path, _ := strings.Cut(row.call, " ")
@@ -369,6 +392,7 @@ func TestProblems(t *testing.T) {
 	}
 
 	c.do("DELETE", "/v1/features/empty", nil, "If-Match", `"1"`).isProblem(412, model.PreconditionFailed, "")
+	problem(c.do("PUT", "/v1/state", "version: 1", "Content-Type", "text/plain"), 415, model.UnsupportedMediaType, "")
 	nobody := client{t, c.url, ""}
 	nobody.do("GET", "/v1/features", nil).isProblem(401, model.Unauthenticated, "")
 
@@ -380,6 +404,8 @@ func TestProblems(t *testing.T) {
 		method, path, _ := strings.Cut(call, " ")
 		problem(c.do(method, path, map[string]any{"PATCH": `{"off": true}`, "POST": ""}[method]), 409, model.EdgesTooOld, "")
 	}
+	problem(c.do("PUT", "/v1/state", "{version: 1, features: {foobar: {off: true}}}"), 409, model.EdgesTooOld, "")
+	c.must("PUT", "/v1/state?dry_run=true", "{version: 1, features: {foobar: {off: false}}}")
 	c.must("PATCH", "/v1/features/foobar?dry_run=true", `{"description": "said of itself"}`)
 
 	// Refused writes leave nothing behind.

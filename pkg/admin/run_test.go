@@ -178,7 +178,7 @@ func TestTwoAdminsOnOneDatabase(t *testing.T) {
 	if got := two.must("PATCH", "/v1/features/foobar", `{"description": "d"}`).Header.Get(api.HeaderRevision); got != "2" {
 		t.Errorf("revision %s", got)
 	}
-	one.do("GET", "/v1/features/foobar", nil).is(200, `{"name": "foobar", "description": "d", "tags": [], "variants": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "revision": 2}`)
+	one.do("GET", "/v1/features/foobar", nil).is(200, `{"name": "foobar", "description": "d", "tags": [], "variants": [], "default_variant": null, "rollout": null, "off": false, "archived": false, "contact": "", "expires": null, "permanent": false, "owner": null, "revision": 2}`)
 }
 
 // Without its database an admin is alive, not ready, and says so of every call.

@@ -58,11 +58,22 @@ func (a *service) applyState(ctx context.Context, in *applyStateInput, o ...writ
 	if role := web.Caller(ctx).Role; (in.Prune || in.Force) && !in.DryRun && !role.Allows(auth.Administer) {
 		return writer.Result[api.AppliedState]{}, model.Errorf(model.Forbidden, "prune and force require role %s, the token has role %s", auth.AdminRole, role)
 	}
-	doc, err := state.Parse(in.RawBody)
+	doc, err := a.parseState(ctx, in.RawBody)
 	if err != nil {
 		return writer.Result[api.AppliedState]{}, err
 	}
 	return a.writer.ApplyState(ctx, doc, writer.ApplyOptions{Prune: in.Prune, Force: in.Force}, o...)
+}
+
+// parseState reads one document at a time, as reading one may take tens of MiB.
+func (a *service) parseState(ctx context.Context, text []byte) (*state.Document, error) {
+	select {
+	case a.parsing <- struct{}{}:
+		defer func() { <-a.parsing }()
+		return state.Parse(text)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // describeState documents the media types of the document, of which huma sees one.

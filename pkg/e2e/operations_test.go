@@ -80,6 +80,7 @@ var (
 		"POST /v1/import/subjects":            `{"id": "seeded"}`,
 		"POST /v1/subjects/delete":            `{"ids": ["seeded"]}`,
 		"POST /v1/groups/{group}/subjects":    `{"ids": ["seeded"]}`,
+		"PUT /v1/state":                       `{"version": 1}`,
 		"POST /v1/subjects/flags":             `{"subject_ids": ["seeded"]}`,
 		"POST /ofrep/v1/evaluate/flags":       `{"context": {"targetingKey": "seeded"}}`,
 		"POST /ofrep/v1/evaluate/flags/{key}": `{"context": {"targetingKey": "seeded"}}`,

@@ -48,6 +48,8 @@ func TestPayloadsAreKeptByteForByte(t *testing.T) {
 			o.body = `{"payload": [` + spaced + `, ` + spaced + `]}`
 		case "DELETE /v1/features/{feature}/variants/{variant}":
 			o.path = "/v1/features/seeded/variants/C"
+		case "GET /v1/state": // documents have their own form of payloads
+			continue
 		}
 		found[o.call] = keepsPayloads(t, o.call, o.do(t, nil))
 	}

@@ -20,6 +20,9 @@ func TestBodiesHaveOneReading(t *testing.T) {
 		}
 		_, path, _ := strings.Cut(o.call, " ")
 		body := o.resolve(o.Paths[path][strings.ToLower(o.method)].RequestBody.Content[o.media].Schema)
+		if body.Type == "string" { // a document, which pkg/state reads
+			return
+		}
 		ofrep := strings.HasPrefix(path, "/ofrep/")
 		unfit := 422
 		if ofrep {

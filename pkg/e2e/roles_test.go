@@ -78,6 +78,8 @@ viewer
 	GET /v1/groups/{group}/subjects
 	GET /v1/overlap
 	GET /v1/search
+	GET /v1/state
+	GET /v1/state/schema
 	GET /v1/subjects
 	GET /v1/subjects/{id}
 	GET /v1/subjects/{id}/explain
@@ -111,6 +113,7 @@ editor
 	DELETE /v1/groups/{group}/subjects/{id}
 	PUT    /v1/groups/{group}/subjects/{id}
 	POST   /v1/import/subjects
+	PUT    /v1/state
 	POST   /v1/subjects
 	POST   /v1/subjects/delete
 	DELETE /v1/subjects/{id}

@@ -87,6 +87,10 @@ var scopedWrites = []scopedWrite{
 	{call: "POST /v1/audit/{revision}/revert", of: "of a member", names: "group", given: []string{addSubject, addGroup, addMember}},
 	{call: "POST /v1/audit/{revision}/revert", of: "of a subject", given: []string{addSubject}},
 
+	{call: "PUT /v1/state", of: "with a feature, a group and a test", names: "feature test group",
+		body: `{"version": 1, "features": {"{feature}": {"variants": {"A": {}, "B": {}}}}, "groups": {"{group}": {"overrides": {"{feature}": "A"}}}, "abtests": {"{test}": ` +
+			strings.Replace(testOf("{test}", "2100", "2101", "{feature}"), `"name": "{test}", `, "", 1) + `}}`},
+
 	{call: "POST /v1/tokens", body: `{"name": "more", "role": "editor"}`},
 	{call: "DELETE /v1/tokens/{id}"},
 }
