@@ -10,10 +10,13 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	osexec "os/exec" // exec is a function of other tests
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -21,6 +24,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/e2e"
 	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +40,11 @@ func TestMain(m *testing.M) {
 //	admin-of ANOTHER
 //		$OTHER_URL is the admin through a proxy that makes its answers those of an
 //		"older" release, without some fields, or of a "newer" one, with some more.
+//	commands-of PAGE STEP…
+//		Write the commands of steps of the workflow in a page of docs to STEP.sh.
+//	install NAME
+//		Start another installation of this environment, with a protected context of
+//		its name.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -44,24 +53,14 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":    cmdExits,
 			"admin-of": cmdAdminOf,
+			"install":  cmdInstall,
+
+			"commands-of": cmdCommandsOf,
 		},
 		Setup: func(env *testscript.Env) error {
 			t := env.T().(testing.TB)
-			dbURL := pgtest.Open(t)
-			log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-			services := e2e.NewFixture(dbURL, log)
-			t.Cleanup(func() {
-				if err := services.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			adminURL, err := services.StartAdmin(func(c *admin.Config) { c.Installation.Environment = "testing" })
-			if err != nil {
-				return err
-			}
-			if _, err := services.StartEdge("edge-1", "reject"); err != nil {
-				return err
-			}
+			env.Values[testKey{}] = t
+			adminURL, dbURL := install(t, "testing")
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			env.Setenv("ADMIN", adminURL)
@@ -74,6 +73,63 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// install starts an admin with an edge of a database of its own, until the test ends.
+func install(t testing.TB, environment string) (adminURL, dbURL string) {
+	t.Helper()
+	dbURL = pgtest.Open(t)
+	services := e2e.NewFixture(dbURL, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})))
+	t.Cleanup(func() {
+		if err := services.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	adminURL, err := services.StartAdmin(func(c *admin.Config) { c.Installation.Environment = web.Environment(environment) })
+	if err == nil {
+		_, err = services.StartEdge("edge-1", "reject")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return adminURL, dbURL
+}
+
+func cmdInstall(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: install NAME")
+	}
+	adminURL, _ := install(ts.Value(testKey{}).(testing.TB), args[0])
+	ts.Setenv(strings.ToUpper(args[0]), adminURL)
+	ts.Check(ts.Exec("flaggery-admin", "context", "add", args[0], "--url", adminURL, "--token-command", "echo "+e2e.Token, "--protected"))
+	ts.Check(ts.Exec("flaggery-admin", "api", "POST", "/v1/buckets", "-d", `{"amount": 10}`, "--context", args[0], "--yes"))
+}
+
+func cmdCommandsOf(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || neg {
+		ts.Fatalf("usage: commands-of PAGE STEP…")
+	}
+	page, err := os.ReadFile(filepath.Join(docs, args[0]))
+	ts.Check(err)
+	for _, step := range args[1:] {
+		found := regexp.MustCompile(`(?m)^      - name: ` + regexp.QuoteMeta(step) + `\n        run: \|\n((          .*\n)+)`).FindSubmatch(page)
+		if found == nil {
+			ts.Fatalf("%s has no step %q with commands", args[0], step)
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(step+".sh"), bytes.ReplaceAll(found[1], []byte("          "), nil), 0o600))
+	}
+}
+
+// docs is the folder of documentation, wherever a script runs.
+var docs = func() string {
+	path, err := filepath.Abs("../../docs")
+	if err != nil {
+		panic(err)
+	}
+	return path
+}()
+
+// testKey is the key of a script's test in its values.
+type testKey struct{}
 
 // prepare runs the program before a script.
 func prepare(env *testscript.Env, args ...string) error {

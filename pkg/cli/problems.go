@@ -17,7 +17,6 @@ import (
 // advice says what to do about a problem whose detail says only what is wrong.
 var advice = map[api.Code]string{
 	api.FeatureArchived:    "restore it first, with feature restore",
-	api.ManagedElsewhere:   "change it in that document, or take it over with --force",
 	api.ABTestLive:         "wait for its end, or end it with test stop",
 	api.FeatureHasVariants: "add --cascade to delete them too",
 	api.EdgesTooOld:        "upgrade the edges first",

@@ -159,21 +159,27 @@ func differences(applied api.AppliedState) table {
 	return t
 }
 
-// follows are fields that follow from others, or have a change of their own.
+// follows are fields that the path names, that follow from others, or that have a change
+// of their own.
 var follows = []string{
-	"revision", "buckets", "effective_proportion", "effective_weight", "total_weight", "members", "state",
+	"name", "feature", "disabling", "revision", "buckets", "effective_proportion", "effective_weight", "total_weight", "members", "state",
 	"variants", "default_variant", "rollout", "overrides", "aside", "design", "warnings",
 }
 
+// empty are values that a new resource has of itself.
+var empty = []string{"null", `""`, "false", "[]", "{}"}
+
 // fields says which fields of a resource change, and how.
 func fields(k api.ResourceChange) (lines []string) {
-	if k.Action != "update" {
-		return nil
-	}
 	before, after := members(k.Before), members(k.After)
 	for _, name := range slices.Sorted(maps.Keys(after)) {
-		if was, is := string(before[name]), string(after[name]); was != is && !slices.Contains(follows, name) {
+		was, is := string(before[name]), string(after[name])
+		switch {
+		case was == is || slices.Contains(follows, name):
+		case before != nil:
 			lines = append(lines, fmt.Sprintf("%s: %s → %s", name, was, is))
+		case !slices.Contains(empty, is):
+			lines = append(lines, name+": "+is)
 		}
 	}
 	return lines

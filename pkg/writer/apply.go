@@ -177,7 +177,7 @@ func (a *application) checkOwners(context.Context) error {
 	if len(reasons) == 0 {
 		return nil
 	}
-	return model.Errorf(model.ManagedElsewhere, "%s: change it in that document, or take it over with force=true", strings.Join(reasons, "; "))
+	return model.Errorf(model.ManagedElsewhere, "%s: change that document instead, or take over with force=true", strings.Join(reasons, "; "))
 }
 
 // check finds every reference of the document that leads nowhere, and every archived
