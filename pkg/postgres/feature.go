@@ -24,6 +24,12 @@ func (tx *Tx) Feature(ctx context.Context, name string) (*model.Feature, error) 
 	return feature, err
 }
 
+// FeaturesNamed reads those features that exist, in name order.
+func (tx *Tx) FeaturesNamed(ctx context.Context, names []string) iter.Seq2[*model.Feature, error] {
+	return fetchJSON(ctx, tx.querier, "read features", asJSON(selectWholeFeatures+` WHERE f.name = ANY($1) ORDER BY f.name`),
+		[]any{pq.StringArray(names)}, readFeature)
+}
+
 // Features reads at most limit features after a name in name order, either the archived
 // ones or the others.
 func (tx *Tx) Features(ctx context.Context, archived bool, after string, limit int) iter.Seq2[*model.Feature, error] {
@@ -74,10 +80,15 @@ func (tx *Tx) changePart(ctx context.Context, what, feature, text string, args .
 	return tx.exec(ctx, what, revise+text, append([]any{feature, tx.Revision}, args...)...)
 }
 
-// InsertVariant stores a variant.
-func (tx *Tx) InsertVariant(ctx context.Context, feature string, v model.Variant) error {
-	return tx.changePart(ctx, "insert a variant", feature, `INSERT INTO variant (feature, name, payload) VALUES ($1, $3, $4)`,
-		v.Name, orNull(string(v.Payload)))
+// InsertVariants stores variants.
+func (tx *Tx) InsertVariants(ctx context.Context, feature string, variants []model.Variant) error {
+	names, payloads := make(pq.StringArray, len(variants)), make(pq.StringArray, len(variants))
+	for i, v := range variants {
+		names[i], payloads[i] = v.Name, string(v.Payload)
+	}
+	return tx.changePart(ctx, "insert variants", feature, `
+		INSERT INTO variant (feature, name, payload)
+		SELECT $1, name, nullif(payload, '')::json FROM unnest($3::text[], $4::text[]) AS v (name, payload)`, names, payloads)
 }
 
 // UpdateVariant stores a variant's payload.

@@ -37,7 +37,7 @@ func (c *change) addTest(ctx context.Context, test *model.ABTest) (api.ABTest, e
 	if err := c.checkTest(ctx, test); err != nil {
 		return api.ABTest{}, err
 	}
-	buckets, err := c.tx.Buckets(ctx)
+	buckets, err := c.allBuckets(ctx)
 	if err != nil {
 		return api.ABTest{}, err
 	}
@@ -197,7 +197,7 @@ func (w *Writer) PatchABTest(ctx context.Context, name string, patch api.PatchAB
 }
 
 func (c *change) patchTest(ctx context.Context, test *model.ABTest, owner string, patch api.PatchABTest) (api.ABTest, error) {
-	buckets, err := c.tx.Buckets(ctx)
+	buckets, err := c.allBuckets(ctx)
 	if err != nil {
 		return api.ABTest{}, err
 	}
@@ -285,7 +285,7 @@ func (c *change) stopTest(ctx context.Context, test *model.ABTest) (api.ABTest, 
 		return api.ABTest{}, model.Errorf(model.ValidationFailed,
 			"test %q is not live: it ended at %s", test.Name, test.End.Format(time.RFC3339))
 	}
-	buckets, err := c.tx.Buckets(ctx)
+	buckets, err := c.allBuckets(ctx)
 	if err != nil {
 		return api.ABTest{}, err
 	}
@@ -314,7 +314,7 @@ func (c *change) deleteTest(ctx context.Context, test *model.ABTest) (api.ABTest
 		return api.ABTest{}, model.Errorf(model.ABTestLive,
 			"test %q is live until %s: stop it first", test.Name, test.End.Format(time.RFC3339))
 	}
-	buckets, err := c.tx.Buckets(ctx)
+	buckets, err := c.allBuckets(ctx)
 	if err != nil {
 		return api.ABTest{}, err
 	}

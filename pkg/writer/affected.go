@@ -66,13 +66,13 @@ func (c *change) try(ctx context.Context, do func() error) (api.Effect, error) {
 		}
 		return err
 	})
-	e := effect{now: c.tx.Now, changes: map[flagChange]api.Affected{}, heaviest: []api.ChangedSubject{}}
+	e := newEffect(c.tx.Now)
 	switch {
 	case err != nil:
 	case len(c.features) > 0:
-		err = c.affectClasses(ctx, &e, after)
+		err = c.affectConfiguration(ctx, e, after)
 	case len(c.classChanges) > 0:
-		err = c.affectSubjects(ctx, &e)
+		err = c.affectSubjects(ctx, e)
 	}
 	if c.drawn || c.rows != nil {
 		e.heaviest = nil
@@ -80,29 +80,16 @@ func (c *change) try(ctx context.Context, do func() error) (api.Effect, error) {
 	return e.form(), err
 }
 
-// affectClasses adds up what a change of the configuration does: every subject stays in
-// its class, and all of a class get the same.
-func (c *change) affectClasses(ctx context.Context, e *effect, after *model.Configuration) error {
+// affectConfiguration adds up what a change of the configuration does, and names the
+// heaviest subjects that it affects.
+func (c *change) affectConfiguration(ctx context.Context, e *effect, after *model.Configuration) error {
 	before, err := c.tx.ConfigurationOf(ctx, c.features)
 	if err != nil {
 		return err
 	}
-	if err := e.compile(before, after); err != nil {
+	groups, counted, changed, err := c.writer.affectClasses(ctx, c.tx, e, before, after)
+	if err != nil || c.drawn {
 		return err
-	}
-	groups := slices.Compact(idsOf(slices.Concat(before.Groups, after.Groups))) // that make a difference
-	counted, err := c.writer.counts.of(ctx, c.tx, groups, true)
-	if err != nil {
-		return err
-	}
-	var changed []postgres.ClassCount
-	counted.each(groups, func(k postgres.ClassCount) {
-		if e.add(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight}) {
-			changed = append(changed, k)
-		}
-	})
-	if c.drawn {
-		return nil
 	}
 	heaviest, err := c.tx.HeaviestOf(ctx, groups, changed, counted.order, maxHeaviest)
 	for _, s := range heaviest {
@@ -110,6 +97,25 @@ func (c *change) affectClasses(ctx context.Context, e *effect, after *model.Conf
 		e.name(classChange{id: s.ID, before: &class, after: &class, weight: s.Weight})
 	}
 	return err
+}
+
+// affectClasses adds up the difference between two configurations: every subject stays in
+// its class, and all of a class get the same. It returns the groups that make a
+// difference, the subjects counted by them, and the classes that are affected.
+func (w *Writer) affectClasses(ctx context.Context, tx *postgres.Tx, e *effect, before, after *model.Configuration) (groups []model.GroupID, counted counted, changed []postgres.ClassCount, err error) {
+	if err := e.compile(before, after); err != nil {
+		return nil, counted, nil, err
+	}
+	groups = slices.Compact(idsOf(slices.Concat(before.Groups, after.Groups)))
+	if counted, err = w.counts.of(ctx, tx, groups, true); err != nil {
+		return nil, counted, nil, err
+	}
+	counted.each(groups, func(k postgres.ClassCount) {
+		if e.add(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight}) {
+			changed = append(changed, k)
+		}
+	})
+	return groups, counted, changed, nil
 }
 
 // affectSubjects adds up what a change of subjects does, which leaves the configuration
@@ -141,6 +147,10 @@ type effect struct {
 	changes  map[flagChange]api.Affected
 	heaviest []api.ChangedSubject
 	flags    [2][]evaluation.Decision // of the last class, for their memory
+}
+
+func newEffect(now time.Time) *effect {
+	return &effect{now: now, changes: map[flagChange]api.Affected{}, heaviest: []api.ChangedSubject{}}
 }
 
 // flagChange is one variant of a feature instead of another, "" being none.

@@ -1,7 +1,6 @@
 package writer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,26 +28,50 @@ type ApplyOptions struct {
 // feature_archived or edges_too_old, or with validation_failed, which names every fault
 // of the document. In HTTP also with body_too_large and unsupported_media_type.
 func (w *Writer) ApplyState(ctx context.Context, doc *state.Document, how ApplyOptions, opts ...Option) (Result[api.AppliedState], error) {
-	apply := func(opts ...Option) (Result[api.AppliedState], error) {
-		return write(ctx, w, configuration, opts, func(c *change) (api.AppliedState, error) {
-			if err := c.matchState(ctx, doc.Owner); err != nil {
-				return api.AppliedState{}, err
-			}
-			return c.applyState(ctx, doc, how)
-		})
-	}
-	// Counted before the write, which other writes wait for.
-	result, err := apply(append(slices.Clone(opts), DryRun())...)
-	if err != nil || newSettings(opts).dryRun {
+	var before, after *model.Configuration
+	result, err := write(ctx, w, configuration, opts, func(c *change) (applied api.AppliedState, err error) {
+		if err := c.matchState(ctx, doc.Owner); err != nil {
+			return applied, err
+		}
+		a := &application{change: c, doc: doc, how: how}
+		if err := a.load(ctx); err != nil {
+			return applied, err
+		}
+		if before, err = a.tx.ConfigurationOf(ctx, a.concerned()); err != nil {
+			return applied, err
+		}
+		if applied, err = a.apply(ctx); err != nil || len(c.audit) == 0 {
+			return applied, err
+		}
+		after, err = a.tx.ConfigurationOf(ctx, a.concerned())
+		return applied, err
+	})
+	if err != nil || result.DryRun {
 		return result, err
 	}
-	affected := result.Affected
-	if len(result.Value.Changes) > 0 {
-		result, err = apply(opts...)
+	affected, err := w.affectedBy(ctx, before, after)
+	if err != nil { // the document is applied nevertheless
+		w.log.WarnContext(ctx, "counting who is affected by a document failed", "revision", result.Revision, "error", err)
+		return result, nil
 	}
-	result.DryRun, result.Effect, result.Removes = false, api.Effect{}, nil
 	result.Value.Affected = &affected
-	return result, err
+	return result, nil
+}
+
+// affectedBy counts the subjects whose flags a change of the configuration made others,
+// after its commit, so that other writes do not wait for that. after is nil if nothing
+// changed.
+func (w *Writer) affectedBy(ctx context.Context, before, after *model.Configuration) (affected api.Affected, err error) {
+	if after == nil {
+		return affected, nil
+	}
+	err = w.db.Read(ctx, func(tx *postgres.Tx) error {
+		e := newEffect(tx.Now)
+		_, _, _, err := w.affectClasses(ctx, tx, e, before, after)
+		affected = e.affected
+		return err
+	})
+	return affected, err
 }
 
 // matchState is match for what an owner manages, of which only the version before the
@@ -79,17 +102,16 @@ type application struct {
 	features map[string]*model.Feature // those of the document, and those that it refers to
 	groups   map[string]*postgres.Group
 	tests    map[string]*model.ABTest
+	dropped  []droppedObject
 }
 
-// applyState adds and changes from features down to tests, and deletes in the other
-// direction.
-func (c *change) applyState(ctx context.Context, doc *state.Document, how ApplyOptions) (api.AppliedState, error) {
-	if c.comment == "" && doc.Owner != "" {
-		c.comment = "state of " + doc.Owner
+// apply adds and changes from features down to tests, and deletes in the other direction.
+func (a *application) apply(ctx context.Context) (api.AppliedState, error) {
+	if a.comment == "" && a.doc.Owner != "" {
+		a.comment = "state of " + a.doc.Owner
 	}
-	a := application{change: c, doc: doc, how: how}
 	for _, step := range []func(context.Context) error{
-		a.load, a.checkOwners, a.check,
+		a.checkOwners, a.check,
 		a.applyFeatures, a.applyGroups, a.applyTests,
 		a.prune, a.deleteVariants, a.archive,
 	} {
@@ -102,12 +124,11 @@ func (c *change) applyState(ctx context.Context, doc *state.Document, how ApplyO
 
 func (a *application) load(ctx context.Context) error {
 	a.features, a.groups, a.tests = map[string]*model.Feature{}, map[string]*postgres.Group{}, map[string]*model.ABTest{}
-	for name := range a.namedFeatures() {
-		f, err := a.tx.Feature(ctx, name)
-		if err != nil && model.CodeOf(err) != model.FeatureNotFound {
+	for f, err := range a.tx.FeaturesNamed(ctx, slices.Collect(maps.Keys(a.namedFeatures()))) {
+		if err != nil {
 			return err
 		}
-		a.features[name] = f
+		a.features[f.Name] = f
 	}
 	for name := range a.doc.Groups {
 		g, err := a.tx.Group(ctx, name)
@@ -120,7 +141,26 @@ func (a *application) load(ctx context.Context) error {
 	for i := range tests {
 		a.tests[tests[i].Name] = &tests[i]
 	}
+	if err == nil {
+		a.dropped, err = a.findDropped(ctx)
+	}
 	return err
+}
+
+// concerned are the features whose flags the document may change.
+func (a *application) concerned() []string {
+	names := a.namedFeatures()
+	for _, d := range a.dropped {
+		switch {
+		case d.resource.kind == featureResource:
+			names[d.resource.names[0]] = true
+		case d.group != nil:
+			for feature := range d.group.Overrides {
+				names[feature] = true
+			}
+		}
+	}
+	return slices.Collect(maps.Keys(names))
 }
 
 // namedFeatures are the features that the document describes or refers to.
@@ -273,10 +313,7 @@ func (a *application) createFeature(ctx context.Context, name string, form *stat
 			return err
 		}
 	}
-	if _, err := a.addWholeFeature(ctx, f); err != nil {
-		return err
-	}
-	a.features[name], err = a.tx.Feature(ctx, name)
+	a.features[name], _, err = a.addWholeFeature(ctx, f)
 	return err
 }
 
@@ -326,11 +363,7 @@ func (a *application) setFields(f *model.Feature, form *state.Feature) {
 func (a *application) applyVariant(ctx context.Context, f *model.Feature, name string, form *state.Variant) error {
 	v, exists := f.Variant(name)
 	if !exists {
-		v = model.Variant{Name: name, Payload: form.Payload.Or(nil)}
-		_, err := a.addVariant(ctx, f, v)
-		f.Variants = append(f.Variants, v)
-		slices.SortFunc(f.Variants, func(a, b model.Variant) int { return cmp.Compare(a.Name, b.Name) })
-		return err
+		return a.addVariants(ctx, f, model.Variant{Name: name, Payload: form.Payload.Or(nil)})
 	}
 	payload := form.Payload.Or(v.Payload)
 	same, err := state.SamePayload(payload, v.Payload)
@@ -338,6 +371,7 @@ func (a *application) applyVariant(ctx context.Context, f *model.Feature, name s
 		return err
 	}
 	_, err = a.patchVariant(ctx, f, name, payload)
+	f.Variants[slices.IndexFunc(f.Variants, func(v model.Variant) bool { return v.Name == name })].Payload = payload
 	return err
 }
 
@@ -455,11 +489,7 @@ func (a *application) prune(ctx context.Context) error {
 	if !a.how.Prune {
 		return nil
 	}
-	dropped, err := a.dropped(ctx)
-	if err != nil {
-		return err
-	}
-	for _, d := range slices.Backward(dropped) {
+	for _, d := range slices.Backward(a.dropped) {
 		if err := a.pruneOne(ctx, d); err != nil {
 			return err
 		}
@@ -476,13 +506,10 @@ func (a *application) pruneOne(ctx context.Context, d droppedObject) error {
 		_, err := a.deleteTest(ctx, a.tests[name])
 		return err
 	case d.resource.kind == groupResource:
-		g, err := a.tx.Group(ctx, name)
-		if err == nil {
-			_, err = a.deleteGroup(ctx, g)
-		}
+		_, err := a.deleteGroup(ctx, d.group)
 		return err
 	default:
-		f, err := a.tx.Feature(ctx, name)
+		f, err := a.feature(ctx, name)
 		if err == nil {
 			err = a.setArchived(ctx, f, true)
 		}
@@ -490,15 +517,24 @@ func (a *application) pruneOne(ctx context.Context, d droppedObject) error {
 	}
 }
 
+// feature is one that the document may not refer to.
+func (a *application) feature(ctx context.Context, name string) (f *model.Feature, err error) {
+	if a.features[name] == nil {
+		a.features[name], err = a.tx.Feature(ctx, name)
+	}
+	return a.features[name], err
+}
+
 // droppedObject is an object that the owner of the document manages and the document
 // lacks.
 type droppedObject struct {
 	resource resource
-	prune    string // archived or deleted: what pruning does with it; "" if it stays
+	prune    string          // archived or deleted: what pruning does with it; "" if it stays
+	group    *postgres.Group // nil if it is none
 }
 
-// dropped lists the features, then the groups, then the tests.
-func (a *application) dropped(ctx context.Context) (dropped []droppedObject, err error) {
+// findDropped lists the features, then the groups, then the tests.
+func (a *application) findDropped(ctx context.Context) (dropped []droppedObject, err error) {
 	if a.doc.Owner == "" {
 		return nil, nil
 	}
@@ -508,12 +544,16 @@ func (a *application) dropped(ctx context.Context) (dropped []droppedObject, err
 	}
 	for _, name := range managed.Features {
 		if a.doc.Features[name] == nil {
-			dropped = append(dropped, droppedObject{featureResource.of(name), archived})
+			dropped = append(dropped, droppedObject{featureResource.of(name), archived, nil})
 		}
 	}
 	for _, name := range managed.Groups {
 		if a.doc.Groups[name] == nil {
-			dropped = append(dropped, droppedObject{groupResource.of(name), deleted})
+			g, err := a.tx.Group(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			dropped = append(dropped, droppedObject{groupResource.of(name), deleted, g})
 		}
 	}
 	for _, name := range managed.ABTests {
@@ -538,6 +578,7 @@ func (a *application) deleteVariants(ctx context.Context) error {
 			if _, err := a.deleteVariant(ctx, f, variant); err != nil {
 				return err
 			}
+			f.Variants = slices.DeleteFunc(f.Variants, func(v model.Variant) bool { return v.Name == variant })
 		}
 	}
 	return nil
@@ -586,7 +627,8 @@ func (a *application) applied(ctx context.Context) (api.AppliedState, error) {
 			return api.AppliedState{}, err
 		}
 	}
-	return result, a.addUnmanaged(ctx, &result)
+	a.addUnmanaged(&result)
+	return result, nil
 }
 
 // completeForm puts the parts of a feature and of a group into their form, which were
@@ -598,15 +640,11 @@ func (a *application) completeForm(ctx context.Context, k *api.ResourceChange) e
 	}
 	switch r.kind {
 	case featureResource:
-		f, err := a.tx.Feature(ctx, r.names[0])
+		buckets, err := a.allBuckets(ctx)
 		if err != nil {
 			return err
 		}
-		buckets, err := a.tx.Buckets(ctx)
-		if err != nil {
-			return err
-		}
-		k.After = featureForm(f, buckets)
+		k.After = featureForm(a.features[r.names[0]], buckets)
 	case groupResource:
 		g, err := a.tx.Group(ctx, r.names[0])
 		if err != nil {
@@ -619,15 +657,11 @@ func (a *application) completeForm(ctx context.Context, k *api.ResourceChange) e
 
 // addUnmanaged adds what the document's owner manages and the document lacks: objects,
 // and of its objects variants and overrides.
-func (a *application) addUnmanaged(ctx context.Context, result *api.AppliedState) error {
+func (a *application) addUnmanaged(result *api.AppliedState) {
 	add := func(r resource, prune string) {
 		result.Unmanaged = append(result.Unmanaged, api.UnmanagedResource{Resource: r.String(), Prune: orNil(prune)})
 	}
-	dropped, err := a.dropped(ctx)
-	if err != nil {
-		return err
-	}
-	for _, d := range dropped {
+	for _, d := range a.dropped {
 		if !a.how.Prune || d.prune == "" {
 			add(d.resource, d.prune)
 		}
@@ -646,7 +680,6 @@ func (a *application) addUnmanaged(ctx context.Context, result *api.AppliedState
 			}
 		}
 	}
-	return nil
 }
 
 // located moves the faults of an ordinary request to their place in the document.

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/pgtest"
+	"github.com/flaggery/flaggery/pkg/state"
 )
 
 // BenchmarkWrites compares single writes with the least that any write could be:
@@ -25,7 +27,7 @@ func BenchmarkWrites(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	check(second(w.IncreaseBuckets(ctx, 100)))
+	check(second(w.IncreaseBuckets(ctx, 1000)))
 	check(second(w.ImportSubjects(ctx, lines(1000))))
 	check(second(w.AddFeature(ctx, api.CreateFeature{Name: "f"})))
 	check(second(w.AddVariant(ctx, "f", api.CreateVariant{Name: "A"})))
@@ -62,5 +64,47 @@ func BenchmarkWrites(b *testing.B) {
 			slices.Sort(ratios)
 			b.ReportMetric(ratios[len(ratios)/2], "of-bare")
 		})
+	}
+}
+
+// BenchmarkApplyState applies a document of 1,000 features, then again, and exports it.
+func BenchmarkApplyState(b *testing.B) {
+	ctx := b.Context()
+	features := map[string]*state.Feature{}
+	for i := range 1000 {
+		features[fmt.Sprintf("feature-%04d", i)] = &state.Feature{
+			Description: state.Of("One of many"), Tags: state.Of([]string{"many"}),
+			Variants: map[string]*state.Variant{"A": {}, "B": {}, model.DisablingVariant: {}},
+			Default:  state.Of(model.DisablingVariant), Rollout: state.Of(state.Rollout{Variant: "A", Proportion: state.Of(0.5)}),
+		}
+	}
+	doc := &state.Document{Version: state.Version, Owner: "bench", Features: features}
+	for b.Loop() {
+		b.StopTimer()
+		w, err := Open(ctx, pgtest.Open(b), Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := w.IncreaseBuckets(ctx, 1000); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		for _, step := range []struct {
+			name string
+			run  func() error
+		}{
+			{"new-s", func() error { return second(w.ApplyState(ctx, doc, ApplyOptions{})) }},
+			{"again-s", func() error { return second(w.ApplyState(ctx, doc, ApplyOptions{})) }},
+			{"export-s", func() error { return second(w.State(ctx, StateFilter{})) }},
+		} {
+			start := time.Now()
+			if err := step.run(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(time.Since(start).Seconds(), step.name)
+		}
+		b.StopTimer()
+		_ = w.Close()
+		b.StartTimer()
 	}
 }

@@ -25,7 +25,8 @@ func (w *Writer) AddFeature(ctx context.Context, create api.CreateFeature, opts 
 		if err := c.match(absent); err != nil {
 			return api.Feature{}, err
 		}
-		return c.addWholeFeature(ctx, feature)
+		_, after, err := c.addWholeFeature(ctx, feature)
+		return after, err
 	})
 }
 
@@ -74,34 +75,28 @@ func newFeature(create api.CreateFeature) (*model.Feature, error) {
 
 // addWholeFeature adds a feature by the same steps as separate calls, so that the audit
 // has the same rows and each can be reverted.
-func (c *change) addWholeFeature(ctx context.Context, whole *model.Feature) (api.Feature, error) {
+func (c *change) addWholeFeature(ctx context.Context, whole *model.Feature) (*model.Feature, api.Feature, error) {
 	f := &model.Feature{
 		Name: whole.Name, Description: whole.Description, Tags: whole.Tags,
 		Contact: whole.Contact, Expires: whole.Expires, Permanent: whole.Permanent, Owner: whole.Owner, Off: whole.Off,
 	}
 	after, err := c.addFeature(ctx, f)
 	if err != nil || len(whole.Variants) == 0 {
-		return after, err
+		return f, after, err
 	}
-	for _, v := range whole.Variants {
-		if _, err := c.addVariant(ctx, f, v); err != nil {
-			return api.Feature{}, err
-		}
+	if err := c.addVariants(ctx, f, whole.Variants...); err != nil {
+		return nil, api.Feature{}, err
 	}
-	f.Variants = whole.Variants
 	if err := c.setDefault(ctx, f, whole.Default); err != nil {
-		return api.Feature{}, err
+		return nil, api.Feature{}, err
 	}
 	if r := whole.Rollout; r != nil {
 		if _, err := c.addRollout(ctx, f, r.Variant, r.Proportion); err != nil {
-			return api.Feature{}, err
+			return nil, api.Feature{}, err
 		}
 	}
-	buckets, err := c.tx.Buckets(ctx)
-	if err != nil {
-		return api.Feature{}, err
-	}
-	return featureForm(f, buckets), nil
+	buckets, err := c.allBuckets(ctx)
+	return f, featureForm(f, buckets), err
 }
 
 func (c *change) addFeature(ctx context.Context, f *model.Feature) (api.Feature, error) {
@@ -172,7 +167,7 @@ func (c *change) patchFeature(ctx context.Context, f *model.Feature, patch api.P
 
 // updateFeature stores the fields of a feature itself, if they are not what they were.
 func (c *change) updateFeature(ctx context.Context, was, f *model.Feature) (api.Feature, error) {
-	buckets, err := c.tx.Buckets(ctx)
+	buckets, err := c.allBuckets(ctx)
 	if err != nil {
 		return api.Feature{}, err
 	}
@@ -219,7 +214,7 @@ func (w *Writer) archiveFeature(ctx context.Context, name string, archive bool, 
 }
 
 func (c *change) archiveFeature(ctx context.Context, f *model.Feature, archive bool) (api.Feature, error) {
-	buckets, err := c.tx.Buckets(ctx)
+	buckets, err := c.allBuckets(ctx)
 	if err != nil {
 		return api.Feature{}, err
 	}
@@ -317,7 +312,7 @@ func (c *change) deleteWholeFeature(ctx context.Context, f *model.Feature) (api.
 	if err := c.refuseUnderTest(ctx, f.Name); err != nil {
 		return api.Feature{}, err
 	}
-	buckets, err := c.tx.Buckets(ctx)
+	buckets, err := c.allBuckets(ctx)
 	if err != nil {
 		return api.Feature{}, err
 	}

@@ -243,7 +243,7 @@ func (r reverter) revertVariant(ctx context.Context, feature, name string) error
 	case updated:
 		_, err = r.patchVariant(ctx, f, name, payload)
 	default:
-		_, err = r.addVariant(ctx, f, model.Variant{Name: name, Payload: payload})
+		err = r.addVariants(ctx, f, model.Variant{Name: name, Payload: payload})
 	}
 	return err
 }
@@ -321,7 +321,7 @@ func (r reverter) restoreRollout(ctx context.Context, f *model.Feature, variant 
 	if err != nil {
 		return err
 	}
-	buckets, err := r.tx.Buckets(ctx)
+	buckets, err := r.allBuckets(ctx)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func (w *Writer) AddRollout(ctx context.Context, feature, variant string, opts .
 }
 
 func (c *change) addRollout(ctx context.Context, f *model.Feature, variant string, proportion float64) (api.Rollout, error) {
-	buckets, err := c.tx.Buckets(ctx)
+	buckets, err := c.allBuckets(ctx)
 	if err != nil {
 		return api.Rollout{}, err
 	}
@@ -88,7 +88,7 @@ func (c *change) patchRollout(ctx context.Context, f *model.Feature, patch api.P
 	if err := refuseArchived(f); err != nil {
 		return api.Rollout{}, err
 	}
-	before, buckets, err := rollout(ctx, c.tx, f)
+	before, buckets, err := c.rollout(ctx, f)
 	if err != nil {
 		return api.Rollout{}, err
 	}
@@ -132,7 +132,7 @@ func (c *change) deleteRollout(ctx context.Context, f *model.Feature) (api.Rollo
 	if err := refuseArchived(f); err != nil {
 		return api.Rollout{}, err
 	}
-	before, _, err := rollout(ctx, c.tx, f)
+	before, _, err := c.rollout(ctx, f)
 	if err != nil {
 		return api.Rollout{}, err
 	}
@@ -154,22 +154,36 @@ func (w *Writer) Rollout(ctx context.Context, feature string) (Result[api.Rollou
 		if err != nil {
 			return api.Rollout{}, 0, err
 		}
-		form, _, err := rollout(ctx, tx, f)
-		return form, f.Revision, err
+		if err := requireRollout(f); err != nil {
+			return api.Rollout{}, 0, err
+		}
+		buckets, err := tx.Buckets(ctx)
+		if err != nil {
+			return api.Rollout{}, 0, err
+		}
+		return rolloutForm(f, buckets), f.Revision, nil
 	})
 }
 
 // rollout returns a feature's rollout in the form of the contract, and all buckets. Fails
 // with rollout_not_found.
-func rollout(ctx context.Context, tx *postgres.Tx, f *model.Feature) (api.Rollout, []model.Bucket, error) {
-	if f.Rollout == nil {
-		return api.Rollout{}, nil, model.Errorf(model.RolloutNotFound, "feature %q has no rollout", f.Name)
+func (c *change) rollout(ctx context.Context, f *model.Feature) (api.Rollout, []model.Bucket, error) {
+	if err := requireRollout(f); err != nil {
+		return api.Rollout{}, nil, err
 	}
-	buckets, err := tx.Buckets(ctx)
+	buckets, err := c.allBuckets(ctx)
 	if err != nil {
 		return api.Rollout{}, nil, err
 	}
 	return rolloutForm(f, buckets), buckets, nil
+}
+
+// requireRollout fails with rollout_not_found if the feature has no rollout.
+func requireRollout(f *model.Feature) error {
+	if f.Rollout == nil {
+		return model.Errorf(model.RolloutNotFound, "feature %q has no rollout", f.Name)
+	}
+	return nil
 }
 
 func rolloutForm(f *model.Feature, buckets []model.Bucket) api.Rollout {

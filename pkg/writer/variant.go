@@ -2,6 +2,7 @@ package writer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -43,26 +44,36 @@ func (w *Writer) addVariant(ctx context.Context, feature string, v model.Variant
 		if err != nil {
 			return api.Variant{}, err
 		}
-		after, err := c.addVariant(ctx, f, v)
-		if err == nil && makeDefault {
+		if err := c.addVariants(ctx, f, v); err != nil {
+			return api.Variant{}, err
+		}
+		if makeDefault {
 			err = c.setDefault(ctx, f, v.Name)
 		}
-		return after, err
+		return variantForm(v), err
 	})
 }
 
-func (c *change) addVariant(ctx context.Context, f *model.Feature, v model.Variant) (api.Variant, error) {
+// addVariants adds variants to a feature, which then has them.
+func (c *change) addVariants(ctx context.Context, f *model.Feature, variants ...model.Variant) error {
 	if err := refuseArchived(f); err != nil {
-		return api.Variant{}, err
+		return err
 	}
-	if _, exists := f.Variant(v.Name); exists {
-		return api.Variant{}, model.Errorf(model.VariantExists, "feature %q has a variant %q already", f.Name, v.Name)
+	for _, v := range variants {
+		if _, exists := f.Variant(v.Name); exists {
+			return model.Errorf(model.VariantExists, "feature %q has a variant %q already", f.Name, v.Name)
+		}
 	}
-	if err := c.tx.InsertVariant(ctx, f.Name, v); err != nil {
-		return api.Variant{}, err
+	if err := c.tx.InsertVariants(ctx, f.Name, variants); err != nil {
+		return err
 	}
-	after := variantForm(v)
-	return after, c.note(created, variantResource.of(f.Name, v.Name), nil, after)
+	f.Variants = slices.SortedFunc(slices.Values(slices.Concat(f.Variants, variants)), func(a, b model.Variant) int { return cmp.Compare(a.Name, b.Name) })
+	for _, v := range variants {
+		if err := c.note(created, variantResource.of(f.Name, v.Name), nil, variantForm(v)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PatchVariant replaces a variant's payload; nil removes it. Fails with

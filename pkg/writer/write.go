@@ -28,7 +28,17 @@ type change struct {
 	features     []string   // likewise, with those that tests and groups name
 	grows        bool       // names, texts or payloads may be longer after it
 	classChanges []classChange
-	drawn        bool // it includes a random choice
+	drawn        bool           // it includes a random choice
+	buckets      []model.Bucket // see allBuckets
+}
+
+// allBuckets reads all buckets, once: while a change of features, tests or groups is in
+// progress, nothing changes them.
+func (c *change) allBuckets(ctx context.Context) (_ []model.Bucket, err error) {
+	if c.buckets == nil {
+		c.buckets, err = c.tx.Buckets(ctx)
+	}
+	return c.buckets, err
 }
 
 // kind is the kind of data that a use case changes; none changes two kinds. It decides
