@@ -49,7 +49,7 @@ func TestAdminKilledWhileApplying(t *testing.T) {
 				Rollout     struct{ Proportion float64 }
 			}
 		}
-		if err := json.Unmarshal([]byte(f.call("GET", "/v1/state?owner=killed&format=json", nil).body), &now); err != nil {
+		if err := json.Unmarshal(f.call("GET", "/v1/state?owner=killed&format=json", nil).body, &now); err != nil {
 			t.Fatal(err)
 		}
 		found := map[string]int{}
