@@ -18,7 +18,8 @@ run: ## start Flaggery with a database and sample data (ARGS=--empty: without); 
 .PHONY: test
 test: ## run all tests with the race detector, against a PostgreSQL that they start themselves
 	@.ci/prerequisites postgresql pgbouncer compiler
-	go test -race -timeout 30m ./...
+	go test -race -timeout 30m $$(go list ./... | grep -v /pkg/faults$$)
+	go test -race -timeout 30m ./pkg/faults # alone: it takes the whole machine, and holds services to their times
 	go -C pkg/bench test -race .
 
 .PHONY: test-faults

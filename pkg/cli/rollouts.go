@@ -102,7 +102,11 @@ func setRollout(ctx context.Context, c *call, feature, variant string, proportio
 					lose += change.Subjects
 				}
 			}
-			return fmt.Sprintf("%s gain, %d lose", count(gain, "subject"), lose)
+			verb := "gain"
+			if gain == 1 {
+				verb = "gains"
+			}
+			return fmt.Sprintf("%s %s, %d lose", count(gain, "subject"), verb, lose)
 		},
 	})
 }

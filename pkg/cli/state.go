@@ -123,6 +123,12 @@ func stateApply() verb {
 					return result, err
 				},
 				done: stateSummary,
+				effect: func(dry flaggery.Result[api.AppliedState]) string {
+					if c.asks() {
+						_ = differences(dry.Value).write(c.Stderr) // a terminal that is gone cannot confirm
+					}
+					return affected(dry.Receipt)
+				},
 			})
 			if err != nil || c.format != "table" {
 				return err

@@ -27,7 +27,7 @@ func compress(next http.Handler) http.Handler {
 		gzhttp.EnableZstd(false),
 		gzhttp.CompressionLevel(gzip.BestSpeed),
 		gzhttp.MinSize(minCompressed),
-		gzhttp.ContentTypes([]string{api.MediaJSON, api.MediaProblem, api.MediaNDJSON, echo.MIMETextHTML}),
+		gzhttp.ContentTypes([]string{api.MediaJSON, api.MediaProblem, api.MediaNDJSON, api.MediaYAML, api.MediaSchema, echo.MIMETextHTML}),
 		gzhttp.SuffixETag(ETagSuffix),
 	)
 	if err != nil {

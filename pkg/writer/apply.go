@@ -37,19 +37,24 @@ func (w *Writer) ApplyState(ctx context.Context, doc *state.Document, how ApplyO
 		if err := a.load(ctx); err != nil {
 			return applied, err
 		}
+		if c.dryRun { // which counts itself
+			return a.apply(ctx)
+		}
 		if before, err = a.tx.ConfigurationOf(ctx, a.concerned()); err != nil {
 			return applied, err
 		}
-		if applied, err = a.apply(ctx); err != nil || len(c.audit) == 0 {
-			return applied, err
+		if applied, err = a.apply(ctx); err == nil {
+			after, err = a.tx.ConfigurationOf(ctx, a.concerned())
 		}
-		after, err = a.tx.ConfigurationOf(ctx, a.concerned())
 		return applied, err
 	})
 	if err != nil || result.DryRun {
 		return result, err
 	}
-	affected, err := w.affectedBy(ctx, before, after)
+	var affected api.Affected
+	if len(result.Value.Changes) > 0 {
+		affected, err = w.affectedBy(ctx, before, after)
+	}
 	if err != nil { // the document is applied nevertheless
 		w.log.WarnContext(ctx, "counting who is affected by a document failed", "revision", result.Revision, "error", err)
 		return result, nil
@@ -59,12 +64,8 @@ func (w *Writer) ApplyState(ctx context.Context, doc *state.Document, how ApplyO
 }
 
 // affectedBy counts the subjects whose flags a change of the configuration made others,
-// after its commit, so that other writes do not wait for that. after is nil if nothing
-// changed.
+// after its commit, so that other writes do not wait for that.
 func (w *Writer) affectedBy(ctx context.Context, before, after *model.Configuration) (affected api.Affected, err error) {
-	if after == nil {
-		return affected, nil
-	}
 	err = w.db.Read(ctx, func(tx *postgres.Tx) error {
 		e := newEffect(tx.Now)
 		_, _, _, err := w.affectClasses(ctx, tx, e, before, after)
