@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -52,11 +53,18 @@ type applyStateInput struct {
 	RawBody []byte `contentType:"application/yaml"`
 }
 
+// applyTime is how long a document may take, of which most take a moment: one of 1,000
+// features takes seconds.
+const applyTime = 2 * time.Minute
+
 func (applyStateInput) maxBody() int64 { return state.MaxSize }
 
 func (a *service) applyState(ctx context.Context, in *applyStateInput, o ...writer.Option) (writer.Result[api.AppliedState], error) {
 	if role := web.Caller(ctx).Role; (in.Prune || in.Force) && !in.DryRun && !role.Allows(auth.Administer) {
 		return writer.Result[api.AppliedState]{}, model.Errorf(model.Forbidden, "prune and force require role %s, the token has role %s", auth.AdminRole, role)
+	}
+	if err := web.Extend(ctx, applyTime); err != nil {
+		return writer.Result[api.AppliedState]{}, err
 	}
 	doc, err := a.parseState(ctx, in.RawBody)
 	if err != nil {

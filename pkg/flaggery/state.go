@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
 )
@@ -49,6 +50,7 @@ func (a *Admin) ApplyState(ctx context.Context, document []byte, opts ...WriteOp
 	r := newWrite(http.MethodPut, at("state"), opts)
 	r.header.Set("Content-Type", api.MediaYAML)
 	r.body = document
+	r.wait += 90 * time.Second // a large document takes longer than other writes
 	answer, err := a.do(ctx, r)
 	if err != nil {
 		return result, err

@@ -2,9 +2,9 @@ package postgres
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
+
+	"github.com/lib/pq"
 )
 
 // AuditRow records who changed what. Before and After are JSON, "" for null.
@@ -34,12 +34,16 @@ func (tx *Tx) Record(ctx context.Context, kind Kind, audit []AuditRow) error {
 	if kind == OfSubjects {
 		args[1] = tx.Label
 	}
-	rows := make([]string, len(audit))
+	columns := make([]pq.StringArray, 7)
+	tokens := make(pq.Int64Array, len(audit))
 	for i, row := range audit {
-		n := len(args)
-		rows[i] = fmt.Sprintf("($1, %d, $5, $%d, $%d, $%d, $%d::json, $%d::json, $%d, $%d, nullif($%d::bigint, 0))",
-			i, n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8)
-		args = append(args, row.Actor, row.Action, row.Resource, orNull(row.Before), orNull(row.After), row.Comment, row.RequestID, row.Token)
+		for c, value := range []string{row.Actor, row.Action, row.Resource, row.Before, row.After, row.Comment, row.RequestID} {
+			columns[c] = append(columns[c], value)
+		}
+		tokens[i] = row.Token
+	}
+	for _, column := range columns {
+		args = append(args, column)
 	}
 	return tx.exec(ctx, "record a change", `
 		WITH change AS (
@@ -47,9 +51,11 @@ func (tx *Tx) Record(ctx context.Context, kind Kind, audit []AuditRow) error {
 			VALUES ($1::bigint, $2::bigint, $3::boolean, $4::boolean, $5::timestamptz)
 		), audit AS (
 			INSERT INTO audit (revision, position, at, actor, action, resource, before, after, comment, request_id, token)
-			VALUES `+strings.Join(rows, ", ")+`
+			SELECT $1, position - 1, $5, actor, action, resource, nullif(before, '')::json, nullif(after, '')::json, comment, request_id, nullif(token, 0)
+			FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[])
+			     WITH ORDINALITY AS row (actor, action, resource, before, after, comment, request_id, token, position)
 		)
-		SELECT pg_notify('`+channel+`', $1::bigint::text)`, args...)
+		SELECT pg_notify('`+channel+`', $1::bigint::text)`, append(args, tokens)...)
 }
 
 func orNull(text string) any {

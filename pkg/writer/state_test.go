@@ -2,6 +2,7 @@ package writer
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -536,5 +537,20 @@ func (d *documents) agrees(doc *state.Document) {
 				d.rapid.Fatalf("group %s overrides %s with %s", name, feature, text(got.Overrides[feature]))
 			}
 		}
+	}
+}
+
+// A document has more audit rows than a statement of PostgreSQL has parameters.
+func TestApplyManyFeatures(t *testing.T) {
+	w := newFixture(t)
+	doc := &state.Document{Version: state.Version, Features: map[string]*state.Feature{}}
+	for i := range 3000 {
+		doc.Features[fmt.Sprint("feature-", i)] = &state.Feature{Variants: map[string]*state.Variant{"A": {}}, Default: state.Of("A")}
+	}
+	if made := w.apply(doc, ApplyOptions{}); made.Revision != 1 || len(made.Value.Changes) != 9000 {
+		t.Errorf("revision %d with %d changes", made.Revision, len(made.Value.Changes))
+	}
+	if rows := w.one(`SELECT count(*) || ' ' || min(position) || ' ' || max(position) FROM audit`); rows != "9000 0 8999" {
+		t.Errorf("audit rows and positions: %s", rows)
 	}
 }
