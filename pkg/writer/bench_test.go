@@ -27,7 +27,7 @@ func BenchmarkWrites(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	check(second(w.IncreaseBuckets(ctx, 1000)))
+	check(second(w.IncreaseBuckets(ctx, 100)))
 	check(second(w.ImportSubjects(ctx, lines(1000))))
 	check(second(w.AddFeature(ctx, api.CreateFeature{Name: "f"})))
 	check(second(w.AddVariant(ctx, "f", api.CreateVariant{Name: "A"})))

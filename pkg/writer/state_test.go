@@ -216,7 +216,7 @@ func TestApplyTests(t *testing.T) {
 		{0.5, time.Hour, 2 * time.Hour, []string{"create abtests/t"}},
 		{0.5, time.Hour, 2 * time.Hour, nil},
 		{0.5, time.Hour, 3 * time.Hour, []string{"update abtests/t"}}, // the period alone
-		{0.2, time.Hour, 3 * time.Hour, []string{"update abtests/t"}}, // drawn anew, before it starts
+		{0.2, time.Hour, 3 * time.Hour, []string{"update abtests/t"}}, // drawn again, as it has not started
 	} {
 		if got := changesOf(w.apply(document(step.share, step.start, step.end), ApplyOptions{})); !slices.Equal(got, step.want) {
 			t.Errorf("changed %v, want %v", got, step.want)
