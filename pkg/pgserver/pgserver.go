@@ -38,7 +38,8 @@ const (
 	stopTimeout = time.Minute
 )
 
-var errHeld = errors.New("another program runs a PostgreSQL in this folder")
+// ErrHeld is the error of Start if another program has the folder.
+var ErrHeld = errors.New("another program runs a PostgreSQL in this folder")
 
 // Config are the settings of a server.
 type Config struct {
@@ -97,8 +98,8 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 		}
 	}()
 	holder := filepath.Join(c.Dir, "holder.pid")
-	err = awaitLock(ctx, lock, lockTimeout, errHeld)
-	if errors.Is(err, errHeld) {
+	err = awaitLock(ctx, lock, lockTimeout, ErrHeld)
+	if errors.Is(err, ErrHeld) {
 		pid, _ := os.ReadFile(holder) // it is missing if an earlier version holds the lock
 		return nil, fmt.Errorf("%w (process %s): stop it or choose another folder", err, bytes.TrimSpace(pid))
 	}
@@ -134,7 +135,10 @@ func start(ctx context.Context, c Config) (_ *Server, err error) {
 	defer log.Close()
 
 	args := []string{"-D", data.path, "-c", "listen_addresses=" + host, "-c", "port=" + strconv.Itoa(c.Port),
-		"-c", "unix_socket_directories="} // no socket, so no folder for it
+		"-c", "unix_socket_directories=", // no socket, so no folder for it
+		// A client that connects while the server stops, and then sends nothing, holds up
+		// its end for this long: a minute by default.
+		"-c", "authentication_timeout=10s"}
 	for name, value := range c.Settings {
 		args = append(args, "-c", name+"="+value)
 	}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -82,6 +84,30 @@ func TestDataIsKeptBetweenStarts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Clients whose network froze connect, and never send anything.
+func TestStopDoesNotWaitForSilentClients(t *testing.T) {
+	t.Parallel()
+	s := start(t, pgserver.Config{Dir: t.TempDir()})
+	began, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		var once sync.Once
+		for {
+			client, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port())))
+			if err != nil {
+				return // it has stopped
+			}
+			defer client.Close()
+			once.Do(func() { close(began) })
+		}
+	}()
+	<-began
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	<-ended
 }
 
 func TestASecondServerInTheSameFolderIsRefused(t *testing.T) {
