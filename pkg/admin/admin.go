@@ -88,12 +88,20 @@ func Run(ctx context.Context, config Config) (err error) {
 		if config.Ready != nil {
 			config.Ready(listener.Addr())
 		}
+		group.Go(func() error { a.warm(ctx); return nil })
 		group.Go(func() error { db.Listen(ctx, a.events.wake); return nil })
 		group.Go(func() error { a.watch(ctx, time.Tick(watchInterval)); return nil })
 		a.prune(ctx, time.Tick(pruneEvery))
 		return nil
 	})
 	return group.Wait()
+}
+
+// warm only saves time: without it, the first request does the same.
+func (a *service) warm(ctx context.Context) {
+	if err := a.writer.Warm(ctx); err != nil && ctx.Err() == nil {
+		a.log.WarnContext(ctx, "reading the configuration failed", "error", err)
+	}
 }
 
 // Delays between attempts to connect to the database at start, as on edges.

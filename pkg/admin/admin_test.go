@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,10 +96,14 @@ type answer struct {
 func (c client) do(method, path string, body any, header ...string) answer {
 	c.t.Helper()
 	var content io.Reader
+	media := api.MediaJSON
 	switch b := body.(type) {
 	case nil:
 	case string:
 		content = bytes.NewReader([]byte(b))
+		if strings.HasPrefix(path, "/v1/state") {
+			media = api.MediaYAML
+		}
 	case io.Reader:
 		content = b
 	default:
@@ -113,7 +118,7 @@ func (c client) do(method, path string, body any, header ...string) answer {
 		c.t.Fatal(err)
 	}
 	if content != nil {
-		request.Header.Set("Content-Type", api.MediaJSON)
+		request.Header.Set("Content-Type", media)
 	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)

@@ -35,9 +35,7 @@ func (in *listBucketsInput) Resolve(hc huma.Context) []error {
 
 func (a *service) listBuckets(ctx context.Context, in *listBucketsInput) (writer.Result[any], error) {
 	if in.View == "columns" {
-		columns, err := a.writer.BucketColumns(ctx)
-		return writer.Result[any]{Value: columns.Value, Revision: columns.Revision}, err
+		return anyOf(a.writer.BucketColumns(ctx))
 	}
-	page, err := a.writer.Buckets(ctx, in.page())
-	return writer.Result[any]{Value: page.Value, Revision: page.Revision}, err
+	return anyOf(a.writer.Buckets(ctx, in.page()))
 }

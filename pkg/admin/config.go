@@ -79,7 +79,7 @@ func (c *Config) Validate() error {
 		c.Provider.Validate(),
 		validateLines(c.MaxImportLines),
 		validateKeep(c.HistoryKeep),
-		c.Installation.validate(),
+		c.Installation.Validate(),
 		c.TLS.Validate(),
 		web.CheckAddress(web.MetricsAddress, c.MetricsAddress), web.CheckAddress(web.ProfilesAddress, c.ProfilesAddress),
 		c.validateToken(),

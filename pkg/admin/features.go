@@ -36,35 +36,39 @@ func featureAt(_ *addFeatureInput, f api.Feature) string { return "/v1/features/
 type listFeaturesInput struct {
 	Listing
 	Archived bool   `query:"archived" doc:"true: only archived features. false: only others"`
-	View     string `query:"view" enum:"summary" doc:"summary: who gets which variant, without payloads and buckets. query, tag, state, stage and sort require it"`
-	Query    string `query:"query" doc:"Only features whose name, description or a tag contains this text, ignoring case"`
+	View     string `query:"view" enum:"summary,names" doc:"summary: who gets which variant, without payloads and buckets. tag, state, stage and sort require it. names: items are names"`
+	Query    string `query:"query" doc:"Only features whose name, description or a tag contains this text, ignoring case; with view=names, whose name does. Requires a view"`
 	Tag      string `query:"tag" doc:"Only features with this tag"`
 	State    string `query:"state" enum:"default,rolling,testing,everyone,off,archived" doc:"Only features in this state; archived implies archived=true"`
 	Stage    string `query:"stage" enum:"new,rolling,testing,settled,off,expired,archived" doc:"Only features in this stage; archived implies archived=true"`
 	Sort     string `query:"sort" enum:"name,changed" doc:"Order: by name, or the last changed first (changed); by name if left out"`
 }
 
-func (in listFeaturesInput) summarizes() bool { return in.View == "summary" }
-
 // Resolve implements [huma.Resolver].
 func (in *listFeaturesInput) Resolve(hc huma.Context) (faults []error) {
-	for _, name := range []string{"query", "tag", "state", "stage", "sort"} {
-		if !in.summarizes() && hc.Query(name) != "" {
+	if in.View == "" && in.Query != "" {
+		faults = append(faults, &huma.ErrorDetail{Location: "query.query", Message: "requires view=summary or view=names"})
+	}
+	for _, name := range []string{"tag", "state", "stage", "sort"} {
+		if in.View != "summary" && hc.Query(name) != "" {
 			faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "requires view=summary"})
 		}
 	}
 	return faults
 }
 
-func (a *service) listFeatures(ctx context.Context, in *listFeaturesInput) (writer.Result[api.Page[api.Feature]], error) {
-	return a.writer.Features(ctx, in.Archived, in.page())
-}
-
-func (a *service) listFeatureSummaries(ctx context.Context, in *listFeaturesInput) (writer.Result[api.Page[api.FeatureSummary]], error) {
-	return a.writer.FeatureSummaries(ctx, writer.FeatureFilter{
-		Archived: in.Archived, Query: in.Query, Tag: in.Tag,
-		State: model.FeatureState(in.State), Stage: model.FeatureStage(in.Stage), ByChange: in.Sort == "changed",
-	}, in.page())
+func (a *service) listFeatures(ctx context.Context, in *listFeaturesInput) (writer.Result[any], error) {
+	switch in.View {
+	case "summary":
+		return anyOf(a.writer.FeatureSummaries(ctx, writer.FeatureFilter{
+			Archived: in.Archived, Query: in.Query, Tag: in.Tag,
+			State: model.FeatureState(in.State), Stage: model.FeatureStage(in.Stage), ByChange: in.Sort == "changed",
+		}, in.page()))
+	case "names":
+		return anyOf(a.writer.FeatureNames(ctx, in.Archived, in.Query, in.page()))
+	default:
+		return anyOf(a.writer.Features(ctx, in.Archived, in.page()))
+	}
 }
 
 func (a *service) getFeature(ctx context.Context, in *FeaturePath) (writer.Result[api.Feature], error) {

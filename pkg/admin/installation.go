@@ -34,7 +34,8 @@ func (i *Installation) flags(fs *flag.FlagSet) {
 	fs.Float64Var(&i.ReasonAbove, "reason-above", 0.25, "`share` of the weight, from 0 to 1, above which the console requires a reason for a change; 1 for never")
 }
 
-func (i *Installation) validate() error {
+// Validate reports every field at fault.
+func (i *Installation) Validate() error {
 	faults := []error{i.Environment.Validate()}
 	if i.Colour != "" && !isColour(i.Colour) {
 		faults = append(faults, fmt.Errorf("FLAGGERY_ENVIRONMENT_COLOUR (--environment-colour) must be a CSS colour, such as orange, #rgb or #rrggbb, is %q", i.Colour))

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/model"
+	"github.com/flaggery/flaggery/pkg/state"
 	"github.com/flaggery/flaggery/pkg/web"
 	"github.com/flaggery/flaggery/pkg/writer"
 )
@@ -148,13 +150,19 @@ type reader[I, T any] func(context.Context, *I) (writer.Result[T], error)
 // found is the answer to a read.
 type found[T any] struct {
 	Revision int64  `header:"Flaggery-Revision" doc:"The revision that the answer is from"`
-	ETag     string `header:"ETag" doc:"The version of the resource, for If-Match"`
+	ETag     string `header:"ETag" hidden:"true"` // see documentTag
 	Body     T
 }
 
 // read answers with the result as one JSON value.
 func read[I, T any](h reader[I, T]) form {
-	return func(a *service, r route) { handleRead(a, r.permission, r.operation(), h) }
+	return func(a *service, r route) {
+		op := r.operation()
+		response := &huma.Response{}
+		documentTag[T](response)
+		op.Responses = map[string]*huma.Response{"200": response}
+		handleRead(a, r.permission, op, h)
+	}
 }
 
 // readOneOf is read for a resource with several forms.
@@ -168,6 +176,11 @@ func readOneOf[I any](h reader[I, any], forms ...reflect.Type) form {
 		op.Responses = map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: &schema}}}}
 		handleRead(a, r.permission, op, h)
 	}
+}
+
+// anyOf returns a result as one of several forms.
+func anyOf[T any](r writer.Result[T], err error) (writer.Result[any], error) {
+	return writer.Result[any]{Value: r.Value, Revision: r.Revision}, err
 }
 
 func handleRead[I, T any](a *service, p auth.Permission, op huma.Operation, h reader[I, T]) {
@@ -262,23 +275,6 @@ func readOrExport[I interface{ exports() bool }, T any](description string, page
 					return nil, err
 				}
 				return headOfExport(result.Revision), nil
-			}
-			return answerPage(ctx, a, in, page)
-		})
-	}
-}
-
-// readOrSummarize answers with a page of resources or of their summaries, as the
-// request says.
-func readOrSummarize[I interface{ summarizes() bool }, T, S any](page reader[I, api.Page[T]], summaries reader[I, api.Page[S]]) form {
-	return func(a *service, r route) {
-		op := r.operation()
-		a.describeRead(&op, "Features, or with view=summary their summaries", map[string]reflect.Type{api.MediaJSON: reflect.TypeFor[api.Page[T]]()})
-		resources := op.Responses["200"].Content[api.MediaJSON]
-		resources.Schema = &huma.Schema{OneOf: []*huma.Schema{resources.Schema, a.schemas().Schema(reflect.TypeFor[api.Page[S]](), true, "")}}
-		web.Handle(a.web, r.permission, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
-			if (*in).summarizes() {
-				return answerPage(ctx, a, in, summaries)
 			}
 			return answerPage(ctx, a, in, page)
 		})
@@ -427,6 +423,23 @@ func merge(a, b []byte) []byte {
 	return append(append(a[:len(a)-1:len(a)-1], ','), b[1:]...)
 }
 
+// versioned are the resources that have an ETag where they are the whole answer.
+var versioned = []reflect.Type{
+	reflect.TypeFor[api.Subject](), reflect.TypeFor[api.Feature](), reflect.TypeFor[api.Variant](), reflect.TypeFor[api.VariantReference](),
+	reflect.TypeFor[api.Rollout](), reflect.TypeFor[api.ABTest](), reflect.TypeFor[api.Group](), reflect.TypeFor[state.Document](),
+}
+
+// documentTag documents the ETag of an answer with a T, if it has one.
+func documentTag[T any](r *huma.Response) {
+	if !slices.Contains(versioned, reflect.TypeFor[T]()) {
+		return
+	}
+	if r.Headers == nil {
+		r.Headers = map[string]*huma.Param{}
+	}
+	r.Headers["ETag"] = &huma.Param{Description: "The version of the resource, for If-Match", Schema: &huma.Schema{Type: huma.TypeString}}
+}
+
 // describeWrite documents the forms of a write's answer: the resource, with the
 // propagation if the write waited, or the outcome of a dry run.
 func describeWrite[T any](registry huma.Registry, op *huma.Operation, status int) {
@@ -453,7 +466,6 @@ func describeWrite[T any](registry huma.Registry, op *huma.Operation, status int
 
 	text := &huma.Schema{Type: huma.TypeString}
 	revision := &huma.Param{Description: "The revision that the write made; the current one if it made none, such as a dry run", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"}}
-	tag := &huma.Param{Description: "The version of the resource, for If-Match", Schema: text}
 	answer := func(description string, headers map[string]*huma.Param, schemas ...*huma.Schema) *huma.Response {
 		headers[api.HeaderRevision] = revision
 		r := &huma.Response{Description: description, Headers: headers}
@@ -470,10 +482,12 @@ func describeWrite[T any](registry huma.Registry, op *huma.Operation, status int
 	op.Responses = map[string]*huma.Response{}
 	switch status {
 	case http.StatusCreated:
-		op.Responses["201"] = answer("Created", headers{"ETag": tag, "Location": {Description: "Path of the resource", Schema: text}}, resource)
+		op.Responses["201"] = answer("Created", headers{"Location": {Description: "Path of the resource", Schema: text}}, resource)
+		documentTag[T](op.Responses["201"])
 		op.Responses["200"] = answer("The outcome of the dry run", headers{}, dryRun)
 	case http.StatusOK:
-		op.Responses["200"] = answer("The changed resource, or the outcome of the dry run", headers{"ETag": tag}, resource, dryRun)
+		op.Responses["200"] = answer("The changed resource, or the outcome of the dry run", headers{}, resource, dryRun)
+		documentTag[T](op.Responses["200"])
 	case http.StatusNoContent:
 		op.Responses["204"] = answer("Deleted", headers{})
 		op.Responses["200"] = answer("Deleted, with the outcome of waiting for the edges; or the outcome of the dry run", headers{}, receipt, dryRun)

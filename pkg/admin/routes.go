@@ -24,7 +24,8 @@ func (a *service) routes() []route {
 		{"GET /v1/export/subjects", "export-subjects", auth.Read, export("One subject a line, in id order", a.exportSubjects)},
 
 		{"POST /v1/features", "add-feature", auth.Write, create(a.addFeature, featureAt)},
-		{"GET /v1/features", "list-features", auth.Read, readOrSummarize(a.listFeatures, a.listFeatureSummaries)},
+		{"GET /v1/features", "list-features", auth.Read, readOneOf(a.listFeatures,
+			reflect.TypeFor[api.Page[api.Feature]](), reflect.TypeFor[api.Page[api.FeatureSummary]](), reflect.TypeFor[api.Page[string]]())},
 		{"GET /v1/features/{feature}", "get-feature", auth.Read, read(a.getFeature)},
 		{"PATCH /v1/features/{feature}", "change-feature", auth.Write, change(a.patchFeature)},
 		{"DELETE /v1/features/{feature}", "delete-feature", auth.Write, remove(a.deleteFeature)},

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -18,7 +19,7 @@ type getStateInput struct {
 	Owner    string   `query:"owner" doc:"Only what this document manages; everything if left out" example:"checkout-repo"`
 	Features []string `query:"features" doc:"Only these features, with their overrides and the tests of them alone: globs with * and ?, separated by commas" example:"checkout,search*"`
 	Format   string   `query:"format" enum:"yaml,json,openfeature-manifest" default:"yaml" doc:"openfeature-manifest: the flag manifest from which OpenFeature's command line generates typed accessors"`
-	For      string   `query:"for" enum:"promotion" doc:"promotion: what exists without who gets it, for another installation. Leaves out proportions, tests, archived features, and whether features are off"`
+	For      string   `query:"for" enum:"promotion" doc:"promotion: for another installation. Leaves out proportions, tests, archived features, and whether features are off. Defaults and overrides stay, and can change everybody's flags there: make a dry run first"`
 }
 
 // renderings are the forms of the state by the parameter format.
@@ -51,6 +52,8 @@ type applyStateInput struct {
 	Prune   bool   `query:"prune" doc:"Archive features and delete groups and ended tests that the document's owner manages and the document lacks. Requires role admin"`
 	Force   bool   `query:"force" doc:"Take over what other owners manage. Requires role admin"`
 	RawBody []byte `contentType:"application/yaml"`
+
+	ContentType string `header:"Content-Type" hidden:"true"`
 }
 
 // applyTime is how long a document may take, of which most take a moment: one of 1,000
@@ -66,7 +69,7 @@ func (a *service) applyState(ctx context.Context, in *applyStateInput, o ...writ
 	if err := web.Extend(ctx, applyTime); err != nil {
 		return writer.Result[api.AppliedState]{}, err
 	}
-	doc, err := a.parseState(ctx, in.RawBody)
+	doc, err := a.parseState(ctx, in.ContentType, in.RawBody)
 	if err != nil {
 		return writer.Result[api.AppliedState]{}, err
 	}
@@ -74,19 +77,26 @@ func (a *service) applyState(ctx context.Context, in *applyStateInput, o ...writ
 }
 
 // parseState reads one document at a time, as reading one may take tens of MiB.
-func (a *service) parseState(ctx context.Context, text []byte) (*state.Document, error) {
+func (a *service) parseState(ctx context.Context, media string, text []byte) (*state.Document, error) {
 	select {
 	case a.parsing <- struct{}{}:
 		defer func() { <-a.parsing }()
-		return state.Parse(text)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if media == api.MediaJSON {
+		if err := model.CheckBody(bytes.TrimPrefix(text, []byte(api.ByteOrderMark))); err != nil {
+			return nil, huma.Error400BadRequest("", &huma.ErrorDetail{Location: "body", Message: err.Error()})
+		}
+	}
+	return state.Parse(text)
 }
 
-// describeState documents the media types of the document, of which huma sees one.
+// describeState documents what huma does not see of documents: their media types and ETag.
 func (a *service) describeState() {
-	content := a.web.API.OpenAPI().Paths["/v1/state"].Put.RequestBody.Content
+	path := a.web.API.OpenAPI().Paths["/v1/state"]
+	documentTag[state.Document](path.Get.Responses["200"])
+	content := path.Put.RequestBody.Content
 	schema := &huma.Schema{Type: huma.TypeString, Description: "A state document, see GET /v1/state/schema"}
 	for _, media := range []string{api.MediaYAML, api.MediaJSON} {
 		content[media] = &huma.MediaType{Schema: schema}

@@ -40,7 +40,7 @@ var texts = map[string]text{
 	"export-subjects": {"Export all subjects", "All lines are from one revision. An import accepts them. If the export fails, the connection is closed before the end of the body."},
 
 	"add-feature":   {"Create a feature", "Creates the feature together with the given variants, default variant and rollout, in one revision."},
-	"list-features": {"List features", "Without archived features, unless `archived=true`. With `view=summary`, items say who gets which variant instead of listing payloads and buckets."},
+	"list-features": {"List features", "Without archived features, unless `archived=true`. With `view=summary`, items say who gets which variant instead of listing payloads and buckets. With `view=names`, they are names."},
 	"get-feature":   {"Get a feature", "Includes its variants and its rollout."},
 	"change-feature": {"Change a feature", "Changes the given fields only. " +
 		"Switching off or on fails with `edges_too_old` while an edge of an earlier release, which cannot read this, is connected or was within the last 10 minutes."},

@@ -578,7 +578,7 @@ type Reverted struct {
 type AppliedState struct {
 	Changes   []ResourceChange    `json:"changes" doc:"What the document changed, each resource once; empty if nothing, and then there is no new revision"`
 	Unmanaged []UnmanagedResource `json:"unmanaged" doc:"What the document's owner manages and the document lacks"`
-	Affected  *Affected           `json:"affected,omitempty" doc:"The subjects whose flags changed, counted just before the write. In a dry run it stands beside the result"`
+	Affected  *Affected           `json:"affected,omitempty" doc:"The subjects whose flags changed, counted just after the commit; absent if counting them failed. In a dry run it stands beside the result"`
 }
 
 // UnmanagedResource is a resource that a state document lacks.

@@ -67,7 +67,7 @@ var AdminCalls = Calls{
 	"DELETE /v1/groups/{group}/overrides/{feature}": {GroupNotFound, OverrideNotFound, FeatureArchived},
 
 	"GET /v1/state":        {},
-	"PUT /v1/state":        {ManagedElsewhere, ABTestLive, ABTestOverlap, VariantInUse, FeatureArchived, EdgesTooOld, BodyTooLarge, UnsupportedMediaType},
+	"PUT /v1/state":        {ManagedElsewhere, ABTestLive, ABTestOverlap, VariantInUse, FeatureArchived, EdgesTooOld, BodyTooLarge},
 	"GET /v1/state/schema": {},
 
 	"POST /v1/tokens":        {},

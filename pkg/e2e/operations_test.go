@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ type documented struct {
 		RequestBody struct {
 			Content map[string]struct{ Schema schema }
 		}
-		Responses map[string]struct{ Content map[string]any }
+		Responses map[string]struct{ Content, Headers map[string]any }
 	}
 	Components struct{ Schemas map[string]schema }
 }
@@ -378,4 +379,41 @@ func TestOperationsSucceed(t *testing.T) {
 			t.Errorf("with %s %s: %d %s", o.path, o.body, a.status, a.body)
 		}
 	})
+}
+
+// TestETagsAreDocumented makes the writes as well, each once.
+func TestETagsAreDocumented(t *testing.T) {
+	t.Parallel()
+	s := startServices(t)
+	for _, d := range []*documented{s.edge, s.admin} {
+		refused := 0
+		// One after the other, so that those come late that take from others what they need.
+		order := []string{"GET", "PATCH", "PUT", "POST", "DELETE"}
+		all := s.operations(t, d)
+		slices.SortStableFunc(all, func(a, b *operation) int {
+			return cmp.Compare(slices.Index(order, a.method), slices.Index(order, b.method))
+		})
+		for _, o := range all {
+			o.query.Del("dry_run")
+			a := o.do(t, nil)
+			if a.status >= 300 {
+				refused++
+				t.Logf("%s is not checked: %s", o.call, a.body)
+				continue
+			}
+			_, path, _ := strings.Cut(o.call, " ")
+			responses, tag := d.Paths[path][strings.ToLower(o.method)].Responses, a.header.Get("ETag")
+			if _, documented := responses[strconv.Itoa(a.status)].Headers["ETag"]; documented != (tag != "") {
+				t.Errorf("%s has ETag %q, and that it has one is documented: %v", o.call, tag, documented)
+			}
+			if _, conditional := responses["304"]; conditional {
+				if again := o.do(t, setHeader("If-None-Match", tag)); again.status != http.StatusNotModified || again.header.Get("ETag") != tag {
+					t.Errorf("%s answers %d with ETag %q to If-None-Match: %s", o.call, again.status, again.header.Get("ETag"), tag)
+				}
+			}
+		}
+		if refused > len(all)/4 {
+			t.Errorf("%d of %d operations are not checked", refused, len(all))
+		}
+	}
 }

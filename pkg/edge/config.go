@@ -86,6 +86,10 @@ func (c *Config) Validate() error {
 	return command.Faults(c.validateDBURL(), command.CheckPort(c.Port), c.validateUnknown(), c.validatePoll(), c.validateAuth(), c.Environment.Validate(), c.Limits.Validate(), c.Callers.Validate(), c.TLS.Validate(), web.CheckAddress(web.MetricsAddress, c.MetricsAddress), web.CheckAddress(web.ProfilesAddress, c.ProfilesAddress))
 }
 
+// databaseLogger names the database in each line, as an edge may have that of another
+// environment.
+func (c *Config) databaseLogger() *slog.Logger { return c.Logger.With("database", c.DBURL) }
+
 func (c *Config) validateDBURL() error {
 	if c.DBURL == "" {
 		return errors.New("FLAGGERY_DB_URL (--db-url) is not set")

@@ -45,7 +45,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	feed, err := postgres.NewFeed(string(config.DBURL), postgres.FeedOptions{
-		Name: config.Name, Version: config.Version, Tokens: config.Auth == AuthToken, Logger: config.Logger,
+		Name: config.Name, Version: config.Version, Tokens: config.Auth == AuthToken, Logger: config.databaseLogger(),
 	})
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func newService(config Config, source replica.Source) *service {
 			Poll:        config.Poll,
 			File:        config.SnapshotFile,
 			Tokens:      config.Auth == AuthToken,
-			Logger:      config.Logger,
+			Logger:      config.databaseLogger(),
 			Observer:    newReplicaMetrics(registry),
 			BeforeLoad:  LowerGCPercent,
 		}),
@@ -140,8 +140,8 @@ func newService(config Config, source replica.Source) *service {
 // and documentation.
 func (e *service) addRoutes() {
 	// Flags of one subject.
-	web.Handle(e.web, auth.Resolve, answering[api.Flags](e, getFlags), e.getFlags)
-	web.Handle(e.web, auth.Resolve, answering[api.Flags](e, getSubjectFlags), e.getSubjectFlags)
+	web.Handle(e.web, auth.Resolve, conditional(answering[api.Flags](e, getFlags)), e.getFlags)
+	web.Handle(e.web, auth.Resolve, conditional(answering[api.Flags](e, getSubjectFlags)), e.getSubjectFlags)
 	// Flags of many subjects.
 	batch := answering[api.BatchFlags](e, postFlags)
 	batch.Middlewares = huma.Middlewares{e.postPlainFlags}

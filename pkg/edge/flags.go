@@ -35,13 +35,26 @@ var getSubjectFlags = huma.Operation{
 }
 
 // answering documents the parts of an answer that huma does not see: the type of a
-// body that is written as bytes, and the header with the revision. It returns a new
-// description for each edge of a process, as huma changes it.
+// body that is written as bytes, and its headers. It returns a new description for each
+// edge of a process, as huma changes it.
 func answering[T any](e *service, op huma.Operation) huma.Operation {
-	op.Responses = map[string]*huma.Response{"200": {
+	text, number := &huma.Schema{Type: huma.TypeString}, &huma.Schema{Type: huma.TypeNumber}
+	response := &huma.Response{
 		Content: map[string]*huma.MediaType{api.MediaJSON: {Schema: schema[T](e)}},
-		Headers: map[string]*huma.Param{api.HeaderRevision: {Schema: &huma.Schema{Type: huma.TypeString, Description: "The revision that the answer is from"}}},
-	}}
+		Headers: map[string]*huma.Param{
+			api.HeaderRevision:    {Description: "The revision that the answer is from", Schema: text},
+			api.HeaderSnapshotAge: {Description: "While the edge has no connection to its database: the seconds since it was last in sync", Schema: number},
+		},
+	}
+	op.Responses = map[string]*huma.Response{"200": response}
+	return op
+}
+
+// conditional documents that an operation honours If-None-Match.
+func conditional(op huma.Operation) huma.Operation {
+	headers := op.Responses["200"].Headers
+	headers["ETag"] = &huma.Param{Description: "Changes with the answer", Schema: &huma.Schema{Type: huma.TypeString}}
+	op.Responses["304"] = &huma.Response{Description: "The answer that If-None-Match names is still the right one", Headers: headers}
 	return op
 }
 
@@ -71,8 +84,8 @@ type subjectFlagsInput struct {
 
 type flagsOutput struct {
 	Status      int
-	ContentType string `header:"Content-Type"`
-	ETag        string `header:"ETag" doc:"Changes with the answer"`
+	ContentType string `header:"Content-Type" hidden:"true"`
+	ETag        string `header:"ETag" hidden:"true"`
 	Body        []byte
 }
 

@@ -44,7 +44,7 @@ var evaluateFlag = huma.Operation{
 // addEvaluation adds both operations to the routes and documents their bodies, which
 // are read and written as bytes, so that huma does not see them.
 func (e *service) addEvaluation() {
-	web.Handle(e.web, auth.Resolve, answering[api.Evaluations](e, evaluateFlags), e.evaluateFlags)
+	web.Handle(e.web, auth.Resolve, conditional(answering[api.Evaluations](e, evaluateFlags)), e.evaluateFlags)
 	web.Handle(e.web, auth.Resolve, answering[api.Evaluation](e, evaluateFlag), e.evaluateFlag)
 	content := func(s *huma.Schema) map[string]*huma.MediaType {
 		return map[string]*huma.MediaType{api.MediaJSON: {Schema: s}}

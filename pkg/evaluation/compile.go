@@ -16,7 +16,19 @@ import (
 // schema excludes such faults; a reader that finds one keeps its last
 // configuration.
 func Compile(c *model.Configuration) (*Resolver, error) {
+	return Recompile(&Resolver{}, &model.Configuration{}, c)
+}
+
+// Recompile is Compile for a configuration that shares rollouts, the same pointers, with
+// an earlier one that was compiled into last. These are not compiled again.
+func Recompile(last *Resolver, earlier, c *model.Configuration) (*Resolver, error) {
 	k := compiler{config: c, features: make(map[string]int, len(c.Features))}
+	if earlier.Buckets == c.Buckets {
+		k.compiled = make(map[*model.Rollout]*rollout, len(earlier.Features))
+		for i := range earlier.Features {
+			k.compiled[earlier.Features[i].Rollout] = last.features[i].rollout
+		}
+	}
 	if c.Buckets < 0 || c.Buckets > model.MaxBuckets {
 		return nil, fmt.Errorf("there are %d buckets, not between 0 and %d", c.Buckets, model.MaxBuckets)
 	}
@@ -32,6 +44,7 @@ func Compile(c *model.Configuration) (*Resolver, error) {
 type compiler struct {
 	config   *model.Configuration
 	features map[string]int // place by name
+	compiled map[*model.Rollout]*rollout
 	resolver Resolver
 	faults   []error
 }
@@ -61,15 +74,22 @@ func (k *compiler) compileFeatures() {
 		if r := source.Rollout; r != nil {
 			what := fmt.Sprintf("feature %q: rollout", f.name)
 			k.checkVariant(what, f.name, r.Variant)
-			f.rollout = &rollout{variant: r.Variant, buckets: newBucketSet(k.config.Buckets), assigned: len(r.Buckets)}
-			if k.checkBuckets(what, r.Buckets) {
-				for _, b := range r.Buckets {
-					f.rollout.buckets.add(b)
-				}
+			if f.rollout = k.compiled[r]; f.rollout == nil {
+				f.rollout = k.compileRollout(what, r)
 			}
 		}
 	}
 	k.checkOrder("features", k.resolver.names)
+}
+
+func (k *compiler) compileRollout(what string, source *model.Rollout) *rollout {
+	r := &rollout{variant: source.Variant, buckets: newBucketSet(k.config.Buckets), assigned: len(source.Buckets)}
+	if k.checkBuckets(what, source.Buckets) {
+		for _, b := range source.Buckets {
+			r.buckets.add(b)
+		}
+	}
+	return r
 }
 
 func (k *compiler) compileTests() {

@@ -140,26 +140,9 @@ func (r *Resolver) Payload(featureName, variant string) (json.RawMessage, bool) 
 	return v.Payload, found || r.features[i].off && variant == model.DisablingVariant
 }
 
-// decide tries the steps, the one of highest precedence first.
 func (f *feature) decide(class model.Class, at time.Time) Decision {
-	if f.archived {
-		return f.byArchive()
-	}
-	if f.off {
-		return f.byOff()
-	}
-	if i := f.nextOverride(0, class.Groups); i < len(f.overrides) {
-		return f.byOverride(i)
-	}
-	if t := f.liveTest(at); t != nil {
-		if g, in := t.test.group(class.Bucket); in {
-			return f.byTest(t.test, g, t.variants[g])
-		}
-	}
-	if f.rollout != nil && f.rollout.buckets.has(class.Bucket) {
-		return f.byRollout()
-	}
-	return f.byDefault()
+	live := f.liveTest(at)
+	return f.decision(f.deciding(class, live), live)
 }
 
 // nextOverride is the index of the first override from i on of one of the groups,

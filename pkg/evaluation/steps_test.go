@@ -44,7 +44,7 @@ func TestSteps(t *testing.T) {
 		})},
 		{"other", example(), 1, nil},
 	} {
-		if got := compile(t, c.config).Steps(c.feature, hour(c.hour)); !slices.Equal(got, c.want) {
+		if got, _ := compile(t, c.config).Steps(c.feature, hour(c.hour)); !slices.Equal(got, c.want) {
 			t.Errorf("%s, hour %d: %+v, want %+v", c.feature, c.hour, got, c.want)
 		}
 	}

@@ -113,8 +113,8 @@ func TestPgBouncerByTransaction(t *testing.T) {
 	f := newFixture(t, db.url())
 	edge := f.newEdge(pooled)
 	edge.start()
-	eventually(t, waitLimit, "the edge logs why it is not ready", func() error {
-		if lines := edge.log.grep("update failed", says); len(lines) == 0 || edge.ready() {
+	eventually(t, waitLimit, "the edge logs why it is not ready, with its database", func() error {
+		if lines := edge.log.grep("update failed", hostOf(t, pooled), says); len(lines) == 0 || edge.ready() {
 			return errors.New("it does not")
 		}
 		return nil

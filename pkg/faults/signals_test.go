@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 // the terminal. Serving goes on without the log, and SIGHUP drains.
 func TestLogReaderGoesAway(t *testing.T) {
 	t.Parallel()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or under nohup the services would ignore it
 	dbURL := pgtest.Open(t)
 	for _, row := range []struct{ program, command, route string }{
 		{"flaggery-admin", "serve", "/v1/features"},

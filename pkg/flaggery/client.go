@@ -97,11 +97,12 @@ func newClient(baseURL string, timeout time.Duration, opts []Option) (options, c
 		option(&o)
 	}
 	u, err := url.Parse(baseURL)
-	if err != nil {
-		return o, client{}, fmt.Errorf("base URL: %w", err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return o, client{}, fmt.Errorf("base URL %q: must be like http://host:8080 or https://host/path", u.Redacted())
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		shown := strconv.Quote(baseURL)
+		if strings.Contains(shown, "@") {
+			shown = "***" // it may have a password
+		}
+		return o, client{}, fmt.Errorf("base URL %s must be like http://host:8080 or https://host/path", shown)
 	}
 	c := client{base: strings.TrimRight(u.String(), "/"), timeout: o.timeout, retries: o.retries, userAgent: o.userAgent}
 	if o.http == nil {

@@ -434,6 +434,11 @@ func TestErrors(t *testing.T) {
 	}{
 		{"problem", func(w http.ResponseWriter, _ *http.Request) { answerProblem(w, 409, api.GroupExists) },
 			api.GroupExists, "POST /v1/groups: as told"},
+		{"problem of a large document", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", api.MediaProblem)
+			w.WriteHeader(422)
+			_ = json.NewEncoder(w).Encode(api.Problem{Code: api.ValidationFailed, Detail: strings.Repeat("x", 1<<20)})
+		}, api.ValidationFailed, "POST /v1/groups: xxx"},
 		{"proxy", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", 502) },
 			"", "502 Bad Gateway, but not by Flaggery"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
@@ -625,8 +630,13 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 
 func TestBaseURL(t *testing.T) {
 	for _, bad := range []string{"", "localhost:8080", "127.0.0.1:8080", "ftp://host", "http://", "http://host?x=y", "http://host#x", "http://[::1"} {
-		if _, err := flaggery.NewEdge(bad); err == nil {
-			t.Errorf("%q was taken", bad)
+		if _, err := flaggery.NewEdge(bad); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("base URL %q must be like http://host:8080", bad)) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	for _, bad := range []string{"me:hunter2@host", "http://me:hunter2@[::1", "http://me:hunter2@host?x=y"} {
+		if _, err := flaggery.NewAdmin(bad, ""); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", bad, err)
 		}
 	}
 	if _, err := flaggery.NewAdmin("http://host", "", flaggery.Cache(1, time.Second)); err == nil {

@@ -26,6 +26,16 @@ func (a *Admin) ArchivedFeatures(ctx context.Context) iter.Seq2[api.Feature, err
 	return list[api.Feature](ctx, &a.client, at("features"), url.Values{"archived": {"true"}}, largeItems)
 }
 
+// FeatureNames yields the names of features in order, except archived ones. Each has the
+// part, in whatever case; "" yields all.
+func (a *Admin) FeatureNames(ctx context.Context, part string) iter.Seq2[string, error] {
+	query := url.Values{"view": {"names"}}
+	if part != "" {
+		query.Set("query", part)
+	}
+	return list[string](ctx, &a.client, at("features"), query, smallItems)
+}
+
 // FeatureFilter selects features. The zero value selects all that are not archived.
 type FeatureFilter struct {
 	Archived bool   // only archived features, instead of the others

@@ -15,7 +15,7 @@ import (
 type StateFilter struct {
 	Owner     string
 	Features  []string // globs
-	Promotion bool     // what exists without who gets it
+	Promotion bool     // for another installation: without proportions, tests, off and archived features
 	Format    string   // "yaml", "json" or "openfeature-manifest"
 }
 
@@ -45,7 +45,7 @@ func (a *Admin) StateSchema(ctx context.Context) (Result[[]byte], error) {
 // ApplyState makes the configuration as a document in YAML or JSON says, in one
 // revision, or in none if it is so already. [Prune] and [Force] require role admin.
 // Fails with managed_elsewhere, abtest_live, abtest_overlap, variant_in_use,
-// feature_archived, edges_too_old, body_too_large or unsupported_media_type.
+// feature_archived, edges_too_old or body_too_large.
 func (a *Admin) ApplyState(ctx context.Context, document []byte, opts ...WriteOption) (result Result[api.AppliedState], err error) {
 	r := newWrite(http.MethodPut, at("state"), opts)
 	r.header.Set("Content-Type", api.MediaYAML)

@@ -145,7 +145,7 @@ func (a *Admin) ImportSubjectsFrom(ctx context.Context, r io.Reader, mediaType s
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return result, fmt.Errorf("import subjects: read the answer: %w", err)
+		return result, unread(q, err)
 	}
 	return decodeWrite[api.Imported](answer{response.StatusCode, response.Header, body})
 }

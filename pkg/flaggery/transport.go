@@ -28,9 +28,12 @@ const (
 	maxDelay   = 2 * time.Second
 )
 
-// maxDrain is how much of a failed answer is read, for its problem and to reuse the
-// connection.
-const maxDrain = 64 << 10
+// How much of a failed answer is read: of Flaggery's, which names every fault of a large
+// document, and of a proxy's, to reuse the connection.
+const (
+	maxProblem = 16 << 20
+	maxDrain   = 64 << 10
+)
 
 // client is the part that both clients share.
 type client struct {
@@ -132,9 +135,15 @@ func (c *client) attempt(ctx context.Context, r request) (a answer, asked time.D
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return a, 0, fmt.Errorf("%s %s: read the answer: %w", r.method, r.path, err)
+		return a, 0, unread(r, err)
 	}
 	return answer{response.StatusCode, response.Header, body}, 0, nil
+}
+
+// unread is the error of an answer whose body broke off. It is a *url.Error, as that of one
+// that never came.
+func unread(r request, err error) error {
+	return &url.Error{Op: r.method, URL: r.path, Err: fmt.Errorf("read the answer: %w", err)}
 }
 
 // open sends one request. If it succeeds, the caller closes the response; if not, the
@@ -172,9 +181,13 @@ func (c *client) open(ctx context.Context, r request, body io.Reader) (*http.Res
 // problem reads the problem of an answer that is no success. Answers of proxies have
 // none: one is made of their status.
 func problem(response *http.Response) *api.Problem {
-	text, _ := io.ReadAll(io.LimitReader(response.Body, maxDrain))
-	var p api.Problem
 	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	limit := int64(maxDrain)
+	if media == api.MediaProblem {
+		limit = maxProblem
+	}
+	text, _ := io.ReadAll(io.LimitReader(response.Body, limit))
+	var p api.Problem
 	if media == api.MediaProblem && json.Unmarshal(text, &p) == nil {
 		p.Status = response.StatusCode
 		return &p

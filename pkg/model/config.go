@@ -211,10 +211,13 @@ const (
 
 // CheckProportion says what is wrong with a share of the traffic.
 func CheckProportion(p float64) error {
-	if !(p >= 0 && p <= 1) { // NaN is neither
-		return errors.New("must be a number between 0 and 1")
+	switch {
+	case p >= 0 && p <= 1:
+		return nil
+	case p > 1 && p <= 100:
+		return fmt.Errorf("must be a number between 0 and 1, is %g: did you mean %g?", p, p/100)
 	}
-	return nil
+	return fmt.Errorf("must be a number between 0 and 1, is %g", p)
 }
 
 // CheckPayload says what is wrong with a variant's payload. Empty is none.
@@ -275,21 +278,24 @@ func CheckPriority(priority int) error {
 	return nil
 }
 
-// CheckTags says what is wrong with the tags of a feature. Their order is kept.
+// CheckTags says all that is wrong with the tags of a feature. Their order is kept.
 func CheckTags(tags []string) error {
 	if len(tags) > MaxTags {
 		return fmt.Errorf("must have at most %d entries, has %d", MaxTags, len(tags))
 	}
+	var faults []string
 	for i, tag := range tags {
 		if slices.Contains(tags[:i], tag) {
-			return fmt.Errorf("must differ from each other, %q is given twice", tag)
+			faults = append(faults, fmt.Sprintf("must differ from each other, %q is given twice", tag))
 		}
 		if len(tag) > MaxNameLength {
-			return fmt.Errorf("must have at most %d bytes each, %q has %d", MaxNameLength, tag, len(tag))
+			faults = append(faults, fmt.Sprintf("must have at most %d bytes each, %q has %d", MaxNameLength, tag, len(tag)))
+		} else if err := CheckSubjectID(tag); err != nil { // the same alphabet
+			faults = append(faults, fmt.Sprintf("%q %v", tag, err))
 		}
-		if err := CheckSubjectID(tag); err != nil { // the same alphabet
-			return fmt.Errorf("%q %w", tag, err)
-		}
+	}
+	if len(faults) > 0 {
+		return errors.New(strings.Join(faults, "; "))
 	}
 	return nil
 }

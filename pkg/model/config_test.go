@@ -40,4 +40,7 @@ func TestCheckTags(t *testing.T) {
 			t.Errorf("CheckTags(%.40q) = %v", c.tags, err)
 		}
 	}
+	if err := CheckTags([]string{"a", "a", "", "b"}); err == nil || !strings.Contains(err.Error(), `"a" is given twice; "" `) {
+		t.Errorf("not all faults are said: %v", err)
+	}
 }

@@ -71,6 +71,11 @@ func (tx *Tx) AllABTests(ctx context.Context) ([]model.ABTest, error) {
 	return tx.tests(ctx, "list all tests", `ORDER BY t.name, g.position`)
 }
 
+// ABTestsOf reads the tests that an owner manages, or all for "", in name order.
+func (tx *Tx) ABTestsOf(ctx context.Context, owner string) ([]model.ABTest, error) {
+	return tx.tests(ctx, "read the tests of an owner", `WHERE $1 IN ('', t.owner) ORDER BY t.name, g.position`, owner)
+}
+
 func (tx *Tx) tests(ctx context.Context, what, which string, args ...any) ([]model.ABTest, error) {
 	var p parts
 	err := tx.scanJSON(ctx, what, selectDesignedTests+` `+which, args, p.addTest)

@@ -30,17 +30,6 @@ func (tx *Tx) Configuration(ctx context.Context) (*model.Configuration, error) {
 	return &p.configuration, nil
 }
 
-// ConfigurationOf is Configuration for some features: those that exist, the tests that
-// name them, with only these features, and the groups that override one of them. It has
-// no payloads.
-func (tx *Tx) ConfigurationOf(ctx context.Context, features []string) (*model.Configuration, error) {
-	p, err := readParts(ctx, tx.querier, "read the configuration of features", selectConfigurationOf, pq.StringArray(features))
-	if err != nil {
-		return nil, err
-	}
-	return &p.configuration, nil
-}
-
 // readConfiguration adds the configuration and the tokens to an update, if they changed,
 // and returns the state that it saw.
 func (f *Feed) readConfiguration(ctx context.Context, q querier, c *changes, u *model.Update) (state, error) {
@@ -74,6 +63,7 @@ func (f *Feed) readConfiguration(ctx context.Context, q querier, c *changes, u *
 // parts collects the rows of a statement with rows of several kinds.
 type parts struct {
 	state         state
+	names         struct{ Features, Tests, Groups []string } // of all that there is, if only a part was read
 	configuration model.Configuration
 	tokens        []auth.Credential
 	subjects      []model.SubjectUpdate
@@ -86,6 +76,7 @@ func readParts(ctx context.Context, q querier, what, text string, args ...any) (
 	p := &parts{}
 	add := map[string]func(object []byte) error{
 		"state":   p.addState,
+		"names":   func(object []byte) error { return json.Unmarshal(object, &p.names) },
 		"feature": p.addFeature,
 		"variant": p.addVariant,
 		"test":    p.addTest,
@@ -113,15 +104,6 @@ const (
 	selectConfigurationWithTokens = `SELECT part, row FROM (` + statePart + configurationParts + tokenParts + inOrder
 	selectTokens                  = `SELECT part, row FROM (` + statePart + tokenParts + inOrder
 
-	// selectConfiguration on tables that are reduced to the features $1.
-	selectConfigurationOf = `
-		WITH feature AS (SELECT * FROM feature WHERE name = ANY($1)),
-		variant AS (SELECT feature, name, NULL AS payload FROM variant WHERE feature = ANY($1)),
-		abtest_variant AS (SELECT * FROM abtest_variant WHERE feature = ANY($1)),
-		abtest AS (SELECT * FROM abtest WHERE name IN (SELECT abtest FROM abtest_variant)),
-		override AS (SELECT * FROM override WHERE feature = ANY($1)),
-		subject_group AS (SELECT * FROM subject_group WHERE id IN (SELECT group_id FROM override)) ` + selectConfiguration
-
 	inOrder = `) AS parts ORDER BY place, a, b, n`
 
 	statePart = `
@@ -137,14 +119,18 @@ const (
 	// The ids of buckets have no gaps, so the largest one is the count.
 	selectState = `SELECT epoch, revision, (SELECT coalesce(max(id), 0) FROM bucket) AS buckets FROM state`
 
-	selectFeatures = `SELECT ` + featureColumns + featureTables
+	selectFeatures = `SELECT ` + featureColumns + assignedColumn + featureTables
 	// Edges do not read whose a feature is and how long it is to stay.
-	selectOwnedFeatures = `SELECT ` + featureColumns + `, f.contact, f.expires, f.permanent, f.owner` + featureTables
+	selectOwnedFeatures = `SELECT ` + featureColumns + assignedColumn + ownedColumns + featureTables
+	// Of 10,000 rollouts the buckets are most of what there is to read.
+	selectUnassignedFeatures = `SELECT ` + featureColumns + ownedColumns + featureTables
 
 	featureColumns = `
 		f.name, f.description, f.tags, f.default_variant AS default, f.off, f.archived, f.revision,
-		       r.variant, r.proportion, encode(r.salt, 'hex') AS salt, r.buckets::text AS buckets`
-	featureTables = ` FROM feature f LEFT JOIN rollout r ON r.feature = f.name`
+		       r.variant, r.proportion, encode(r.salt, 'hex') AS salt`
+	assignedColumn = `, r.buckets::text AS buckets`
+	ownedColumns   = `, f.contact, f.expires, f.permanent, f.owner`
+	featureTables  = ` FROM feature f LEFT JOIN rollout r ON r.feature = f.name`
 
 	// A payload is text in the JSON, so that it stays byte for byte as it was sent.
 	selectVariants = `SELECT feature, name, payload::text FROM variant`

@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"context"
+	"database/sql/driver"
 	"iter"
+	"strconv"
+	"strings"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
@@ -37,10 +40,30 @@ func (tx *Tx) Features(ctx context.Context, archived bool, after string, limit i
 		[]any{archived, after, limit}, readFeature)
 }
 
-// selectWholeFeatures is selectOwnedFeatures with variants.
-const selectWholeFeatures = `
-	SELECT f.*, (SELECT json_agg(v ORDER BY v.name) FROM (` + selectVariants + `) v WHERE v.feature = f.name) AS variants
-	FROM (` + selectOwnedFeatures + `) f`
+// FeatureNames reads at most limit names with a part after a name, of either the archived
+// features or the others.
+func (tx *Tx) FeatureNames(ctx context.Context, archived bool, part, after string, limit int) (names []string, err error) {
+	err = tx.selectAll(ctx, "list the names of features", &names,
+		`SELECT name FROM feature WHERE archived = $1 AND strpos(lower(name), lower($2)) > 0 AND name > $3 ORDER BY name LIMIT $4`,
+		archived, part, after, limit)
+	return names, err
+}
+
+// FeaturesOf reads the features that an owner manages, or all for "", in name order,
+// without the buckets of rollouts.
+func (tx *Tx) FeaturesOf(ctx context.Context, owner string) iter.Seq2[*model.Feature, error] {
+	return fetchJSON(ctx, tx.querier, "read the features of an owner",
+		asJSON(selectWithVariants+selectUnassignedFeatures+`) f WHERE $1 IN ('', f.owner) ORDER BY f.name`), []any{owner}, readFeature)
+}
+
+const (
+	// selectWholeFeatures is selectOwnedFeatures with variants.
+	selectWholeFeatures = selectWithVariants + selectOwnedFeatures + `) f`
+
+	selectWithVariants = `
+		SELECT f.*, (SELECT json_agg(v ORDER BY v.name) FROM (` + selectVariants + `) v WHERE v.feature = f.name) AS variants
+		FROM (`
+)
 
 func readFeature(object []byte) (*model.Feature, error) {
 	var p parts
@@ -50,15 +73,58 @@ func readFeature(object []byte) (*model.Feature, error) {
 	return &p.configuration.Features[0], nil
 }
 
-// InsertFeature stores a feature without variants, or fails with feature_exists.
-func (tx *Tx) InsertFeature(ctx context.Context, f *model.Feature) error {
-	err := tx.exec(ctx, "insert a feature", `
-		INSERT INTO feature (name, description, tags, contact, expires, permanent, owner, off, archived, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		f.Name, f.Description, pq.StringArray(f.Tags), f.Contact, orNull(f.Expires), f.Permanent, f.Owner, f.Off, f.Archived, f.Revision)
+// InsertFeatures stores features, whose tags are not nil, with their variants, defaults and
+// rollouts, or fails with feature_exists.
+func (tx *Tx) InsertFeatures(ctx context.Context, features []*model.Feature) error {
+	var (
+		names, descriptions, tags, contacts, expires, owners, defaults pq.StringArray
+		permanent, off, archived                                       pq.BoolArray
+		ofVariants, variants, payloads                                 pq.StringArray
+		ofRollouts, served, buckets                                    pq.StringArray
+		proportions                                                    pq.Float64Array
+		salts                                                          pq.ByteaArray
+	)
+	for _, f := range features {
+		names, descriptions, tags = append(names, f.Name), append(descriptions, f.Description), append(tags, literal(pq.StringArray(f.Tags)))
+		contacts, expires, owners = append(contacts, f.Contact), append(expires, f.Expires), append(owners, f.Owner)
+		permanent, off, archived, defaults = append(permanent, f.Permanent), append(off, f.Off), append(archived, f.Archived), append(defaults, f.Default)
+		for _, v := range f.Variants {
+			ofVariants, variants, payloads = append(ofVariants, f.Name), append(variants, v.Name), append(payloads, string(v.Payload))
+		}
+		if r := f.Rollout; r != nil {
+			ofRollouts, served, buckets = append(ofRollouts, f.Name), append(served, r.Variant), append(buckets, literal(bucketIDs(r.Buckets)))
+			proportions, salts = append(proportions, r.Proportion), append(salts, r.Salt[:])
+		}
+	}
+	// In one statement, as a feature and its default refer to each other.
+	err := tx.exec(ctx, "insert features", `
+		WITH f AS (
+			INSERT INTO feature (name, description, tags, contact, expires, permanent, owner, default_variant, off, archived, revision)
+			SELECT name, description, tags::text[], contact, nullif(expires, '')::date, permanent, owner, nullif(default_variant, ''), off, archived, $1
+			FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[], $10::boolean[], $11::boolean[])
+				AS f (name, description, tags, contact, expires, permanent, owner, default_variant, off, archived)
+		), v AS (
+			INSERT INTO variant (feature, name, payload)
+			SELECT feature, name, nullif(payload, '')::json FROM unnest($12::text[], $13::text[], $14::text[]) AS v (feature, name, payload)
+		)
+		INSERT INTO rollout (feature, variant, proportion, salt, buckets)
+		SELECT feature, variant, proportion, salt, buckets::integer[]
+		FROM unnest($15::text[], $16::text[], $17::double precision[], $18::bytea[], $19::text[]) AS r (feature, variant, proportion, salt, buckets)`,
+		tx.Revision, names, descriptions, tags, contacts, expires, permanent, owners, defaults, off, archived,
+		ofVariants, variants, payloads, ofRollouts, served, proportions, salts, buckets)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
-		return model.Errorf(model.FeatureExists, "there is a feature %q already", f.Name)
+		for i, name := range names {
+			names[i] = strconv.Quote(name)
+		}
+		return model.Errorf(model.FeatureExists, "there is a feature %s already", strings.Join(names, " or "))
 	}
 	return err
+}
+
+// literal is an array as text. The array must not be nil.
+func literal(array driver.Valuer) string {
+	text, _ := array.Value() // never fails
+	return text.(string)
 }
 
 // UpdateFeature stores the fields of a feature itself: all but its variants and rollout.
@@ -150,9 +216,8 @@ type Assignments struct {
 
 // Add adds the buckets of one rollout or of one test group.
 func (a *Assignments) Add(name string, buckets []model.BucketID) {
-	text, _ := bucketIDs(buckets).Value() // never fails
 	a.names = append(a.names, name)
-	a.buckets = append(a.buckets, text.(string))
+	a.buckets = append(a.buckets, literal(bucketIDs(buckets)))
 }
 
 // UpdateRolloutBuckets stores the assignments of rollouts, by feature. It counts as a

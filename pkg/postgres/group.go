@@ -36,6 +36,12 @@ func (tx *Tx) Groups(ctx context.Context, after string, limit int) iter.Seq2[*Gr
 		[]any{after, limit}, readGroup)
 }
 
+// GroupsOf reads the groups that an owner manages, or all for "", in name order.
+func (tx *Tx) GroupsOf(ctx context.Context, owner string) iter.Seq2[*Group, error] {
+	return fetchJSON(ctx, tx.querier, "read the groups of an owner", asJSON(selectOwnedGroups+` WHERE $1 IN ('', g.owner) ORDER BY g.name`),
+		[]any{owner}, readGroup)
+}
+
 // GroupIDs reads the ids of all groups by their names.
 func (tx *Tx) GroupIDs(ctx context.Context) (map[string]model.GroupID, error) {
 	ids := map[string]model.GroupID{}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lib/pq"
@@ -49,14 +50,112 @@ func (tx *Tx) LastMoment(ctx context.Context) (m Moment, err error) {
 	return m, err
 }
 
-// ConfigurationAt is Configuration as it was at a revision, without salts, payloads,
-// counts and versions.
-func (tx *Tx) ConfigurationAt(ctx context.Context, revision int64) (*model.Configuration, error) {
-	p, err := readParts(ctx, tx.querier, "read a configuration of the past", selectPastConfiguration, revision)
+// KnownConfiguration is a configuration at a revision of a history.
+type KnownConfiguration struct {
+	Epoch    string
+	Revision int64
+	*model.Configuration
+}
+
+// ConfigurationAt is Configuration at a revision, read by way of a known one: what is the
+// same at both revisions is shared with that, not read. With thousands of rollouts, reading
+// the buckets of all of them takes seconds. A configuration of the past has no salts,
+// payloads, counts and versions, but in what is shared. The zero value knows nothing. The
+// known revision must not be after that of the transaction.
+func (tx *Tx) ConfigurationAt(ctx context.Context, revision int64, known KnownConfiguration) (*model.Configuration, error) {
+	if known.Epoch != tx.Epoch {
+		known = KnownConfiguration{Configuration: &model.Configuration{}}
+	}
+	what, text, args := "read a configuration of the past", selectPastConfiguration, []any{min(revision, known.Revision), revision}
+	if revision == tx.Revision {
+		what, text, args = "read what changed in the configuration", selectChangedConfiguration, args[:1]
+	}
+	p, err := readParts(ctx, tx.querier, what, text, args...)
 	if err != nil {
 		return nil, err
 	}
-	return &p.configuration, nil
+	c, err := p.merged(known.Configuration)
+	if err != nil && known.Revision > 0 { // somebody wrote to the tables by hand
+		return tx.ConfigurationAt(ctx, revision, KnownConfiguration{})
+	}
+	return c, named(what, err)
+}
+
+// merged returns the configuration that was read in part: what has the names, as it was
+// read, or else as it is known.
+func (p *parts) merged(known *model.Configuration) (*model.Configuration, error) {
+	c := &p.configuration
+	var errs [3]error
+	c.Features, errs[0] = merge(p.names.Features, c.Features, known.Features, func(f *model.Feature) string { return f.Name })
+	c.Tests, errs[1] = merge(p.names.Tests, c.Tests, known.Tests, func(t *model.ABTest) string { return t.Name })
+	c.Groups, errs[2] = merge(p.names.Groups, c.Groups, known.Groups, func(g *model.Group) string { return g.Name })
+	return c, errors.Join(errs[:]...)
+}
+
+// merge is merged for one kind. All are in name order.
+func merge[T any](names []string, read, known []T, name func(*T) string) ([]T, error) {
+	merged := slices.Grow([]T(nil), len(names))
+	for _, n := range names {
+		for len(known) > 0 && name(&known[0]) < n {
+			known = known[1:]
+		}
+		switch {
+		case len(read) > 0 && name(&read[0]) == n:
+			merged, read = append(merged, read[0]), read[1:]
+		case len(known) > 0 && name(&known[0]) == n:
+			merged = append(merged, known[0])
+		default:
+			return nil, fmt.Errorf("%q is not known, and has not changed since", n)
+		}
+	}
+	return merged, nil
+}
+
+// ConfigurationOf is Configuration for some features, read by way of a known one as in
+// ConfigurationAt: those that exist, the tests that name them, with only these features,
+// and the groups that override one of them. It has no payloads, but in what is shared.
+func (tx *Tx) ConfigurationOf(ctx context.Context, features []string, known KnownConfiguration) (*model.Configuration, error) {
+	if known.Epoch != tx.Epoch {
+		known = KnownConfiguration{Configuration: &model.Configuration{}}
+	}
+	const what = "read the configuration of features"
+	p, err := readParts(ctx, tx.querier, what, selectConfigurationOf, pq.StringArray(features), known.Revision)
+	if err != nil {
+		return nil, err
+	}
+	c, err := p.merged(known.Configuration)
+	if err != nil && known.Revision > 0 { // somebody wrote to the tables by hand
+		return tx.ConfigurationOf(ctx, features, KnownConfiguration{})
+	}
+	if err != nil {
+		return nil, named(what, err)
+	}
+	return about(features, c), nil
+}
+
+// about leaves other features out of the tests and groups of a configuration, whose maps
+// may be shared.
+func about(features []string, c *model.Configuration) *model.Configuration {
+	only := func(variants map[string]string) map[string]string {
+		some := map[string]string{}
+		for _, name := range features {
+			if variant, named := variants[name]; named {
+				some[name] = variant
+			}
+		}
+		return some
+	}
+	for i := range c.Tests {
+		t := &c.Tests[i]
+		t.Groups = slices.Clone(t.Groups)
+		for j := range t.Groups {
+			t.Groups[j].Variants = only(t.Groups[j].Variants)
+		}
+	}
+	for i := range c.Groups {
+		c.Groups[i].Overrides = only(c.Groups[i].Overrides)
+	}
+	return c
 }
 
 // ConfigurationOfAt is ConfigurationOf as it was at a revision.
@@ -68,13 +167,63 @@ func (tx *Tx) ConfigurationOfAt(ctx context.Context, features []string, revision
 	return &p.configuration, nil
 }
 
-// selectConfiguration and selectConfigurationOf on the content that their tables had at
-// a revision.
-var (
-	selectPastConfiguration   = heldTables("$1", "") + selectConfiguration
-	selectPastConfigurationOf = heldTables("$2", ` AND (kind NOT IN ('feature', 'variant', 'rollout') OR key[1] = ANY($1))`) +
-		` SELECT * FROM (` + selectConfigurationOf + `) AS parts` // the rows keep their order
+const (
+	// selectConfiguration on what changed after the revision $1, with the names of all that
+	// there is.
+	selectChangedConfiguration = `
+		WITH names AS (
+			SELECT ARRAY(SELECT name FROM feature ORDER BY name) AS features,
+			       ARRAY(SELECT name FROM abtest ORDER BY name) AS tests,
+			       ARRAY(SELECT name FROM subject_group ORDER BY name) AS groups
+		),
+		feature AS (SELECT * FROM feature WHERE revision > $1),
+		variant AS (SELECT * FROM variant WHERE feature IN (SELECT name FROM feature)),
+		abtest AS (SELECT * FROM abtest WHERE revision > $1),
+		subject_group AS (SELECT * FROM subject_group WHERE revision > $1)` + selectWithNames
+
+	selectWithNames = `
+		SELECT part, row FROM (` + statePart + configurationParts + `
+		UNION ALL SELECT 6, 'names', '', '', 0, to_json(n) FROM names n` + inOrder
 )
+
+// selectConfiguration and selectConfigurationOf on the content that their tables had at
+// a revision, the first one without what has not changed since and not after $1 either.
+var (
+	selectPastConfiguration = heldTables("$2", `
+		AND NOT (kind IN ('feature', 'variant', 'rollout') AND key[1] IN (SELECT name FROM feature WHERE revision <= $1))
+		AND NOT (kind IN ('abtest', 'abtest_group', 'abtest_variant') AND key[1] IN (SELECT name FROM abtest WHERE revision <= $1))
+		AND NOT (kind IN ('subject_group', 'override') AND key[1] IN (SELECT id::text FROM subject_group WHERE revision <= $1))`) + `,
+	named AS (
+		SELECT kind, CASE kind WHEN 'subject_group' THEN content ->> 'name' ELSE key[1] END COLLATE "C" AS name
+		FROM version WHERE int8range(since, until) @> $2::bigint AND kind IN ('feature', 'abtest', 'subject_group')
+	),
+	names AS (
+		SELECT ARRAY(SELECT name FROM named WHERE kind = 'feature' ORDER BY name) AS features,
+		       ARRAY(SELECT name FROM named WHERE kind = 'abtest' ORDER BY name) AS tests,
+		       ARRAY(SELECT name FROM named WHERE kind = 'subject_group' ORDER BY name) AS groups
+	)` + selectWithNames
+	selectPastConfigurationOf = heldTables("$2", ` AND (kind NOT IN ('feature', 'variant', 'rollout') OR key[1] = ANY($1))`) +
+		` SELECT * FROM (` + configurationOf("0") + `) AS parts` // the rows keep their order
+)
+
+// selectConfigurationOf is selectChangedConfiguration about the features $1, on what changed
+// after the revision $2.
+var selectConfigurationOf = configurationOf("$2")
+
+func configurationOf(since string) string {
+	return `
+	WITH abtest_variant AS (SELECT * FROM abtest_variant WHERE feature = ANY($1)),
+	override AS (SELECT * FROM override WHERE feature = ANY($1)),
+	names AS (
+		SELECT ARRAY(SELECT name FROM feature WHERE name = ANY($1) ORDER BY name) AS features,
+		       ARRAY(SELECT name FROM abtest WHERE name IN (SELECT abtest FROM abtest_variant) ORDER BY name) AS tests,
+		       ARRAY(SELECT name FROM subject_group WHERE id IN (SELECT group_id FROM override) ORDER BY name) AS groups
+	),
+	feature AS (SELECT * FROM feature WHERE name = ANY($1) AND revision > ` + since + `),
+	variant AS (SELECT feature, name, NULL AS payload FROM variant WHERE feature IN (SELECT name FROM feature)),
+	abtest AS (SELECT * FROM abtest WHERE name IN (SELECT abtest FROM abtest_variant) AND revision > ` + since + `),
+	subject_group AS (SELECT * FROM subject_group WHERE id IN (SELECT group_id FROM override) AND revision > ` + since + `)` + selectWithNames
+}
 
 func heldTables(revision, which string) string {
 	return `

@@ -86,12 +86,17 @@ const (
 func (f *Feed) reportGone(ctx context.Context) {
 	r := *f.report.Load()
 	r.state = edgeGone
-	f.dialer.setReadTimeout(goneTimeout)
-	_, err := f.pool.ExecContext(context.WithoutCancel(ctx), // its end would cancel the sleep
-		`SELECT set_config('application_name', $1, false), pg_sleep($2)`, r.String(), goneTime.Seconds())
-	if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
-		f.log.WarnContext(ctx, "cannot report the end of this edge: admins list it as away for ten minutes", "error", translate(err))
+	ctx = context.WithoutCancel(ctx) // its end would cancel the sleep
+	f.dialer.setReadTimeout(connectTimeout)
+	err := f.pool.PingContext(ctx) // connects, which may take longer than goneTimeout
+	if err == nil {
+		f.dialer.setReadTimeout(goneTimeout)
+		_, err = f.pool.ExecContext(ctx, `SELECT set_config('application_name', $1, false), pg_sleep($2)`, r.String(), goneTime.Seconds())
+		if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+			return
+		}
 	}
+	f.log.WarnContext(ctx, "cannot report the end of this edge: admins list it as away for ten minutes", "error", translate(err))
 }
 
 func (f *Feed) sendReport() {

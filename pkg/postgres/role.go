@@ -204,6 +204,24 @@ func (db *DB) CreateRole(ctx context.Context, rights Rights, name, password stri
 	}))
 }
 
+// SetsPassword says whether this pool's role may create the role, or alter it: only then
+// does CreateRole set its password.
+func (db *DB) SetsPassword(ctx context.Context, name string) (sets bool, err error) {
+	const what = "look for the role"
+	err = transact(ctx, db.pool, nil, func(q querier) error {
+		r, err := readRole(ctx, q, name)
+		if err != nil || !r.MayMake {
+			return err
+		}
+		// PostgreSQL 16 lets a role that may create roles alter only some of the others.
+		if sets, err = q.permitted(ctx, what, r.make("")); err != nil {
+			return err
+		}
+		return q.exec(ctx, what, `ROLLBACK TO SAVEPOINT attempt`)
+	})
+	return sets, translate(err)
+}
+
 // permitted runs a statement in a transaction. If the role of this pool lacks the
 // privilege, it returns false, and the transaction goes on.
 func (q querier) permitted(ctx context.Context, what, statement string) (bool, error) {

@@ -493,13 +493,10 @@ func TestConfigurationOf(t *testing.T) {
 		`INSERT INTO subject_group (name, priority, revision) VALUES ('bc', 1, 7), ('b', 2, 7), ('none', 0, 8)`,
 		`INSERT INTO override (group_id, feature, variant) SELECT id, unnest(string_to_array(name, NULL)), 'B' FROM subject_group WHERE name <> 'none'`,
 	)
+	ctx := t.Context()
 	for _, features := range [][]string{{"a"}, {"b"}, {"c"}, {"d"}, {"c", "b"}, {"a", "b", "c", "d"}, {"unknown", "a"}, {}} {
-		err := db.Read(t.Context(), func(tx *Tx) error {
-			all, err := tx.Configuration(t.Context())
-			if err != nil {
-				return err
-			}
-			got, err := tx.ConfigurationOf(t.Context(), features)
+		err := db.Read(ctx, func(tx *Tx) error {
+			all, err := tx.Configuration(ctx)
 			if err != nil {
 				return err
 			}
@@ -507,9 +504,6 @@ func TestConfigurationOf(t *testing.T) {
 			want := &model.Configuration{Buckets: all.Buckets}
 			for _, f := range all.Features {
 				if !other(f.Name, "") {
-					for i := range f.Variants {
-						f.Variants[i].Payload = nil
-					}
 					want.Features = append(want.Features, f)
 				}
 			}
@@ -526,8 +520,36 @@ func TestConfigurationOf(t *testing.T) {
 					want.Groups = append(want.Groups, g)
 				}
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("of %q (-want +got):\n%s", features, diff)
+			for _, revision := range []int64{7, 5, 1, 0} { // at which it is known
+				c, err := tx.Configuration(ctx)
+				if err != nil {
+					return err
+				}
+				c.Features = slices.DeleteFunc(c.Features, func(f model.Feature) bool { return f.Revision > revision })
+				c.Tests = slices.DeleteFunc(c.Tests, func(t model.ABTest) bool { return t.Revision > revision })
+				c.Groups = slices.DeleteFunc(c.Groups, func(g model.Group) bool { return g.Revision > revision })
+				kept, err := json.Marshal(c)
+				if err != nil {
+					return err
+				}
+				got, err := tx.ConfigurationOf(ctx, features, KnownConfiguration{tx.Epoch, revision, c})
+				if err != nil {
+					return err
+				}
+				for i, f := range want.Features {
+					if f.Revision > revision { // read, and so without payloads; what is known at 0 comes last
+						want.Features[i].Variants = slices.Clone(f.Variants)
+						for j := range f.Variants {
+							want.Features[i].Variants[j].Payload = nil
+						}
+					}
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("of %q, by way of %d (-want +got):\n%s", features, revision, diff)
+				}
+				if after, err := json.Marshal(c); err != nil || string(after) != string(kept) {
+					t.Errorf("what was known has changed, from %s to %s, %v", kept, after, err)
+				}
 			}
 			return nil
 		})

@@ -76,8 +76,13 @@ func (d *Document) Line(path string) int {
 // Fault adds a fault of the part at a path, with its line if the document was read from a
 // text.
 func (d *Document) Fault(faults *model.Faults, path, format string, args ...any) {
+	addFault(faults, path, d.Line(path), format, args...)
+}
+
+// addFault adds a fault of the part at a path and a line, 0 for none.
+func addFault(faults *model.Faults, path string, line int, format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
-	if line := d.Line(path); line > 0 {
+	if line > 0 {
 		message = fmt.Sprintf("line %d: %s", line, message)
 	}
 	if path != "" && path[0] != '[' {

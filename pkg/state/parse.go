@@ -3,9 +3,11 @@ package state
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -49,11 +51,14 @@ func (r *reader) parse(data []byte) (root value, ok bool) {
 		r.faultf("", 1, "must have at most %d bytes, has %d", MaxSize, len(data))
 		return root, false
 	}
-	if i := unprintable(s); i >= 0 {
+	parse := parseYAML
+	if isJSON(s) {
+		parse = parseJSON
+	} else if i := unprintable(s); i >= 0 {
 		r.faultf("", 1+strings.Count(s[:i], "\n"), "must be UTF-8 text without control characters, has %q: write it as an escape in double quotes", first(s[i:]))
 		return root, false
 	}
-	root, err := parseYAML(s)
+	root, err := parse(s)
 	switch {
 	case err != nil:
 		r.faults.Addf("body", "%s", err)
@@ -95,13 +100,9 @@ func unprintable(s string) int {
 }
 
 func (r *reader) faultf(path string, line int, format string, args ...any) {
-	if r.full() {
-		return
+	if !r.full() {
+		addFault(&r.faults, path, line, format, args...)
 	}
-	if path != "" && path[0] != '[' {
-		path = "." + path
-	}
-	r.faults.Addf("body"+path, "line %d: %s", line, fmt.Sprintf(format, args...))
 }
 
 // read reads a value into a variable. The tag is that of its field, or of the field of
@@ -152,18 +153,22 @@ func (r *reader) read(path string, v value, into reflect.Value, tag reflect.Stru
 	}
 }
 
-// is reports whether a value is of a kind, and notes a fault if it is not.
-func (r *reader) is(want kind, path string, v value, hint string) bool {
+// is reports whether a value is of a kind, and notes a fault if it is not, with the hint
+// for the kind that it is of.
+func (r *reader) is(want kind, path string, v value, hints map[kind]string) bool {
 	if v.kind == want {
 		return true
 	}
-	if v.kind != null || hint == "" {
-		hint = kinds[v.kind]
-	} else {
-		hint = "null: " + hint
-	}
-	r.faultf(path, r.doc.Line(path), "must be %s, is %s", kinds[want], hint)
+	r.faultf(path, r.doc.Line(path), "must be %s, is %s%s", kinds[want], kinds[v.kind], hinted(hints[v.kind]))
 	return false
+}
+
+// hinted is a hint behind what is wrong; "" for none.
+func hinted(hint string) string {
+	if hint == "" {
+		return ""
+	}
+	return ": " + hint
 }
 
 // name reports whether the name of a member is a string that no member before it has,
@@ -182,21 +187,31 @@ func (r *reader) name(path string, m member, before map[string]int32) bool {
 	return true
 }
 
+// members are those of an object by their paths, except for those with a faulty name. The
+// document keeps the lines of all.
+func (r *reader) members(path string, v value) iter.Seq2[string, member] {
+	return func(yield func(string, member) bool) {
+		given := map[string]int32{}
+		for _, m := range v.members {
+			if r.full() {
+				return
+			}
+			at := join(path, m.name)
+			r.doc.lines[at] = int(m.line)
+			if r.name(at, m, given) && !yield(at, m) {
+				return
+			}
+		}
+	}
+}
+
 // object reads the members of an object into the fields of a struct.
 func (r *reader) object(path string, v value, into reflect.Value, tag reflect.StructTag) {
-	if !r.is(object, path, v, tag.Get("null")) {
+	if !r.is(object, path, v, map[kind]string{null: tag.Get("null")}) {
 		return
 	}
-	fields, given := fieldsOf(into.Type()), map[string]int32{}
-	for _, m := range v.members {
-		if r.full() {
-			return
-		}
-		at := join(path, m.name)
-		r.doc.lines[at] = int(m.line)
-		if !r.name(at, m, given) {
-			continue
-		}
+	fields := fieldsOf(into.Type())
+	for at, m := range r.members(path, v) {
 		if f, known := fields.named(m.name); known {
 			r.read(at, m.value, into.Field(f.index), f.tag)
 			continue
@@ -209,9 +224,13 @@ func (r *reader) object(path string, v value, into reflect.Value, tag reflect.St
 		r.faultf(at, int(m.line), "is not known here, %s", hint)
 	}
 	for _, f := range fields {
-		if _, ok := given[f.name]; f.required && !ok {
-			at := join(path, f.name)
-			r.faultf(at, r.doc.Line(at), "must be given")
+		at := join(path, f.name)
+		if _, given := r.doc.lines[at]; f.required && !given {
+			hint := ""
+			if only := rules[f.tag.Get("check")].limits.Const; only != nil {
+				hint = fmt.Sprintf("write %s: %v", f.name, only)
+			}
+			r.faultf(at, r.doc.Line(at), "must be given%s", hinted(hint))
 		}
 	}
 }
@@ -221,19 +240,15 @@ const maxMisspelling = 2
 
 // entries reads the members of an object into a map.
 func (r *reader) entries(path string, v value, into reflect.Value, tag reflect.StructTag) {
-	if !r.is(object, path, v, "leave it out, or write {}") || len(v.members) == 0 {
+	hints := map[kind]string{null: "leave it out, or write {}", array: "write names as keys, such as {red: {}, blue: {}}"}
+	if tag.Get("check") == "variant" {
+		hints[array] = "write names as keys, such as {checkout: red}"
+	}
+	if !r.is(object, path, v, hints) || len(v.members) == 0 {
 		return
 	}
-	entries, given := reflect.MakeMapWithSize(into.Type(), len(v.members)), map[string]int32{}
-	for _, m := range v.members {
-		if r.full() {
-			return
-		}
-		at := join(path, m.name)
-		r.doc.lines[at] = int(m.line)
-		if !r.name(at, m, given) {
-			continue
-		}
+	entries := reflect.MakeMapWithSize(into.Type(), len(v.members))
+	for at, m := range r.members(path, v) {
 		if err := rules[tag.Get("names")].check(m.name); err != nil {
 			r.faultf(at, int(m.line), "%s", err)
 		}
@@ -246,7 +261,7 @@ func (r *reader) entries(path string, v value, into reflect.Value, tag reflect.S
 
 // items reads the items of an array into a slice.
 func (r *reader) items(path string, v value, into reflect.Value) {
-	if !r.is(array, path, v, "") {
+	if !r.is(array, path, v, nil) {
 		return
 	}
 	into.Set(reflect.MakeSlice(into.Type(), len(v.members), len(v.members)))
@@ -267,16 +282,26 @@ func (r *reader) scalar(path string, v value, into reflect.Value, tag reflect.St
 	case v.kind == unclear:
 		r.unclear(path, v)
 		return
-	case v.kind == null && tag.Get("null") != "":
-		hint = ": " + tag.Get("null")
+	case v.kind == null:
+		hint = tag.Get("null")
 	case into.Kind() == reflect.String && (v.kind == boolean || v.kind == number):
-		hint = fmt.Sprintf(": write %q", shorten(v.text))
+		hint = fmt.Sprintf("write %q", shorten(v.text))
+	case into.Kind() == reflect.Bool && v.kind == text && booleans[strings.ToLower(v.text)] != "":
+		hint = "write " + booleans[strings.ToLower(v.text)]
+	case into.Kind() == reflect.Float64 && v.kind == text:
+		number, _ := strings.CutSuffix(v.text, "%")
+		if percent, err := strconv.ParseFloat(strings.TrimSpace(number), 64); err == nil && number != v.text {
+			hint = fmt.Sprintf("write %g", percent/100)
+		}
 	}
 	err := api.DecodeExact(v.appendJSON(nil), into.Addr().Interface())
 	if err != nil {
-		r.faultf(path, r.doc.Line(path), "%s%s", strings.TrimSpace(err.Error()), hint)
+		r.faultf(path, r.doc.Line(path), "%s%s", strings.TrimSpace(err.Error()), hinted(hint))
 	}
 }
+
+// booleans are words for what JSON says as true and false, as YAML 1.1 has them.
+var booleans = map[string]string{"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 
 func (r *reader) unclear(path string, v value) {
 	r.faultf(path, int(v.line), "must be a number as in JSON, such as 31 or 0.5, or a string in quotes, is %s", shorten(v.text))

@@ -71,7 +71,7 @@ features:
     rollout:
       variant: A
   search.v2:
-    off: true
+    "off": true
     default: null
 groups:
   friends:
@@ -166,8 +166,14 @@ features:
     off: true
   gone: null
   empty:
+  percents:
+    variants: [red, blue]
+    off: maybe
+    rollout: {variant: red, proportion: 30%}
+  whole: {rollout: {variant: red, proportion: 30}, default: 1, variants: null}
 groups:
   g: {priority: 1e10, overrides: {checkout: 1, x: null}}
+  h: {overrides: [checkout]}
 abtests:
   t:
     start: 2027-01-01
@@ -186,7 +192,7 @@ body.features["a.b"].description line 6: must be a string, is a number: write "1
 body.features["a.b"].tags[2] line 7: must be a string, is a number: write "1"
 body.features["a.b"].contact line 8: must not hold control characters, holds U+0009
 body.features["a.b"].expires line 9: must be a date such as 2027-01-31, is "tomorrow"
-body.features["a.b"].off line 10: must be true or false, is a string
+body.features["a.b"].off line 10: must be true or false, is a string: write true
 body.features["a.b"].variants.A.payload line 12: must be a number as in JSON, such as 31 or 0.5, or a string in quotes, is .inf
 body.features["a.b"].variants.A.payload line 12: is given twice, first in line 12
 body.features["a.b"].variants.__DISABLE__.payload.b line 13: must be a number as in JSON, such as 31 or 0.5, or a string in quotes, is 010
@@ -199,14 +205,21 @@ body.features["a.b"].off line 18: is given twice, first in line 10
 body.features["a.b"].variants.__DISABLE__.payload line 13: must be left out: __DISABLE__ has no payload
 body.features.gone line 19: must be an object, is null: to remove a feature, drop it from the document and apply with prune=true
 body.features.empty line 20: must be an object, is null: to remove a feature, drop it from the document and apply with prune=true
-body.groups.g.priority line 22: must be between -2147483648 and 2147483647, is 10000000000
-body.groups.g.overrides.checkout line 22: must be a string, is a number: write "1"
-body.abtests.t.start line 25: must be a time such as 2027-01-31T15:04:05Z, is "2027-01-01"
-body.abtests.u.end line 30: must be after start
-body.abtests.u.groups[1].name line 33: "a" is the name of another group of this test
-body.abtests.u.groups[1].variants line 33: every group must have the same features, "f.g" is not in the first one
-body.abtests.u.groups[1].variants line 33: every group must have the same features, "f" is missing
-body.abtests.u.groups line 31: the proportions must sum to 1, they sum to 0.9
+body.features.percents.variants line 22: must be an object, is an array: write names as keys, such as {red: {}, blue: {}}
+body.features.percents.off line 23: must be true or false, is a string
+body.features.percents.rollout.proportion line 24: must be a number, is a string: write 0.3
+body.features.whole.rollout.proportion line 25: must be a number between 0 and 1, is 30: did you mean 0.3?
+body.features.whole.default line 25: must be a string, is a number: write "1"
+body.features.whole.variants line 25: must be an object, is null: leave it out, or write {}
+body.groups.g.priority line 27: must be between -2147483648 and 2147483647, is 10000000000
+body.groups.g.overrides.checkout line 27: must be a string, is a number: write "1"
+body.groups.h.overrides line 28: must be an object, is an array: write names as keys, such as {checkout: red}
+body.abtests.t.start line 31: must be a time such as 2027-01-31T15:04:05Z, is "2027-01-01"
+body.abtests.u.end line 36: must be after start
+body.abtests.u.groups[1].name line 39: "a" is the name of another group of this test
+body.abtests.u.groups[1].variants line 39: every group must have the same features, "f.g" is not in the first one
+body.abtests.u.groups[1].variants line 39: every group must have the same features, "f" is missing
+body.abtests.u.groups line 37: the proportions must sum to 1, they sum to 0.9
 `
 	if diff := cmp.Diff(want, faultsOf(t, text)); diff != "" {
 		t.Error(diff)
@@ -223,8 +236,8 @@ func TestSyntaxFaults(t *testing.T) {
 		"- a\n":                       "line 1: must be an object, is an array",
 		"a":                           "line 1: must be an object, is a string",
 		"a: b: c":                     "line 1: mapping values are not allowed",
-		"version:\n  a: b\n c: d":     "line 2: did not find expected key",
-		"version: 1\n\towner: a":      "line 2: found a tab character",
+		"version:\n  a: b\n c: d":     "line 3: did not find expected key: check the indentation",
+		"version: 1\n\towner: a":      "line 2: a tab: indent with spaces",
 		"version: \"1":                "line 1: found unexpected end of stream",
 		"version: [1":                 "line 1: did not find expected ',' or ']'",
 		"{\"version\": 1}}":           "line 1: did not find expected",
@@ -236,9 +249,9 @@ func TestSyntaxFaults(t *testing.T) {
 		"version: &a 1\nowner: *a":    "line 1: must not have anchors",
 		"version: !!int 1":            `line 1: must not have tags, has "!!int"`,
 		"version: 1\n<<: {a: b}":      "line 2: must not have merge keys",
-		"%YAML 1.3\n---\nversion: 1":  "line 1: found incompatible YAML document",
+		"%YAML 1.3\n---\nversion: 1":  "line 1: must have no directives: leave this line out",
 		"version: 1\n---\nversion: 1": "line 2: must be one YAML document",
-		"version: 1\n...\nversion: 1": "line 2: did not find expected",
+		"version: 1\n...\nversion: 1": "line 3: did not find expected",
 		"version: @a":                 "line 1: found character that cannot start any token",
 		"version: - 1":                "line 1: block sequence entries are not allowed",
 		"version: 1\nowner: \x00":     `line 2: must be UTF-8 text without control characters, has "\x00"`,
@@ -248,10 +261,16 @@ func TestSyntaxFaults(t *testing.T) {
 		"version: 2\nfuture: x":       "line 1: version 2 is newer than this program reads, which is 1",
 		"version: 0":                  "line 1: must be 1, is 0",
 		"version: one":                "line 1: must be an integer, is a string",
-		"owner: a":                    "line 1: must be given",
+		"owner: a":                    "line 1: must be given: write version: 1",
 		"version: 1\n1: a":            `line 2: must have strings as keys, has 1: write "1"`,
 		"version: 1\n? [a]\n: b":      "line 2: must have strings as keys, has an array",
 		"version: 1\nversion: 1":      "line 2: is given twice, first in line 1",
+
+		"version: 1\nfeatures:\n  a:\n    tags: []\n   off: true\n    default: A\n":          "line 5: did not find expected key: check the indentation",
+		"version: 1\nfeatures:\n  a:\n    tags:\n    - b\n   - c\n":                          "line 6: did not find expected key: check the indentation",
+		"version: 1\nfeatures:\n  a: {off: true\n  b: {}\n":                                  "line 3: did not find expected ',' or '}'",
+		"{\n\t\"version\": 1,\n\t\"owner\": \"a\"\n\t\"groups\": {}\n}":                      "line 3: did not find expected ',' or '}'",
+		numbered("version: 1\nfeatures:\n  a: {}\n", "# %d\n", maxSearched+200) + "   b: {}": "line 2: in what begins here or in the next line: did not find expected key",
 
 		strings.Repeat("[", 100) + strings.Repeat("]", 100): "line 1: must nest at most 72 deep",
 	} {
@@ -343,4 +362,32 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("read from\n%s\n%s", written, diff)
 		}
 	})
+}
+
+// JSON that YAML would not read: a long key, and characters that it does not print.
+func TestParseJSON(t *testing.T) {
+	key := strings.Repeat("k", 3000)
+	doc, err := Parse([]byte("{\"version\": 1,\n\"features\": {\"a\": {\"description\": \"\x7f\u0085\", \"variants\": {\"A\": {\"payload\": {\"" + key + "\": [1.50, \"\\ud83d\\ude00\\/\"]}}}}}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := doc.Features["a"]
+	if got := string(f.Variants["A"].Payload.Or(nil)); got != `{"`+key+`":[1.50,"😀/"]}` || f.Description.Or("") != "\x7f\u0085" {
+		t.Errorf("read %+v", f)
+	}
+	exported, err := doc.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse(exported)
+	if err != nil {
+		t.Fatalf("an export in JSON is not read: %v", err)
+	}
+	if diff := cmp.Diff(doc.Features, again.Features); diff != "" {
+		t.Errorf("read again (-first +second):\n%s", diff)
+	}
+	_, err = Parse([]byte("{\"version\": 1,\n\n\"features\": {\"a\": {\"off\": 1, \"off\": true}}}"))
+	if err == nil || !strings.Contains(err.Error(), "line 3") || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("a member that is there twice: %v", err)
+	}
 }

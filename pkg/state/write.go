@@ -29,5 +29,5 @@ func (d *Document) YAML() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return writeYAML(text)
+	return YAML(text)
 }

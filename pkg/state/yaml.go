@@ -2,14 +2,15 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
-	"strconv"
+	"sort"
 	"strings"
-	"unicode/utf16"
 
+	gojson "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
 
@@ -24,64 +25,107 @@ const (
 	maxDepth     = model.MaxJSONDepth + 8
 )
 
-// parseYAML reads a text in YAML 1.2, of which JSON is a part. It rejects what can stand
-// for more than is written (anchors, aliases, merge keys), tags, keys that are no
-// scalars, and a second document.
-func parseYAML(s string) (value, error) {
+// checkDivisions bounds what a text costs before any of it is read.
+func checkDivisions(s string) error {
 	divisions := 0
 	for division := range strings.FieldsFuncSeq(s, func(c rune) bool { return c == '\n' || c == ',' }) {
 		if len(division) > maxDivision {
-			return value{}, fmt.Errorf("line 1: must have a comma or a new line after at most %d bytes, has %d without", maxDivision, len(division))
+			return fmt.Errorf("line 1: must have a comma or a new line after at most %d bytes, has %d without", maxDivision, len(division))
 		}
 		divisions++
 	}
 	if divisions > maxDivisions {
-		return value{}, fmt.Errorf("line 1: must have at most %d lines and commas, has %d: split it", maxDivisions, divisions)
+		return fmt.Errorf("line 1: must have at most %d lines and commas, has %d: split it", maxDivisions, divisions)
 	}
-	if jsontext.Value(s).IsValid(jsontext.AllowDuplicateNames(true)) {
-		s = escape.ReplaceAllStringFunc(s, unescape)
-	}
-	decoder := yaml.NewDecoder(strings.NewReader(s))
-	var root, next yaml.Node
-	switch err := decoder.Decode(&root); {
-	case errors.Is(err, io.EOF):
-		return value{}, nil
-	case err != nil:
-		return value{}, syntaxError(err)
-	}
-	switch err := decoder.Decode(&next); {
-	case errors.Is(err, io.EOF):
-		return valueOf(root.Content[0], 0)
-	case err != nil:
-		return value{}, syntaxError(err)
-	}
-	return value{}, refuse(&next, "must be one YAML document, another one begins here")
+	return nil
 }
 
-// escape is an escape in JSON, or two that stand for one character.
-var escape = regexp.MustCompile(`\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\.`)
-
-// unescape replaces the escapes that the library does not know.
-func unescape(escape string) string {
+// parseYAML reads a text in YAML 1.2. It rejects what can stand for more than is written
+// (anchors, aliases, merge keys), tags, directives, keys that are no scalars, and a second
+// document.
+func parseYAML(s string) (value, error) {
+	if err := checkDivisions(s); err != nil {
+		return value{}, err
+	}
+	if directive := directives.FindStringIndex(s); directive != nil {
+		return value{}, fmt.Errorf("line %d: must have no directives: leave this line out", 1+strings.Count(s[:directive[1]], "\n"))
+	}
+	documents, err := decode(s)
 	switch {
-	case escape == `\/`:
-		return "/"
-	case len(escape) == len(`\n`):
-		return escape
+	case err != nil:
+		return value{}, syntaxError(s, err)
+	case len(documents) == 0:
+		return value{}, nil
+	case len(documents) == 1:
+		return valueOf(documents[0].Content[0], 0)
 	}
-	high, _ := strconv.ParseUint(escape[2:6], 16, 16) // the expression has hexadecimal digits here
-	low, _ := strconv.ParseUint(escape[8:12], 16, 16)
-	return string(utf16.DecodeRune(rune(high), rune(low)))
+	return value{}, refuse(&documents[1], "must be one YAML document, another one begins here")
 }
 
-// syntaxError is an error of the library, whose text begins with "yaml: line N: ", or
-// without a line if it is about the first one.
-func syntaxError(err error) error {
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	if !strings.HasPrefix(message, "line ") {
-		message = "line 1: " + message
+// decode reads the first two documents of a text.
+func decode(s string) (documents []yaml.Node, err error) {
+	decoder := yaml.NewDecoder(strings.NewReader(s))
+	for len(documents) < 2 {
+		var document yaml.Node
+		err := decoder.Decode(&document)
+		switch {
+		case errors.Is(err, io.EOF):
+			return documents, nil
+		case err != nil:
+			return nil, err
+		}
+		documents = append(documents, document)
 	}
-	return errors.New(message)
+	return documents, nil
+}
+
+// directives match the first directive of a text, which is before all of its content.
+var directives = regexp.MustCompile(`\A(?:[ \t]*(?:#[^\n]*)?\n)*%`)
+
+// maxSearched bounds the texts, in bytes, in which a line at fault is searched for: the
+// search reads the text about twenty times.
+const maxSearched = 256 << 10
+
+// libraryPlace is how an error of the library begins. It has no line if that is the first.
+var libraryPlace = regexp.MustCompile(`^yaml: (line ([0-9]+): )?`)
+
+// tabIndentation matches a line that is indented with a tab.
+var tabIndentation = regexp.MustCompile(`^ *\t`)
+
+// syntaxHints say what to check, by a part of the library's message.
+var syntaxHints = map[string]string{
+	"expected key":   ": check the indentation",
+	"'-' indicator":  ": check the indentation",
+	"mapping values": `: check the indentation, and put a text with ": " in quotes`,
+}
+
+// syntaxError is an error of the library with the line at fault. The library names the
+// line in which the object or array around it begins. The line at fault is the last one of
+// the shortest part of the text that has the same error.
+func syntaxError(s string, err error) error {
+	place := libraryPlace.FindStringSubmatch(err.Error())
+	message := err.Error()[len(place[0]):]
+	if len(s) > maxSearched {
+		return fmt.Errorf("line %s: in what begins here or in the next line: %s", cmp.Or(place[2], "1"), message)
+	}
+	begin := sort.Search(len(s), func(i int) bool {
+		line, _, _ := strings.Cut(s[i:], "\n")
+		_, partErr := decode(s[:i+len(line)])
+		return partErr != nil && partErr.Error() == err.Error()
+	})
+	if tabIndentation.MatchString(s[begin:]) && !strings.HasPrefix(strings.TrimSpace(s), "{") {
+		message = "a tab: indent with spaces"
+	}
+	for part, hint := range syntaxHints {
+		if strings.Contains(message, part) {
+			message += hint
+		}
+	}
+	return fmt.Errorf("line %d: %s", 1+strings.Count(s[:begin], "\n"), message)
+}
+
+func errDepth(line int32) error {
+	return fmt.Errorf("line %d: must nest at most %d deep", line, maxDepth)
 }
 
 func refuse(node *yaml.Node, format string, args ...any) error {
@@ -91,7 +135,7 @@ func refuse(node *yaml.Node, format string, args ...any) error {
 func valueOf(node *yaml.Node, depth int) (v value, err error) {
 	switch {
 	case depth > maxDepth:
-		return v, refuse(node, "must nest at most %d deep", maxDepth)
+		return v, errDepth(int32(node.Line))
 	case node.Anchor != "" || node.Kind == yaml.AliasNode:
 		return v, refuse(node, "must not have anchors and aliases: write the value out")
 	case node.Style&yaml.TaggedStyle != 0:
@@ -162,37 +206,57 @@ func kindOf(s string) kind {
 	return text
 }
 
-// writeYAML writes JSON as YAML.
-func writeYAML(json []byte) ([]byte, error) {
+// YAML writes JSON as YAML that every reader takes for the same values. Members keep their
+// order, numbers their digits.
+func YAML(json []byte) ([]byte, error) {
 	var root yaml.Node
-	if err := yaml.Unmarshal(json, &root); err != nil {
+	err := gojson.Unmarshal(json, &root, gojson.WithUnmarshalers(gojson.UnmarshalFromFunc(readNode)),
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
 		return nil, err
 	}
-	unquote(&root)
 	var b bytes.Buffer
 	encoder := yaml.NewEncoder(&b)
 	encoder.SetIndent(2)
-	err := errors.Join(encoder.Encode(&root), encoder.Close())
+	err = errors.Join(encoder.Encode(&root), encoder.Close())
 	return b.Bytes(), err
 }
 
-// unquote leaves it to the encoder which strings need quotes, and how values are laid out,
-// but for texts that it would write so that it cannot read them.
-func unquote(node *yaml.Node) {
-	isText := node.Kind == yaml.ScalarNode && node.Style != 0
-	switch {
-	case special.MatchString(node.Value) || unclean.MatchString(node.Value) || isText && kindOf(node.Value) != text:
-		node.Style = yaml.DoubleQuotedStyle
-	case len(node.Content) > 0 || node.Kind == yaml.ScalarNode:
-		node.Style = 0
+// readNode reads a value in JSON as the node that stands for it in YAML. The encoder lays
+// nodes out and quotes texts that have a syntax in YAML; it has to be asked for the quotes
+// of others.
+func readNode(in *jsontext.Decoder, node *yaml.Node) error {
+	token, err := in.ReadToken()
+	if err != nil {
+		return err
 	}
-	for i, part := range node.Content {
-		unquote(part)
-		if isKey := node.Kind == yaml.MappingNode && i%2 == 0; isKey && strings.Contains(part.Value, "\n") {
+	switch token.Kind() {
+	case jsontext.KindBeginObject:
+		node.Kind = yaml.MappingNode
+	case jsontext.KindBeginArray:
+		node.Kind = yaml.SequenceNode
+	default:
+		node.Kind, node.Value = yaml.ScalarNode, token.String()
+		if token.Kind() == jsontext.KindString && (ambiguous.MatchString(node.Value) || special.MatchString(node.Value)) {
+			node.Style = yaml.DoubleQuotedStyle
+		}
+		return nil
+	}
+	for in.PeekKind() != jsontext.KindEndObject && in.PeekKind() != jsontext.KindEndArray {
+		part := new(yaml.Node)
+		if err := readNode(in, part); err != nil {
+			return err
+		}
+		if isKey := node.Kind == yaml.MappingNode && len(node.Content)%2 == 0; isKey && strings.Contains(part.Value, "\n") {
 			part.Style = yaml.DoubleQuotedStyle
 		}
+		node.Content = append(node.Content, part)
 	}
+	_, err = in.ReadToken()
+	return err
 }
 
-// unclean matches texts with whitespace at the edge of a line, and the merge key.
-var unclean = regexp.MustCompile(`(?m)^[ \t]|[ \t]$|\A<<\z`)
+// ambiguous matches texts that some version of YAML takes for another value if they stand
+// without quotes: words, numbers, dates, and the merge key. It also matches whitespace at
+// the edge of a line, which the encoder loses.
+var ambiguous = regexp.MustCompile(`(?i)\A(|~|=|<<|null|true|false|yes|no|on|off|y|n|[-+]?\.(inf|nan)|[-+]?\.?[0-9][0-9a-fotxz_.:+ -]*)\z|(?m)^[ \t]|[ \t]$`)

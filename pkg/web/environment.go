@@ -12,9 +12,9 @@ import (
 // Environment is the name of an installation; "" for none.
 type Environment string
 
-// Flags adds the setting to fs.
+// Flags adds the setting to fs; its default is e.
 func (e *Environment) Flags(fs *flag.FlagSet) {
-	fs.StringVar((*string)(e), "environment", "", "`name` of this installation, such as production, shown in user interfaces, metrics and OFREP metadata")
+	fs.StringVar((*string)(e), "environment", string(*e), "`name` of this installation, such as production, shown in user interfaces, metrics and OFREP metadata")
 }
 
 // Validate fails if the name is invalid.

@@ -173,16 +173,16 @@ func TestNewConnectionsHaveTimeForTheirFirstRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		all := &newBusy(Limits{Connections: 2}, nil, false, NewRegistry("test")).connections
-		fresh := func() *boundConn {
+		began := time.Now()
+		fresh := func(later time.Duration) *boundConn {
 			c := &boundConn{all: all, TCPConn: &net.TCPConn{}}
-			c.idleSince.Store(time.Now().Add(newGrace).UnixNano())
+			c.idleSince.Store(began.Add(newGrace + later).UnixNano())
 			return c
 		}
-		first := fresh()
+		first := fresh(0)
 		all.add(first)
-		all.add(fresh())
-		began := time.Now()
-		if !all.add(fresh()) || time.Since(began) < newGrace || first.state.Load() != evicted {
+		all.add(fresh(1)) // of two equally old ones, either may be closed
+		if !all.add(fresh(2)) || time.Since(began) < newGrace || first.state.Load() != evicted {
 			t.Errorf("after %v, the first connection is in state %d", time.Since(began), first.state.Load())
 		}
 	})

@@ -178,6 +178,26 @@ func init() {
 	huma.ValidateStrictCasing = true
 	huma.DefaultArrayNullable = false
 	validation.MsgExpectedRequiredProperty = isRequired + "%s"
+	for message, words := range map[*string]string{
+		&validation.MsgUnexpectedProperty:       "is not known here",
+		&validation.MsgExpectedBoolean:          "must be true or false",
+		&validation.MsgExpectedNumber:           "must be a number",
+		&validation.MsgExpectedInteger:          "must be a whole number",
+		&validation.MsgExpectedString:           "must be a string",
+		&validation.MsgExpectedArray:            "must be an array",
+		&validation.MsgExpectedObject:           "must be an object",
+		&validation.MsgExpectedOneOf:            "must be one of %s",
+		&validation.MsgExpectedMinimumNumber:    "must be at least %.0f", // all limits are whole numbers
+		&validation.MsgExpectedMaximumNumber:    "must be at most %.0f",
+		&validation.MsgExpectedMinLength:        "must have a length of at least %d",
+		&validation.MsgExpectedMaxLength:        "must have a length of at most %d",
+		&validation.MsgExpectedMinItems:         "must have at least %d items",
+		&validation.MsgExpectedMaxItems:         "must have at most %d items",
+		&validation.MsgExpectedRFC3339DateTime:  "must be a time such as 2027-03-01T08:00:00Z",
+		&validation.MsgExpectedArrayItemsUnique: "must not have an item twice",
+	} {
+		*message = words
+	}
 }
 
 // unfit are the messages about bodies that are JSON but no valid request.
@@ -195,7 +215,8 @@ func humaProblem(status int, detail string, errs ...error) huma.StatusError {
 		}
 		return newProblem(http.StatusBadRequest, model.ValidationFailed, "the request body ended early", nil)
 	case http.StatusRequestEntityTooLarge:
-		return newProblem(status, model.BodyTooLarge, detail, nil)
+		_, limit, _ := strings.Cut(detail, "limit=")
+		return newProblem(status, model.BodyTooLarge, "the request body must have at most "+limit, nil)
 	}
 	fields := make([]model.FieldError, 0, len(errs))
 	for _, err := range errs {

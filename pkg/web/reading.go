@@ -166,7 +166,12 @@ func (f form) read(location, value string, faults *model.Faults) string {
 	case f == formTime:
 		// Go's own parser also accepts a decimal comma, and offsets of 24 hours.
 		quoted, _ := json.Marshal(value) // never fails for a string
-		faults.Check(location, api.Decode(quoted, new(time.Time)))
+		var at time.Time
+		if err := api.Decode(quoted, &at); err != nil {
+			faults.Check(location, err)
+		} else if at.IsZero() { // which stands for none in Go
+			faults.Addf(location, "must be later than %s", value)
+		}
 	}
 	return value
 }

@@ -102,12 +102,16 @@ func (c *change) checkTest(ctx context.Context, test *model.ABTest) error {
 	if err := c.checkTestVariants(ctx, test); err != nil {
 		return err
 	}
-	return refuseOverlap(test, tests)
+	return c.refuseOverlap(test, tests)
 }
 
 // refuseOverlap fails with abtest_overlap if another test shares a feature and a moment
 // with this one.
-func refuseOverlap(test *model.ABTest, tests []model.ABTest) error {
+func (c *change) refuseOverlap(test *model.ABTest, tests []model.ABTest) error {
+	if c.overlapsLast {
+		c.moved = append(c.moved, test.Name)
+		return nil
+	}
 	var reasons []string
 	var conflicts []model.Conflict
 	for i := range tests {
@@ -124,6 +128,26 @@ func refuseOverlap(test *model.ABTest, tests []model.ABTest) error {
 	err := model.Errorf(model.ABTestOverlap, "%s", strings.Join(reasons, "; "))
 	err.Conflicts = conflicts
 	return err
+}
+
+// refuseOverlaps is refuseOverlap for the tests that were left to it.
+func (c *change) refuseOverlaps(ctx context.Context) error {
+	c.overlapsLast = false
+	if len(c.moved) == 0 {
+		return nil
+	}
+	tests, err := c.tx.AllABTests(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range tests {
+		if test := &tests[i]; slices.Contains(c.moved, test.Name) {
+			if err := c.refuseOverlap(test, tests); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // checkTestVariants fails if variants of a test do not exist, and names all of them.
@@ -248,7 +272,7 @@ func (c *change) movePeriod(ctx context.Context, test *model.ABTest, patch api.P
 	if err != nil {
 		return err
 	}
-	return refuseOverlap(test, tests)
+	return c.refuseOverlap(test, tests)
 }
 
 // updateTest stores the period and the description of a test.

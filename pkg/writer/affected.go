@@ -62,7 +62,7 @@ func (c *change) try(ctx context.Context, do func() error) (api.Effect, error) {
 	var after *model.Configuration
 	err := c.tx.Undo(ctx, func() (err error) {
 		if err = do(); err == nil && len(c.features) > 0 {
-			after, err = c.tx.ConfigurationOf(ctx, c.features)
+			after, err = c.tx.ConfigurationOf(ctx, c.features, postgres.KnownConfiguration{})
 		}
 		return err
 	})
@@ -83,15 +83,15 @@ func (c *change) try(ctx context.Context, do func() error) (api.Effect, error) {
 // affectConfiguration adds up what a change of the configuration does, and names the
 // heaviest subjects that it affects.
 func (c *change) affectConfiguration(ctx context.Context, e *effect, after *model.Configuration) error {
-	before, err := c.tx.ConfigurationOf(ctx, c.features)
+	before, err := c.tx.ConfigurationOf(ctx, c.features, postgres.KnownConfiguration{})
 	if err != nil {
 		return err
 	}
-	groups, counted, changed, err := c.writer.affectClasses(ctx, c.tx, e, before, after)
+	a, err := c.writer.affectClasses(ctx, c.tx, e, before, after)
 	if err != nil || c.drawn {
 		return err
 	}
-	heaviest, err := c.tx.HeaviestOf(ctx, groups, changed, counted.order, maxHeaviest)
+	heaviest, err := c.tx.HeaviestOf(ctx, a.groups, a.classes, a.order, maxHeaviest)
 	for _, s := range heaviest {
 		class := s.Class()
 		e.name(classChange{id: s.ID, before: &class, after: &class, weight: s.Weight})
@@ -99,35 +99,48 @@ func (c *change) affectConfiguration(ctx context.Context, e *effect, after *mode
 	return err
 }
 
+// affectedClasses are the classes whose flags a change of the configuration changes.
+type affectedClasses struct {
+	groups  []model.GroupID // that make a difference
+	classes []postgres.ClassCount
+	order   []model.BucketID // as in counted
+}
+
 // affectClasses adds up the difference between two configurations: every subject stays in
-// its class, and all of a class get the same. It returns the groups that make a
-// difference, the subjects counted by them, and the classes that are affected.
-func (w *Writer) affectClasses(ctx context.Context, tx *postgres.Tx, e *effect, before, after *model.Configuration) (groups []model.GroupID, counted counted, changed []postgres.ClassCount, err error) {
+// its class, and all of a class get the same.
+func (w *Writer) affectClasses(ctx context.Context, tx *postgres.Tx, e *effect, before, after *model.Configuration) (a affectedClasses, err error) {
 	if err := e.compile(before, after); err != nil {
-		return nil, counted, nil, err
+		return a, err
 	}
-	groups = slices.Compact(idsOf(slices.Concat(before.Groups, after.Groups)))
-	if counted, err = w.counts.of(ctx, tx, groups, true); err != nil {
-		return nil, counted, nil, err
+	a.groups = slices.Compact(idsOf(slices.Concat(before.Groups, after.Groups)))
+	counted, err := w.counts.of(ctx, tx, a.groups, true)
+	if err != nil {
+		return a, err
 	}
-	counted.each(groups, func(k postgres.ClassCount) {
+	a.order = counted.order
+	counted.each(a.groups, func(k postgres.ClassCount) {
 		if e.add(classChange{before: &k.Class, after: &k.Class, subjects: k.Subjects, weight: k.Weight}) {
-			changed = append(changed, k)
+			a.classes = append(a.classes, k)
 		}
 	})
-	return groups, counted, changed, nil
+	return a, nil
 }
 
 // affectSubjects adds up what a change of subjects does, which leaves the configuration
 // as it is.
 func (c *change) affectSubjects(ctx context.Context, e *effect) error {
-	configuration, err := c.tx.Configuration(ctx)
+	last, err := c.writer.lastResolved(c.tx.Epoch, c.tx.Revision-1)
+	if err != nil { // another change was committed meanwhile
+		last = nothingResolved
+	}
+	configuration, err := c.tx.ConfigurationAt(ctx, c.tx.Revision, last.KnownConfiguration)
 	if err != nil {
 		return err
 	}
-	if err := e.compile(configuration, configuration); err != nil {
+	if e.before, err = last.compile(configuration); err != nil {
 		return err
 	}
+	e.after = e.before
 	changed := slices.DeleteFunc(slices.Clone(c.classChanges), func(k classChange) bool { return !e.add(k) })
 	slices.SortFunc(changed, func(a, b classChange) int {
 		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.id, b.id))

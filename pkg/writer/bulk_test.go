@@ -74,6 +74,9 @@ func TestChangeMembers(t *testing.T) {
 	if got := must[api.Page[api.Member]](t)(w.MembersWithWeights(ctx, "friends", Page{Limit: 2})).Value; fmt.Sprintf("%+v", got) != "{Items:[{ID:1 Weight:2} {ID:2 Weight:3}] Next:2}" {
 		t.Errorf("%+v", got)
 	}
+	if tried := must[api.ChangedMembers](t)(w.RemoveSubjectsFromGroup(ctx, "friends", []string{"1"}, DryRun())); len(tried.Removes) > 0 {
+		t.Errorf("the dry run removes %v", tried.Removes)
+	}
 	left := must[api.ChangedMembers](t)(w.RemoveSubjectsFromGroup(ctx, "friends", []string{"1", "2", "3", "y"}))
 	if fmt.Sprintf("%+v", left.Value) != "{Joined:0 Already:1 Left:2 Unknown:[y]}" {
 		t.Errorf("%+v", left)

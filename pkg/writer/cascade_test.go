@@ -50,10 +50,10 @@ func TestDeleteWholeFeature(t *testing.T) {
 	next.Groups[0].Variants, next.Groups[1].Variants = map[string]string{"used": "A"}, map[string]string{"used": "B"}
 	must[api.ABTest](t)(w.AddABTest(ctx, next))
 	_, err = w.DeleteWholeFeature(ctx, "used")
-	wantError(t, err, model.ABTestLive, "next", "scheduled")
+	wantError(t, err, model.ABTestLive, "next", "scheduled", "delete it first")
 	w.now = w.now.Add(time.Hour)
 	_, err = w.DeleteWholeFeature(ctx, "used")
-	wantError(t, err, model.ABTestLive, "next", "live")
+	wantError(t, err, model.ABTestLive, "next", "live", "stop it first")
 	w.now = w.now.Add(-time.Hour)
 	must[api.ABTest](t)(w.DeleteABTest(ctx, "next"))
 	_, err = w.DeleteWholeFeature(ctx, "used", IfMatch(1))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/bucketing"
 	"github.com/flaggery/flaggery/pkg/model"
 	"github.com/flaggery/flaggery/pkg/postgres"
 )
@@ -25,8 +26,10 @@ func (w *Writer) AddFeature(ctx context.Context, create api.CreateFeature, opts 
 		if err := c.match(absent); err != nil {
 			return api.Feature{}, err
 		}
-		_, after, err := c.addWholeFeature(ctx, feature)
-		return after, err
+		if err := c.addFeatures(ctx, feature); err != nil {
+			return api.Feature{}, err
+		}
+		return featureForm(feature, c.buckets), nil
 	})
 }
 
@@ -73,39 +76,52 @@ func newFeature(create api.CreateFeature) (*model.Feature, error) {
 	return feature, f.Err()
 }
 
-// addWholeFeature adds a feature by the same steps as separate calls, so that the audit
-// has the same rows and each can be reverted.
-func (c *change) addWholeFeature(ctx context.Context, whole *model.Feature) (*model.Feature, api.Feature, error) {
-	f := &model.Feature{
-		Name: whole.Name, Description: whole.Description, Tags: whole.Tags,
-		Contact: whole.Contact, Expires: whole.Expires, Permanent: whole.Permanent, Owner: whole.Owner, Off: whole.Off,
+// addFeatures adds features with their parts. The audit has the same rows as after
+// separate calls, so that each can be reverted.
+func (c *change) addFeatures(ctx context.Context, features ...*model.Feature) error {
+	buckets, err := c.allBuckets(ctx)
+	if err != nil {
+		return err
 	}
-	after, err := c.addFeature(ctx, f)
-	if err != nil || len(whole.Variants) == 0 {
-		return f, after, err
-	}
-	if err := c.addVariants(ctx, f, whole.Variants...); err != nil {
-		return nil, api.Feature{}, err
-	}
-	if err := c.setDefault(ctx, f, whole.Default); err != nil {
-		return nil, api.Feature{}, err
-	}
-	if r := whole.Rollout; r != nil {
-		if _, err := c.addRollout(ctx, f, r.Variant, r.Proportion); err != nil {
-			return nil, api.Feature{}, err
+	for _, f := range features {
+		f.Tags, f.Revision = append([]string{}, f.Tags...), c.tx.Revision
+		if r := f.Rollout; r != nil {
+			r.Salt = c.drawSalt()
+			r.Buckets = bucketing.Assign(r.Salt, buckets, nil, 0, r.Proportion)
 		}
 	}
-	buckets, err := c.allBuckets(ctx)
-	return f, featureForm(f, buckets), err
+	if err := c.tx.InsertFeatures(ctx, features); err != nil {
+		return err
+	}
+	for _, f := range features {
+		if err := c.noteFeature(f, buckets); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (c *change) addFeature(ctx context.Context, f *model.Feature) (api.Feature, error) {
-	f.Tags, f.Revision = append([]string{}, f.Tags...), c.tx.Revision
-	if err := c.tx.InsertFeature(ctx, f); err != nil {
-		return api.Feature{}, err
+// noteFeature adds an added feature to the audit, its parts in rows of their own.
+func (c *change) noteFeature(f *model.Feature, buckets []model.Bucket) error {
+	bare := *f
+	bare.Variants, bare.Default, bare.Rollout = nil, "", nil
+	if err := c.note(created, featureResource.of(f.Name), nil, featureForm(&bare, nil)); err != nil {
+		return err
 	}
-	after := featureForm(f, nil)
-	return after, c.note(created, featureResource.of(f.Name), nil, after)
+	for _, v := range f.Variants {
+		if err := c.note(created, variantResource.of(f.Name, v.Name), nil, variantForm(v)); err != nil {
+			return err
+		}
+	}
+	if f.Default != "" {
+		if err := c.note(created, defaultVariantResource.of(f.Name), nil, api.VariantReference{Variant: f.Default}); err != nil {
+			return err
+		}
+	}
+	if f.Rollout == nil {
+		return nil
+	}
+	return c.note(created, rolloutResource.of(f.Name), nil, rolloutForm(f, buckets))
 }
 
 // PatchFeature changes the given fields. Fails with feature_not_found, or with
@@ -245,9 +261,15 @@ func (c *change) refuseUnderTest(ctx context.Context, feature string) error {
 		return err
 	}
 	for i := range tests {
-		if t := &tests[i]; t.State(c.tx.Now) != model.Ended && slices.Contains(t.Features(), feature) {
-			return model.Errorf(model.ABTestLive, "test %q of feature %q is %s until %s: stop or delete it first",
-				t.Name, feature, t.State(c.tx.Now), t.End.Format(time.RFC3339))
+		t := &tests[i]
+		if !slices.Contains(t.Features(), feature) {
+			continue
+		}
+		switch t.State(c.tx.Now) {
+		case model.Live:
+			return model.Errorf(model.ABTestLive, "test %q of feature %q is live until %s: stop it first", t.Name, feature, t.End.Format(time.RFC3339))
+		case model.Scheduled:
+			return model.Errorf(model.ABTestLive, "test %q of feature %q is scheduled for %s: delete it first", t.Name, feature, t.Start.Format(time.RFC3339))
 		}
 	}
 	return nil
@@ -401,6 +423,15 @@ func (w *Writer) Features(ctx context.Context, archived bool, page Page) (Result
 		eachWithBuckets(ctx, func(_ *postgres.Tx, f *model.Feature, buckets []model.Bucket) api.Feature {
 			return featureForm(f, buckets)
 		}))
+}
+
+// FeatureNames lists the names with a part, case insensitive, of either the archived
+// features or the others, in order.
+func (w *Writer) FeatureNames(ctx context.Context, archived bool, part string, page Page) (Result[api.Page[string]], error) {
+	self := func(name string) string { return name }
+	return list(ctx, w, page, self, func(tx *postgres.Tx, limit int) iter.Seq2[string, error] {
+		return all(tx.FeatureNames(ctx, archived, clean(part), page.After, limit))
+	}, each(self))
 }
 
 // eachWithBuckets forms items with the weights of their buckets.

@@ -87,46 +87,81 @@ func (w *Writer) heldAt(ctx context.Context, tx *postgres.Tx, id string, m postg
 	if s, err = tx.SubjectAt(ctx, id, m); err != nil {
 		return nil, nil, err
 	}
-	configuration, err := tx.ConfigurationAt(ctx, m.Revision)
+	last, err := w.lastResolved(tx.Epoch, tx.Revision)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err = compile(configuration)
+	configuration, err := tx.ConfigurationAt(ctx, m.Revision, last.KnownConfiguration)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err = last.compile(configuration)
 	return s, r, err
 }
 
-// resolved is a configuration that was compiled at one revision.
+// resolved is a configuration that was compiled.
 type resolved struct {
-	epoch    string
-	revision int64
+	postgres.KnownConfiguration
 	*evaluation.Resolver
 }
 
+var nothingResolved = &resolved{postgres.KnownConfiguration{Configuration: &model.Configuration{}}, &evaluation.Resolver{}}
+
 // resolver compiles the configuration once for each revision, as programs may query many
-// subjects in a row.
+// subjects in a row. Of a later revision it reads only what changed.
 func (w *Writer) resolver(ctx context.Context, tx *postgres.Tx) (*evaluation.Resolver, error) {
-	if r := w.last.Load(); r != nil && r.epoch == tx.Epoch && r.revision == tx.Revision {
-		return r.Resolver, nil
-	}
-	configuration, err := tx.Configuration(ctx)
+	last, err := w.lastResolved(tx.Epoch, tx.Revision)
 	if err != nil {
 		return nil, err
 	}
-	resolver, err := compile(configuration)
+	if last.Epoch == tx.Epoch && last.Revision == tx.Revision {
+		return last.Resolver, nil
+	}
+	configuration, err := tx.ConfigurationAt(ctx, tx.Revision, last.KnownConfiguration)
 	if err != nil {
 		return nil, err
 	}
-	w.last.Store(&resolved{tx.Epoch, tx.Revision, resolver})
+	resolver, err := last.compile(configuration)
+	if err != nil {
+		return nil, err
+	}
+	w.last.Store(&resolved{postgres.KnownConfiguration{Epoch: tx.Epoch, Revision: tx.Revision, Configuration: configuration}, resolver})
 	return resolver, nil
 }
 
-func compile(c *model.Configuration) (*evaluation.Resolver, error) {
-	resolver, err := evaluation.Compile(c)
+// Warm reads and compiles the configuration, so that the first explanation after a start
+// takes no longer than later ones.
+func (w *Writer) Warm(ctx context.Context) error {
+	_, err := read(ctx, w, func(tx *postgres.Tx) (*evaluation.Resolver, int64, error) {
+		r, err := w.resolver(ctx, tx)
+		return r, 0, err
+	})
+	return err
+}
+
+// lastResolved is the configuration that was compiled last, or errOvertaken if that was
+// after a revision.
+func (w *Writer) lastResolved(epoch string, revision int64) (*resolved, error) {
+	last := w.last.Load()
+	switch {
+	case last == nil || last.Epoch != epoch:
+		return nothingResolved, nil
+	case last.Revision > revision:
+		return nil, errOvertaken
+	default:
+		return last, nil
+	}
+}
+
+func (r *resolved) compile(c *model.Configuration) (*evaluation.Resolver, error) {
+	resolver, err := evaluation.Recompile(r.Resolver, r.Configuration, c)
 	if err != nil {
 		return nil, fmt.Errorf("compile the configuration: %w", err)
 	}
 	return resolver, nil
 }
+
+func compile(c *model.Configuration) (*evaluation.Resolver, error) { return nothingResolved.compile(c) }
 
 func decisionForm(x evaluation.Explanation) api.ExplainedDecision {
 	d := api.ExplainedDecision{Steps: make([]api.ExplainedStep, len(x.Steps))}

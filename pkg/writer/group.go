@@ -148,6 +148,7 @@ func (c *change) setOverride(ctx context.Context, g *postgres.Group, feature, va
 	if err := c.tx.SetOverride(ctx, g, feature, variant); err != nil {
 		return api.VariantReference{}, err
 	}
+	g.Overrides[feature] = variant
 	r := overrideResource.of(g.Name, feature)
 	if !exists {
 		return after, c.note(created, r, nil, after)
@@ -188,6 +189,7 @@ func (c *change) deleteOverride(ctx context.Context, g *postgres.Group, feature 
 	if err := c.tx.DeleteOverride(ctx, g, feature); err != nil {
 		return api.VariantReference{}, err
 	}
+	delete(g.Overrides, feature)
 	before := api.VariantReference{Variant: variant}
 	return before, c.note(deleted, overrideResource.of(g.Name, feature), before, nil)
 }

@@ -23,8 +23,8 @@ import (
 //
 // It reverts all of the revision or nothing. Fails with revision_not_found, or with
 // not_revertible and the reason: a resource was changed again since, is in use, or cannot
-// be reverted at all, like buckets, imports and tokens. Fails with edges_too_old if the
-// change itself would.
+// be reverted at all, like buckets, imports, tokens, and the deletion of a test that had
+// ended. Fails with edges_too_old if the change itself would.
 func (w *Writer) Revert(ctx context.Context, revision int64, opts ...Option) (Result[api.Reverted], error) {
 	found, err := read(ctx, w, func(tx *postgres.Tx) ([]postgres.AuditEntry, int64, error) {
 		entries, err := tx.AuditOf(ctx, revision)
@@ -62,14 +62,11 @@ func (c *change) revert(ctx context.Context, entries []postgres.AuditEntry, reso
 	if c.comment == "" {
 		c.comment = fmt.Sprintf("revert of revision %d", revision)
 	}
-	for i, entry := range slices.Backward(entries) {
-		r := reverter{c, entry, resources[i]}
-		switch err := r.revertRow(ctx); {
-		case model.CodeOf(err) != "":
-			return api.Reverted{}, notRevertible(revision, err)
-		case err != nil:
-			return api.Reverted{}, err
-		}
+	switch err := c.revertRows(ctx, entries, resources); {
+	case model.CodeOf(err) != "":
+		return api.Reverted{}, notRevertible(revision, err)
+	case err != nil:
+		return api.Reverted{}, err
 	}
 	reverted := api.Reverted{Reverted: revision}
 	for _, row := range c.audit {
@@ -78,6 +75,17 @@ func (c *change) revert(ctx context.Context, entries []postgres.AuditEntry, reso
 		})
 	}
 	return reverted, nil
+}
+
+func (c *change) revertRows(ctx context.Context, entries []postgres.AuditEntry, resources []resource) error {
+	c.overlapsLast = true
+	for i, entry := range slices.Backward(entries) {
+		r := reverter{c, entry, resources[i]}
+		if err := r.revertRow(ctx); err != nil {
+			return err
+		}
+	}
+	return c.refuseOverlaps(ctx)
 }
 
 // notRevertible returns the error with the reason.
@@ -184,12 +192,11 @@ func (r reverter) revertFeature(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		_, err = r.addFeature(ctx, &model.Feature{
+		return r.addFeatures(ctx, &model.Feature{
 			Name: name, Description: before.Description, Tags: before.Tags,
 			Contact: before.Contact, Expires: before.Expires, Permanent: before.Permanent, Owner: before.Owner,
 			Off: before.Off, Archived: before.Archived,
 		})
-		return err
 	}
 	f, err := r.tx.Feature(ctx, name)
 	if err != nil {
@@ -347,6 +354,9 @@ func (r reverter) revertTest(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
+		if !r.entry.At.Before(before.Start) {
+			return refuse("test %q had ended, and who was in which of its groups was deleted with it", name)
+		}
 		test, err := newTest(before)
 		if err != nil {
 			return err
@@ -401,7 +411,7 @@ func (r reverter) revertGroup(ctx context.Context, name string) error {
 		return err
 	}
 	if r.entry.Action == created && (g.Members > 0 || len(g.Overrides) > 0) {
-		return refuse("group %q has %d members and %d overrides by now", name, g.Members, len(g.Overrides))
+		return refuse("group %q has members (%d) or overrides (%d) by now", name, g.Members, len(g.Overrides))
 	}
 	before, err := previous(r, own{g.Priority, g.Owner})
 	if err != nil {
@@ -424,7 +434,7 @@ func (r reverter) restoreGroup(ctx context.Context, name string) error {
 		return err
 	}
 	if had.Members > 0 {
-		return refuse("the audit does not have the %d members of group %q", had.Members, name)
+		return refuse("the audit does not have the members of group %q, of which there were %d", name, had.Members)
 	}
 	g := &postgres.Group{Group: model.Group{Name: name, Priority: had.Priority, Overrides: map[string]string{}}, Owner: orNone(had.Owner)}
 	if _, err := r.addGroup(ctx, g); err != nil {

@@ -265,7 +265,7 @@ func TestRevertThatCannotBe(t *testing.T) {
 	before := w.requested()
 	for revision, hint := range map[int64]string{
 		1: "never removed", 2: "import", 3: "has 3 variants", 5: "in use: group", 6: "in use: test",
-		7: "has 1 members and 1 overrides", 9: "1 members", 10: "has 1 members and 1 overrides", 11: "",
+		7: "has members (1) or overrides (1)", 9: "there were 1", 10: "has members (1) or overrides (1)", 11: "",
 		13: "changed since", 14: "changed since", 16: "changed since", 17: "cannot be resumed", 18: "changed since", 20: "token",
 	} {
 		_, err := w.Revert(ctx, revision, DryRun())
@@ -289,6 +289,8 @@ func TestRevertThatCannotBe(t *testing.T) {
 	must[api.Reverted](t)(w.Revert(ctx, 12))
 	_, err = w.Revert(ctx, 12)
 	wantError(t, err, model.NotRevertible)
+	_, err = w.Revert(ctx, must[api.ABTest](t)(w.DeleteABTest(ctx, "a")).Revision)
+	wantError(t, err, model.NotRevertible, "had ended")
 }
 
 func TestRevertOfPayloadWithMarkup(t *testing.T) {

@@ -168,15 +168,18 @@ type survey struct {
 // survey reads the data for today's subjects and the configuration of a revision. Fails
 // with feature_not_found.
 func (w *Writer) survey(ctx context.Context, tx *postgres.Tx, buckets []model.Bucket, revision int64, features ...string) (s survey, err error) {
+	last := nothingResolved
 	if revision == tx.Revision {
-		s.config, err = tx.ConfigurationOf(ctx, features)
+		if last, err = w.lastResolved(tx.Epoch, tx.Revision); err == nil {
+			s.config, err = tx.ConfigurationOf(ctx, features, last.KnownConfiguration)
+		}
 	} else {
 		s.config, err = tx.ConfigurationOfAt(ctx, features, revision)
 	}
 	if err != nil {
 		return s, err
 	}
-	if s.Resolver, err = compile(s.config); err != nil {
+	if s.Resolver, err = last.compile(s.config); err != nil {
 		return s, err
 	}
 	for _, name := range features {
@@ -209,13 +212,13 @@ type decided struct {
 
 // decided counts for each step of a feature, in the order of the resolution.
 func (s *survey) decided(feature string, at time.Time) []decided {
-	var steps []decided
-	for _, d := range s.Steps(feature, at) {
-		steps = append(steps, decided{Decision: d})
+	decisions, decides := s.Steps(feature, at)
+	steps := make([]decided, len(decisions))
+	for i, d := range decisions {
+		steps[i].Decision = d
 	}
 	s.eachOf([]string{feature}, func(c postgres.ClassCount) {
-		d, _ := s.DecideFeature(feature, c.Class, at)
-		step := &steps[slices.IndexFunc(steps, func(step decided) bool { return step.Decision == d })]
+		step := &steps[decides(c.Class)]
 		step.weight, step.subjects = step.weight+c.Weight, step.subjects+c.Subjects
 	})
 	return steps

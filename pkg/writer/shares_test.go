@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -186,11 +187,11 @@ func (d *drawing) everyone(at time.Time) map[string]explained {
 		if err != nil {
 			return err
 		}
-		configuration, err := tx.ConfigurationAt(ctx, held.Revision)
+		configuration, err := tx.ConfigurationAt(ctx, held.Revision, postgres.KnownConfiguration{})
 		if err != nil {
 			return err
 		}
-		resolver, err := compile(configuration)
+		resolver, err := evaluation.Compile(configuration)
 		if err != nil {
 			return err
 		}
@@ -200,7 +201,23 @@ func (d *drawing) everyone(at time.Time) map[string]explained {
 			}
 			all[s.ID] = explained{resolver.Explain(s.Class(), at), s.Weight}
 		}
-		return nil
+		known, err := d.lastResolved(tx.Epoch, tx.Revision)
+		if err != nil {
+			return err
+		}
+		if configuration, err = tx.ConfigurationAt(ctx, held.Revision, known.KnownConfiguration); err != nil {
+			return err
+		}
+		if resolver, err = known.compile(configuration); err != nil {
+			return err
+		}
+		for s, err := range tx.Subjects(ctx, postgres.SubjectFilter{}, "", 1000) {
+			if got := resolver.Explain(s.Class(), at); err != nil || !reflect.DeepEqual(got, all[s.ID].features) {
+				return fmt.Errorf("subject %q at revision %d, by way of %d: %+v, read whole: %+v, %w", s.ID, held.Revision, known.Revision, got, all[s.ID], err)
+			}
+		}
+		_, err = d.Writer.resolver(ctx, tx) // known next time
+		return err
 	}))
 	return all
 }

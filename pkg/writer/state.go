@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/flaggery/flaggery/pkg/auth"
@@ -20,7 +19,7 @@ import (
 type StateFilter struct {
 	Owner     string     // only what this document manages; "" for everything
 	Features  auth.Scope // only these features, their overrides and the tests of them alone
-	Promotion bool       // what exists without who gets it: no proportions, no tests, and neither off nor archived features
+	Promotion bool       // for another installation: no proportions, no tests, neither off nor archived features
 }
 
 // State reads the configuration as a document. Its version is that of all that the owner
@@ -40,45 +39,44 @@ func (w *Writer) State(ctx context.Context, filter StateFilter) (Result[*state.D
 			return nil, 0, err
 		}
 		version, err := versionOf(whole)
-		if filter.Promotion {
-			whole = promoted(whole)
+		if err != nil {
+			return nil, 0, err
 		}
-		return part(whole, filter.Features), version, err
+		if filter.Promotion {
+			if whole, err = promoted(ctx, tx, whole); err != nil {
+				return nil, 0, err
+			}
+		}
+		selected := part(whole, filter.Features)
+		shareOwner(selected)
+		return selected, version, nil
 	})
 }
 
-// readState reads what an owner manages, or everything for "".
+// readState reads what an owner manages, or everything for "". Each object has its owner.
 func readState(ctx context.Context, tx *postgres.Tx, owner string) (*state.Document, error) {
-	of := func(other string) bool { return owner == "" || other == owner }
 	doc := &state.Document{Version: state.Version, Features: map[string]*state.Feature{}, Groups: map[string]*state.Group{}, ABTests: map[string]*state.ABTest{}}
-	for _, archived := range []bool{false, true} {
-		for f, err := range tx.Features(ctx, archived, "", math.MaxInt32) {
-			if err != nil {
-				return nil, err
-			}
-			if of(f.Owner) {
-				doc.Features[f.Name] = featureState(f)
-			}
-		}
-	}
-	for g, err := range tx.Groups(ctx, "", math.MaxInt32) {
+	for f, err := range tx.FeaturesOf(ctx, owner) {
 		if err != nil {
 			return nil, err
 		}
-		if of(g.Owner) {
-			doc.Groups[g.Name] = groupState(g)
-		}
+		doc.Features[f.Name] = featureState(f)
 	}
-	tests, err := tx.AllABTests(ctx)
+	for g, err := range tx.GroupsOf(ctx, owner) {
+		if err != nil {
+			return nil, err
+		}
+		doc.Groups[g.Name] = groupState(g)
+	}
+	tests, err := tx.ABTestsOf(ctx, owner)
 	if err != nil {
 		return nil, err
 	}
 	for i := range tests {
-		if t := &tests[i]; of(t.Owner) && t.State(tx.Now) != model.Ended {
+		if t := &tests[i]; t.State(tx.Now) != model.Ended {
 			doc.ABTests[t.Name] = testState(t)
 		}
 	}
-	shareOwner(doc)
 	return doc, nil
 }
 
@@ -158,7 +156,7 @@ func shareOwner(doc *state.Document) {
 
 // promoted is what of a document another installation takes over: what exists, without
 // who gets it.
-func promoted(doc *state.Document) *state.Document {
+func promoted(ctx context.Context, tx *postgres.Tx, doc *state.Document) (*state.Document, error) {
 	features := map[string]*state.Feature{}
 	for name, f := range doc.Features {
 		if f.Archived.Or(false) {
@@ -170,10 +168,32 @@ func promoted(doc *state.Document) *state.Document {
 		}
 		features[name] = f
 	}
+	var overridden []string
 	for _, g := range doc.Groups {
-		maps.DeleteFunc(g.Overrides, func(feature string, _ *string) bool { return doc.Features[feature] != nil && features[feature] == nil })
+		overridden = slices.AppendSeq(overridden, maps.Keys(g.Overrides))
 	}
-	return &state.Document{Version: doc.Version, Owner: doc.Owner, Features: features, Groups: doc.Groups}
+	archived, err := archivedAmong(ctx, tx, overridden)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range doc.Groups {
+		maps.DeleteFunc(g.Overrides, func(feature string, _ *string) bool { return archived[feature] })
+	}
+	return &state.Document{Version: doc.Version, Features: features, Groups: doc.Groups}, nil
+}
+
+// archivedAmong returns which of some features are archived.
+func archivedAmong(ctx context.Context, tx *postgres.Tx, names []string) (map[string]bool, error) {
+	archived := map[string]bool{}
+	for f, err := range tx.FeaturesNamed(ctx, names) {
+		if err != nil {
+			return nil, err
+		}
+		if f.Archived {
+			archived[f.Name] = true
+		}
+	}
+	return archived, nil
 }
 
 // part is the part of a document about some features.

@@ -109,6 +109,16 @@ func TestApplyState(t *testing.T) {
 	if got := unmanagedOf(result); !slices.Equal(got, []string{"features/checkout/variants/A", "features/checkout/variants/__DISABLE__"}) {
 		t.Errorf("unmanaged are %v", got)
 	}
+
+	// The priority of a group counts for features that the document does not name.
+	must[api.Group](t)(w.AddGroup(ctx, api.CreateGroup{Name: "foes", Priority: 20}))
+	must[api.Subject](t)(w.AddSubjectToGroup(ctx, "foes", "42"))
+	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "A"))
+	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "foes", "foobar", "B"))
+	foes := &state.Document{Version: 1, Groups: map[string]*state.Group{"foes": {Priority: state.Of(5)}}}
+	if result = w.apply(foes, ApplyOptions{}); result.Value.Affected.Subjects != 1 {
+		t.Errorf("another priority affects %+v", result.Value.Affected)
+	}
 }
 
 func TestOwners(t *testing.T) {
@@ -129,6 +139,11 @@ func TestOwners(t *testing.T) {
 		t.Errorf("owner is %v", f.Owner)
 	}
 
+	// Those of a part may be one.
+	if doc := must[*state.Document](t)(w.State(ctx, StateFilter{Features: []string{"checkout"}})).Value; doc.Owner != "other-repo" || doc.Features["checkout"].Owner.Given {
+		t.Errorf("the part about one feature is %+v", doc)
+	}
+
 	// A document with several owners.
 	doc := must[*state.Document](t)(w.State(ctx, StateFilter{})).Value
 	if doc.Owner != "" || doc.Features["checkout"].Owner.Or("") != "other-repo" || doc.Features["foobar"].Owner.Or("x") != "" {
@@ -140,6 +155,17 @@ func TestOwners(t *testing.T) {
 	doc = must[*state.Document](t)(w.State(ctx, StateFilter{Owner: "other-repo"})).Value
 	if doc.Owner != "other-repo" || len(doc.Features) != 1 || doc.Features["checkout"].Owner.Given {
 		t.Errorf("exported %+v", doc)
+	}
+
+	// What its owner manages, a document may hand over.
+	doc.Features["checkout"].Owner = state.Of("third-repo")
+	doc.Groups["friends"].Owner = state.Null[string]()
+	if got := changesOf(w.apply(doc, ApplyOptions{})); !slices.Equal(got, []string{"update features/checkout", "update groups/friends"}) {
+		t.Errorf("handing over changed %v", got)
+	}
+	_, err := w.ApplyState(ctx, doc, ApplyOptions{})
+	if err != nil { // it names the new owners
+		t.Error(err)
 	}
 }
 
@@ -194,6 +220,36 @@ func TestPrune(t *testing.T) {
 	}
 	_, err = w.ApplyState(ctx, &state.Document{Version: 1}, ApplyOptions{Prune: true})
 	wantError(t, err, model.ValidationFailed, "owner")
+
+	// A group is what an archived feature gets back, so it stays.
+	back.Groups["team"] = &state.Group{Overrides: map[string]*string{"old": ptr("A")}}
+	w.apply(back, ApplyOptions{})
+	must[api.Feature](t)(w.ArchiveFeature(ctx, "old"))
+	result = w.apply(checkout(), ApplyOptions{Prune: true})
+	if got := unmanagedOf(result); len(result.Value.Changes) > 0 || !slices.Equal(got, []string{"groups/team", "abtests/long"}) {
+		t.Errorf("unmanaged are %v", got)
+	}
+}
+
+// What is pruned makes room for what is added.
+func TestPruneOfATestThatIsReplaced(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	doc := func(name string, start, end time.Duration) *state.Document {
+		return &state.Document{Version: 1, Owner: "o", ABTests: map[string]*state.ABTest{name: {Start: w.now.Add(start), End: w.now.Add(end), Groups: []state.TestGroup{
+			{Name: "a", Variants: map[string]string{"foobar": "A"}}, {Name: "b", Variants: map[string]string{"foobar": "B"}},
+		}}}}
+	}
+	w.apply(doc("one", 0, time.Hour), ApplyOptions{})
+	w.now = w.now.Add(time.Minute)
+	must[api.ABTest](t)(w.StopABTest(ctx, "one"))
+	next := doc("two", -time.Second, time.Hour)
+	_, err := w.ApplyState(ctx, next, ApplyOptions{})
+	wantError(t, err, model.ABTestOverlap, "one")
+	if got := changesOf(w.apply(next, ApplyOptions{Prune: true})); !slices.Equal(got, []string{"create abtests/two", "delete abtests/one"}) {
+		t.Errorf("changed %v", got)
+	}
 }
 
 func TestApplyTests(t *testing.T) {
@@ -218,8 +274,19 @@ func TestApplyTests(t *testing.T) {
 		{0.5, time.Hour, 3 * time.Hour, []string{"update abtests/t"}}, // the period alone
 		{0.2, time.Hour, 3 * time.Hour, []string{"update abtests/t"}}, // drawn again, as it has not started
 	} {
+		if tried := w.apply(document(step.share, step.start, step.end), ApplyOptions{}, DryRun()); len(tried.Removes) > 0 {
+			t.Errorf("the dry run removes %v", tried.Removes)
+		}
 		if got := changesOf(w.apply(document(step.share, step.start, step.end), ApplyOptions{})); !slices.Equal(got, step.want) {
 			t.Errorf("changed %v, want %v", got, step.want)
+		}
+	}
+	described := document(0.2, time.Hour, 3*time.Hour)
+	for _, text := range []state.Field[string]{state.Of("which is better"), state.Null[string]()} {
+		described.ABTests["t"].Description = text
+		w.apply(described, ApplyOptions{})
+		if got := must[api.ABTest](t)(w.ABTest(ctx, "t")).Value.Description; got != text.Or("") {
+			t.Errorf("the description is %q, want %q", got, text.Or(""))
 		}
 	}
 	live, changed, ended := document(0.2, time.Hour, 4*time.Hour), document(0.5, time.Hour, 4*time.Hour), document(0.7, time.Hour, 5*time.Hour)
@@ -239,6 +306,46 @@ func TestApplyTests(t *testing.T) {
 	if doc := must[*state.Document](t)(w.State(ctx, StateFilter{})).Value; len(doc.ABTests) > 0 {
 		t.Errorf("exported %v", doc.ABTests)
 	}
+}
+
+// Tests are checked for overlaps as the document leaves them, not in the order in which
+// they are changed.
+func TestApplyTestsThatSwap(t *testing.T) {
+	w := newFixture(t)
+	ctx := t.Context()
+	w.seed()
+	day := func(n int) time.Time { return w.now.AddDate(0, 0, n) }
+	test := func(from, to int) *state.ABTest {
+		return &state.ABTest{Start: day(from), End: day(to), Groups: []state.TestGroup{
+			{Name: "a", Variants: map[string]string{"foobar": "A"}}, {Name: "b", Variants: map[string]string{"foobar": "B"}},
+		}}
+	}
+	doc := func(first, second *state.ABTest) *state.Document {
+		return &state.Document{Version: 1, ABTests: map[string]*state.ABTest{"first": first, "second": second}}
+	}
+	w.apply(doc(test(10, 17), test(17, 24)), ApplyOptions{})
+	for _, step := range []struct {
+		what  string
+		tests *state.Document
+	}{
+		{"a week later", doc(test(17, 24), test(24, 31))},
+		{"swapped", doc(test(24, 31), test(17, 24))},
+	} {
+		result := w.apply(step.tests, ApplyOptions{})
+		if got := changesOf(result); !slices.Equal(got, []string{"update abtests/first", "update abtests/second"}) {
+			t.Errorf("%s: changed %v", step.what, got)
+		}
+		before := must[api.ABTest](t)(w.ABTest(ctx, "first")).Value.Start
+		must[api.Reverted](t)(w.Revert(ctx, must[api.Reverted](t)(w.Revert(ctx, result.Revision)).Revision)) // there and back
+		if after := must[api.ABTest](t)(w.ABTest(ctx, "first")).Value.Start; after != before {
+			t.Errorf("%s, and reverted twice: the first test starts %v, want %v", step.what, after, before)
+		}
+	}
+	_, err := w.ApplyState(ctx, doc(test(30, 40), test(39, 50)), ApplyOptions{})
+	wantError(t, err, model.ABTestOverlap, "second", "foobar")
+	w.apply(&state.Document{Version: 1, ABTests: map[string]*state.ABTest{"first": test(50, 60)}}, ApplyOptions{})
+	_, err = w.ApplyState(ctx, &state.Document{Version: 1, ABTests: map[string]*state.ABTest{"third": test(55, 57)}}, ApplyOptions{})
+	wantError(t, err, model.ABTestOverlap, "first", "foobar")
 }
 
 func TestApplyStateNamesEveryFault(t *testing.T) {
@@ -293,6 +400,14 @@ func TestStateForPromotion(t *testing.T) {
 	}
 	if doc := must[*state.Document](t)(production.State(ctx, StateFilter{})).Value; len(doc.ABTests) > 0 || len(doc.Features) != 2 {
 		t.Errorf("production has %+v", doc)
+	}
+	// An override of a feature that is archived, and another's.
+	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "A"))
+	must[api.ABTest](t)(w.DeleteABTest(ctx, "t"))
+	must[api.Feature](t)(w.ArchiveFeature(ctx, "foobar"))
+	owned := must[*state.Document](t)(w.State(ctx, StateFilter{Promotion: true, Owner: "checkout-repo"})).Value
+	if got := owned.Groups["friends"].Overrides; len(got) != 1 || got["checkout"] == nil {
+		t.Errorf("promoted overrides are %v", got)
 	}
 	doc := must[*state.Document](t)(w.State(ctx, StateFilter{Features: []string{"check*"}})).Value
 	if len(doc.Features) != 1 || len(doc.Groups) != 1 || len(doc.ABTests) != 0 {

@@ -28,6 +28,8 @@ type change struct {
 	features     []string   // likewise, with those that tests and groups name
 	grows        bool       // names, texts or payloads may be longer after it
 	classChanges []classChange
+	overlapsLast bool           // tests may overlap until all of them are changed, as two may swap their periods
+	moved        []string       // the tests that refuseOverlaps checks then
 	drawn        bool           // it includes a random choice
 	buckets      []model.Bucket // see allBuckets
 }
@@ -201,12 +203,16 @@ func (c *change) nameChange(ctx context.Context, err error) error {
 	return err
 }
 
-// removes returns the paths that the change deletes, as in the audit. Of subjects
-// deleted in bulk there are none: they are the caller's list.
+// removes returns the paths that the change deletes and does not add again, as in the
+// audit. Of subjects in bulk there are none: they are the caller's list.
 func (c *change) removes() (paths []string) {
-	for _, row := range c.audit {
-		if row.Action == deleted && row.Resource != subjectsResource.of().String() {
+	for i, row := range c.audit {
+		switch {
+		case c.resources[i].kind == subjectsResource, c.resources[i].kind == membersResource:
+		case row.Action == deleted:
 			paths = append(paths, row.Resource)
+		case row.Action == created:
+			paths = slices.DeleteFunc(paths, func(path string) bool { return path == row.Resource })
 		}
 	}
 	return paths
@@ -256,14 +262,20 @@ func (c *change) note(action string, r resource, before, after any) error {
 	return nil
 }
 
+// errOvertaken is why a read starts again, as what it needs is known of a later revision.
+var errOvertaken = errors.New("there is a later revision")
+
 // read runs body on one consistent state of the database.
 func read[T any](ctx context.Context, w *Writer, body func(tx *postgres.Tx) (value T, version int64, err error)) (Result[T], error) {
 	var result Result[T]
-	err := w.db.Read(ctx, func(tx *postgres.Tx) (err error) {
-		result.Revision = tx.Revision
-		result.Value, result.Version, err = body(tx)
-		return err
-	})
+	err := errOvertaken
+	for errors.Is(err, errOvertaken) {
+		err = w.db.Read(ctx, func(tx *postgres.Tx) (err error) {
+			result.Revision = tx.Revision
+			result.Value, result.Version, err = body(tx)
+			return err
+		})
+	}
 	if err != nil {
 		return Result[T]{Revision: result.Revision}, err
 	}

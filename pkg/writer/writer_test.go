@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	_ "github.com/lib/pq"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -98,7 +100,8 @@ func (w *fixture) checkConsistent() {
 	w.resolver()
 }
 
-// resolver compiles what is stored, which finds every contradiction in it.
+// resolver compiles what is stored, which finds every contradiction in it, and compares it
+// with what the Writer's own resolver is based on.
 func (w *fixture) resolver() (resolver *evaluation.Resolver) {
 	w.t.Helper()
 	err := w.db.Read(context.Background(), func(tx *postgres.Tx) error {
@@ -106,8 +109,16 @@ func (w *fixture) resolver() (resolver *evaluation.Resolver) {
 		if err != nil {
 			return err
 		}
-		resolver, err = evaluation.Compile(configuration)
-		return err
+		if resolver, err = evaluation.Compile(configuration); err != nil {
+			return err
+		}
+		if _, err := w.Writer.resolver(context.Background(), tx); err != nil {
+			return err
+		}
+		if kept := w.last.Load().Configuration; !reflect.DeepEqual(kept, configuration) {
+			w.t.Errorf("the configuration that is kept up to date differs from what is stored:\n%s", cmp.Diff(configuration, kept))
+		}
+		return nil
 	})
 	if err != nil {
 		w.t.Error(err)
