@@ -43,7 +43,7 @@ var arrows = map[string]struct {
 	"pkg/snapshot":       {"pkg/evaluation pkg/bucketing pkg/model pkg/auth", "a value, independent of its source and its server"},
 	"pkg/replica":        {"pkg/snapshot pkg/model pkg/backoff", "its source is an interface, so that another one can replace PostgreSQL"},
 	"pkg/web":            {"pkg/api pkg/model pkg/auth", "shared by both servers, so it depends on neither"},
-	"pkg/cli":            {"pkg/flaggery pkg/command pkg/api pkg/model", "verbs against a running admin, which they know by its client alone: neither server nor database"},
+	"pkg/cli":            {"pkg/flaggery pkg/command pkg/state pkg/api pkg/model", "verbs against a running admin, which they know by its client alone: neither server nor database; answers in YAML are quoted as documents are"},
 	"pkg/command":        {"pkg/model", "programs and their settings, whatever they do; it prints the fields of a model.Error"},
 	"pkg/signin":         {"pkg/model pkg/auth", "pages that know callers, but not what they may change"},
 	"pkg/console":        {"pkg/model", "files for a browser: the pages are clients of the API like any other"},
@@ -72,7 +72,7 @@ var confined = []struct {
 	{"github.com/lib/pq", "pkg/postgres pkg/pgserver pkg/pgtest", "all SQL is in postgres; pgserver pings its server, pgtest creates databases"},
 	{"github.com/golang-migrate/migrate", "migrations", "no other package depends on the tool"},
 	{"github.com/klauspost/compress", "pkg/web", "answers are compressed there"},
-	{"go.yaml.in/yaml", "pkg/state", "state documents are read and written there"},
+	{"go.yaml.in/yaml", "pkg/state", "YAML is read and written there"},
 	{"github.com/prometheus", "pkg/web pkg/admin pkg/edge", "services are measured; the packages below report to an observer"},
 }
 

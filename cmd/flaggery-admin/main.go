@@ -15,7 +15,7 @@ func main() { program().Main() }
 func program() command.Program {
 	return command.Program{
 		Name:    "flaggery-admin",
-		Summary: "Flaggery's admin service, which stores the configuration, and its tools.",
+		Summary: "Flaggery's admin service, which stores the configuration, tools for its database, and commands that call a running admin, which context add selects.",
 		Version: version,
 		Commands: append([]command.Command{
 			devCommand(),

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -75,7 +76,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 		status              int
 	}{
 		{"", "serve --admin-token \x01", "FLAGGERY_DB_URL (--db-url) is not set; FLAGGERY_ADMIN_TOKEN", 1},
-		{good, "serve --log-level error", "token create", 1},
+		{good, "serve --port 0 --log-level error", "token create", 1},
 		{good, "token create --name a --expires 1d", `flaggery-admin: --role must be viewer, editor, admin or client; --expires`, 2},
 		{good, "token create --name flaggery --role admin", "--name must not be", 2},
 		{good, "token create --name a --role admin --expires 1d", `--expires must be a duration such as 720h or a time such as 2027-12-31T00:00:00Z, is "1d"`, 2},
@@ -87,10 +88,10 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{good, "token revoke flaggery_abc", "the id of a token", 2},
 		{good, "token revoke 7", "there is no token 7", 1},
 		{"", "serve --port x --admin-token a-token-for-tests-and-nothing-else", "-port", 1},
-		{away, "serve --db-wait=false --admin-token a-token-for-tests-and-nothing-else", "connection refused", 1},
+		{away, "serve --port 0 --db-wait=false --admin-token a-token-for-tests-and-nothing-else", "connection refused", 1},
 		{away, "migrate status", "connection refused", 1},
 		{away, "export", "postgres://me:***@127.0.0.1:1/flaggery", 1},
-		{empty, "serve --log-level error --admin-token a-token-for-tests-and-nothing-else", "schema is at version 0, behind the program's version", 1},
+		{empty, "serve --port 0 --log-level error --admin-token a-token-for-tests-and-nothing-else", "schema is at version 0, behind the program's version", 1},
 		{empty, "migrate status", "run 'flaggery-admin migrate up'", 1},
 		{empty, "import --format csv -", "schema is at version 0", 1},
 		{good, "serve --log-level error --admin-token a-token-for-tests-and-nothing-else --port " + port, "FLAGGERY_PORT (--host, --port): listen tcp 127.0.0.1:" + port, 1},
@@ -102,7 +103,6 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{good, "import --groups leave subjects.csv", `--groups must be join or replace, is "leave"`, 2},
 		{good, "import --absent drop subjects.csv", `--absent must be keep or delete, is "drop"`, 2},
 		{good, "import --expect-deleted -2 subjects.csv", "--expect-deleted must be 0 or more, is -2", 2},
-		{good, "import --expect-deleted 2 --format csv -", "--expect-deleted must be 0, as the import would delete 0 subjects, is 2", 1},
 		{good, "import --format csv -", "no bucket", 1},
 		{good, "migrate up --create-edge-role edges", "FLAGGERY_EDGE_PASSWORD, or write it as a line to standard input\n", 1},
 		{good, "migrate sideways", "migrate must be followed by up, down, status", 2},
@@ -141,7 +141,10 @@ func TestMigrate(t *testing.T) {
 	if status, stdout, _ := run(t, dbURL, "", "migrate", "status"); status != 1 || !strings.Contains(stdout, "database at version 0") {
 		t.Errorf("status %d: %s", status, stdout)
 	}
-	stdout, _ := must(t, dbURL, "", "migrate", "up")
+	if stdout, _ := must(t, dbURL, "", "migrate", "up"); !regexp.MustCompile(`^schema: .*\n$`).MatchString(stdout) {
+		t.Error(stdout)
+	}
+	stdout, _ := must(t, dbURL, "", "migrate", "up", "--print-roles")
 	if !strings.Contains(stdout, `CREATE ROLE "flaggery_edge"`) || !strings.Contains(stdout, "GRANT SELECT") {
 		t.Error(stdout)
 	}
@@ -170,6 +173,29 @@ func TestEdgeRoleReadsAndNothingElse(t *testing.T) {
 		if _, err := db.ExecContext(t.Context(), statement); err == nil {
 			t.Errorf("may %s", statement)
 		}
+	}
+}
+
+// An owner who may not create roles grants an existing one its rights, and cannot set
+// its password.
+func TestAPasswordIsReadOnlyToSetIt(t *testing.T) {
+	dbURL := pgtest.Empty(t)
+	superuser, owner, edge := open(t, dbURL), pgtest.NewRole(t, dbURL), pgtest.NewRole(t, dbURL)
+	for _, r := range []pgtest.Role{owner, edge} {
+		if _, err := superuser.ExecContext(t.Context(), "CREATE ROLE "+pq.QuoteIdentifier(r.Name)+" LOGIN PASSWORD "+pq.QuoteLiteral(r.Password)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := superuser.ExecContext(t.Context(), "GRANT CREATE ON SCHEMA public TO "+pq.QuoteIdentifier(owner.Name)); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"migrate", "up", "--create-edge-role", edge.Name}
+	stdout, stderr := must(t, owner.URL, "", args...)
+	if !strings.Contains(stdout, "has the rights that edges need") || strings.Contains(stderr, "password of the role") || !strings.Contains(stderr, "keeps its password") {
+		t.Errorf("%s%s", stdout, stderr)
+	}
+	if status, _, stderr := run(t, dbURL, "", args...); status != 1 || !strings.Contains(stderr, "needs a password") {
+		t.Errorf("a superuser, who can set it: status %d: %s", status, stderr)
 	}
 }
 
@@ -216,14 +242,17 @@ func TestImportAndExport(t *testing.T) {
 	if stdout, _ := must(t, dbURL, spreadsheet, "import", "-", "--format", "csv", "--columns", "ignore"); stdout != `{"created":0,"updated":0,"unchanged":1,"deleted":0}`+"\n" {
 		t.Error(stdout)
 	}
-	for text, says := range map[string]string{spreadsheet: `line 1 has columns other than id, weight and groups`, "": "line 1 is missing: the import has no line", "id\n": "line 2 is missing: the import has no line"} {
+	for text, says := range map[string]string{spreadsheet: `line 1: has columns other than id, weight and groups`, "": "line 1: is missing: the import has no line", "id\n": "line 2: is missing: the import has no line"} {
 		if status, _, stderr := run(t, dbURL, text, "import", "-", "--format", "csv"); status != 1 || !strings.Contains(stderr, says) {
 			t.Errorf("%q: status %d: %s", text, status, stderr)
 		}
 	}
 	replace := []string{"import", "-", "--format", "ndjson", "--groups", "replace", "--absent", "delete"}
 	const onlyA = `{"id":"a","groups":[]}`
-	if status, _, stderr := run(t, dbURL, onlyA, replace...); status != 1 || !strings.Contains(stderr, "nothing was imported: --expect-deleted must be 1, as the import would delete 1 subjects, is missing") {
+	if status, _, stderr := run(t, dbURL, onlyA, replace...); status != 1 || !strings.Contains(stderr, "nothing was imported\n  --expect-deleted: must be 1, as the import would delete 1 subjects, is missing") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	if status, _, stderr := run(t, dbURL, onlyA, append(replace, "--expect-deleted", "2")...); status != 1 || !strings.Contains(stderr, "\n  --expect-deleted: must be 1, as the import would delete 1 subjects, is 2\n") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 	if stdout, _ := must(t, dbURL, onlyA, append(replace, "--dry-run")...); !strings.Contains(stdout, `"deleted":1`) {

@@ -39,7 +39,10 @@ type role struct {
 }
 
 func migrateUpCommand() command.Command {
-	var url command.DatabaseURL
+	var (
+		url        command.DatabaseURL
+		printRoles bool
+	)
 	roles := []*role{
 		{who: "edges", setting: "create-edge-role", secret: "edge-password", rights: postgres.EdgeRights},
 		{who: "admins", setting: "create-admin-role", secret: "admin-password", rights: postgres.AdminRights},
@@ -50,11 +53,13 @@ func migrateUpCommand() command.Command {
 		Summary: "Migrate the database's schema to this version, and create database roles for edges, admins and dashboards.",
 		Flags: func(fs *flag.FlagSet) {
 			dbURLFlag(fs, &url)
+			fs.BoolVar(&printRoles, "print-roles", false, "also print the statements that create the roles that no setting names, for a database administrator to run")
 			for _, r := range roles {
 				fs.StringVar(&r.name, r.setting, "", "also create the database role `name` with only the rights that "+r.who+" need, or renew its rights and password")
-				fs.Var(&r.password, r.secret, "`password` of the role of --"+r.setting+", better set by the environment; if left out, a line is read from standard input")
+				fs.Var(&r.password, r.secret, "`password` of the role of --"+r.setting+", better set by the environment; if left out and needed, a line is read from standard input")
 			}
 		},
+		Once: []string{"print-roles"},
 		Run: func(ctx context.Context, env command.Environment) error {
 			return onDatabase(ctx, env, url, func(db *postgres.DB) error {
 				if err := migrations.Up(ctx, db.SQL()); err != nil {
@@ -65,7 +70,14 @@ func migrateUpCommand() command.Command {
 				}
 				input := bufio.NewReader(env.Stdin)
 				for _, r := range roles {
-					if err := r.make(ctx, env, db, input); err != nil {
+					var err error
+					switch {
+					case r.name != "":
+						err = r.make(ctx, env, db, input)
+					case printRoles:
+						err = r.print(ctx, env, db)
+					}
+					if err != nil {
 						return err
 					}
 				}
@@ -75,29 +87,30 @@ func migrateUpCommand() command.Command {
 	}
 }
 
-// make creates the role if the settings name one. Otherwise it prints the statements,
-// for administrators who create roles themselves.
+// print shows the statements that create the role, for administrators who create roles
+// themselves.
+func (r *role) print(ctx context.Context, env command.Environment, db *postgres.DB) error {
+	statements, err := db.Role(ctx, r.rights, "flaggery_"+strings.TrimSuffix(r.who, "s"))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(env.Stdout, "\n-- Not executed: statements that create a role for %s with only the rights that they need. Run them yourself,\n"+
+		"-- and set its password with psql's \\password, or use --%s for both.\n%s;\n",
+		r.who, r.setting, strings.Join(statements, ";\n"))
+	return err
+}
+
+// make creates the role.
 func (r *role) make(ctx context.Context, env command.Environment, db *postgres.DB, input *bufio.Reader) error {
-	if r.name == "" {
-		statements, err := db.Role(ctx, r.rights, "flaggery_"+strings.TrimSuffix(r.who, "s"))
+	if r.password == "" {
+		needed, err := db.SetsPassword(ctx, r.name)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(env.Stdout, "\n-- Not executed: statements that create a role for %s with only the rights that they need. Run them yourself,\n"+
-			"-- and set its password with psql's \\password, or use --%s for both.\n%s;\n",
-			r.who, r.setting, strings.Join(statements, ";\n"))
-		return err
-	}
-	if r.password == "" {
-		// A person may type it, or a script read it from a file.
-		fmt.Fprintf(env.Stderr, "password of the role %s: ", r.name)
-		line, err := input.ReadString('\n')
-		r.password = command.Secret(strings.TrimRight(line, "\r\n"))
-		if r.password == "" {
-			if errors.Is(err, io.EOF) {
-				err = nil // the input is empty, as the message says
+		if needed {
+			if err := r.askPassword(env, input); err != nil {
+				return err
 			}
-			return errors.Join(fmt.Errorf("the role %s needs a password: set %s, or write it as a line to standard input", r.name, command.Variable(r.secret)), err)
 		}
 	}
 	if err := db.CreateRole(ctx, r.rights, r.name, string(r.password)); err != nil {
@@ -105,6 +118,21 @@ func (r *role) make(ctx context.Context, env command.Environment, db *postgres.D
 	}
 	_, err := fmt.Fprintf(env.Stdout, "role %s has the rights that %s need\n", r.name, r.who)
 	return err
+}
+
+// askPassword reads the password as a line: a person may type it, or a script read it
+// from a file.
+func (r *role) askPassword(env command.Environment, input *bufio.Reader) error {
+	fmt.Fprintf(env.Stderr, "password of the role %s: ", r.name)
+	line, err := input.ReadString('\n')
+	r.password = command.Secret(strings.TrimRight(line, "\r\n"))
+	if r.password != "" {
+		return nil
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil // the input is empty, as the message says
+	}
+	return errors.Join(fmt.Errorf("the role %s needs a password: set %s, or write it as a line to standard input", r.name, command.Variable(r.secret)), err)
 }
 
 func migrateDownCommand() command.Command {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/flaggery/flaggery/pkg/admin"
@@ -43,8 +45,13 @@ func TestMain(m *testing.M) {
 //	commands-of PAGE STEP…
 //		Write the commands of steps of the workflow in a page of docs to STEP.sh.
 //	install NAME
-//		Start another installation of this environment, with a protected context of
-//		its name.
+//		Start another installation of this environment without buckets, with a
+//		protected context of its name. $NAME is its admin, $NAME_EDGE its edge.
+//	transcript-of PAGE SECTION
+//		Run the commands of the first transcript in a section of a page of docs at the
+//		terminal of ttyin. They print what the page shows, but for times and addresses.
+//
+// $DOCS is the folder of docs.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -55,17 +62,20 @@ func TestScripts(t *testing.T) {
 			"admin-of": cmdAdminOf,
 			"install":  cmdInstall,
 
-			"commands-of": cmdCommandsOf,
+			"commands-of":   cmdCommandsOf,
+			"transcript-of": cmdTranscriptOf,
 		},
 		Setup: func(env *testscript.Env) error {
 			t := env.T().(testing.TB)
 			env.Values[testKey{}] = t
-			adminURL, dbURL := install(t, "testing")
+			adminURL, edgeURL, dbURL := install(t, "testing")
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			env.Setenv("ADMIN", adminURL)
+			env.Setenv("EDGE", edgeURL)
 			env.Setenv("TOKEN", e2e.Token)
 			env.Setenv("DATABASE", dbURL)
+			env.Setenv("DOCS", docs)
 			if err := prepare(env, "context", "add", "test", "--url", adminURL, "--token-command", "echo "+e2e.Token); err != nil {
 				return err
 			}
@@ -75,7 +85,7 @@ func TestScripts(t *testing.T) {
 }
 
 // install starts an admin with an edge of a database of its own, until the test ends.
-func install(t testing.TB, environment string) (adminURL, dbURL string) {
+func install(t testing.TB, environment string) (adminURL, edgeURL, dbURL string) {
 	t.Helper()
 	dbURL = pgtest.Open(t)
 	services := e2e.NewFixture(dbURL, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})))
@@ -86,22 +96,22 @@ func install(t testing.TB, environment string) (adminURL, dbURL string) {
 	})
 	adminURL, err := services.StartAdmin(func(c *admin.Config) { c.Installation.Environment = web.Environment(environment) })
 	if err == nil {
-		_, err = services.StartEdge("edge-1", "reject")
+		edgeURL, err = services.StartEdge("edge-1", "reject")
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return adminURL, dbURL
+	return adminURL, edgeURL, dbURL
 }
 
 func cmdInstall(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 || neg {
 		ts.Fatalf("usage: install NAME")
 	}
-	adminURL, _ := install(ts.Value(testKey{}).(testing.TB), args[0])
+	adminURL, edgeURL, _ := install(ts.Value(testKey{}).(testing.TB), args[0])
 	ts.Setenv(strings.ToUpper(args[0]), adminURL)
+	ts.Setenv(strings.ToUpper(args[0])+"_EDGE", edgeURL)
 	ts.Check(ts.Exec("flaggery-admin", "context", "add", args[0], "--url", adminURL, "--token-command", "echo "+e2e.Token, "--protected"))
-	ts.Check(ts.Exec("flaggery-admin", "api", "POST", "/v1/buckets", "-d", `{"amount": 10}`, "--context", args[0], "--yes"))
 }
 
 func cmdCommandsOf(ts *testscript.TestScript, neg bool, args []string) {
@@ -118,6 +128,30 @@ func cmdCommandsOf(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(os.WriteFile(ts.MkAbs(step+".sh"), bytes.ReplaceAll(found[1], []byte("          "), nil), 0o600))
 	}
 }
+
+func cmdTranscriptOf(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: transcript-of PAGE SECTION")
+	}
+	page, err := os.ReadFile(filepath.Join(docs, args[0]))
+	ts.Check(err)
+	found := regexp.MustCompile("(?s)\n## " + regexp.QuoteMeta(args[1]) + "\n.*?\n```\n([$] .*?)```\n").FindStringSubmatch(string(page))
+	if found == nil {
+		ts.Fatalf("section %q of %s has no transcript", args[1], args[0])
+	}
+	script := "exec >/dev/tty 2>&1\n"
+	for _, line := range regexp.MustCompile(`(?m)^[$] (.*)$`).FindAllStringSubmatch(found[1], -1) {
+		script += fmt.Sprintf("cat <<'end'\n%s\nend\n%s\n", line[0], line[1])
+	}
+	ts.Check(ts.Exec("sh", "-c", script))
+	if diff := cmp.Diff(passing.ReplaceAllString(found[1], ""), passing.ReplaceAllString(ts.ReadFile("ttyout"), "")); diff != "" {
+		ts.Fatalf("%s shows another transcript (-page +terminal):\n%s", args[0], diff)
+	}
+}
+
+// passing is what differs from run to run: durations, times and addresses, and answers
+// to questions, which the terminal of a test shows before the questions.
+var passing = regexp.MustCompile(`y\r?\n| *\r|[\d.]+ m?s\b|\S+T\S+Z|https?://[^)]+`)
 
 // docs is the folder of documentation, wherever a script runs.
 var docs = func() string {
@@ -169,6 +203,9 @@ func cmdAdminOf(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
+		if args[0] == "older" { // it refuses views that came later
+			r.Out.URL.RawQuery = strings.Replace(r.Out.URL.RawQuery, "view=names", "view=later", 1)
+		}
 		r.Out.Header.Set("Accept-Encoding", "identity")
 	}}
 	proxy.ModifyResponse = func(r *http.Response) error {

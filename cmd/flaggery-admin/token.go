@@ -21,6 +21,9 @@ import (
 // With the URL of a database the token commands need no token: an operator creates the
 // first one with them. Otherwise they use the admin of the context.
 
+// roles are the values of --role.
+var roles = []string{string(auth.ViewerRole), string(auth.EditorRole), string(auth.AdminRole), string(auth.ClientRole)}
+
 func tokenCreateCommand() command.Command {
 	var (
 		url     command.DatabaseURL
@@ -42,8 +45,13 @@ func tokenCreateCommand() command.Command {
 			})
 			fs.StringVar(&expires, "expires", "", "`when` it expires: a duration such as 720h, or a time such as 2027-12-31T00:00:00Z; never if left out")
 		},
-		Once:     remote.Once("name", "role", "scope", "expires"),
-		Complete: remote.Complete,
+		Once: remote.Once("name", "role", "scope", "expires"),
+		Complete: func(ctx context.Context, args []string, what, text string) []string {
+			if what == "--role" {
+				return roles
+			}
+			return remote.Complete(ctx, args, what, text)
+		},
 		Validate: func() (err error) {
 			create.ExpiresAt, err = parseExpiry(expires, time.Now())
 			return command.Faults(

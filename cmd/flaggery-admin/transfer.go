@@ -111,7 +111,7 @@ func importOptions(remote *cli.Remote, flags *cli.Import) []writer.Option {
 func asFlag(err error) error {
 	var e *model.Error
 	if errors.As(err, &e) && len(e.Fields) == 1 && e.Fields[0].Location == "query.expect_deleted" {
-		return fmt.Errorf("%s: --expect-deleted %s", e.Detail, e.Fields[0].Message)
+		e.Fields[0].Location = "--expect-deleted"
 	}
 	return err
 }

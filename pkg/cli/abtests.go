@@ -15,6 +15,9 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
+// testStates are the values of --state.
+var testStates = []api.TestState{api.Scheduled, api.Live, api.Ended}
+
 func testList() verb {
 	var state, feature string
 	return verb{
@@ -25,6 +28,9 @@ func testList() verb {
 			fs.StringVar(&feature, "feature", "", "only tests of this `feature`")
 		},
 		run: func(ctx context.Context, c *call) error {
+			if err := oneOf("--state", state, testStates); err != nil {
+				return command.WithStatus(command.StatusUsage, err)
+			}
 			return printList(ctx, c, list[api.ABTest]{
 				query:  parameters("state", state, "feature", feature),
 				header: []string{"NAME", "STATE", "START", "END", "FEATURES", "GROUPS"},
@@ -58,7 +64,6 @@ func fillTest(t *table, test api.ABTest) {
 	t.add("state", orNone(string(test.State)))
 	t.add("start", moment(&test.Start))
 	t.add("end", moment(&test.End))
-	t.add("revision", number(test.Revision))
 	for _, g := range test.Groups {
 		t.add("group "+g.Name, fmt.Sprintf("%s of weight (set: %s), %s, %s", percent(g.EffectiveProportion), percent(g.Proportion), count(g.Subjects, "subject"), byFeature(g.Variants)))
 	}
@@ -122,6 +127,7 @@ func testExtend() verb {
 		arguments: "TEST END",
 		summary:   "Move the end of an A/B test, to a time or by a duration such as 168h.",
 		writes:    true,
+		changes:   true,
 		run: func(ctx context.Context, c *call) error {
 			test, err := c.admin.ABTest(ctx, c.Args[0])
 			if err != nil {
@@ -144,6 +150,7 @@ func testStop() verb {
 		arguments: "TEST",
 		summary:   "End a live A/B test now.",
 		writes:    true,
+		changes:   true,
 		run: func(ctx context.Context, c *call) error {
 			return write(ctx, c, testChange(c.Args[0], "is stopped", func(opts ...flaggery.WriteOption) (flaggery.Result[api.ABTest], error) {
 				return c.admin.StopABTest(ctx, c.Args[0], opts...)

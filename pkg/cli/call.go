@@ -6,7 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/command"
@@ -19,6 +22,8 @@ type settings struct {
 	url     string
 	token   command.Secret
 	format  string // of the output
+	formats []string
+	flags   *flag.FlagSet // all of the verb's
 	writing
 }
 
@@ -35,21 +40,32 @@ const defaultWait = 5 * time.Second
 
 // connection declares the settings that select an admin.
 func (s *settings) connection(fs *flag.FlagSet) {
+	s.flags = fs
 	fs.StringVar(&s.context, "context", "", "`name` of the context, instead of the current one")
 	fs.StringVar(&s.url, "url", "", "`URL` of an admin, instead of a context's")
-	fs.Var(&s.token, "token", "`secret` of the token for --url, better set by the environment")
+	fs.Var(&s.token, "token", "`secret` of the token for --url; better set by the environment")
 }
 
-func (s *settings) declareFormat(fs *flag.FlagSet) {
-	fs.StringVar(&s.format, "o", "table", "`format` of the output: table, json, yaml, name")
+// The formats of the output of a verb, the first unless set.
+var (
+	tableFormats = []string{"table", "json", "yaml", "name"}
+	rawFormats   = []string{"raw", "json", "yaml"} // raw: as the admin sends it
+)
+
+func (s *settings) declareFormat(fs *flag.FlagSet, formats []string) {
+	s.formats = formats
+	fs.StringVar(&s.format, "o", formats[0], "`format` of the output: "+strings.Join(formats, ", "))
 }
 
 func (w *writing) declare(fs *flag.FlagSet) {
 	fs.BoolVar(&w.dryRun, "dry-run", false, "check the change and show its effect, store nothing")
 	w.declareYes(fs)
-	fs.DurationVar(&w.wait, "wait", defaultWait, "`duration` to wait at most until all edges serve the change, up to 30s; 0s for not at all")
+	fs.DurationVar(&w.wait, "wait", defaultWait, "maximum `duration` to wait until all edges serve the change, up to 30s; 0s does not wait")
 	fs.StringVar(&w.comment, "comment", "", "`text` with the reason, for the audit")
-	fs.Int64Var(&w.ifRevision, "if-revision", 0, "`revision` of the resource as it was read: fail if it has changed since")
+}
+
+func (w *writing) declareIfRevision(fs *flag.FlagSet) {
+	fs.Int64Var(&w.ifRevision, "if-revision", 0, "`revision` that show printed: fail if the resource has changed since")
 	fs.Lookup("if-revision").DefValue = ""
 }
 
@@ -57,25 +73,36 @@ func (w *writing) declareYes(fs *flag.FlagSet) {
 	fs.BoolVar(&w.yes, "yes", false, "do not ask, even if the context is protected")
 }
 
+// selecting are flags that select. An empty value would select everything, although a
+// script that has an unset variable there meant something else.
+var selecting = []string{"owner", "at", "with", "since", "actor", "feature", "resource", "stage", "state", "tag", "format", "variant"}
+
+// visit calls a function with each flag that is set.
+func (s *settings) visit(f func(*flag.Flag)) {
+	if s.flags != nil { // those of contexts select no admin
+		s.flags.Visit(f)
+	}
+}
+
 // validate reports every setting at fault.
 func (s *settings) validate() error {
 	var faults []error
-	switch s.format {
-	case "table", "json", "yaml", "name", "":
-	default:
-		faults = append(faults, fmt.Errorf("-o must be table, json, yaml or name, is %q", s.format))
+	if s.formats != nil && !slices.Contains(s.formats, s.format) {
+		faults = append(faults, fmt.Errorf("-o must be one of %s, is %q", strings.Join(s.formats, ", "), s.format))
 	}
 	if s.wait < 0 || s.wait > 30*time.Second {
 		faults = append(faults, fmt.Errorf("--wait must be between 0s and 30s, is %s", s.wait))
 	}
-	if s.ifRevision < 0 {
-		faults = append(faults, fmt.Errorf("--if-revision must be positive, is %d", s.ifRevision))
-	}
+	s.visit(func(f *flag.Flag) {
+		switch {
+		case f.Name == "if-revision" && s.ifRevision < 1:
+			faults = append(faults, fmt.Errorf("--if-revision must be positive, is %d", s.ifRevision))
+		case f.Value.String() == "" && slices.Contains(selecting, f.Name):
+			faults = append(faults, fmt.Errorf("--%s must not be empty: leave it out, or give a value", f.Name))
+		}
+	})
 	if s.url != "" && s.context != "" {
 		faults = append(faults, fmt.Errorf("FLAGGERY_CONTEXT (--context) %q and FLAGGERY_URL (--url) exclude each other: unset one", s.context))
-	}
-	if s.token != "" && s.context != "" {
-		faults = append(faults, fmt.Errorf("FLAGGERY_TOKEN (--token) is for FLAGGERY_URL (--url), and context %q has its own: unset one", s.context))
 	}
 	return command.Faults(faults...)
 }
@@ -87,11 +114,13 @@ type call struct {
 	admin  *flaggery.Admin
 	name   string // of the context, "" without one
 	server server
+	stores bool // a call from now on stores a change, unless it fails
 }
 
 // connect selects the admin.
 func (s *settings) connect(ctx context.Context, env command.Environment, opts ...flaggery.Option) (*call, error) {
-	c := &call{settings: s, Environment: env, server: server{URL: s.url, Token: string(s.token)}}
+	c := &call{settings: s, Environment: env, server: server{URL: s.url, Token: strings.TrimSpace(string(s.token))}}
+	from := "FLAGGERY_URL (--url)"
 	if s.url == "" {
 		all, err := loadContexts()
 		if err != nil {
@@ -104,14 +133,21 @@ func (s *settings) connect(ctx context.Context, env command.Environment, opts ..
 		if c.server, err = all.find(c.name); err != nil {
 			return nil, err
 		}
+		if s.token != "" {
+			return nil, command.Usagef("FLAGGERY_TOKEN (--token) is for FLAGGERY_URL (--url), which is not set, and context %s does not use it: set FLAGGERY_URL, or unset FLAGGERY_TOKEN", c.name)
+		}
+		from = "context " + c.name
 	}
 	token, err := c.server.secret(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if strings.ContainsFunc(token, unicode.IsControl) {
+		return nil, command.Usagef("%s: the token must be one line", from)
+	}
 	c.admin, err = flaggery.NewAdmin(c.server.URL, token, append(opts, flaggery.UserAgent("flaggery-admin/"+env.Version))...)
 	if err != nil {
-		return nil, command.WithStatus(command.StatusUsage, err)
+		return nil, command.Usagef("%s: %w", from, err)
 	}
 	return c, nil
 }
@@ -125,7 +161,7 @@ func (c *call) options() []flaggery.WriteOption {
 	return options
 }
 
-// parseMoment reads a time, or a duration that is so long ago. The zero time is none.
+// parseMoment reads a time, or how long ago it was. The zero time is none.
 func parseMoment(setting, text string) (at time.Time, err error) {
 	if text == "" {
 		return at, nil
@@ -135,7 +171,9 @@ func parseMoment(setting, text string) (at time.Time, err error) {
 	}
 	at, err = time.Parse(time.RFC3339, text)
 	if err != nil {
-		err = command.Usagef("%s must be a time such as 2027-01-31T15:04:05Z or a duration such as 24h, which is so long ago, is %q", setting, text)
+		err = command.Usagef("%s must be a time such as 2027-01-31T15:04:05Z, or how long ago it was, such as 24h, is %q", setting, text)
+	} else if at.IsZero() {
+		err = command.Usagef("%s must be later than %s", setting, text)
 	}
 	return at, err
 }

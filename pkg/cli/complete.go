@@ -17,9 +17,12 @@ const completionTimeout = 3 * time.Second
 // mostFound is how many matches a search returns at most.
 const mostFound = 20
 
+// mostRevisions is how many revisions are listed: older ones are seldom reverted.
+const mostRevisions = 20
+
 // complete lists the values of an argument or a flag of a verb, all that begin with
-// text and maybe others.
-func (s *settings) complete(ctx context.Context, verb, what, text string) []string {
+// text and maybe others. feature is the one among the arguments before, if any.
+func (s *settings) complete(ctx context.Context, verb, feature, what, text string) []string {
 	if strings.HasSuffix(verb, " create") && !strings.HasPrefix(what, "-") {
 		return nil // a new name
 	}
@@ -27,37 +30,111 @@ func (s *settings) complete(ctx context.Context, verb, what, text string) []stri
 	case "--context":
 		return contextNames()
 	case "-o":
-		return []string{"table", "json", "yaml", "name"}
+		return s.formats
 	case "--stage":
-		return []string{string(api.StageNew), string(api.StageRolling), string(api.StageTesting), string(api.StageSettled), string(api.StageOff), string(api.StageExpired), string(api.StageArchived)}
+		return texts(stages)
 	case "--state":
 		if strings.HasPrefix(verb, "test ") {
-			return []string{string(api.Scheduled), string(api.Live), string(api.Ended)}
+			return texts(testStates)
 		}
-		return []string{string(api.StateDefault), string(api.StateRolling), string(api.StateTesting), string(api.StateEveryone), string(api.StateOff), string(api.StateArchived)}
+		return texts(featureStates)
+	case "--format":
+		if verb == "state export" {
+			return stateFormats
+		}
+		return importFormats
+	case "--columns":
+		return columnActions
+	case "--groups":
+		return groupActions
+	case "--absent":
+		return absentActions
 	case "FEATURE", "--feature":
-		if verb == "feature restore" {
-			return s.names(ctx, "", "", parameters("view", "summary", "archived", "true"), "features")
-		}
-		return s.names(ctx, "feature", text, parameters("view", "summary"), "features")
+		return s.ask(ctx, func(ctx context.Context, c *call) (names []string) {
+			for _, archived := range archivedFor(verb) {
+				names = append(names, c.features(ctx, parameters("view", "names", "query", text, "archived", archived))...)
+			}
+			return names
+		})
 	case "TEST":
-		return s.names(ctx, "test", text, nil, "abtests")
+		return s.ask(ctx, func(ctx context.Context, c *call) []string { return c.names(ctx, "test", text, "abtests") })
 	case "GROUP":
-		return s.names(ctx, "group", text, nil, "groups")
+		return s.ask(ctx, func(ctx context.Context, c *call) []string { return c.names(ctx, "group", text, "groups") })
+	case "VARIANT", "--variant":
+		return s.ask(ctx, func(ctx context.Context, c *call) []string { return c.variants(ctx, feature) })
+	case "REVISION":
+		return s.ask(ctx, revisions)
 	}
 	return nil
 }
 
-// names lists the names of resources, those that come in time. A search costs the admin
-// a twentieth of a list, but may leave some out. Completion is silent.
-func (s *settings) names(ctx context.Context, kind, text string, query url.Values, path string) (names []string) {
+// archivedFor says which features a verb is for: archived ones, others, or both.
+func archivedFor(verb string) []string {
+	switch verb {
+	case "feature restore":
+		return []string{"true"}
+	case "feature show", "feature edit", "feature delete", "explain", "audit":
+		return []string{"false", "true"}
+	}
+	return []string{"false"}
+}
+
+// ask gets values from the admin, none if they do not come in time. Completion is silent.
+func (s *settings) ask(ctx context.Context, values func(ctx context.Context, c *call) []string) []string {
 	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
 	c, err := s.connect(ctx, command.Environment{}, flaggery.Retries(0))
 	if err != nil {
 		return nil
 	}
-	if kind != "" && text != "" {
+	return values(ctx, c)
+}
+
+// variants lists the names of the variants of a feature.
+func (c *call) variants(ctx context.Context, feature string) (names []string) {
+	found, err := c.admin.Feature(ctx, feature)
+	if err != nil {
+		return nil
+	}
+	for _, v := range found.Value.Variants {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+// revisions lists the latest revisions, each with its first change.
+func revisions(ctx context.Context, c *call) (latest []string) {
+	last := int64(0)
+	for raw, err := range c.admin.List(ctx, nil, "audit") {
+		var entry api.AuditEntry
+		if err != nil || api.DecodeAnswer(raw, &entry) != nil {
+			break
+		}
+		if entry.Revision == last {
+			latest = latest[:len(latest)-1]
+		} else if len(latest) == mostRevisions {
+			break
+		}
+		last = entry.Revision
+		latest = append(latest, number(entry.Revision)+"\t"+clean(entry.Action+" "+entry.Resource))
+	}
+	return latest
+}
+
+// features lists the names of features, those that come in time.
+func (c *call) features(ctx context.Context, query url.Values) []string {
+	names, err := c.list(ctx, query, "features")
+	if err != nil && len(names) == 0 { // the previous release has no names alone
+		query.Set("view", "summary")
+		names, _ = c.list(ctx, query, "features")
+	}
+	return names
+}
+
+// names lists the names of tests or groups, those that come in time. A search costs the
+// admin a twentieth of a list, but may leave some out.
+func (c *call) names(ctx context.Context, kind, text, path string) (names []string) {
+	if text != "" {
 		found, err := c.admin.Search(ctx, text)
 		if err != nil {
 			return nil
@@ -70,16 +147,29 @@ func (s *settings) names(ctx context.Context, kind, text string, query url.Value
 		if len(found.Value) < mostFound {
 			return names
 		}
-		names = nil
 	}
+	names, _ = c.list(ctx, nil, path)
+	return names
+}
+
+// list lists the names of items, or the items if they are names, until one fails.
+func (c *call) list(ctx context.Context, query url.Values, path string) (names []string, err error) {
 	for raw, err := range c.admin.List(ctx, query, path) {
+		if err != nil {
+			return names, err
+		}
 		var item struct {
 			Name string `json:"name"`
 		}
-		if err != nil || api.DecodeAnswer(raw, &item) != nil {
-			break
+		if raw[0] == '"' {
+			err = api.DecodeAnswer(raw, &item.Name)
+		} else {
+			err = api.DecodeAnswer(raw, &item)
+		}
+		if err != nil {
+			return names, err
 		}
 		names = append(names, item.Name)
 	}
-	return names
+	return names, nil
 }

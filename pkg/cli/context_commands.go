@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,7 +20,7 @@ func contextCommands() []command.Command {
 }
 
 // completeContext completes names of contexts.
-func completeContext(_ context.Context, what, _ string) []string {
+func completeContext(_ context.Context, _ []string, what, _ string) []string {
 	if what != "CONTEXT" {
 		return nil
 	}
@@ -43,7 +44,7 @@ func contextAdd() command.Command {
 	return command.Command{
 		Name:      "context add",
 		Arguments: "CONTEXT",
-		Summary:   "Add an admin to the contexts of this user, or replace one. The first is the current one.",
+		Summary:   "Add an admin to the contexts of this user, or replace one. The first becomes the current one.",
 		Once:      once(flags),
 		Flags: func(fs *flag.FlagSet) {
 			flags(fs)
@@ -63,9 +64,15 @@ func contextAdd() command.Command {
 					return err
 				}
 				s.TokenFile = path
+				if _, err := os.ReadFile(path); err != nil {
+					fmt.Fprintf(env.Stderr, "the token of context %s cannot be read yet: %v\n", env.Args[0], err)
+				}
 			}
 			if s.TokenFile == "" && s.TokenCommand == "" {
 				s.Token = string(token)
+			}
+			if s.tokenSource() == noToken {
+				fmt.Fprintf(env.Stderr, "context %s has no token, so the admin will reject its calls unless a proxy adds one: add it again with --token-file, --token-command or FLAGGERY_TOKEN\n", env.Args[0])
 			}
 			name := env.Args[0]
 			return changeContexts(func(all *contexts) (string, error) {
@@ -142,7 +149,7 @@ func contextList() command.Command {
 		Name:     "context list",
 		Summary:  "List the contexts of this user, without tokens.",
 		Once:     []string{"o"},
-		Flags:    s.declareFormat,
+		Flags:    func(fs *flag.FlagSet) { s.declareFormat(fs, tableFormats) },
 		Validate: s.validate,
 		Run: func(_ context.Context, env command.Environment) error {
 			all, err := loadContexts()

@@ -48,10 +48,7 @@ func contextsFile() (string, error) {
 // loadContexts reads the configuration file. There are no contexts without one.
 func loadContexts() (contexts, error) {
 	all := contexts{Contexts: map[string]server{}}
-	path, err := contextsFile()
-	if err != nil {
-		return all, nil //nolint:nilerr // a container without a home has no contexts
-	}
+	path, _ := contextsFile() // "" in a container without a home, which has no contexts
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return all, nil
@@ -157,6 +154,8 @@ func (s server) secret(ctx context.Context) (string, error) {
 	return s.Token, nil
 }
 
+const noToken = "none"
+
 // tokenSource describes where the token comes from, without it.
 func (s server) tokenSource() string {
 	switch {
@@ -167,5 +166,5 @@ func (s server) tokenSource() string {
 	case s.Token != "":
 		return "stored"
 	}
-	return "none"
+	return noToken
 }

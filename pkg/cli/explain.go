@@ -10,7 +10,11 @@ import (
 	"strconv"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/model"
 )
+
+// maxMisspelling is how many letters of a misspelt name may be wrong.
+const maxMisspelling = 2
 
 func explain() verb {
 	var at, with string
@@ -19,7 +23,7 @@ func explain() verb {
 		arguments: "SUBJECT [FEATURE]",
 		summary:   "Explain why a subject gets its flags; with FEATURE, step by step.",
 		flags: func(fs *flag.FlagSet) {
-			fs.StringVar(&at, "at", "", "`moment` to explain: a time such as 2027-01-31T15:04:05Z, or a duration such as 24h, which is so long ago")
+			fs.StringVar(&at, "at", "", "`moment` to explain: a time such as 2027-01-31T15:04:05Z, or how long ago it was, such as 24h")
 			fs.StringVar(&with, "with", "", "`id` of another subject, to compare side by side")
 		},
 		run: func(ctx context.Context, c *call) error {
@@ -44,7 +48,11 @@ func explain() verb {
 			if len(c.Args) == 2 {
 				feature := c.Args[1]
 				if _, ok := found[0].Features[feature]; !ok {
-					return fmt.Errorf("subject %s has no feature %q at that moment", c.Args[0], feature)
+					suggestion := ""
+					if nearest := model.Nearest(feature, features, maxMisspelling); nearest != "" {
+						suggestion = ", did you mean " + nearest + "?"
+					}
+					return fmt.Errorf("subject %s has no feature %q at that moment%s", c.Args[0], feature, suggestion)
 				}
 				features = []string{feature}
 			}

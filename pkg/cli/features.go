@@ -2,14 +2,23 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/flaggery"
+)
+
+// The values of --stage and --state.
+var (
+	stages        = []api.FeatureStage{api.StageNew, api.StageRolling, api.StageTesting, api.StageSettled, api.StageOff, api.StageExpired, api.StageArchived}
+	featureStates = []api.FeatureState{api.StateDefault, api.StateRolling, api.StateTesting, api.StateEveryone, api.StateOff, api.StateArchived}
 )
 
 func featureList() verb {
@@ -26,6 +35,9 @@ func featureList() verb {
 			fs.BoolVar(&archived, "archived", false, "only archived features, which are not listed otherwise")
 		},
 		run: func(ctx context.Context, c *call) error {
+			if err := command.Faults(oneOf("--stage", stage, stages), oneOf("--state", state, featureStates)); err != nil {
+				return command.WithStatus(command.StatusUsage, err)
+			}
 			q := parameters("view", "summary", "stage", stage, "state", state, "tag", tag, "query", query)
 			if archived {
 				q.Set("archived", "true")
@@ -46,6 +58,23 @@ func featureList() verb {
 			}, "features")
 		},
 	}
+}
+
+// oneOf says what is wrong with the value of a setting that selects one of some; "" is
+// none.
+func oneOf[T ~string](setting, value string, accepted []T) error {
+	if value == "" || slices.Contains(accepted, T(value)) {
+		return nil
+	}
+	return fmt.Errorf("%s must be one of %s, is %q", setting, strings.Join(texts(accepted), ", "), value)
+}
+
+// texts are values as texts.
+func texts[T ~string](values []T) (all []string) {
+	for _, v := range values {
+		all = append(all, string(v))
+	}
+	return all
 }
 
 // parameters are those of a query whose values are not empty.
@@ -83,7 +112,6 @@ func fillFeature(t *table, f api.Feature) {
 	}
 	t.add("off", strconv.FormatBool(f.Off))
 	t.add("archived", strconv.FormatBool(f.Archived))
-	t.add("revision", number(f.Revision))
 }
 
 func featureCreate() verb {
@@ -123,7 +151,8 @@ func featureCreate() verb {
 				do: func(opts ...flaggery.WriteOption) (flaggery.Result[api.Feature], error) {
 					return c.admin.AddFeature(ctx, create, opts...)
 				},
-				done: always[api.Feature]("feature %s is created", create.Name),
+				done:   always[api.Feature]("feature %s is created", create.Name),
+				effect: affectedAtZero[api.Feature],
 			})
 		},
 	}
@@ -146,6 +175,7 @@ func featureEdit() verb {
 		arguments: "FEATURE",
 		summary:   "Change the description, tags, contact or dates of a feature.",
 		writes:    true,
+		changes:   true,
 		flags: func(fs *flag.FlagSet) {
 			given(fs, &patch.Description, "description", "`text` for people")
 			fs.Func("tags", "`tags`, separated by commas, instead of the present ones", func(s string) error {
@@ -157,11 +187,17 @@ func featureEdit() verb {
 			given(fs, &patch.Expires, "expires", "`date` from which it should be gone, such as 2027-01-31; empty for none")
 			fs.BoolFunc("permanent", "it stays for good; --permanent=false: it does not", func(s string) error {
 				permanent, err := strconv.ParseBool(s)
+				if err != nil {
+					return errors.New("must be true or false")
+				}
 				patch.Permanent = &permanent
-				return err
+				return nil
 			})
 		},
 		run: func(ctx context.Context, c *call) error {
+			if patch == (api.PatchFeature{}) {
+				return command.Usagef("there is nothing to change: give --description, --tags, --contact, --expires or --permanent")
+			}
 			return patchFeature(ctx, c, patch, "changed")
 		},
 	}
@@ -192,6 +228,7 @@ func featureSwitch(becomes string, off bool) verb {
 		arguments: "FEATURE",
 		summary:   summary,
 		writes:    true,
+		changes:   true,
 		run: func(ctx context.Context, c *call) error {
 			return patchFeature(ctx, c, api.PatchFeature{Off: &off}, becomes)
 		},
@@ -213,6 +250,7 @@ func featureDelete() verb {
 		arguments: "FEATURE",
 		summary:   "Delete a feature.",
 		writes:    true,
+		changes:   true,
 		flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&cascade, "cascade", false, "delete its variants, its rollout and its overrides too")
 		},

@@ -88,11 +88,11 @@ func groupMembers() verb {
 }
 
 // groupChange adds subjects to a group or removes them.
-func groupChange(name, becomes string, leave bool) verb {
+func groupChange(name, summary, becomes string, leave bool) verb {
 	return verb{
 		name:      "group " + name,
 		arguments: "GROUP SUBJECT…",
-		summary:   fmt.Sprintf("%s up to 10,000 subjects, in one revision.", strings.ToUpper(name[:1])+name[1:]),
+		summary:   summary,
 		writes:    true,
 		run: func(ctx context.Context, c *call) error {
 			group, ids := c.Args[0], c.Args[1:]
@@ -125,6 +125,7 @@ func overrideSet() verb {
 		arguments: "GROUP FEATURE VARIANT",
 		summary:   "Give the members of a group a variant of a feature, whatever else applies to them.",
 		writes:    true,
+		changes:   true,
 		run: func(ctx context.Context, c *call) error {
 			group, feature, variant := c.Args[0], c.Args[1], c.Args[2]
 			return write(ctx, c, change[api.VariantReference]{
@@ -144,6 +145,7 @@ func overrideDelete() verb {
 		arguments: "GROUP FEATURE",
 		summary:   "Delete a group's override of a feature.",
 		writes:    true,
+		changes:   true,
 		run: func(ctx context.Context, c *call) error {
 			group, feature := c.Args[0], c.Args[1]
 			return write(ctx, c, change[struct{}]{

@@ -18,6 +18,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/state"
 )
 
 // table is what people read of an answer.
@@ -50,21 +51,31 @@ func (c *call) print(answer []byte, names []string, t table) error {
 	return t.write(c.Stdout)
 }
 
+// printRaw prints an answer that is no table.
+func (c *call) printRaw(answer []byte) error {
+	if c.format != "raw" {
+		return encode(c.Stdout, answer, c.format)
+	}
+	_, err := fmt.Fprintf(c.Stdout, "%s\n", bytes.TrimRight(answer, "\n"))
+	return err
+}
+
 // encode prints JSON with all its members, in their order.
 func encode(w io.Writer, answer []byte, format string) error {
 	var text bytes.Buffer
-	err := json.Indent(&text, bytes.TrimSpace(answer), "", "  ")
+	var err error
+	if format == "yaml" {
+		var document []byte
+		document, err = state.YAML(answer)
+		text.Write(document)
+	} else {
+		err = json.Indent(&text, bytes.TrimSpace(answer), "", "  ")
+		text.WriteByte('\n')
+	}
 	if err != nil {
 		return fmt.Errorf("the answer is no JSON: %w", err)
 	}
-	text.WriteByte('\n')
-	encoded := text.Bytes()
-	if format == "yaml" {
-		if encoded, err = toYAML(answer); err != nil {
-			return err
-		}
-	}
-	_, err = w.Write(encoded)
+	_, err = w.Write(text.Bytes())
 	return err
 }
 

@@ -2,10 +2,14 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -14,27 +18,29 @@ import (
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
+const addBuckets = `flaggery-admin api POST /v1/buckets -d '{"amount": 1000}' adds some`
+
 // advice says what to do about a problem whose detail says only what is wrong.
 var advice = map[api.Code]string{
-	api.FeatureArchived:    "restore it first, with feature restore",
-	api.ABTestLive:         "wait for its end, or end it with test stop",
 	api.FeatureHasVariants: "add --cascade to delete them too",
 	api.EdgesTooOld:        "upgrade the edges first",
 	api.RolloutExists:      "change it with rollout set",
-	api.NoBuckets:          `add buckets first: api POST /v1/buckets -d '{"amount": 1000}'`,
+	api.NoBuckets:          addBuckets,
 	api.PreconditionFailed: "show it again, then repeat with its revision as --if-revision",
 	api.Unauthenticated:    "check the token of the context, or FLAGGERY_TOKEN",
 }
 
+// truth matches a parameter that is to be true.
+var truth = regexp.MustCompile(`\b(cascade|force|prune)=true\b`)
+
+// asFlags writes the parameters in a text as flags: --force for force=true.
+func asFlags(text string) string { return truth.ReplaceAllString(text, "--$1") }
+
 // failure gives the error of a call its exit status, and says what to do about it.
-func failure(err error) error {
+func (c *call) failure(err error) error {
 	var problem *api.Problem
 	if !errors.As(err, &problem) {
-		var unreachable *url.Error
-		if errors.As(err, &unreachable) && !errors.Is(err, context.Canceled) {
-			return command.WithStatus(command.StatusUnreachable, err)
-		}
-		return err
+		return c.unanswered(err)
 	}
 	detail := problem.Detail
 	if c := problem.Changed; c != nil {
@@ -47,12 +53,12 @@ func failure(err error) error {
 		detail += "; " + text
 	}
 	for i, f := range problem.Errors { // parameters are flags of the same name
-		problem.Errors[i].Message = clean(f.Message)
+		problem.Errors[i] = api.FieldError{Location: strings.TrimPrefix(f.Location, "body."), Message: clean(asFlags(f.Message))}
 		if name, ok := strings.CutPrefix(f.Location, "query."); ok {
 			problem.Errors[i].Location = "--" + strings.ReplaceAll(name, "_", "-")
 		}
 	}
-	err = &model.Error{Code: problem.Code, Detail: clean(detail), Fields: problem.Errors}
+	err = &model.Error{Code: problem.Code, Detail: clean(asFlags(detail)), Fields: problem.Errors}
 	switch problem.Status {
 	case http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity:
 		return command.WithStatus(command.StatusRefused, err)
@@ -60,4 +66,59 @@ func failure(err error) error {
 		return command.WithStatus(command.StatusUnreachable, err)
 	}
 	return err
+}
+
+// mayBeStored is about a change without an answer.
+const mayBeStored = "the change may be stored: look at audit before you repeat it"
+
+// unanswered says in plain words why a call got no answer, without the URL of the call.
+func (c *call) unanswered(err error) error {
+	var failed *url.Error
+	if !errors.As(err, &failed) {
+		return err
+	}
+	doubt := ""
+	if c.stores && !unsent(err) {
+		doubt = "; " + mayBeStored
+	}
+	admin := fmt.Sprintf("the admin%s (%s)", c.ofContext(), c.server.shownURL())
+	switch {
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted" + doubt)
+	case errors.Is(err, context.DeadlineExceeded) || failed.Timeout():
+		err = fmt.Errorf("%s did not answer in time%s", admin, doubt)
+	case doubt != "":
+		err = fmt.Errorf("the connection to %s broke before the answer came (%w)%s", admin, cause(failed), doubt)
+	default:
+		err = fmt.Errorf("cannot reach %s: %w", admin, cause(failed))
+	}
+	return command.WithStatus(command.StatusUnreachable, err)
+}
+
+// unsent reports whether a call failed before there was a connection.
+func unsent(err error) bool {
+	var network *net.OpError
+	var certificate *tls.CertificateVerificationError
+	return errors.As(err, &network) && network.Op == "dial" || errors.As(err, &certificate)
+}
+
+// ofContext names the context of the admin, if there is one.
+func (c *call) ofContext() string {
+	if c.name == "" {
+		return ""
+	}
+	return " of context " + c.name
+}
+
+// cause is why a connection failed, without the addresses.
+func cause(err *url.Error) error {
+	var system *os.SyscallError
+	var network *net.OpError
+	switch {
+	case errors.As(err, &system):
+		return system.Err
+	case errors.As(err, &network):
+		return network.Err
+	}
+	return err.Err
 }

@@ -27,7 +27,7 @@ func (r *Remote) Flags(fs *flag.FlagSet) {
 
 // Once lists the flags of a single run: those of Flags, and the command's.
 func (r *Remote) Once(flags ...string) []string {
-	return append(flags, "dry-run", "yes", "wait", "comment", "if-revision")
+	return append(flags, "dry-run", "yes", "wait", "comment")
 }
 
 // DryRun reports whether nothing is to be stored.
@@ -37,8 +37,8 @@ func (r *Remote) DryRun() bool { return r.dryRun }
 func (r *Remote) Comment() string { return r.comment }
 
 // Complete completes values of the flags.
-func (r *Remote) Complete(ctx context.Context, what, text string) []string {
-	return r.complete(ctx, "", what, text)
+func (r *Remote) Complete(ctx context.Context, _ []string, what, text string) []string {
+	return r.complete(ctx, "", "", what, text)
 }
 
 // Validate reports every setting at fault, such as those of an admin beside a database.
@@ -49,8 +49,8 @@ func (r *Remote) Validate(database bool) error {
 		return fault
 	case r.context != "" || r.url != "":
 		return errors.New("FLAGGERY_DB_URL (--db-url) excludes a context and a URL of an admin: unset one")
-	case r.ifRevision != 0 || r.wait != 0 && r.wait != defaultWait:
-		return errors.New("--wait and --if-revision are for an admin, not for a database")
+	case r.wait != 0 && r.wait != defaultWait:
+		return errors.New("--wait is for an admin, not for a database")
 	}
 	return nil
 }
@@ -65,7 +65,7 @@ func (r *Remote) run(ctx context.Context, env command.Environment, format string
 	if err != nil {
 		return err
 	}
-	return failure(run(c))
+	return c.failure(run(c))
 }
 
 // CreateToken prints a new token to standard output.
@@ -83,7 +83,11 @@ func (r *Remote) CreateToken(ctx context.Context, env command.Environment, creat
 				if t.ExpiresAt != nil {
 					expires = moment(t.ExpiresAt)
 				}
-				return fmt.Sprintf("token of %s, role %s, expires: %s; it is shown only this once", t.Name, t.Role, expires)
+				line := fmt.Sprintf("token of %s, role %s, expires: %s", t.Name, t.Role, expires)
+				if !c.dryRun {
+					line += "; it is shown only this once"
+				}
+				return line
 			},
 			unseen: true,
 		})

@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +92,7 @@ func audit() verb {
 			fs.StringVar(&feature, "feature", "", "only changes of this `feature`")
 			fs.StringVar(&resource, "resource", "", "only changes of this `path` and below it, such as groups/friends")
 			fs.StringVar(&actor, "actor", "", "only changes by this `name`")
-			fs.StringVar(&since, "since", "", "only changes since this `moment`: a time such as 2027-01-31T15:04:05Z, or a duration such as 24h, which is so long ago")
+			fs.StringVar(&since, "since", "", "only changes since this `moment`: a time such as 2027-01-31T15:04:05Z, or how long ago it was, such as 24h")
 			fs.IntVar(&limit, "limit", 50, "`number` of changes at most, 0 for all")
 		},
 		run: func(ctx context.Context, c *call) error {
@@ -98,6 +100,8 @@ func audit() verb {
 			switch {
 			case err != nil:
 				return err
+			case from.After(time.Now()):
+				return command.Usagef("--since must not be in the future, is %q", since)
 			case limit < 0:
 				return command.Usagef("--limit must be 0 or more, is %d", limit)
 			case feature != "" && resource != "":
@@ -199,6 +203,7 @@ func callAPI() verb {
 		arguments: "METHOD PATH",
 		summary:   "Send any request, such as GET /v1/features?view=summary, and print the answer as it is.",
 		asks:      true,
+		formats:   rawFormats,
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&data, "d", "", "`body` in JSON")
 			fs.StringVar(&file, "f", "", "`file` with a body in JSON, - for standard input")
@@ -219,24 +224,26 @@ func callAPI() verb {
 			if body != nil && !json.Valid(body) {
 				return command.Usagef("the body must be JSON")
 			}
+			target, err := url.Parse(c.Args[1])
+			if err != nil || !strings.HasPrefix(target.Path, "/") || target.Host != "" {
+				return command.Usagef("path %q: must be like /v1/features", c.Args[1])
+			}
 			method := strings.ToUpper(c.Args[0])
-			if method != http.MethodGet && method != http.MethodHead {
+			dry := slices.Equal(target.Query()["dry_run"], []string{"true"}) // every write of the API takes it
+			if method != http.MethodGet && method != http.MethodHead && !dry {
 				if err := c.mayAsk(); err != nil {
 					return err
 				}
 				if err := c.confirm(ctx, method+" "+c.Args[1]); err != nil {
 					return err
 				}
+				c.stores = true
 			}
 			answer, err := c.admin.Call(ctx, method, c.Args[1], body)
 			if err != nil || len(answer.Body) == 0 {
 				return err
 			}
-			if c.format != "table" {
-				return c.print(answer.Body, nil, table{})
-			}
-			_, err = fmt.Fprintf(c.Stdout, "%s\n", strings.TrimRight(string(answer.Body), "\n"))
-			return err
+			return c.printRaw(answer.Body)
 		},
 	}
 }

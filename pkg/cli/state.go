@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,21 +16,32 @@ import (
 	"github.com/flaggery/flaggery/pkg/flaggery"
 )
 
+// stateFormats are the values of --format of state export.
+var stateFormats = []string{"yaml", "json", "openfeature-manifest"}
+
 func stateExport() verb {
 	var filter flaggery.StateFilter
 	return verb{
 		name:    "state export",
 		summary: "Write the configuration to standard output as a document, which state apply reads.",
+		formats: rawFormats,
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&filter.Owner, "owner", "", "`owner`: only what this document manages")
 			fs.Func("features", "`globs`, separated by commas: only these features, with their overrides and the tests of them alone", func(globs string) error {
 				filter.Features = append(filter.Features, strings.Split(globs, ",")...)
 				return nil
 			})
-			fs.BoolVar(&filter.Promotion, "promotion", false, "only what exists, not who gets it: for another installation")
-			fs.StringVar(&filter.Format, "format", "", "`format` of the document: yaml (unless set), json, or openfeature-manifest")
+			fs.BoolVar(&filter.Promotion, "promotion", false, "for another installation: leave out proportions, off, tests and archived features. Defaults and overrides stay, and can change everybody's flags there: read state diff first")
+			fs.StringVar(&filter.Format, "format", "", "`format` of the document: yaml (unless set), json, or openfeature-manifest; -o selects yaml and json too")
 		},
 		run: func(ctx context.Context, c *call) error {
+			switch {
+			case c.format == "raw": // as --format says
+			case filter.Format != "":
+				return command.Usagef("--format and -o exclude each other")
+			default:
+				filter.Format = c.format
+			}
 			result, err := c.admin.State(ctx, filter)
 			if err != nil {
 				return err
@@ -44,13 +56,13 @@ func stateSchema() verb {
 	return verb{
 		name:    "state schema",
 		summary: "Write the JSON Schema of documents to standard output, for editors.",
+		formats: rawFormats,
 		run: func(ctx context.Context, c *call) error {
 			result, err := c.admin.StateSchema(ctx)
 			if err != nil {
 				return err
 			}
-			_, err = c.Stdout.Write(result.Value)
-			return err
+			return c.printRaw(result.Value)
 		},
 	}
 }
@@ -73,21 +85,31 @@ func (a *applying) options() (options []flaggery.WriteOption) {
 	return options
 }
 
+// readDocument reads the document that the argument names. An empty file would be a
+// request without a body.
+func (c *call) readDocument() ([]byte, error) {
+	document, err := c.readFile("FILE", c.Args[0])
+	if err == nil && len(document) == 0 {
+		err = command.WithStatus(command.StatusRefused, fmt.Errorf("%s is empty: the least is version: 1", c.Args[0]))
+	}
+	return document, err
+}
+
 func stateDiff() verb {
 	var how applying
 	return verb{
 		name:      "state diff",
 		arguments: "FILE",
-		summary:   "Show what state apply would change. The exit status is 3 if that is anything.",
+		summary:   "Show what state apply would change. The exit status is 3 if there are changes.",
 		flags:     how.declare,
 		run: func(ctx context.Context, c *call) error {
-			document, err := c.readFile("FILE", c.Args[0])
+			document, err := c.readDocument()
 			if err != nil {
 				return err
 			}
 			result, err := c.admin.ApplyState(ctx, document, append(how.options(), flaggery.DryRun())...)
 			if err != nil {
-				return err
+				return inFile(c.Args[0], err)
 			}
 			var names []string
 			for _, k := range result.Value.Changes {
@@ -106,36 +128,70 @@ func stateApply() verb {
 	return verb{
 		name:      "state apply",
 		arguments: "FILE",
-		summary:   "Make the configuration as a document says, in one revision, or in none if it is so already.",
+		summary:   "Apply a document: make the configuration as it says, in one revision, or in none if there are no changes.",
 		writes:    true,
 		flags:     how.declare,
 		run: func(ctx context.Context, c *call) error {
-			document, err := c.readFile("FILE", c.Args[0])
+			document, err := c.readDocument()
 			if err != nil {
 				return err
 			}
 			var applied api.AppliedState
+			shown := false
 			err = write(ctx, c, change[api.AppliedState]{
 				name: c.Args[0],
 				do: func(opts ...flaggery.WriteOption) (flaggery.Result[api.AppliedState], error) {
 					result, err := c.admin.ApplyState(ctx, document, append(opts, how.options()...)...)
 					applied = result.Value
-					return result, err
+					if len(applied.Changes) == 0 {
+						result.Propagation = nil // nothing has to become live
+					}
+					return result, inFile(c.Args[0], err)
 				},
 				done: stateSummary,
 				effect: func(dry flaggery.Result[api.AppliedState]) string {
-					if c.asks() {
+					if shown = c.asks(); shown {
 						_ = differences(dry.Value).write(c.Stderr) // a terminal that is gone cannot confirm
+					}
+					if len(dry.Value.Changes) == 0 {
+						return ""
 					}
 					return affected(dry.Receipt)
 				},
 			})
-			if err != nil || c.format != "table" {
+			if err != nil || c.format != "table" || shown {
 				return err
 			}
 			return differences(applied).write(c.Stdout)
 		},
 	}
+}
+
+// faultLine matches how the message of a fault in a document begins.
+var faultLine = regexp.MustCompile(`^line ([0-9]+): `)
+
+// inFile names the places of the faults in a document as tools do: flags.yaml:20.
+func inFile(name string, err error) error {
+	var problem *api.Problem
+	if !errors.As(err, &problem) {
+		return err
+	}
+	if name == "-" {
+		name = "standard input"
+	}
+	for i, f := range problem.Errors {
+		line := faultLine.FindStringSubmatch(f.Message)
+		if line == nil {
+			continue // of a parameter
+		}
+		problem.Detail = name + " is not valid"
+		message := f.Message[len(line[0]):]
+		if path := strings.TrimPrefix(strings.TrimPrefix(f.Location, "body"), "."); path != "" {
+			message = path + ": " + message
+		}
+		problem.Errors[i] = api.FieldError{Location: name + ":" + line[1], Message: message}
+	}
+	return err
 }
 
 func stateSummary(applied api.AppliedState) string {
@@ -179,7 +235,7 @@ var empty = []string{"null", `""`, "false", "[]", "{}"}
 func fields(k api.ResourceChange) (lines []string) {
 	before, after := members(k.Before), members(k.After)
 	for _, name := range slices.Sorted(maps.Keys(after)) {
-		was, is := string(before[name]), string(after[name])
+		was, is := shownValue(name, before[name]), shownValue(name, after[name])
 		switch {
 		case was == is || slices.Contains(follows, name):
 		case before != nil:
@@ -189,6 +245,16 @@ func fields(k api.ResourceChange) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// shownValue is the value of a field, without the buckets of the groups of a test.
+func shownValue(name string, value json.RawMessage) string {
+	var groups []api.CreateTestGroup
+	if name != "groups" || json.Unmarshal(value, &groups) != nil {
+		return string(value)
+	}
+	text, _ := json.Marshal(groups) // which were JSON
+	return string(text)
 }
 
 func members(form any) (members map[string]json.RawMessage) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/flaggery/flaggery/pkg/api"
@@ -72,6 +73,14 @@ type Import struct {
 // NoCount says that no number of subjects was given.
 const NoCount = -1
 
+// The values that the settings of an import accept.
+var (
+	importFormats = []string{"ndjson", "csv"}
+	columnActions = []string{"refuse", "ignore"}
+	groupActions  = []string{"join", "replace"}
+	absentActions = []string{"keep", "delete"}
+)
+
 // Flags declares the settings.
 func (i *Import) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&i.Format, "format", "", "`format` of the file: ndjson or csv; if left out, by the file's extension")
@@ -84,13 +93,16 @@ func (i *Import) Flags(fs *flag.FlagSet) {
 
 // MediaType reports the setting at fault, or returns the media type of a file.
 func (i *Import) MediaType(name string) (string, error) {
-	for _, choice := range []struct{ name, value, first, second string }{
-		{"columns", i.Columns, "refuse", "ignore"},
-		{"groups", i.Groups, "join", "replace"},
-		{"absent", i.Absent, "keep", "delete"},
+	for _, choice := range []struct {
+		name, value string
+		accepted    []string
+	}{
+		{"columns", i.Columns, columnActions},
+		{"groups", i.Groups, groupActions},
+		{"absent", i.Absent, absentActions},
 	} {
-		if choice.value != choice.first && choice.value != choice.second {
-			return "", command.Usagef("--%s must be %s or %s, is %q", choice.name, choice.first, choice.second, choice.value)
+		if !slices.Contains(choice.accepted, choice.value) {
+			return "", command.Usagef("--%s must be %s, is %q", choice.name, strings.Join(choice.accepted, " or "), choice.value)
 		}
 	}
 	if i.ExpectDeleted < NoCount {
@@ -154,6 +166,7 @@ func subjectExport() verb {
 	return verb{
 		name:    "subject export",
 		summary: "Write all subjects of one revision to standard output as NDJSON, in id order.",
+		formats: []string{"ndjson"},
 		run: func(ctx context.Context, c *call) error {
 			_, err := c.admin.ExportSubjectsTo(ctx, c.Stdout)
 			return err

@@ -9,6 +9,9 @@ package cli
 import (
 	"context"
 	"flag"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/flaggery/flaggery/pkg/command"
 	"github.com/flaggery/flaggery/pkg/flaggery"
@@ -20,7 +23,9 @@ type verb struct {
 	arguments string
 	summary   string
 	writes    bool
+	changes   bool                   // writes to what show prints the revision of: --if-revision
 	asks      bool                   // may write, and has no other settings for that
+	formats   []string               // of the output, nil for those of tables
 	flags     func(fs *flag.FlagSet) // of this verb alone; nil for none
 	run       func(ctx context.Context, c *call) error
 }
@@ -34,7 +39,8 @@ func Commands() []command.Command {
 		rolloutSet(), rolloutShow(), rolloutDelete(),
 		testList(), testShow(), testCreate(), testExtend(), testStop(), testDelete(),
 		groupList(), groupShow(), groupCreate(), groupDelete(), groupMembers(),
-		groupChange("add", "added to", false), groupChange("remove", "removed from", true),
+		groupChange("add", "Add up to 10,000 subjects to a group, in one revision.", "added to", false),
+		groupChange("remove", "Remove up to 10,000 subjects from a group, in one revision.", "removed from", true),
 		overrideSet(), overrideDelete(),
 		subjectShow(), subjectAdd(), subjectDelete(), subjectImport(), subjectExport(),
 		explain(),
@@ -50,15 +56,21 @@ func Commands() []command.Command {
 
 func (v verb) command() command.Command {
 	s := new(settings)
+	if v.formats == nil {
+		v.formats = tableFormats
+	}
 	c := command.Command{
 		Name:      v.name,
 		Arguments: v.arguments,
 		Summary:   v.summary,
 		Flags: func(fs *flag.FlagSet) {
 			s.connection(fs)
-			s.declareFormat(fs)
+			s.declareFormat(fs, v.formats)
 			if v.writes {
 				s.writing.declare(fs)
+			}
+			if v.changes {
+				s.declareIfRevision(fs)
 			}
 			if v.asks {
 				s.declareYes(fs)
@@ -68,17 +80,28 @@ func (v verb) command() command.Command {
 			}
 		},
 		Validate: s.validate,
-		Complete: func(ctx context.Context, what, text string) []string { return s.complete(ctx, v.name, what, text) },
+		Complete: func(ctx context.Context, args []string, what, text string) []string {
+			return s.complete(ctx, v.name, v.feature(args), what, text)
+		},
 		Run: func(ctx context.Context, env command.Environment) error {
 			c, err := s.connect(ctx, env)
 			if err != nil {
 				return err
 			}
-			return failure(v.run(ctx, c))
+			return c.failure(v.run(ctx, c))
 		},
 	}
 	c.Once = once(v.flags, "o", "dry-run", "yes", "wait", "comment", "if-revision")
 	return c
+}
+
+// feature is the argument that names a feature; "" if it is not given yet.
+func (v verb) feature(args []string) string {
+	at := slices.Index(strings.Fields(v.arguments), "FEATURE")
+	if at < 0 || at >= len(args) {
+		return ""
+	}
+	return args[at]
 }
 
 // once lists flags of a single run: some, and all that are declared.
@@ -91,7 +114,19 @@ func once(declare func(fs *flag.FlagSet), names ...string) []string {
 	return names
 }
 
-// show is a verb that shows the resource that its argument names.
+// tagged matches the revision in an ETag, which a compression or a proxy may have changed:
+// "17-gzip", W/"17".
+var tagged = regexp.MustCompile(`^(?:W/)?"([0-9]+)`)
+
+// revisionOf is what --if-revision takes of a resource with this ETag.
+func revisionOf(etag string) string {
+	if found := tagged.FindStringSubmatch(etag); found != nil {
+		return found[1]
+	}
+	return none
+}
+
+// show is a verb that shows the resource that its argument names, with its revision.
 func show[T any](name, arguments, summary string, read func(*flaggery.Admin, context.Context, string) (flaggery.Result[T], error), fill func(t *table, value T)) verb {
 	return verb{
 		name:      name,
@@ -104,6 +139,7 @@ func show[T any](name, arguments, summary string, read func(*flaggery.Admin, con
 			}
 			var t table
 			fill(&t, result.Value)
+			t.add("revision", revisionOf(result.ETag))
 			return c.print(result.Body, c.Args, t)
 		},
 	}
@@ -117,6 +153,7 @@ func act[T any](name, arguments, summary, done string, do func(*flaggery.Admin, 
 		arguments: arguments,
 		summary:   summary,
 		writes:    true,
+		changes:   true,
 		run: func(ctx context.Context, c *call) error {
 			return write(ctx, c, change[T]{
 				name: c.Args[0],

@@ -57,7 +57,7 @@ func write[T any](ctx context.Context, c *call, w change[T]) error {
 			effect = w.effect(dry)
 		}
 		if c.dryRun {
-			return report(c, w, dry, "dry run, nothing is stored: "+w.done(dry.Value)+"; "+effect)
+			return report(c, w, dry, "dry run, nothing is stored: "+joined(w.done(dry.Value), effect))
 		}
 		if c.asks() {
 			c.showChanges(dry.Receipt)
@@ -66,17 +66,17 @@ func write[T any](ctx context.Context, c *call, w change[T]) error {
 	if err := c.confirm(ctx, effect); err != nil {
 		return err
 	}
+	c.stores = true
 	result, err := w.do(c.options()...)
 	if err != nil {
 		return err
 	}
-	line := w.done(result.Value)
-	for _, part := range []string{effect, live(result.Propagation)} {
-		if part != "" {
-			line += "; " + part
-		}
-	}
-	return report(c, w, result, line)
+	return report(c, w, result, joined(w.done(result.Value), effect, live(result.Propagation)))
+}
+
+// joined is a line of the parts that are not empty.
+func joined(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "; ")
 }
 
 // report prints the line of a change, to standard error if standard output is for the
@@ -108,6 +108,12 @@ func affected(r flaggery.Receipt) string {
 		line += "; removes " + strings.Join(r.Removes, ", ")
 	}
 	return line
+}
+
+// affectedAtZero is affected for a rollout that begins at 0 %, whatever is drawn for it.
+func affectedAtZero[T any](dry flaggery.Result[T]) string {
+	dry.Drawn = false
+	return affected(dry.Receipt)
 }
 
 // changes lists the flags that a dry run would change.

@@ -6,6 +6,12 @@ import (
 	"log/slog"
 )
 
+// The values of --log-level and --log-format.
+var (
+	logLevels  = []string{"debug", "info", "warn", "error"}
+	logFormats = []string{"text", "json"}
+)
+
 // newLogger returns a logger that writes records of level and above to w; format is
 // "text" or "json". Both show durations with their unit: JSON would have nanoseconds,
 // without saying so.

@@ -46,9 +46,10 @@ type Command struct {
 	Variables []string     // environment variables that it reads besides those of its flags
 	Validate  func() error // checks the parsed settings; nil if there is nothing to check
 	// Complete lists the values of an argument, by its word in Arguments ("FEATURE"), or
-	// of a flag ("--stage"), for a shell; others than those that begin with text are
-	// dropped. The settings so far are parsed. It may be nil.
-	Complete func(ctx context.Context, what, text string) []string
+	// of a flag ("--stage"), for a shell, each maybe with a tab and a description; others
+	// than those that begin with text are dropped. args are the arguments before it, and
+	// the settings so far are parsed. It may be nil.
+	Complete func(ctx context.Context, args []string, what, text string) []string
 	Run      func(ctx context.Context, env Environment) error
 }
 
@@ -74,7 +75,7 @@ func (p Program) Main() {
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop)
 	env := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
-	if p.isService(os.Args[1:], env) {
+	if p.isService(os.Args[1:]) {
 		signal.Ignore(syscall.SIGPIPE) // a write to the log fails instead, and that line is lost
 	}
 	os.Exit(p.Execute(ctx, os.Args[1:], os.Environ(), env))
@@ -90,7 +91,7 @@ func (p Program) Execute(ctx context.Context, args, environ []string, env Enviro
 	}
 	status := statusOf(err)
 	var refused *model.Error
-	if errors.As(err, &refused) && len(refused.Fields) > 1 {
+	if errors.As(err, &refused) && len(refused.Fields) > 0 {
 		err = errors.New(refused.Detail)
 		defer func() {
 			for _, f := range refused.Fields {
@@ -131,7 +132,7 @@ func (p Program) runCommand(ctx context.Context, command *Command, args, environ
 	}
 	var misused error
 	if err == nil {
-		misused = command.checkArguments(len(rest))
+		misused = command.checkArguments(rest)
 	}
 	logger, logErr := newLogger(env.Stderr, log.level, log.format)
 	var invalid error
@@ -172,8 +173,8 @@ func (c *Command) flagSet(log *logSettings) *flag.FlagSet {
 	if c.Flags != nil {
 		c.Flags(fs)
 	}
-	fs.TextVar(&log.level, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn, error")
-	fs.StringVar(&log.format, "log-format", "text", "`format` of the log: text, json")
+	fs.TextVar(&log.level, "log-level", slog.LevelInfo, "lowest `level` to log: "+strings.Join(logLevels, ", "))
+	fs.StringVar(&log.format, "log-format", "text", "`format` of the log: "+strings.Join(logFormats, ", "))
 	return fs
 }
 

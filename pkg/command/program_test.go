@@ -60,21 +60,24 @@ func TestProgram(t *testing.T) {
 		{"data load file", "", 1, "", "things: cannot load [\"file\"]; really\n"},
 		{"data load a b", "", 1, "", "things: the request is not valid\n  line 1: is bad\n  line 2: is worse\n"},
 		{"data load", "", 2, "", "things: data load takes FILE…: found 0 arguments\n"},
+		{"completion bash zsh", "", 2, "", "things: completion takes bash|zsh|fish: found 2 arguments\n"},
 		{"data", "", 2, "", "things: data must be followed by load, see things data --help\n"},
 		{"data save", "", 2, "", "things: data must be followed by load, see things data --help\n"},
 		{"data laod file", "", 2, "", "things: data must be followed by load, did you mean load?, see things data --help\n"},
 		{"sevre --port 81", "", 2, "", "things: there is no command \"sevre\", did you mean serve?, see things --help\n"},
-		{"data load --prot 81 file", "", 2, "", "things: flag provided but not defined: -prot\n"},
+		{"data load --prot 81 file", "", 2, "", "things: data load: there is no flag --prot, see --help\n"},
+		{"data load -log-levl debug file", "", 2, "", "things: data load: there is no flag --log-levl, did you mean --log-level?, see --help\n"},
+		{"data load -x file", "", 2, "", "things: data load: there is no flag -x, see --help\n"},
 		{"completion tcsh", "", 2, "", "things: completion takes bash, zsh or fish, found \"tcsh\"\n"},
 		{"completion bash", "", 0, "__start_things", ""},
 		{"completion zsh", "", 0, "#compdef things", ""},
 		{"completion fish", "", 0, "fish completion for things", ""},
 		{"data --help", "", 0, "Usage: things data COMMAND", ""},
 		{"version", "", 0, "things v1\n", ""},
-		{"", "", 0, "  data             load\n", ""},
-		{"--help", "", 0, "  serve            Serve.\n", ""},
+		{"", "", 0, "  data        load\n", ""},
+		{"--help", "", 0, "  serve       Serve.\n", ""},
 		{"help", "", 0, "  version ", ""},
-		{"help data", "", 0, "  data load        Load.\n", ""},
+		{"help data", "", 0, "  data load  Load.\n", ""},
 		{"help data load", "", 0, "Usage: things data load [settings] FILE…\n", ""},
 		{"serve --help", "", 0, "[FLAGGERY_PORT]", ""},
 		{"serve --nonsense -h", "", 0, "[FLAGGERY_PORT]", ""},
@@ -86,6 +89,12 @@ func TestProgram(t *testing.T) {
 			row.stdout == "" && stdout != "" || status != 0 && stderr != row.stderr {
 			t.Errorf("things %s: status %d\nstdout: %s\nstderr: %s", row.args, status, stdout, stderr)
 		}
+	}
+}
+
+func TestNoArgumentIsEmpty(t *testing.T) {
+	if status, _, stderr := run([]string{"data", "load", "a", ""}); status != 2 || stderr != "things: data load: FILE must not be empty\n" {
+		t.Errorf("status %d: %s", status, stderr)
 	}
 }
 

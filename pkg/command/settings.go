@@ -25,16 +25,22 @@ import (
 func parseSettings(fs *flag.FlagSet, once, args, environ []string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // the caller prints, once
 	fs.Usage = func() {}
-	fs.VisitAll(func(f *flag.Flag) { f.Value = explained{f.Value} })
+	var invalid error // of the flag that fs.Parse ended at
+	fs.VisitAll(func(f *flag.Flag) { f.Value = explained{f.Value, f.Name, &invalid} })
 	var faults []error
 	for {
+		invalid = nil
 		err := fs.Parse(args)
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, err
 		}
 		args = fs.Args()
-		if err != nil {
-			faults = append(faults, err)
+		switch {
+		case invalid != nil:
+			faults = append(faults, invalid)
+			continue
+		case err != nil:
+			faults = append(faults, explainMisuse(fs, err))
 			continue
 		}
 		if len(args) == 0 {
@@ -63,6 +69,25 @@ func parseSettings(fs *flag.FlagSet, once, args, environ []string) (rest []strin
 	return rest, Faults(faults...)
 }
 
+// explainMisuse is an error of a flag that does not exist with the most similar one, that of
+// a flag without a value in plain words, and any other error as it is.
+func explainMisuse(fs *flag.FlagSet, err error) error {
+	if name, bare := strings.CutPrefix(err.Error(), "flag needs an argument: -"); bare {
+		return fmt.Errorf("%s needs a value", dashed(name))
+	}
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return err
+	}
+	var known []string
+	fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+	suggestion := ""
+	if nearest := model.Nearest(name, known, suggestionDistance); len(name) > 1 && nearest != "" {
+		suggestion = ", did you mean " + dashed(nearest) + "?"
+	}
+	return fmt.Errorf("%s: there is no flag %s%s, see --help", fs.Name(), dashed(name), suggestion)
+}
+
 const (
 	variablePrefix = "FLAGGERY_"
 	fileSuffix     = "_FILE"
@@ -79,8 +104,13 @@ func values(environ []string) map[string]string {
 	return variables
 }
 
-// explained is a flag whose errors name the accepted values.
-type explained struct{ flag.Value }
+// explained is a flag whose errors name the accepted values. invalid gets them with the name
+// of the flag and the value: package flag adds words of its own.
+type explained struct {
+	flag.Value
+	name    string
+	invalid *error
+}
 
 // IsBoolFlag lets a boolean flag stand without a value.
 func (e explained) IsBoolFlag() bool {
@@ -103,13 +133,18 @@ func (e explained) Set(text string) error {
 		return nil
 	}
 	switch e.Get().(type) {
-	case int:
-		return errors.New("must be a whole number")
+	case int, int64:
+		err = errors.New("must be a whole number")
+	case float64:
+		err = errors.New("must be a number")
 	case bool:
-		return errors.New("must be true or false")
+		err = errors.New("must be true or false")
 	case time.Duration:
-		return errors.New("must be a duration such as 30s or 1h")
+		err = errors.New("must be a duration such as 30s or 1h")
+	case *slog.Level:
+		err = errors.New("must be one of " + strings.Join(logLevels, ", "))
 	}
+	*e.invalid = fmt.Errorf("%s %w, is %q", dashed(e.name), err, text)
 	return err
 }
 

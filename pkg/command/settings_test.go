@@ -152,15 +152,27 @@ func TestSettingsSayWhatTheyTake(t *testing.T) {
 	var s settings
 	fs := s.flags()
 	fs.DurationVar(&wait, "wait", 0, "`time`")
-	_, err := parseSettings(fs, nil, []string{"--wait", "5"}, environment("FLAGGERY_PORT", "tcp://10.0.0.1:8081", "FLAGGERY_ENABLE", "on"))
+	fs.Int64("weight", 1, "`number`")
+	fs.Float64("share", 1, "`number`")
+	fs.Bool("all", false, "all")
+	fs.TextVar(new(slog.Level), "log-level", slog.LevelInfo, "`level`")
+	_, err := parseSettings(fs, nil, strings.Fields("--wait 5 --weight=abc --share many --all=maybe --log-level loud --host"), environment("FLAGGERY_PORT", "tcp://10.0.0.1:8081", "FLAGGERY_ENABLE", "on"))
 	for _, want := range []string{
 		`FLAGGERY_PORT (--port) must be a whole number, is "tcp://10.0.0.1:8081"`,
 		`FLAGGERY_ENABLE (--enable) must be true or false, is "on"`,
-		`"5" for flag -wait: must be a duration such as 30s or 1h`,
+		`--wait must be a duration such as 30s or 1h, is "5"`,
+		`--weight must be a whole number, is "abc"`,
+		`--share must be a number, is "many"`,
+		`--all must be true or false, is "maybe"`,
+		`--log-level must be one of debug, info, warn, error, is "loud"`,
+		`--host needs a value`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("does not say %s: %v", want, err)
 		}
+	}
+	if err != nil && (strings.Contains(err.Error(), "for flag") || strings.Contains(err.Error(), "strconv")) {
+		t.Errorf("has words of Go: %v", err)
 	}
 }
 

@@ -8,11 +8,12 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
 
-// suggestionDistance is how many letters of a mistyped command may be wrong.
+// suggestionDistance is how many letters of a mistyped command or flag may be wrong.
 const suggestionDistance = 2
 
 // tree is the program for cobra, which finds commands, completes and suggests. It
@@ -60,10 +61,10 @@ func (p Program) node(word string) *cobra.Command {
 }
 
 // isService reports whether args call a service.
-func (p Program) isService(args []string, env Environment) bool {
-	c, _, err := p.tree(nil, env).Find(args)
-	return err == nil && slices.ContainsFunc(p.Commands, func(command Command) bool {
-		return command.Service && c.CommandPath() == p.Name+" "+command.Name
+func (p Program) isService(args []string) bool {
+	return slices.ContainsFunc(p.Commands, func(c Command) bool {
+		words := strings.Fields(c.Name)
+		return c.Service && len(args) >= len(words) && slices.Equal(args[:len(words)], words)
 	})
 }
 
@@ -114,6 +115,7 @@ func (p Program) mistyped(c *cobra.Command, args []string) error {
 // help lists the commands below a node of the tree.
 func (p Program) help(w io.Writer, node *cobra.Command) {
 	fmt.Fprintf(w, "%s\n\nUsage: %s COMMAND [settings]\n\n", p.Summary, node.CommandPath())
+	names := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	words := strings.TrimPrefix(node.CommandPath()+" ", p.Name+" ") // "" or "migrate "
 	listed := map[string]bool{}
 	for _, c := range p.Commands {
@@ -123,11 +125,12 @@ func (p Program) help(w io.Writer, node *cobra.Command) {
 		case !below || listed[name]:
 		case group:
 			listed[name] = true
-			fmt.Fprintf(w, "  %-16s %s\n", words+name, strings.Join(p.following(words+name+" "), ", "))
+			fmt.Fprintf(names, "  %s\t%s\n", words+name, strings.Join(p.following(words+name+" "), ", "))
 		default:
-			fmt.Fprintf(w, "  %-16s %s\n", c.Name, c.Summary)
+			fmt.Fprintf(names, "  %s\t%s\n", c.Name, c.Summary)
 		}
 	}
+	_ = names.Flush() // a reader that is gone needs no help
 	fmt.Fprintf(w, "\n%s COMMAND --help lists a command's settings, %s version prints the version.\n", node.CommandPath(), p.Name)
 }
 
@@ -144,16 +147,17 @@ func (p Program) following(words string) (names []string) {
 
 // describe prints a command's help.
 func (p Program) describe(w io.Writer, command *Command) {
-	fmt.Fprintf(w, "%s\n\nUsage: %s\n\nSettings, each a flag, the variable [in brackets], or a file whose path is in that variable with _FILE added:\n",
+	fmt.Fprintf(w, "%s\n\nUsage: %s\n\nSettings. Those with a [VARIABLE] can also be set by it, or by a file whose path is in VARIABLE_FILE:\n",
 		command.Summary, strings.TrimSpace(p.Name+" "+command.Name+" [settings] "+command.Arguments))
 	writeUsage(command.FlagSet(), command.Once, w)
 }
 
 const repeated = "…"
 
-// checkArguments says what is wrong with a number of arguments. It does not show them:
-// they may be secrets.
-func (c *Command) checkArguments(n int) error {
+// checkArguments says what is wrong with the arguments. It does not show them: they may
+// be secrets. None may be empty, as one of an unset variable in a script is.
+func (c *Command) checkArguments(args []string) error {
+	n := len(args)
 	least, most := 0, 0
 	for word := range strings.FieldsSeq(c.Arguments) {
 		most++
@@ -166,11 +170,18 @@ func (c *Command) checkArguments(n int) error {
 	}
 	switch {
 	case n >= least && n <= most:
+		if i := slices.Index(args, ""); i >= 0 {
+			return fmt.Errorf("%s: %s must not be empty", c.Name, c.argument(i))
+		}
 		return nil
 	case c.Arguments == "":
 		return fmt.Errorf("%s takes settings only, such as --log-level debug, but no arguments: found %d", c.Name, n)
 	}
-	return fmt.Errorf("%s takes %s: found %d arguments", c.Name, c.Arguments, n)
+	plural := "s"
+	if n == 1 {
+		plural = ""
+	}
+	return fmt.Errorf("%s takes %s: found %d argument%s", c.Name, c.Arguments, n, plural)
 }
 
 // argument is the word in Arguments of the argument that follows n others, "" if none
@@ -210,10 +221,14 @@ func (c *Command) complete(ctx context.Context, args []string, text string, envi
 		return nil, cobra.ShellCompDirectiveDefault
 	case strings.Contains(what, "|"):
 		values = strings.Split(what, "|")
+	case what == "--log-level":
+		values = logLevels
+	case what == "--log-format":
+		values = logFormats
 	case c.Complete != nil && what != "":
-		values = c.Complete(ctx, what, text)
+		values = c.Complete(ctx, rest, what, text)
 	}
-	return slices.DeleteFunc(values, func(v string) bool { return !strings.HasPrefix(v, text) }), cobra.ShellCompDirectiveNoFileComp
+	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { return !strings.HasPrefix(v, text) }), cobra.ShellCompDirectiveNoFileComp
 }
 
 // flagNames are the flags that begin with text, each with its description.

@@ -18,11 +18,11 @@ func TestCompletion(t *testing.T) {
 				fs.StringVar(&format, "o", "", "`format`")
 				fs.Bool("dry-run", false, "store nothing")
 			},
-			Complete: func(_ context.Context, what, _ string) []string {
-				return []string{what + " of " + place, "x" + format}
+			Complete: func(_ context.Context, args []string, what, _ string) []string {
+				return []string{what + strings.Join(args, ",") + " of " + place, "x" + format}
 			}},
 		{Name: "data load", Arguments: "FILE…", Summary: "Load."},
-		{Name: "data count", Arguments: "THING…", Summary: "Count.", Complete: func(context.Context, string, string) []string { return []string{"a", "b"} }},
+		{Name: "data count", Arguments: "THING…", Summary: "Count.", Complete: func(context.Context, []string, string, string) []string { return []string{"a", "b"} }},
 		{Name: "switch", Arguments: "on|off", Summary: "Switch."},
 	}}
 	const files, noFiles = ":0", ":4"
@@ -33,7 +33,7 @@ func TestCompletion(t *testing.T) {
 		{"data|s", "show\tShow.\n" + noFiles},
 		{"data|show|", "THING of\nx\n" + noFiles},
 		{"data|show|--place|here|", "THING of here\nx\n" + noFiles},
-		{"data|show|a|-o|json|", "OTHER of there\nxjson\n" + noFiles},
+		{"data|show|a|-o|json|", "OTHERa of there\nxjson\n" + noFiles},
 		{"data|show|a|b|", noFiles},
 		{"data|show|-o|x", "x\n" + noFiles},
 		{"data|show|-o|", "-o of there\nx\n" + noFiles},
@@ -42,6 +42,8 @@ func TestCompletion(t *testing.T) {
 		{"data|show|--d", "--dry-run\tstore nothing\n" + noFiles},
 		{"data|count|a|b|", "a\nb\n" + noFiles},
 		{"data|load|", files},
+		{"switch|--log-level|", "debug\ninfo\nwarn\nerror\n" + noFiles},
+		{"data|show|--log-format|j", "json\n" + noFiles},
 		{"switch|o", "on\noff\n" + noFiles},
 		{"switch|on|", noFiles},
 		{"completion|", "bash\nzsh\nfish\n" + noFiles},
@@ -72,7 +74,7 @@ func TestStatuses(t *testing.T) {
 func TestServicesAreKnownBeforeTheyRun(t *testing.T) {
 	p := Program{Name: "things", Commands: []Command{{Name: "serve", Service: true}, {Name: "data load"}}}
 	for args, want := range map[string]bool{"serve": true, "serve --port 80": true, "": false, "data load serve": false, "data": false, "sevre": false, "help serve": false} {
-		if got := p.isService(strings.Fields(args), Environment{}); got != want {
+		if got := p.isService(strings.Fields(args)); got != want {
 			t.Errorf("%q: %t", args, got)
 		}
 	}
