@@ -11,7 +11,9 @@ import (
 	"os"
 	"strings"
 
+	"github.com/flaggery/flaggery/pkg/admin"
 	"github.com/flaggery/flaggery/pkg/command"
+	"github.com/flaggery/flaggery/pkg/web"
 )
 
 // Config are the settings of Run.
@@ -22,6 +24,9 @@ type Config struct {
 	EdgePort   int // likewise
 	Empty      bool
 	AdminToken command.Secret // if empty, a random token is kept in DataDir
+
+	Environment web.Environment
+	Colour      string // a CSS colour
 
 	Version string
 	Logger  *slog.Logger
@@ -40,6 +45,9 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&c.EdgePort, "edge-port", 8081, "`port` of the edge, 0 for any that is free")
 	fs.BoolVar(&c.Empty, "empty", false, "start without sample data")
 	fs.Var(&c.AdminToken, "admin-token", "`secret` for the admin, instead of one kept in the data folder")
+	c.Environment = "development"
+	c.Environment.Flags(fs)
+	fs.StringVar(&c.Colour, "environment-colour", "seagreen", "CSS `colour` of this installation, shown in user interfaces")
 }
 
 // Validate reports every setting at fault.
@@ -59,7 +67,8 @@ func (c *Config) Validate() error {
 	if c.Port != 0 && c.Port == c.EdgePort {
 		faults = append(faults, fmt.Errorf("--port and --edge-port are both %d", c.Port))
 	}
-	return command.Faults(faults...)
+	installation := admin.Installation{Environment: c.Environment, Colour: c.Colour}
+	return command.Faults(append(faults, installation.Validate())...)
 }
 
 // keptToken reads the token from a file that only the current user can read, and

@@ -24,8 +24,6 @@ import (
 	"github.com/flaggery/flaggery/pkg/writer"
 )
 
-const environment = "development"
-
 // Run starts everything, describes it on c.Out, and runs until ctx ends or a part
 // of it fails. The data stays in c.DataDir.
 func Run(ctx context.Context, c Config) (err error) {
@@ -36,12 +34,17 @@ func Run(ctx context.Context, c Config) (err error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	database, err := pgserver.Start(ctx, pgserver.Config{Dir: filepath.Join(c.DataDir, "postgres"), Log: c.Logger})
+	if errors.Is(err, pgserver.ErrHeld) {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Stop()) }()
+	var tokenFile string
 	if c.AdminToken == "" {
-		if c.AdminToken, err = keptToken(filepath.Join(c.DataDir, "token")); err != nil {
+		tokenFile = filepath.Join(c.DataDir, "token")
+		if c.AdminToken, err = keptToken(tokenFile); err != nil {
 			return err
 		}
 	}
@@ -65,12 +68,12 @@ func Run(ctx context.Context, c Config) (err error) {
 		var e edge.Config
 		e.Flags(flag.NewFlagSet("", flag.ContinueOnError)) // sets the defaults
 		e.DBURL, e.Host, e.Port, e.Name, e.Prometheus = command.DatabaseURL(url), c.Host, c.EdgePort, "dev", true
-		e.Environment, e.Version, e.Logger = environment, c.Version, c.Logger.With("service", "edge")
+		e.Environment, e.Version, e.Logger = c.Environment, c.Version, c.Logger.With("service", "edge")
 		e.Ready = func(addr net.Addr) { edgeReady <- addr }
 		return listenError("edge-port", edge.Run(ctx, e))
 	})
 	group.Go(func() error {
-		s := screen{DataDir: c.DataDir, Database: url, Token: string(c.AdminToken), Data: found}
+		s := screen{DataDir: c.DataDir, Database: url, Token: string(c.AdminToken), TokenFile: tokenFile, Data: found, Empty: c.Empty}
 		select {
 		case addr := <-edgeReady:
 			s.Edge = "http://" + reachable(addr)
@@ -81,7 +84,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		a.Flags(flag.NewFlagSet("", flag.ContinueOnError))
 		a.DBURL, a.Host, a.Port, a.Token, a.Prometheus = command.DatabaseURL(url), c.Host, c.Port, c.AdminToken, true
 		a.AnyToken = true
-		a.Installation.Environment, a.Installation.Colour, a.Installation.EdgeURL = environment, "seagreen", s.Edge
+		a.Installation.Environment, a.Installation.Colour, a.Installation.EdgeURL = c.Environment, c.Colour, s.Edge
 		a.Version, a.Logger = c.Version, c.Logger.With("service", "admin")
 		a.Ready = func(addr net.Addr) {
 			s.Admin = "http://" + reachable(addr)

@@ -117,7 +117,7 @@ func TestDataAndTokenAreKeptBetweenStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	token := strings.TrimSpace(string(text))
-	for _, want := range []string{token, "console   " + r.admin + "/ ", r.edge, "postgres://", "subject_id=42", "/explain", dir} {
+	for _, want := range []string{token, "console   " + r.admin + "/ ", r.edge, "postgres://", "subject_id=42", "/explain", dir, "--token-file " + filepath.Join(dir, "token")} {
 		if !strings.Contains(r.screen, want) {
 			t.Errorf("the screen does not show %s:\n%s", want, r.screen)
 		}
@@ -131,7 +131,10 @@ func TestDataAndTokenAreKeptBetweenStarts(t *testing.T) {
 	}
 	r.stop()
 
-	r = start(t, dir)
+	r = start(t, dir, "--empty")
+	if !strings.Contains(r.screen, "--empty has no effect: "+dir) {
+		t.Errorf("the screen does not say why there is data:\n%s", r.screen)
+	}
 	if got := flags(t, r.edge, "acct-12345")["ui.density"]; got != "compact" {
 		t.Errorf("after a restart a subject gets %q", got)
 	}
@@ -235,6 +238,24 @@ func TestSampleHasEveryStateAndAPast(t *testing.T) {
 				others = float64(step.Weight)
 			}
 		}
+		// Shares are by today's weights, two of which were added after the first moments. The
+		// rollout of that moment held on until after they came.
+		for _, added := range []struct {
+			id                  string
+			daysAgo, at, weight float64
+		}{{"northwind-logistics", 12.1, 12, 8900}, {"globex-retail", 7.6, daysAgo, 9200 - 7300}} {
+			if daysAgo < added.daysAgo {
+				continue
+			}
+			var explained api.Explanation
+			read("/v1/subjects/"+added.id+"/explain?at="+ago(added.at), &explained)
+			switch *explained.Features["checkout.one-page"].Reason {
+			case "rollout":
+				rollout -= added.weight
+			case "default":
+				others -= added.weight
+			}
+		}
 		if got := rollout / (rollout + others); math.Abs(got-want) > 0.02 {
 			t.Errorf("checkout.one-page had %.3f of the weight %.0f days ago, want about %.2f", got, daysAgo, want)
 		}
@@ -243,24 +264,36 @@ func TestSampleHasEveryStateAndAPast(t *testing.T) {
 
 func TestEmpty(t *testing.T) {
 	t.Parallel()
-	r := start(t, t.TempDir(), "--empty", "--admin-token", "mine")
+	r := start(t, t.TempDir(), "--empty", "--admin-token", "mine", "--environment", "branch-7")
 	status, revision, answer := call(t, "GET", r.admin+"/v1/features", "mine", "")
 	if status != 200 || revision != "0" || !strings.Contains(answer, `"items":[]`) {
 		t.Errorf("status %d, revision %s, answer %s", status, revision, answer)
 	}
-	if !strings.Contains(r.screen, "Bearer mine") || !strings.Contains(r.screen, "console leads") {
+	if !strings.Contains(r.screen, "Bearer mine") || !strings.Contains(r.screen, "console leads") || strings.Contains(r.screen, "--token-file") {
 		t.Errorf("the screen does not fit an empty start:\n%s", r.screen)
+	}
+	if _, _, answer := call(t, "GET", r.admin+"/v1/about", "mine", ""); !strings.Contains(answer, `"environment":"branch-7","colour":"seagreen"`) {
+		t.Errorf("answer %s", answer)
 	}
 }
 
 func TestFaultsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
-	c := dev.Config{Port: 70000, EdgePort: -1}
+	c := dev.Config{Port: 70000, EdgePort: -1, Environment: " ", Colour: "?"}
 	err := dev.Run(t.Context(), c)
-	for _, want := range []string{"--data-dir", "--port", "--edge-port"} {
+	for _, want := range []string{"--data-dir", "--port", "--edge-port", "(--environment)", "(--environment-colour)"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want it to name %s", err, want)
 		}
+	}
+}
+
+func TestFolderInUseIsNamed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	start(t, dir, "--empty")
+	if err := dev.Run(t.Context(), dev.Config{DataDir: dir}); err == nil || !strings.HasPrefix(err.Error(), "--data-dir: start PostgreSQL in "+dir) {
+		t.Errorf("got error %v", err)
 	}
 }
 

@@ -11,7 +11,9 @@ type screen struct {
 	DataDir, Database string
 	Admin, Edge       string // URLs
 	Token             string
+	TokenFile         string // "" if the token is in no file
 	Data              data
+	Empty             bool // asked for
 }
 
 // data is the kind of data in the database at the start.
@@ -31,8 +33,15 @@ Flaggery is running. Ctrl-C stops it; the data stays in {{.DataDir}}.
   API docs  {{.Admin}}/docs, {{.Edge}}/docs
   database  {{.Database}}
   token     {{.Token}}
+{{- if .TokenFile}}
+  terminal  flaggery-admin context add dev --url {{.Admin}} --token-file {{.TokenFile}}
+{{- end}}
 
-{{if eq .Data "none" -}}
+{{if and .Empty (ne .Data "none") -}}
+--empty has no effect: {{.DataDir}} has data of an earlier start. For none, choose another folder with
+--data-dir, or stop Flaggery and delete this one.
+
+{{end}}{{if eq .Data "none" -}}
 There is no data yet. The console leads from the first buckets to a feature that the edge serves.
 Or with curl, in another terminal:
 
