@@ -122,9 +122,16 @@ func (b *browser) takeRefused() string {
 // do runs actions. If one of them fails, the test ends with a screenshot.
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Do(b.ctx, steps...); err != nil {
+	if err := b.try(time.Minute, steps...); err != nil {
 		b.fail(err.Error())
 	}
+}
+
+// try runs actions within a time. Some of them wait for an element.
+func (b *browser) try(limit time.Duration, steps ...chromedp.Action[chromedp.Void]) error {
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
+	defer cancel()
+	return chromedp.Do(ctx, steps...)
 }
 
 // read runs an expression and returns its value.

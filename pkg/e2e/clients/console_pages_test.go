@@ -2,18 +2,23 @@ package clients
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"github.com/flaggery/flaggery/pkg/admin"
+	"github.com/flaggery/flaggery/pkg/api"
+	"github.com/flaggery/flaggery/pkg/auth"
 	"github.com/flaggery/flaggery/pkg/dev"
 	"github.com/flaggery/flaggery/pkg/e2e"
 )
@@ -171,6 +176,50 @@ func TestPagesAreAccessible(t *testing.T) {
 			}
 			if refused := b.takeRefused(); refused != "" {
 				t.Errorf("%s, %s: the browser complains:\n%s", page, l, refused)
+			}
+		}
+	}
+}
+
+// Names are as long as they may be, and pages no wider than the screen for that.
+func TestLongNames(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	ctx, long := t.Context(), func(letter string) string { return strings.Repeat(letter, 128) }
+	payload := json.RawMessage(`"` + strings.Repeat("a text of some length ", 2000) + `"`)
+	i.check(i.admin.AddFeature(ctx, api.CreateFeature{
+		Name: long("f"), Variants: []api.NewVariant{{Name: "A", Payload: payload}, {Name: long("V")}}, DefaultVariant: new("A"), Tags: []string{"tag"},
+	}))
+	i.check(i.admin.AddGroup(ctx, api.CreateGroup{Name: long("g")}))
+	i.check(i.admin.AddSubjectToGroup(ctx, long("g"), "1"))
+	i.check(i.admin.AddGroupOverride(ctx, long("g"), long("f"), long("V")))
+	i.check(i.admin.AddABTest(ctx, api.CreateABTest{Name: long("t"), Start: time.Now().Add(-time.Hour), End: time.Now().Add(time.Hour), Groups: []api.CreateTestGroup{
+		{Name: long("k"), Variants: map[string]string{long("f"): "A"}}, {Name: long("l"), Variants: map[string]string{long("f"): long("V")}},
+	}}))
+	b := i.open(i.token(auth.AdminRole), "/features")
+	for _, page := range []string{
+		"/features", "/features/" + long("f"), "/features/" + long("f") + "?edit=overrides", "/features/" + long("f") + "?edit=rollout", "/features/" + long("f") + "?edit=variants",
+		"/tests", "/tests/" + long("t"), "/tests?new=1&feature=" + long("f"), "/groups", "/groups/" + long("g"), "/subjects/1", "/audit",
+	} {
+		for _, l := range []look{desktop, phone} {
+			b.set(l)
+			b.visit(i.url + page)
+			if wide := b.script(`return document.documentElement.scrollWidth <= innerWidth ? '' : [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.outerHTML.slice(0, 80)).slice(0, 5).join('\n')`); wide != "" {
+				t.Errorf("%s, %s: the page scrolls sideways, as these are too wide:\n%s", page, l, wide)
+			}
+			if cut := b.script(`return find('main .more', '').filter((e) => e.getBoundingClientRect().right > innerWidth - 20).length + ''`); cut != "0" {
+				t.Errorf("%s, %s: %s menus are cut", page, l, cut)
+			}
+		}
+		if strings.HasSuffix(page, "variants") {
+			if tall := b.script(`return document.documentElement.scrollHeight > 3000 ? String(document.documentElement.scrollHeight) : ''`); tall != "" {
+				t.Errorf("%s: a payload makes the page %s px tall", page, tall)
+			}
+		}
+		if strings.HasPrefix(page, "/tests/") {
+			b.set(desktop)
+			if wide := b.script(`return String((await until('the time', () => find('.time', '')[0])).offsetWidth)`); wide != "400" {
+				t.Errorf("the bar of the time is %s px wide, want 400", wide)
 			}
 		}
 	}

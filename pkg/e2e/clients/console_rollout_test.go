@@ -234,3 +234,117 @@ func TestRolloutFromNothingAndBack(t *testing.T) {
 		}
 	}
 }
+
+// onStore makes writes of the page, but no dry runs, run JavaScript with (address, init) and
+// real, the fetch of the browser.
+func (b *browser) onStore(body string) {
+	b.t.Helper()
+	b.evaluate(`(() => {
+		const real = window.fetch.bind(window);
+		window.fetch = async (address, init) => {
+			if ((init?.method ?? 'GET') === 'GET' || String(address).includes('dry_run')) return real(address, init);
+			` + body + `
+		};
+		return '';
+	})()`)
+}
+
+// A refused save says so until something else is wanted, although dry runs succeed.
+func TestRolloutRefused(t *testing.T) {
+	t.Parallel()
+	r := newRollout(t, 0.1)
+	b := r.open(r.token(auth.EditorRole), checkoutEditor)
+	b.see("of the weight gets")
+	b.onStore(`return new Response(JSON.stringify({status: 403, code: 'forbidden', detail: 'not within its scope'}), {status: 403})`)
+	b.fill("Percent of the weight", "20")
+	b.press("Roll out to 20.0 %")
+	b.see("not within its scope")
+	// The page reads the feature again, and asks again what the change would do.
+	r.check(r.admin.PatchFeature(t.Context(), checkout, api.PatchFeature{Description: new("new words")}, flaggery.Wait(10*time.Second)))
+	b.see("new words")
+	b.find("button", "Roll out to 20.0 %") // once the consequence is there
+	b.see("not within its scope")
+	b.fill("Percent of the weight", "21")
+	b.gone("not within its scope")
+}
+
+// A write that never arrived is sent again as it was; what was changed since is saved by the
+// button that names it.
+func TestRolloutLost(t *testing.T) {
+	t.Parallel()
+	r := newRollout(t, 0.1)
+	b := r.open(r.token(auth.EditorRole), checkoutEditor)
+	b.see("of the weight gets")
+	b.onStore(`if (window.online) return real(address, init);
+		const now = Date.now;
+		Date.now = () => now() + 60000; // or it may still be on its way
+		throw new TypeError('offline')`)
+	b.fill("Percent of the weight", "20")
+	b.press("Roll out to 20.0 %")
+	b.see("It was not saved: the audit does not have it. Send it again")
+	if why := b.script(`return find('button', 'Roll out to 20.0 %%')[0].title`); why != "Send it again, or change something." {
+		t.Errorf("the button is disabled for %q", why)
+	}
+	b.fill("Percent of the weight", "25")
+	b.gone("Send it again")
+	b.evaluate(`String(window.online = true)`)
+	b.press("Roll out to 25.0 %")
+	b.see("Live on 1 of 1 edge")
+	if stored := r.stored(); stored.Proportion != 0.25 {
+		t.Errorf("the rollout is at %v, want 0.25", stored.Proportion)
+	}
+}
+
+// After a save, the slider stays where it is although the feature is read again later, and
+// goes on from the version of the answer.
+func TestRolloutSaved(t *testing.T) {
+	t.Parallel()
+	r := newRollout(t, 0.1)
+	b := r.open(r.token(auth.EditorRole), checkoutEditor)
+	b.see("of the weight gets")
+	b.evaluate(`(() => {
+		const real = window.fetch.bind(window);
+		const held = new Promise((go) => (window.release = go));
+		window.fetch = async (address, init) => {
+			if (String(address).endsWith('/v1/features/` + checkout + `')) await held;
+			return real(address, init);
+		};
+		return '';
+	})()`)
+	share := `return find('input[inputmode=decimal]', '')[0].value`
+	b.fill("Percent of the weight", "20")
+	b.press("Roll out to 20.0 %")
+	b.see("Live on 1 of 1 edge")
+	if at := b.script(share); at != "20.0" {
+		t.Errorf("after the save the slider is at %s %%", at)
+	}
+	b.fill("Percent of the weight", "21")
+	b.press("Roll out to 21.0 %")
+	b.see("Live on 1 of 1 edge")
+	if at := b.script(share); at != "21.0" || r.stored().Proportion != 0.21 {
+		t.Errorf("after the second save the slider is at %s %%, the rollout at %v", at, r.stored().Proportion)
+	}
+	b.evaluate(`(release(), '')`)
+
+	// An undone undo leaves a receipt that holds, and can be undone.
+	for range 2 {
+		b.press("Undo…")
+		b.press("Undo it")
+		b.script(`await until('the receipt', () => find('.receipt', '').length > 0 && find('button', 'Close').length > 0); return ''`)
+	}
+	b.press("Close")
+	b.see("Undone.") // the undo
+	b.press("Close")
+	b.gone("Undone.")
+	b.see("Live on 1 of 1 edge")
+	if stored := r.stored(); stored.Proportion != 0.21 {
+		t.Errorf("the rollout is at %v after the undone undo, want 0.21", stored.Proportion)
+	}
+	b.press("Undo…")
+	b.press("Undo it")
+	b.press("Close")
+	b.see("Undone.")
+	if stored := r.stored(); stored.Proportion != 0.2 {
+		t.Errorf("the rollout is at %v, want 0.2", stored.Proportion)
+	}
+}

@@ -1,6 +1,9 @@
 package clients
 
 import (
+	"net/http"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -8,7 +11,9 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/flaggery/flaggery/pkg/api"
 	"github.com/flaggery/flaggery/pkg/auth"
+	"github.com/flaggery/flaggery/pkg/e2e"
 	"github.com/flaggery/flaggery/pkg/model"
 )
 
@@ -17,9 +22,22 @@ func TestFirstRun(t *testing.T) {
 	i := newInstallation(t)
 	b := i.open(i.token(auth.EditorRole), "/")
 	b.at(i.url + "/start")
+	focused := func(step string) {
+		t.Helper()
+		b.script(`const step = %s; await until('the focus on ' + step, () => document.activeElement.id === step); return ''`, step)
+	}
 	b.press("Create 1,000 buckets")
+	focused("step-2")
 	b.press("Create 1,000 sample subjects")
+	focused("step-3")
 	b.press("Create my-first-feature")
+	focused("step-4")
+	b.see("Roll out to 10.0 %")
+	// Another feature, earlier in the list, does not lead the guide astray after a reload.
+	if _, err := i.admin.AddFeature(t.Context(), api.CreateFeature{Name: "another"}); err != nil {
+		t.Fatal(err)
+	}
+	b.do(chromedp.Reload())
 	b.press("Roll out to 10.0 %")
 	b.see("Live on 1 of 1 edge")
 	// The page names a subject that gets A and one that does not.
@@ -30,9 +48,49 @@ func TestFirstRun(t *testing.T) {
 			t.Errorf("the edge serves %q to subject %s, the page says %q", got, subject, said)
 		}
 	}
-	// It comes back where it was.
-	b.do(chromedp.Navigate(i.url + "/start"))
+	b.do(chromedp.Reload())
 	b.see("Open my-first-feature")
+	// What is done is not tried again.
+	if failed := b.script(`return performance.getEntriesByType('resource').filter((e) => e.responseStatus >= 400).map((e) => e.name).join(' ')`); failed != "" {
+		t.Errorf("the guide sends requests that fail: %s", failed)
+	}
+}
+
+func TestGuideFromTheListOfFeatures(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	b := i.open(i.token(auth.AdminRole), "/features")
+	b.press("Continue the guide")
+	b.at(i.url + "/start")
+	b.press("Create 1,000 buckets")
+	b.see("There are 1,000 buckets.")
+	b.press("Features")
+	// The request of the empty list works as it stands. A shell reads it, in the place of curl this test sends it.
+	shell := exec.CommandContext(t.Context(), "sh", "-c", `curl() { printf '%s\n' "$@"; }; `+b.text(".copyable .mono"))
+	shell.Env = append(os.Environ(), "TOKEN="+e2e.Token)
+	output, err := shell.Output()
+	args := strings.Split(strings.TrimSpace(string(output)), "\n")
+	if err != nil || len(args) != 7 { // -H … -H … url -d body
+		t.Fatalf("the shell reads %q: %v", args, err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, args[4], strings.NewReader(args[6]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, header := range []string{args[1], args[3]} {
+		name, value, _ := strings.Cut(header, ": ")
+		r.Header.Set(name, value)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusCreated {
+		t.Fatalf("the request of the empty list gets %s", answer.Status)
+	}
+	b.press("checkout")
+	b.at(i.url + "/features/checkout")
 }
 
 func TestPaletteByKeyboard(t *testing.T) {
@@ -76,6 +134,53 @@ func TestPaletteByKeyboard(t *testing.T) {
 	}
 	if refused := b.takeRefused(); refused != "" {
 		t.Error(refused)
+	}
+}
+
+func TestPaletteByItsButton(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	b := i.open(i.token(auth.ViewerRole), "/features")
+	b.see(checkout)
+	const open, closed = `until('the palette', () => document.querySelector('dialog[open] input:focus'))`, `until('no palette', () => !document.querySelector('dialog'))`
+	b.click(".finder", "")
+	b.script(`await ` + open + `; return ''`)
+	b.do(chromedp.KeyEvent("tests"))
+	b.script(`await until('its entry', () => find('dialog [role=option]', 'Tests')[0]); return ''`)
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.at(i.url + "/tests")
+	b.script(`await ` + closed + `; return ''`)
+
+	b.click(".finder", "")
+	b.script(`await ` + open + `; return ''`)
+	b.do(chromedp.MouseClickXY(5, 5))
+	b.script(`await ` + closed + `; return ''`)
+	b.at(i.url + "/tests")
+}
+
+func TestMenuOfTheAccount(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	b := i.open(i.token(auth.ViewerRole), "/features")
+	b.see(checkout)
+	for name, leave := range map[string]func(){
+		"Escape":            func() { b.do(chromedp.KeyEvent(kb.Escape)) },
+		"a click elsewhere": func() { b.click("main h1", "Features") },
+		"a link": func() {
+			b.press("Start here")
+			b.at(i.url + "/start")
+			b.press("Features")
+			b.at(i.url + "/features")
+		},
+	} {
+		b.click(".me summary", "")
+		b.see("Sign out")
+		leave()
+		b.gone("Sign out")
+		focused := b.script(`return String(document.activeElement.matches('.me summary'))`)
+		if (name == "Escape") != (focused == "true") {
+			t.Errorf("after %s, the focus is on the menu: %s", name, focused)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -64,11 +65,26 @@ func TestSubjectAtAMomentOfATest(t *testing.T) {
 
 	b.press(checkout)
 	b.see(in["A"] + " gets A of " + checkout + " because test one-page-trial has it in group left (revision ")
-	b.press("One only")
+	b.press("Stop comparing")
 	b.gone("in group right")
 	b.press("Now")
 	b.see("that is the default")
 
+	// B has the colour of its place among all variants, although A is not mentioned.
+	b.do(chromedp.Navigate(i.url + "/subjects/" + in["B"] + "?at=" + url.QueryEscape(during.UTC().Format(time.RFC3339Nano))))
+	b.script(`await until('B in its colour', () => find('.gets .variant', 'B').some((e) => e.style.getPropertyValue('--c') === 'var(--variant-2)')); return ''`)
+
+	// Addresses may be typed.
+	for _, typed := range []string{"garbage", "275000-01-01T00:00:00Z"} {
+		b.do(chromedp.Navigate(i.url + "/subjects/" + in["A"] + "?at=" + typed))
+		b.see("The address has “" + typed + "” here, which is no time")
+		b.see("that is the default")
+		b.do(chromedp.Navigate(i.url + "/audit?until=" + typed))
+		b.see("The address has “" + typed + "” here, which is no time")
+		b.see("stopped test one-page-trial")
+	}
+	b.do(chromedp.Navigate(i.url + "/subjects/" + in["A"] + "?at=" + time.Now().AddDate(0, 0, 2).UTC().Format(time.DateOnly)))
+	b.see("to come. The configuration is that of now")
 	b.setMoment(during.AddDate(-1, 0, 0))
 	b.see("the history does not go back to")
 	b.press("Explain now")

@@ -3,10 +3,12 @@ package clients
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/input"
@@ -144,8 +146,27 @@ func (b *browser) press(name string) {
 	b.click("button, a, summary, [role=option], [role=tab]", name)
 }
 
-// click clicks the first visible element with a selector and a text, "" for any.
+// click clicks the first visible element with a selector and a text, "" for any. If the
+// page replaces the element just then, the next one is clicked.
 func (b *browser) click(selector, text string) {
+	b.t.Helper()
+	for b.find(selector, text); ; b.find(selector, text) {
+		if b.touches {
+			b.tap()
+			return
+		}
+		err := b.try(5*time.Second, chromedp.Click(css("[data-clicked]")))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || b.script(`return String(document.querySelector('[data-clicked]') !== null)`) == "true" {
+			b.fail(err.Error())
+		}
+	}
+}
+
+// find marks what to click.
+func (b *browser) find(selector, text string) {
 	b.t.Helper()
 	// Not while the page moves it, or is about to: what a change would do is still asked.
 	b.script(`const s = %s, text = %s;
@@ -160,11 +181,6 @@ func (b *browser) click(selector, text string) {
 		found.setAttribute('data-clicked', '');
 		found.scrollIntoView({block: 'center', behavior: 'instant'});
 		return ''`, selector, text)
-	if b.touches {
-		b.tap()
-	} else {
-		b.do(chromedp.Click(css("[data-clicked]")))
-	}
 }
 
 // tap touches what click has found.

@@ -134,8 +134,18 @@ func TestPlanTest(t *testing.T) {
 	b.see("pay-button-colour (yours)")
 	other := i.test("checkout-pay")
 	b.press("Start when it ends, " + moment(other.End, ""))
-	b.see("Nobody gets anything else until it starts.")
+	b.see("Nothing changes for anybody until it starts.")
+	b.find("button", "Plan pay-button-colour")
+	const right = `return String(document.querySelector('[data-clicked]').getBoundingClientRect().right)`
+	edge := b.script(right)
+	b.onStore(`await (window.held ??= new Promise((go) => (window.release = go))); return real(address, init)`)
 	b.press("Plan pay-button-colour")
+	b.see("Saving…")
+	// A second click meets no other button.
+	if now, discard := b.script(right), b.script(`return String(find('button', 'Discard the draft')[0].matches(':disabled'))`); now != edge || discard != "true" {
+		t.Errorf("while it is sent, the button ends at %s, want %s, and that beside it is disabled: %s", now, edge, discard)
+	}
+	b.evaluate(`(release(), '')`)
 	b.see("Live on 1 of 1 edge")
 	planned := i.test("pay-button-colour")
 	if !planned.Start.Equal(other.End) || planned.End.Sub(planned.Start) != 4*24*time.Hour {
@@ -224,6 +234,9 @@ func TestExtendTest(t *testing.T) {
 	i.servesGroups("checkout-pay")
 	b := i.open(i.token(auth.EditorRole), "/tests/checkout-pay")
 	b.press("Extend…")
+	b.fill("Description", "typed with care")
+	b.do(chromedp.Reload())
+	b.script(`await until('what was typed', () => find('textarea', '')[0]?.value === 'typed with care'); return ''`)
 	b.setTime("Ends", inDays(5.5))
 	b.see("Overlaps next from ")
 	next := i.test("next").Start
@@ -259,4 +272,27 @@ func TestPlanTestAcrossClockChange(t *testing.T) {
 	if got := fmt.Sprint(test.Start.UTC().Format(time.RFC3339), " ", test.End.UTC().Format(time.RFC3339)); got != "2027-03-20T08:00:00Z 2027-04-03T07:00:00Z" {
 		t.Errorf("it runs %s", got)
 	}
+}
+
+// Somebody else changes a test, and then stops it, while the question is open.
+func TestStopTestTogether(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withApplePay()
+	i.addTest("checkout-pay", -1, 2)
+	b := i.open(i.token(auth.EditorRole), "/tests/checkout-pay")
+	b.press("Stop now…")
+	b.see("blue → off")
+	b.fill("Why? (required, for the audit)", "enough")
+	i.check(i.admin.PatchABTest(t.Context(), "checkout-pay", api.PatchABTest{Description: new("new words")}))
+	b.press("Stop checkout-pay in production")
+	b.see("changed this")
+	b.gone("blue → off")
+	b.press("See what it changes now")
+	b.see("blue → off")
+	i.check(i.admin.StopABTest(t.Context(), "checkout-pay"))
+	b.see("It has ended meanwhile: there is nothing to stop.")
+	if buttons := b.script(`return find('button', '').map((e) => plain(e.textContent)).join()`); buttons != "Close" {
+		t.Errorf("the question offers %s", buttons)
+	}
+	b.press("Close")
 }

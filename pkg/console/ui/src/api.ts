@@ -1,5 +1,6 @@
 // A client of the admin's API, with the types of its OpenAPI document.
 import type { components, paths } from './contract';
+import { payloadsAsTexts } from './json';
 
 export type Schema = components['schemas'];
 export type Path = keyof paths;
@@ -143,7 +144,7 @@ async function call<T>(method: string, target: string, headers: Record<string, s
 
 function parse(text: string): unknown {
   try {
-    return text ? JSON.parse(text) : undefined;
+    return text ? JSON.parse(payloadsAsTexts(text)) : undefined;
   } catch {
     return undefined; // a proxy's page
   }

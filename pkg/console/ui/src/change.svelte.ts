@@ -16,8 +16,12 @@ const longest = 12_000;
 export interface Receipt {
   revision: number;
   propagation: Schema['Propagation'] | undefined; // none if it was found in the audit
+  etag: string; // of what was stored, '' if unknown
   at: Date;
 }
+
+/** Done takes what was stored, undefined if that is known from the audit alone. */
+export type Done<T> = (value: T | undefined, receipt: Receipt) => void;
 
 export class Change<T = unknown> {
   /** The answer of the last dry run, and the write that it is of. */
@@ -39,13 +43,17 @@ export class Change<T = unknown> {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: AbortController | undefined;
   #current = '';
-  #sent: { write: Write<T>; id: string; done: ((value: T | undefined) => void) | undefined; settled: number } | undefined;
+  /** What was refused when it was saved, and the answer: it stays until something else is wanted. */
+  #refusal: { write: Write<T>; problem: Problem } | undefined;
+  #sent = $state.raw<{ write: Write<T>; id: string; done: Done<T> | undefined; settled: number }>();
 
   /** consider tries a write after a rest; undefined forgets the last one. An effect that calls it depends on the write alone. */
   consider(w: Write<T> | undefined) {
     clearTimeout(this.#timer);
     this.#running?.abort();
-    this.problem = undefined;
+    const refusal = this.#refusal;
+    if (!alike(w, refusal?.write) || (refusal?.problem.status === 412 && refusal.write.etag !== w?.etag)) this.#refusal = undefined;
+    this.problem = this.#refusal?.problem;
     this.trying = w !== undefined;
     if (!w) {
       this.preview = undefined;
@@ -67,7 +75,7 @@ export class Change<T = unknown> {
       if (running.signal.aborted) return;
       this.preview = answer.value;
       this.previewed = w;
-      this.problem = undefined;
+      this.problem = this.#refusal?.problem;
       live.answered(answer.revision);
     } catch (error) {
       if (running.signal.aborted) return;
@@ -84,10 +92,15 @@ export class Change<T = unknown> {
    * send stores a write, and calls done with the stored resource. A write is never sent
    * twice unless the audit says that it was not stored.
    */
-  async send(w: Write<T>, done?: (value: T | undefined) => void): Promise<void> {
+  async send(w: Write<T>, done?: Done<T>): Promise<void> {
     if (this.sending) return;
     this.#sent = { write: w, id: crypto.randomUUID?.() ?? String(Math.random()).slice(2), done, settled: 0 };
     await this.#send();
+  }
+
+  /** Whether a write was lost, so that it may be sent again: one of another version or with another value was not. */
+  lost(w: Write<T> | undefined): boolean {
+    return this.outcome === 'lost' && w?.etag === this.#sent?.write.etag && alike(w, this.#sent?.write);
   }
 
   /** again sends the write that was lost, under the same id. */
@@ -97,14 +110,17 @@ export class Change<T = unknown> {
 
   async #send() {
     const { write: w, id, done } = this.#sent!;
+    clearTimeout(this.#timer);
     this.#running?.abort();
+    this.trying = false; // or it would stay so if the write fails
     this.sending = true;
     this.problem = undefined;
+    this.#refusal = undefined;
     this.outcome = '';
     try {
       const answer = await send<(T & { propagation?: Schema['Propagation'] }) | undefined>(w, { wait, comment: this.comment }, id);
-      this.#stored(answer.revision, answer.value?.propagation);
-      done?.(answer.value);
+      const receipt = this.#stored(answer.revision, answer.value?.propagation, answer.etag);
+      done?.(answer.value, receipt);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       this.#failed(error);
@@ -113,6 +129,10 @@ export class Change<T = unknown> {
         this.outcome = error.code ? 'refused' : 'unknown';
         this.#sent = { ...this.#sent!, settled: error.code ? 0 : Date.now() + longest };
         live.failed(error, () => void this.#look());
+      } else if (error.status !== 409) {
+        // Dry runs need fewer permissions, so they must not hide this. Whether a conflict
+        // still stands in the way, they say themselves.
+        this.#refusal = { write: w, problem: error };
       }
     } finally {
       this.sending = false;
@@ -129,8 +149,8 @@ export class Change<T = unknown> {
       this.problem = undefined;
       if (entry) {
         this.outcome = '';
-        this.#stored(entry.revision, undefined);
-        done?.(undefined);
+        const receipt = this.#stored(entry.revision, undefined, '');
+        done?.(undefined, receipt);
       } else if (Date.now() >= settled) {
         this.outcome = 'lost';
       } else {
@@ -147,14 +167,23 @@ export class Change<T = unknown> {
       this.#current = problem.current; // once, as what is read again may be tried again
       live.stale();
     }
+    if (problem.status === 412) this.preview = undefined; // it is of another version
   }
 
-  #stored(revision: number, propagation: Schema['Propagation'] | undefined) {
-    this.receipt = { revision, propagation, at: new Date() };
+  #stored(revision: number, propagation: Schema['Propagation'] | undefined, etag: string): Receipt {
+    const receipt = { revision, propagation, etag, at: new Date() };
+    this.receipt = receipt;
     this.preview = undefined;
     this.previewed = undefined;
     this.comment = '';
     this.outcome = '';
     live.own(revision);
+    return receipt;
   }
+}
+
+/** alike reports whether two writes ask for the same, whatever the version. */
+function alike(a: Write | undefined, b: Write | undefined): boolean {
+  if (!a || !b || a.method !== b.method || a.url !== b.url) return false;
+  return a.body === b.body || (!(a.body instanceof Blob) && JSON.stringify(a.body) === JSON.stringify(b.body));
 }

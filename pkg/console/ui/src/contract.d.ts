@@ -223,7 +223,7 @@ export interface paths {
         };
         /**
          * List features
-         * @description Without archived features, unless `archived=true`. With `view=summary`, items say who gets which variant instead of listing payloads and buckets.
+         * @description Without archived features, unless `archived=true`. With `view=summary`, items say who gets which variant instead of listing payloads and buckets. With `view=names`, they are names.
          */
         get: operations["list-features"];
         put?: never;
@@ -969,7 +969,7 @@ export interface components {
             weight: number;
         };
         AppliedState: {
-            /** @description The subjects whose flags changed, counted just before the write. In a dry run it stands beside the result */
+            /** @description The subjects whose flags changed, counted just after the commit; absent if counting them failed. In a dry run it stands beside the result */
             affected?: components["schemas"]["Affected"];
             /** @description What the document changed, each resource once; empty if nothing, and then there is no new revision */
             changes: components["schemas"]["ResourceChange"][];
@@ -977,7 +977,7 @@ export interface components {
             unmanaged: components["schemas"]["UnmanagedResource"][];
         };
         AppliedStateWritten: {
-            /** @description The subjects whose flags changed, counted just before the write. In a dry run it stands beside the result */
+            /** @description The subjects whose flags changed, counted just after the commit; absent if counting them failed. In a dry run it stands beside the result */
             affected?: components["schemas"]["Affected"];
             /** @description What the document changed, each resource once; empty if nothing, and then there is no new revision */
             changes: components["schemas"]["ResourceChange"][];
@@ -1996,6 +1996,11 @@ export interface components {
             /** @description Value of 'after' for the next page; absent on the last page */
             next?: string;
         };
+        PageString: {
+            items: string[];
+            /** @description Value of 'after' for the next page; absent on the last page */
+            next?: string;
+        };
         PageSubject: {
             items: components["schemas"]["Subject"][];
             /** @description Value of 'after' for the next page; absent on the last page */
@@ -2488,7 +2493,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -2568,7 +2572,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -2767,6 +2770,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description The version of the resource, for If-Match */
                     ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -3288,8 +3292,6 @@ export interface operations {
             /** @description The changed resource, or the outcome of the dry run */
             200: {
                 headers: {
-                    /** @description The version of the resource, for If-Match */
-                    ETag?: string;
                     /** @description The revision that the write made; the current one if it made none, such as a dry run */
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -3382,7 +3384,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -3471,8 +3472,6 @@ export interface operations {
             /** @description Created */
             201: {
                 headers: {
-                    /** @description The version of the resource, for If-Match */
-                    ETag?: string;
                     /** @description The revision that the write made; the current one if it made none, such as a dry run */
                     "Flaggery-Revision"?: number;
                     /** @description Path of the resource */
@@ -3565,7 +3564,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -3766,9 +3764,9 @@ export interface operations {
                 after?: string;
                 /** @description true: only archived features. false: only others */
                 archived?: boolean;
-                /** @description summary: who gets which variant, without payloads and buckets. query, tag, state, stage and sort require it */
-                view?: "summary";
-                /** @description Only features whose name, description or a tag contains this text, ignoring case */
+                /** @description summary: who gets which variant, without payloads and buckets. tag, state, stage and sort require it. names: items are names */
+                view?: "summary" | "names";
+                /** @description Only features whose name, description or a tag contains this text, ignoring case; with view=names, whose name does. Requires a view */
                 query?: string;
                 /** @description Only features with this tag */
                 tag?: string;
@@ -3785,15 +3783,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Features, or with view=summary their summaries */
+            /** @description OK */
             200: {
                 headers: {
-                    /** @description The revision that the answer is from */
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PageFeature"] | components["schemas"]["PageFeatureSummary"];
+                    "application/json": components["schemas"]["PageFeature"] | components["schemas"]["PageFeatureSummary"] | components["schemas"]["PageString"];
                 };
             };
             /** @description unauthenticated */
@@ -3978,6 +3975,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description The version of the resource, for If-Match */
                     ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -4907,6 +4905,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description The version of the resource, for If-Match */
                     ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -5370,7 +5369,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -5456,7 +5454,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -5922,7 +5919,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -6112,6 +6108,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description The version of the resource, for If-Match */
                     ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -6691,7 +6688,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -6781,8 +6777,6 @@ export interface operations {
             /** @description The changed resource, or the outcome of the dry run */
             200: {
                 headers: {
-                    /** @description The version of the resource, for If-Match */
-                    ETag?: string;
                     /** @description The revision that the write made; the current one if it made none, such as a dry run */
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -7120,8 +7114,6 @@ export interface operations {
             /** @description The changed resource, or the outcome of the dry run */
             200: {
                 headers: {
-                    /** @description The version of the resource, for If-Match */
-                    ETag?: string;
                     /** @description The revision that the write made; the current one if it made none, such as a dry run */
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -7216,7 +7208,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -7286,7 +7277,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -7365,7 +7355,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -7429,7 +7418,7 @@ export interface operations {
                 features?: string[];
                 /** @description openfeature-manifest: the flag manifest from which OpenFeature's command line generates typed accessors */
                 format?: "yaml" | "json" | "openfeature-manifest";
-                /** @description promotion: what exists without who gets it, for another installation. Leaves out proportions, tests, archived features, and whether features are off */
+                /** @description promotion: for another installation. Leaves out proportions, tests, archived features, and whether features are off. Defaults and overrides stay, and can change everybody's flags there: make a dry run first */
                 for?: "promotion";
             };
             header?: never;
@@ -7441,6 +7430,8 @@ export interface operations {
             /** @description Get the configuration as a document */
             200: {
                 headers: {
+                    /** @description The version of the resource, for If-Match */
+                    ETag?: string;
                     /** @description The revision that the answer is from */
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -7528,8 +7519,6 @@ export interface operations {
             /** @description The changed resource, or the outcome of the dry run */
             200: {
                 headers: {
-                    /** @description The version of the resource, for If-Match */
-                    ETag?: string;
                     /** @description The revision that the write made; the current one if it made none, such as a dry run */
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -7703,7 +7692,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -7790,7 +7778,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -7988,8 +7975,6 @@ export interface operations {
             /** @description The changed resource, or the outcome of the dry run */
             200: {
                 headers: {
-                    /** @description The version of the resource, for If-Match */
-                    ETag?: string;
                     /** @description The revision that the write made; the current one if it made none, such as a dry run */
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -8078,6 +8063,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description The version of the resource, for If-Match */
                     ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
@@ -8391,7 +8377,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -8472,7 +8457,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     "Flaggery-Revision"?: number;
                     [name: string]: unknown;
                 };
@@ -8561,8 +8545,6 @@ export interface operations {
             /** @description Created */
             201: {
                 headers: {
-                    /** @description The version of the resource, for If-Match */
-                    ETag?: string;
                     /** @description The revision that the write made; the current one if it made none, such as a dry run */
                     "Flaggery-Revision"?: number;
                     /** @description Path of the resource */

@@ -47,9 +47,10 @@ export function stageText(f: Lifecycle, now: Date): string {
   return f.stage;
 }
 
-/** summaryOf reads the summary of a feature, if fewer than a hundred mention its name. */
+/** summaryOf reads the summary of a feature: it is the first one after a text just before its name. */
 export async function summaryOf(feature: string, signal: AbortSignal): Promise<Answer<Schema['FeatureSummary'] | undefined>> {
-  const found = await read('/v1/features', { query: { view: 'summary', query: feature, limit: 100 } }, signal);
+  const before = feature.slice(0, -1) + String.fromCharCode(feature.charCodeAt(feature.length - 1) - 1) + '~'; // names have no ~
+  const found = await read('/v1/features', { query: { view: 'summary', query: feature, after: before, limit: 1 } }, signal);
   return { ...found, value: (found.value as Schema['PageFeatureSummary']).items.find((f) => f.name === feature) };
 }
 

@@ -102,7 +102,8 @@ export function zone(at = new Date()): string {
   const hours = Math.floor(Math.abs(offset) / 60);
   const minutes = Math.abs(offset) % 60;
   const text = `UTC${offset < 0 ? '−' : '+'}${hours}${minutes ? `:${String(minutes).padStart(2, '0')}` : ''}`;
-  return `${Intl.DateTimeFormat().resolvedOptions().timeZone} (${text})`;
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  return name === 'UTC' ? name : `${name} (${text})`;
 }
 
 /** localInput is a time as the value of <input type="datetime-local">. */

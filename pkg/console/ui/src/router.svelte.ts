@@ -20,6 +20,18 @@ class Router {
     return this.query.size ? `${this.path}?${this.query}` : this.path;
   }
 
+  /**
+   * time is a time of the query, '' for none, and what is wrong with it. A date alone is its
+   * beginning in UTC.
+   */
+  time(name: string): { at: string; fault: string } {
+    const text = this.query.get(name) ?? '';
+    const time = new Date(/^\d{4}-\d\d-\d\d(T|$)/.test(text) ? text : NaN);
+    if (!text) return { at: '', fault: '' };
+    if (isNaN(time.getTime())) return { at: '', fault: `The address has “${text}” here, which is no time such as 2027-01-31T09:00:00Z or 2027-01-31.` };
+    return { at: /\.\d{4}/.test(text) ? text : time.toISOString(), fault: '' }; // Date has milliseconds only
+  }
+
   /** go opens an address of the console. */
   go(address: string) {
     history.pushState(null, '', address);

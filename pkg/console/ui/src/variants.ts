@@ -1,5 +1,6 @@
-// How variants are named and coloured: in the order of their names, so that a variant has
-// one colour on all pages.
+// How variants are named and coloured: by their places among all variants of the feature,
+// sorted by name, so that a variant has one colour on all pages. The API does not say in
+// which order they were made.
 import { DISABLE } from './format';
 
 /** label is what people read: off for the disabling variant, quotes for one that is named so. */
@@ -9,9 +10,8 @@ export function label(variant: string | null): string {
   return variant === 'off' || variant === 'nothing' ? `"${variant}"` : variant;
 }
 
-/** colour is the colour of a variant among all variants of its feature, as a CSS variable's name. */
+/** colour is the colour of a variant among all variants of its feature, as a CSS variable's name. One that is not there, or no longer, is grey. */
 export function colour(variant: string | null, all: string[]): string {
-  if (variant === null || variant === DISABLE) return 'off';
-  const named = all.filter((v) => v !== DISABLE);
-  return String((Math.max(named.indexOf(variant), 0) % 4) + 1);
+  const place = all.filter((v) => v !== DISABLE).indexOf(variant ?? DISABLE);
+  return place < 0 ? 'off' : String((place % 4) + 1);
 }
