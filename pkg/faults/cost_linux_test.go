@@ -129,8 +129,8 @@ func TestStrangersWait(t *testing.T) {
 	})
 }
 
-// Strangers hold more idle connections than the limit, and reopen closed ones. No
-// other client is rejected.
+// Strangers hold more idle connections than the limit, and reopen closed ones, few
+// at once: a connection in use does not make room. No other client is rejected.
 func TestIdleConnections(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, pgtest.Open(t)).start(0)
@@ -140,6 +140,7 @@ func TestIdleConnections(t *testing.T) {
 	reads := f.asking(4, 5*time.Millisecond, func(addr string) func() error {
 		return func() error { return flagsOf(addr)() } // each by a connection of its own
 	}, edge.addr)
+	opening := make(chan struct{}, 8)
 	strangers := f.asking(limit+2, 100*time.Millisecond, func(addr string) func() error {
 		var c net.Conn
 		return func() (err error) {
@@ -149,6 +150,8 @@ func TestIdleConnections(t *testing.T) {
 				}
 				c.Close()
 			}
+			opening <- struct{}{}
+			defer func() { <-opening }()
 			if c, err = net.Dial("tcp", addr); err != nil {
 				return err
 			}
