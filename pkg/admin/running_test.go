@@ -146,7 +146,7 @@ func TestEdgesAreWatched(t *testing.T) {
 	defer tick.Stop()
 	await := func(what string, is func() bool) {
 		t.Helper()
-		for deadline := time.After(10 * time.Second); !is(); {
+		for deadline := time.After(time.Minute); !is(); {
 			select {
 			case <-tick.C:
 			case <-deadline:

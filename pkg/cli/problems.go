@@ -52,6 +52,9 @@ func (c *call) failure(err error) error {
 	if text := advice[problem.Code]; text != "" {
 		detail += "; " + text
 	}
+	if c.stores && problem.Code == "" && problem.Status >= http.StatusInternalServerError { // a proxy's
+		detail += "; " + mayBeStored
+	}
 	for i, f := range problem.Errors { // parameters are flags of the same name
 		problem.Errors[i] = api.FieldError{Location: strings.TrimPrefix(f.Location, "body."), Message: clean(asFlags(f.Message))}
 		if name, ok := strings.CutPrefix(f.Location, "query."); ok {
@@ -85,7 +88,7 @@ func (c *call) unanswered(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted" + doubt)
-	case errors.Is(err, context.DeadlineExceeded) || failed.Timeout():
+	case failed.Timeout():
 		err = fmt.Errorf("%s did not answer in time%s", admin, doubt)
 	case doubt != "":
 		err = fmt.Errorf("the connection to %s broke before the answer came (%w)%s", admin, cause(failed), doubt)

@@ -66,27 +66,18 @@ func TestUnreachableAdmins(t *testing.T) {
 // A write whose answer does not come may be stored all the same. A dry run is none.
 func TestAWriteWithoutAnAnswer(t *testing.T) {
 	const admin = "the admin (URL)"
-	interrupt := func(cancel context.CancelFunc) http.HandlerFunc {
-		return func(_ http.ResponseWriter, r *http.Request) {
-			cancel()
-			<-r.Context().Done()
-		}
+	type answer func(w http.ResponseWriter, end context.CancelCauseFunc)
+	interrupt := func(_ http.ResponseWriter, end context.CancelCauseFunc) { end(nil) }
+	hang := func(_ http.ResponseWriter, end context.CancelCauseFunc) { end(context.DeadlineExceeded) }
+	cut := func(http.ResponseWriter, context.CancelCauseFunc) { panic(http.ErrAbortHandler) }
+	cutBody := func(w http.ResponseWriter, _ context.CancelCauseFunc) {
+		w.Header().Set("Content-Length", "100")
+		fmt.Fprint(w, "{")
 	}
-	hang := func(context.CancelFunc) http.HandlerFunc {
-		return func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	}
-	cut := func(context.CancelFunc) http.HandlerFunc {
-		return func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
-	}
-	cutBody := func(context.CancelFunc) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "100")
-			fmt.Fprint(w, "{")
-		}
-	}
+	proxy := func(w http.ResponseWriter, _ context.CancelCauseFunc) { w.WriteHeader(http.StatusBadGateway) }
 	for _, row := range []struct {
 		args   string
-		answer func(context.CancelFunc) http.HandlerFunc
+		answer answer
 		status int
 		want   string
 	}{
@@ -99,15 +90,20 @@ func TestAWriteWithoutAnAnswer(t *testing.T) {
 		{"feature on a", cut, 5, "the connection to " + admin + " broke before the answer came (EOF); " + mayBeStored},
 		{"feature on a", cutBody, 5, "the connection to " + admin + " broke before the answer came (read the answer: unexpected EOF); " + mayBeStored},
 		{"feature on a --dry-run", cut, 5, "cannot reach " + admin + ": EOF"},
+		{"feature on a", proxy, 5, "answered 502 Bad Gateway, but not by Flaggery: is the base URL right?; " + mayBeStored},
+		{"feature show a", proxy, 5, "answered 502 Bad Gateway, but not by Flaggery: is the base URL right?"},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		ctx, end := context.WithCancelCause(t.Context())
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Query().Has("dry_run") && !strings.Contains(row.args, "--dry-run") {
 				fmt.Fprint(w, `{"dry_run": true, "result": {}}`)
 				return
 			}
 			_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client is gone
-			row.answer(cancel)(w, r)
+			row.answer(w, end)
+			if ctx.Err() != nil {
+				<-r.Context().Done() // the client is told nothing
+			}
 		}))
 		var errs strings.Builder
 		p := command.Program{Name: "things", Commands: Commands()}
@@ -115,7 +111,7 @@ func TestAWriteWithoutAnAnswer(t *testing.T) {
 		if text := strings.ReplaceAll(errs.String(), server.URL, "URL"); status != row.status || text != "things: "+row.want+"\n" {
 			t.Errorf("%s: status %d: %s", row.args, status, text)
 		}
-		cancel()
+		end(nil)
 		server.Close()
 	}
 }

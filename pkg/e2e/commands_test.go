@@ -400,7 +400,7 @@ func cmdAwaitFlags(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: await-flags ID FLAGS")
 	}
 	s := sessionOf(ts)
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for tick := time.NewTicker(5 * time.Millisecond); ; {
 		response, err := http.Get(s.edges[""] + "/v1/subject/flags?subject_id=" + args[0])
 		ts.Check(err)
@@ -423,7 +423,7 @@ func cmdAwaitRefusal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: await-refusal TOKEN")
 	}
 	s := sessionOf(ts)
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for tick := time.NewTicker(5 * time.Millisecond); ; {
 		s.send(ts, s.admin, []string{http.MethodGet, "/v1/features"}, args[0])
 		if s.last.status == http.StatusUnauthorized {

@@ -315,7 +315,7 @@ func (e edge) ready() {
 	e.t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.After(20 * time.Second); e.do("GET", "/readyz", "").status != 200; {
+	for deadline := time.After(time.Minute); e.do("GET", "/readyz", "").status != 200; {
 		select {
 		case <-ticker.C:
 		case <-deadline:
@@ -527,7 +527,7 @@ func TestDrainOfTheShortcut(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		answers = bufio.NewReader(c)
 		return answers, func() bool {
 			if _, err := io.WriteString(c, "GET /v1/subject/flags?subject_id=42 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {

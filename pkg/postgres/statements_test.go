@@ -23,7 +23,7 @@ func TestStatementsOfManyWriters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		var writers sync.WaitGroup
 		for range 40 {
 			writers.Go(func() {

@@ -347,7 +347,7 @@ func TestUpdateOfManyAfterFew(t *testing.T) {
 	}
 	change(t, db, false, fmt.Sprintf(`INSERT INTO subject (id, weight, bucket_id, born, label) SELECT 's-' || i, 1, 1, $label, $label FROM generate_series(1, %d) i`, many),
 		fmt.Sprintf(`INSERT INTO member (subject_id, group_id, since) SELECT 's-' || i, id, 0 FROM subject_group, generate_series(1, %d) i`, many))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for name, since := range map[string]model.Position{"changed": before, "all": {}} {
 		members := 0

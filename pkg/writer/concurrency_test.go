@@ -103,7 +103,7 @@ func TestIfMatchLetsOneThrough(t *testing.T) {
 func TestDryRunHoldsNobodyUp(t *testing.T) {
 	w := newFixture(t)
 	w.seed()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var during Result[api.Feature]
 	r, err := write(ctx, w.Writer, configuration, []Option{DryRun()}, func(c *change) (api.Feature, error) {

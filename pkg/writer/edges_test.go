@@ -128,7 +128,7 @@ func (w *fixture) connect(report string) *sql.DB {
 // that a connection was closed.
 func (w *fixture) awaitEdges(from *Writer, want ...string) []api.Edge {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	for {
 		var got []string
