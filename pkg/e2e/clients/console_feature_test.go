@@ -192,8 +192,10 @@ func TestFeatureVariants(t *testing.T) {
 	b.fill("Payload of A", `{"limit": `)
 	b.see("This is not JSON")
 	b.fill("Payload of A", `{"limit": 12345678901234567890}`)
+	b.see("No subject gets A now.")
 	b.press("Set the payload of A")
 	b.live()
+	i.check(i.admin.SetDefaultVariant(t.Context(), checkout, "A"))
 	// JavaScript would round the number, drop the zero and sort the keys.
 	stored := `{"b": 1.0, "7": [{"limit": 12345678901234567890}]}`
 	i.check(i.admin.PatchVariant(t.Context(), checkout, "A", api.PatchVariant{Payload: json.RawMessage(stored)}))
@@ -201,6 +203,7 @@ func TestFeatureVariants(t *testing.T) {
 	b.script(`const stored = %s, field = await until('it', () => [...document.querySelectorAll('textarea')].find((f) => f.value === stored));
 		field.value = stored.replace('"b"', '"c"');
 		field.dispatchEvent(new Event('input', {bubbles: true})); return ''`, stored)
+	b.see("9 subjects with 90.0 % of the weight get A, and so this payload.")
 	b.press("Set the payload of A")
 	changed := strings.Replace(stored, `"b"`, `"c"`, 1)
 	b.see("A " + changed)

@@ -100,7 +100,7 @@ const visible = `
 	const top = () => [...document.querySelectorAll('dialog[open]')].at(-1) ?? document; // nothing below it can be reached
 	const find = (selector, text) => [...top().querySelectorAll(selector)].filter((e) => shown(e) && (text === '' || plain(e.textContent) === text || e.ariaLabel === text));
 	const until = async (what, look) => {
-		for (const end = Date.now() + 20000; Date.now() < end; await new Promise((next) => setTimeout(next, 20))) {
+		for (const end = Date.now() + 60000; Date.now() < end; await new Promise((next) => setTimeout(next, 20))) {
 			const found = look();
 			if (found) return found;
 		}

@@ -45,7 +45,7 @@ export function count(n: number, noun: string, plural = `${noun}s`): string {
   return `${exact(n)} ${n === 1 ? noun : plural}`;
 }
 
-/** milliseconds shows a duration given in seconds: 11 ms, 2.0 s. */
+/** seconds shows a duration given in seconds: 11 ms, 2.0 s. */
 export function seconds(s: number): string {
   return s < 1 ? `${Math.round(s * 1000)}${thin}ms` : `${s < 10 ? s.toFixed(1) : Math.round(s)}${thin}s`;
 }

@@ -9,25 +9,26 @@ const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{},:]|[^\s[\]{},:"]+/g;
  * It is the one after whether its variant is the disabling one: payload may also be a name.
  */
 export function payloadsAsTexts(json: string): string {
-  if (!json.includes('"payload"')) return json;
-  let [out, copied, start, depth] = ['', 0, -1, 0]; // start is that of a payload, -1 outside
-  let before: string[] = []; // the last tokens
-  for (const { 0: token, index } of json.matchAll(tokens)) {
-    const end = index + token.length;
-    if (start < 0) {
-      if (token === ':' && before[5] === '"payload"' && before[1] === '"disabling"') start = end;
-    } else {
-      if (token === '{' || token === '[') depth++;
-      if (token === '}' || token === ']') depth--;
-      if (depth === 0) {
-        const text = json.slice(start, end).trim();
-        out += json.slice(copied, start) + (text === 'null' ? text : JSON.stringify(text));
-        [copied, start] = [end, -1];
-      }
-    }
-    before = [...before.slice(-5), token];
+  let [out, end] = ['', 0];
+  for (const { 0: before, index } of json.matchAll(/"disabling":\s*(?:true|false),\s*"payload":\s*/g)) {
+    if (index < end) continue; // it is in a payload
+    const start = index + before.length;
+    out += json.slice(end, start);
+    end = endOfValue(json, start);
+    const text = json.slice(start, end);
+    out += text === 'null' ? text : JSON.stringify(text);
   }
-  return out + json.slice(copied);
+  return out + json.slice(end);
+}
+
+function endOfValue(json: string, start: number): number {
+  let depth = 0;
+  for (const { 0: token, index } of json.slice(start).matchAll(tokens)) {
+    if (token === '{' || token === '[') depth++;
+    if (token === '}' || token === ']') depth--;
+    if (depth === 0) return start + index + token.length;
+  }
+  return json.length;
 }
 
 /** indented lays JSON out with a line for each value, and changes nothing else of it. */
