@@ -147,7 +147,7 @@ func TestPagesAreAccessible(t *testing.T) {
 	b.do(
 		chromedp.Navigate(base+"/signin"),
 		chromedp.SendKeys(css("input[name=token]"), sampleToken+"\n"),
-		chromedp.WaitVisible(css("main h1, main h2")),
+		chromedp.WaitVisible(css(".finder")),
 	)
 	b.takeRefused()
 	for _, page := range samplePages {
@@ -250,7 +250,7 @@ func TestPictures(t *testing.T) {
 	b.do(
 		chromedp.Navigate(base+"/signin"),
 		chromedp.SendKeys(css("input[name=token]"), sampleToken+"\n"),
-		chromedp.WaitVisible(css("main h1, main h2")),
+		chromedp.WaitVisible(css(".finder")),
 	)
 	for _, p := range []struct {
 		name, page string

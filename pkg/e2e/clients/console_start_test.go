@@ -100,11 +100,11 @@ func TestPaletteByKeyboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBrowser(t)
+	b.do(chromedp.Navigate(i.url + "/signin"))
+	b.script(`await until('the focus', () => document.activeElement.name === 'token'); return ''`)
 	b.do(
-		chromedp.Navigate(i.url+"/signin"),
-		chromedp.WaitVisible(css("input[name=token]")),
 		chromedp.KeyEvent(i.token(auth.EditorRole)+kb.Enter),
-		chromedp.WaitVisible(css("main h1, main h2")),
+		chromedp.WaitVisible(css(".finder")),
 		chromedp.KeyEvent("k", chromedp.KeyModifiers(chromedp.ModifierCtrl)),
 		chromedp.WaitVisible(css("dialog[open] input:focus")),
 		chromedp.KeyEvent("roll out checkout to 20 %"),
