@@ -91,6 +91,8 @@ func (l look) String() string { return fmt.Sprintf("%s at %d px", l.theme(), l.w
 
 var (
 	desktop = look{1280, 860, false}
+	window  = look{900, 860, false}
+	half    = look{700, 860, false} // of a screen
 	phone   = look{390, 844, false}
 )
 
@@ -164,9 +166,6 @@ func TestPagesAreAccessible(t *testing.T) {
 			if shift != "" {
 				t.Errorf("%s, %s: the layout shifts by %s while it loads", page, l, shift)
 			}
-			if wide := b.script(`return document.documentElement.scrollWidth > innerWidth ? String(document.documentElement.scrollWidth) : ''`); wide != "" {
-				t.Errorf("%s, %s: the page is %s px wide and scrolls sideways", page, l, wide)
-			}
 			b.do(chromedp.Evaluate[chromedp.Void](string(axe)))
 			for _, l.dark = range []bool{false, true} {
 				b.set(l)
@@ -176,6 +175,12 @@ func TestPagesAreAccessible(t *testing.T) {
 			}
 			if refused := b.takeRefused(); refused != "" {
 				t.Errorf("%s, %s: the browser complains:\n%s", page, l, refused)
+			}
+		}
+		for _, l := range []look{desktop, window, half, phone} {
+			b.set(l)
+			if wide := b.script(`return document.documentElement.scrollWidth > innerWidth ? String(document.documentElement.scrollWidth) : ''`); wide != "" {
+				t.Errorf("%s, %s: the page is %s px wide and scrolls sideways", page, l, wide)
 			}
 		}
 	}
@@ -201,7 +206,7 @@ func TestLongNames(t *testing.T) {
 		"/features", "/features/" + long("f"), "/features/" + long("f") + "?edit=overrides", "/features/" + long("f") + "?edit=rollout", "/features/" + long("f") + "?edit=variants",
 		"/tests", "/tests/" + long("t"), "/tests?new=1&feature=" + long("f"), "/groups", "/groups/" + long("g"), "/subjects/1", "/audit",
 	} {
-		for _, l := range []look{desktop, phone} {
+		for _, l := range []look{desktop, window, half, phone} {
 			b.set(l)
 			b.visit(i.url + page)
 			if wide := b.script(`return document.documentElement.scrollWidth <= innerWidth ? '' : [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.outerHTML.slice(0, 80)).slice(0, 5).join('\n')`); wide != "" {
