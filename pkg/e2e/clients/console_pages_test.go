@@ -270,6 +270,7 @@ func TestPictures(t *testing.T) {
 	} {
 		b.set(p.look)
 		b.visit(base + p.page)
+		b.script(`await until('the edges', () => document.querySelector('nav').textContent.includes('1 of 1 edge')); return ''`)
 		picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 		if err != nil {
 			t.Fatal(err)
