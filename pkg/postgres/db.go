@@ -164,10 +164,11 @@ func (db *DB) ReadLong(ctx context.Context, body func(tx *Tx) error) error {
 // retry is transact for writes.
 func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) error {
 	start, pause := time.Now(), backoff.Backoff{First: 10 * time.Millisecond, Max: time.Second}
+	taken := "" // the key that the last try found taken
 	for try := 1; ; try++ {
 		err := db.transact(ctx, on, options, first, body)
 		if first == peekState {
-			err = unseen(err)
+			taken, err = unseen(taken, err)
 		}
 		switch {
 		case outdated(err) && try < maxTries:
@@ -184,14 +185,15 @@ func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, fi
 	}
 }
 
-// unseen makes a violated key a serialization failure: a dry run finds what it violates
-// beforehand, unless PostgreSQL checks the key against a row that the dry run does not see.
-func unseen(err error) error {
+// unseen makes a violated key a serialization failure: PostgreSQL may have checked it
+// against a row that the dry run does not see. A key that is taken in the next try too,
+// which sees that row, is what the dry run has to answer. It returns the key.
+func unseen(taken string, err error) (string, error) {
 	e := pq.As(err, pqerror.UniqueViolation, pqerror.ForeignKeyViolation)
-	if e == nil || existsCodes[e.Constraint] != "" {
-		return err
+	if e == nil || existsCodes[e.Constraint] != "" && e.Detail == taken {
+		return taken, err
 	}
-	return fmt.Errorf("%w: %w", &pq.Error{Code: pqerror.TRSerializationFailure}, err)
+	return e.Detail, fmt.Errorf("%w: %w", &pq.Error{Code: pqerror.TRSerializationFailure}, err)
 }
 
 // transact runs body in a transaction that begins with a statement on the state row.

@@ -163,7 +163,8 @@ func TestDryRunBeginsAgain(t *testing.T) {
 	const join = `INSERT INTO member (group_id, subject_id) SELECT id, 's' FROM subject_group`
 	for _, c := range []struct{ theirs, ours string }{
 		{join, join}, // a key that is taken
-		{`DELETE FROM variant`, `INSERT INTO override (group_id, feature, variant) SELECT id, 'f', 'A' FROM subject_group`}, // a reference that is gone
+		{`INSERT INTO feature (name, revision) VALUES ('new', 1)`, `INSERT INTO feature (name, revision) VALUES ('new', 1)`}, // a name
+		{`DELETE FROM variant`, `INSERT INTO override (group_id, feature, variant) SELECT id, 'f', 'A' FROM subject_group`},  // a reference that is gone
 	} {
 		tries, discard := 0, errors.New("nothing to keep")
 		err := db.DryRun(t.Context(), func(tx *Tx) error {
