@@ -168,6 +168,10 @@ func (a *application) applyGroup(ctx context.Context, name string, form *state.G
 func (a *application) applyTests(ctx context.Context) error {
 	for name, form := range sorted(a.doc.ABTests) {
 		if a.ended(name, form) {
+			if test := a.tests[name]; test != nil && !form.Start.Before(test.End) && form.End.After(a.tx.Now) {
+				err := model.Errorf(model.ABTestExists, "test %q ended at %s: one that starts later needs another name", name, test.End.Format(time.RFC3339))
+				return a.located(err, state.Path("abtests", name))
+			}
 			continue
 		}
 		if err := a.applyTest(ctx, name, form); err != nil {
@@ -197,6 +201,8 @@ func (a *application) applyTest(ctx context.Context, name string, form *state.AB
 	test := a.tests[name]
 	switch {
 	case test == nil:
+	case test.State(a.tx.Now) == model.Live && form.End.Before(a.tx.Now):
+		return model.Errorf(model.ABTestLive, "test %q is live until %s, but ended at %s by the document: stop it, or write its end here", name, test.End.Format(time.RFC3339), form.End.Format(time.RFC3339))
 	case sameGroups(test, wanted):
 		description := form.Description.Or(test.Description)
 		_, err := a.patchTest(ctx, test, a.ownerOf(form.Owner), api.PatchABTest{Start: &form.Start, End: &form.End, Description: &description})

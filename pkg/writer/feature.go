@@ -300,9 +300,9 @@ func (w *Writer) DeleteFeature(ctx context.Context, name string, opts ...Option)
 }
 
 func (c *change) deleteFeature(ctx context.Context, f *model.Feature) (api.Feature, error) {
-	if n := len(f.Variants); n > 0 {
+	if len(f.Variants) > 0 {
 		return api.Feature{}, model.Errorf(model.FeatureHasVariants,
-			"feature %q has %d variants, %q among them: delete them first", f.Name, n, f.Variants[0].Name)
+			"feature %q has variants, %q among them: delete them first", f.Name, f.Variants[0].Name)
 	}
 	if err := c.tx.DeleteFeature(ctx, f.Name); err != nil {
 		return api.Feature{}, err

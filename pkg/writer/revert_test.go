@@ -264,7 +264,7 @@ func TestRevertThatCannotBe(t *testing.T) {
 	must[api.Token](t)(w.CreateToken(ctx, api.NewToken{Name: "ci", Role: auth.ViewerRole})) // 20
 	before := w.requested()
 	for revision, hint := range map[int64]string{
-		1: "never removed", 2: "import", 3: "has 3 variants", 5: "in use: group", 6: "in use: test",
+		1: "never removed", 2: "import", 3: "has variants", 5: "in use: group", 6: "in use: test",
 		7: "has members (1) or overrides (1)", 9: "there were 1", 10: "has members (1) or overrides (1)", 11: "",
 		13: "changed since", 14: "changed since", 16: "changed since", 17: "cannot be resumed", 18: "changed since", 20: "token",
 	} {

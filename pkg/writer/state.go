@@ -165,6 +165,8 @@ func promoted(ctx context.Context, tx *postgres.Tx, doc *state.Document) (*state
 		f.Archived, f.Off = state.Field[bool]{}, state.Field[bool]{}
 		if r := f.Rollout.Value; r != nil {
 			f.Rollout = state.Of(state.Rollout{Variant: r.Variant})
+		} else {
+			f.Rollout = state.Field[state.Rollout]{} // null would end one that began there
 		}
 		features[name] = f
 	}

@@ -290,7 +290,7 @@ func TestApplyTests(t *testing.T) {
 		}
 	}
 	live, changed, ended := document(0.2, time.Hour, 4*time.Hour), document(0.5, time.Hour, 4*time.Hour), document(0.7, time.Hour, 5*time.Hour)
-	moved := document(0.2, 30*time.Minute, 4*time.Hour)
+	moved, over := document(0.2, 30*time.Minute, 4*time.Hour), document(0.2, time.Hour, 80*time.Minute)
 	w.now = w.now.Add(90 * time.Minute)
 	if got := changesOf(w.apply(live, ApplyOptions{})); !slices.Equal(got, []string{"update abtests/t"}) {
 		t.Errorf("changed %v", got)
@@ -299,10 +299,14 @@ func TestApplyTests(t *testing.T) {
 	wantError(t, err, model.ABTestLive, `"t"`)
 	_, err = w.ApplyState(ctx, moved, ApplyOptions{})
 	wantError(t, err, model.ValidationFailed, "body.abtests.t.start")
+	_, err = w.ApplyState(ctx, over, ApplyOptions{}) // somebody extended it
+	wantError(t, err, model.ABTestLive, `"t"`, "write its end")
 	w.now = w.now.Add(3 * time.Hour)
 	if got := changesOf(w.apply(ended, ApplyOptions{})); len(got) > 0 {
 		t.Errorf("changed %v of an ended test", got)
 	}
+	_, err = w.ApplyState(ctx, document(0.2, time.Hour, 2*time.Hour), ApplyOptions{}) // another one
+	wantError(t, err, model.ABTestExists, `"t"`, "another name")
 	if doc := must[*state.Document](t)(w.State(ctx, StateFilter{})).Value; len(doc.ABTests) > 0 {
 		t.Errorf("exported %v", doc.ABTests)
 	}
@@ -400,6 +404,12 @@ func TestStateForPromotion(t *testing.T) {
 	}
 	if doc := must[*state.Document](t)(production.State(ctx, StateFilter{})).Value; len(doc.ABTests) > 0 || len(doc.Features) != 2 {
 		t.Errorf("production has %+v", doc)
+	}
+	must[api.Rollout](t)(production.SetRolloutProportion(ctx, "checkout", 0.1))
+	must[api.Rollout](t)(w.DeleteRollout(ctx, "checkout"))
+	production.apply(must[*state.Document](t)(w.State(ctx, StateFilter{Promotion: true})).Value, ApplyOptions{})
+	if r := must[api.Feature](t)(production.Feature(ctx, "checkout")).Value.Rollout; r == nil || r.Proportion != 0.1 {
+		t.Errorf("the rollout of production is %+v", r)
 	}
 	// An override of a feature that is archived, and another's.
 	must[api.VariantReference](t)(w.AddGroupOverride(ctx, "friends", "foobar", "A"))
