@@ -115,6 +115,8 @@ type call struct {
 	name   string // of the context, "" without one
 	server server
 	stores bool // a call from now on stores a change, unless it fails
+
+	parameters bool // the person gives parameters, not flags
 }
 
 // connect selects the admin.
@@ -178,6 +180,6 @@ func parseMoment(setting, text string) (at time.Time, err error) {
 	return at, err
 }
 
-var errNoAdmin = command.Usagef("which admin? Make a context with flaggery-admin context add NAME --url URL, or set FLAGGERY_URL and FLAGGERY_TOKEN")
+var errNoAdmin = command.Usagef("which admin? Make a context with flaggery-admin context add NAME --url URL, choose one with flaggery-admin context use NAME, or set FLAGGERY_URL and FLAGGERY_TOKEN")
 
 var errDeclined = errors.New("not confirmed, nothing was changed")

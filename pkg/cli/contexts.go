@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -147,7 +148,8 @@ func (s server) secret(ctx context.Context) (string, error) {
 		run.Stderr = &errs
 		text, err := run.Output()
 		if err != nil {
-			return "", fmt.Errorf("the context's token command: %w: %s", err, strings.TrimSpace(errs.String()))
+			said := strings.TrimSpace(errs.String())
+			return "", fmt.Errorf("the context's token command: %w: %s", err, cmp.Or(said, "it says no more"))
 		}
 		return strings.TrimSpace(string(text)), nil
 	}

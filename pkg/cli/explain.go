@@ -52,7 +52,11 @@ func explain() verb {
 					if nearest := model.Nearest(feature, features, maxMisspelling); nearest != "" {
 						suggestion = ", did you mean " + nearest + "?"
 					}
-					return fmt.Errorf("subject %s has no feature %q at that moment%s", c.Args[0], feature, suggestion)
+					when := ""
+					if at != "" {
+						when = " at that moment"
+					}
+					return fmt.Errorf("there is no feature %q for subject %s%s%s", feature, c.Args[0], when, suggestion)
 				}
 				features = []string{feature}
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -73,7 +74,7 @@ func encode(w io.Writer, answer []byte, format string) error {
 		text.WriteByte('\n')
 	}
 	if err != nil {
-		return fmt.Errorf("the answer is no JSON: %w", err)
+		return errors.New("the answer is no JSON: print it as it is, with -o raw")
 	}
 	_, err = w.Write(text.Bytes())
 	return err

@@ -22,7 +22,7 @@ const addBuckets = `flaggery-admin api POST /v1/buckets -d '{"amount": 1000}' ad
 
 // advice says what to do about a problem whose detail says only what is wrong.
 var advice = map[api.Code]string{
-	api.FeatureHasVariants: "add --cascade to delete them too",
+	api.FeatureHasVariants: "add cascade=true to delete them too",
 	api.EdgesTooOld:        "upgrade the edges first",
 	api.RolloutExists:      "change it with rollout set",
 	api.NoBuckets:          addBuckets,
@@ -33,8 +33,22 @@ var advice = map[api.Code]string{
 // truth matches a parameter that is to be true.
 var truth = regexp.MustCompile(`\b(cascade|force|prune)=true\b`)
 
-// asFlags writes the parameters in a text as flags: --force for force=true.
-func asFlags(text string) string { return truth.ReplaceAllString(text, "--$1") }
+// asFlags writes the parameters in a text as flags, unless the call takes parameters
+// itself: --force for force=true.
+func (c *call) asFlags(text string) string {
+	if c.parameters {
+		return text
+	}
+	return truth.ReplaceAllString(text, "--$1")
+}
+
+// flagOf is the flag of a parameter, which has its name, or the parameter itself.
+func (c *call) flagOf(parameter string) string {
+	if c.parameters {
+		return parameter
+	}
+	return "--" + strings.ReplaceAll(parameter, "_", "-")
+}
 
 // failure gives the error of a call its exit status, and says what to do about it.
 func (c *call) failure(err error) error {
@@ -55,13 +69,13 @@ func (c *call) failure(err error) error {
 	if c.stores && problem.Code == "" && problem.Status >= http.StatusInternalServerError { // a proxy's
 		detail += "; " + mayBeStored
 	}
-	for i, f := range problem.Errors { // parameters are flags of the same name
-		problem.Errors[i] = api.FieldError{Location: strings.TrimPrefix(f.Location, "body."), Message: clean(asFlags(f.Message))}
+	for i, f := range problem.Errors {
+		problem.Errors[i] = api.FieldError{Location: strings.TrimPrefix(f.Location, "body."), Message: clean(c.asFlags(f.Message))}
 		if name, ok := strings.CutPrefix(f.Location, "query."); ok {
-			problem.Errors[i].Location = "--" + strings.ReplaceAll(name, "_", "-")
+			problem.Errors[i].Location = c.flagOf(name)
 		}
 	}
-	err = &model.Error{Code: problem.Code, Detail: clean(asFlags(detail)), Fields: problem.Errors}
+	err = &model.Error{Code: problem.Code, Detail: clean(c.asFlags(detail)), Fields: problem.Errors}
 	switch problem.Status {
 	case http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity:
 		return command.WithStatus(command.StatusRefused, err)

@@ -228,6 +228,10 @@ func callAPI() verb {
 			if err != nil || !strings.HasPrefix(target.Path, "/") || target.Host != "" {
 				return command.Usagef("path %q: must be like /v1/features", c.Args[1])
 			}
+			if target.Path == "/v1/events" {
+				return command.Usagef("/v1/events is a stream, which api cannot follow: use edges --watch, or curl -N")
+			}
+			c.parameters = true
 			method := strings.ToUpper(c.Args[0])
 			dry := slices.Equal(target.Query()["dry_run"], []string{"true"}) // every write of the API takes it
 			if method != http.MethodGet && method != http.MethodHead && !dry {

@@ -36,6 +36,8 @@ func stateExport() verb {
 		},
 		run: func(ctx context.Context, c *call) error {
 			switch {
+			case slices.Contains(filter.Features, ""):
+				return command.Usagef("--features must hold globs, separated by commas")
 			case c.format == "raw": // as --format says
 			case filter.Format != "":
 				return command.Usagef("--format and -o exclude each other")
@@ -111,10 +113,7 @@ func stateDiff() verb {
 			if err != nil {
 				return inFile(c.Args[0], err)
 			}
-			var names []string
-			for _, k := range result.Value.Changes {
-				names = append(names, k.Resource)
-			}
+			names := changedResources(result.Value)
 			if err := c.print(result.Body, names, differences(result.Value)); err != nil || len(names) == 0 {
 				return err
 			}
@@ -139,7 +138,7 @@ func stateApply() verb {
 			var applied api.AppliedState
 			shown := false
 			err = write(ctx, c, change[api.AppliedState]{
-				name: c.Args[0],
+				names: changedResources,
 				do: func(opts ...flaggery.WriteOption) (flaggery.Result[api.AppliedState], error) {
 					result, err := c.admin.ApplyState(ctx, document, append(opts, how.options()...)...)
 					applied = result.Value
@@ -192,6 +191,13 @@ func inFile(name string, err error) error {
 		problem.Errors[i] = api.FieldError{Location: name + ":" + line[1], Message: message}
 	}
 	return err
+}
+
+func changedResources(applied api.AppliedState) (names []string) {
+	for _, k := range applied.Changes {
+		names = append(names, k.Resource)
+	}
+	return names
 }
 
 func stateSummary(applied api.AppliedState) string {

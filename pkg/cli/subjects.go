@@ -144,7 +144,7 @@ func (i *Import) send(ctx context.Context, c *call) error {
 		return err
 	}
 	return write(ctx, c, change[api.Imported]{
-		name: name,
+		names: func(api.Imported) []string { return nil },
 		do: func(opts ...flaggery.WriteOption) (result flaggery.Result[api.Imported], err error) {
 			file := io.NopCloser(c.Stdin)
 			if name != "-" {

@@ -18,7 +18,9 @@ import (
 // change is a write of a verb.
 type change[T any] struct {
 	name string // of the resource, for -o name
-	do   func(opts ...flaggery.WriteOption) (flaggery.Result[T], error)
+	// names are those of the resources, for changes of any number of them.
+	names func(T) []string
+	do    func(opts ...flaggery.WriteOption) (flaggery.Result[T], error)
 	// done says what has changed: "feature checkout is off".
 	done func(T) string
 	// effect says who is affected; nil for how most changes do.
@@ -84,7 +86,11 @@ func joined(parts ...string) string {
 func report[T any](c *call, w change[T], result flaggery.Result[T], line string) error {
 	if c.format != "table" {
 		fmt.Fprintln(c.Stderr, clean(line))
-		return c.print(result.Body, []string{w.name}, table{})
+		names := []string{w.name}
+		if w.names != nil {
+			names = w.names(result.Value)
+		}
+		return c.print(result.Body, names, table{})
 	}
 	if _, err := fmt.Fprintln(c.Stdout, clean(line)); err != nil {
 		return err
