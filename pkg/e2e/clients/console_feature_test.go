@@ -204,7 +204,9 @@ func TestFeatureVariants(t *testing.T) {
 		field.value = stored.replace('"b"', '"c"');
 		field.dispatchEvent(new Event('input', {bubbles: true})); return ''`, stored)
 	b.see("9 subjects with 90.0 % of the weight get A, and so this payload.")
-	b.press("Set the payload of A")
+	b.see("say why")
+	b.fill("Why? (required, for the audit)", "another name")
+	b.press("Set the payload of A in production")
 	changed := strings.Replace(stored, `"b"`, `"c"`, 1)
 	b.see("A " + changed)
 	if body := i.get("/v1/features/" + checkout); !strings.Contains(body, changed) {
@@ -244,6 +246,26 @@ func TestFeatureVariants(t *testing.T) {
 	}
 	if n := len(f.Value.Variants); n != 2 {
 		t.Errorf("%d variants are left, want 2", n)
+	}
+}
+
+// What is typed while a write is on its way is neither lost nor taken for saved.
+func TestTypedWhileSaving(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=variants")
+	b.press("Edit payload of A")
+	b.fill("Payload of A", "1")
+	b.onStore(`await (window.held ??= new Promise((go) => (window.release = go))); return real(address, init)`)
+	b.press("Set the payload of A")
+	b.see("Saving…")
+	b.fill("Payload of A", "23")
+	b.evaluate(`(release(), '')`)
+	b.see("A 1")
+	b.press("Set the payload of A")
+	b.see("A 23")
+	if body := i.get("/v1/features/" + checkout); !strings.Contains(body, `"payload":23`) {
+		t.Errorf("what was typed meanwhile is not stored: %s", body)
 	}
 }
 

@@ -164,27 +164,34 @@ func TestOverrideConflict(t *testing.T) {
 	i.serves("1", "B")
 }
 
-// A write that is refused while its consequence is still asked for leaves no question open.
-func TestRefusedWhileTried(t *testing.T) {
+// Nothing is saved while its consequence is still asked for.
+func TestUnforeseenIsNotSaved(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
 	i.check(i.admin.AddGroupOverride(t.Context(), "friends", checkout, "A", flaggery.Wait(10*time.Second)))
 	b := i.open(i.token(auth.EditorRole), "/groups/friends")
 	b.click("tbody button", "B")
 	b.see("1 subject with 10.0 % of the weight gets something else.")
-	// The question is asked again after the change, and that is not answered.
+	// The question is asked again after the change, and is answered later.
 	b.script(`const real = window.fetch;
-		window.held = 0;
+		window.held = [];
+		window.writes = 0;
 		window.fetch = (address, init) => {
-			if (!String(address).includes('dry_run')) return real(address, init);
-			held++;
-			return new Promise((_, fail) => init.signal.addEventListener('abort', () => fail(init.signal.reason)));
+			if (!String(address).includes('dry_run')) {
+				if (init?.method !== 'GET') writes++;
+				return real(address, init);
+			}
+			return new Promise((answer) => held.push(() => answer(real(address, init))));
 		};
 		return ''`)
 	i.check(i.admin.AddGroupOverride(t.Context(), "friends", checkout, model.DisablingVariant, flaggery.Wait(10*time.Second)))
-	b.script(`await until('a question', () => held > 0);
+	b.script(`await until('a question', () => held.length > 0);
 		top().querySelector('form').requestSubmit();
 		return ''`)
+	if writes := b.script(`await new Promise((next) => setTimeout(next)); return String(writes)`); writes != "0" {
+		t.Errorf("%s writes were sent before their consequence was known", writes)
+	}
+	b.script(`held.forEach((go) => go()); return ''`)
 	b.see("Was A · theirs off · yours B")
 	b.press("Set B anyway…")
 }
@@ -362,6 +369,7 @@ type front struct {
 	loses atomic.Bool // the answers of writes
 	down  atomic.Bool // answers 503
 	newer atomic.Bool // has the scripts of another release
+	torn  atomic.Bool // answers 502 for the scripts of editors
 }
 
 func newFront(t *testing.T, admin string) *front {
@@ -381,6 +389,8 @@ func newFront(t *testing.T, admin string) *front {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		case f.newer.Load() && strings.HasPrefix(r.URL.Path, "/assets/"):
 			w.WriteHeader(http.StatusNotFound)
+		case f.torn.Load() && strings.HasSuffix(r.URL.Path, "Editor.js"):
+			w.WriteHeader(http.StatusBadGateway)
 		case f.loses.Load() && stores:
 			proxy.ServeHTTP(httptest.NewRecorder(), r)
 			// The connection breaks before the answer. Browsers send such a request again by
@@ -433,6 +443,64 @@ func TestOutage(t *testing.T) {
 	front.down.Store(false)
 	b.gone("Next try")
 	b.script(`await until('nothing grey', () => !document.querySelector('main .stale')); return ''`)
+}
+
+// The browser connects the stream of events again by itself. What changed meanwhile is read.
+func TestStreamBreaks(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	front := newFront(t, i.url)
+	i.url = front.URL
+	b := i.open(i.token(auth.EditorRole), "/features/"+checkout)
+	b.see("off for everybody else")
+	b.see("1 of 1 edge") // it is open
+	front.CloseClientConnections()
+	i.check(i.admin.SetDefaultVariant(t.Context(), checkout, "A"))
+	b.see("A for everybody else")
+}
+
+// The consequence of what was wanted before does not take the place of the present one, when
+// it is asked for again after an outage.
+func TestOutageWhileTrying(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	i.check(i.admin.AddRollout(t.Context(), checkout, "A", flaggery.Wait(10*time.Second)))
+	front := newFront(t, i.url)
+	i.url = front.URL
+	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=rollout")
+	b.see("of the weight gets")
+	b.script(`const real = setTimeout;
+		window.late = []; // what is tried again
+		window.setTimeout = (then, ms) => (ms >= 1000 ? late.push(then) : real(then, ms));
+		return ''`)
+	front.down.Store(true)
+	b.fill("Percent of the weight", "20")
+	b.script(`await until('the next try', () => late.length > 0); return ''`)
+	front.down.Store(false)
+	b.fill("Percent of the weight", "100")
+	b.see("10 subjects gain, none loses.")
+	if stale := b.script(`late.forEach((then) => then());
+		await new Promise((next) => setTimeout(next));
+		return String(document.querySelector('.consequence.stale') !== null)`); stale != "false" {
+		t.Error("20 % is tried again after 100 % was wanted")
+	}
+}
+
+// A part of a page does not arrive: the rest is shown, and a way out.
+func TestPartIsMissing(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	front := newFront(t, i.url)
+	i.url = front.URL
+	front.torn.Store(true)
+	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=default")
+	b.see("A part of this page could not be loaded:")
+	b.see("off for everybody else")
+	front.torn.Store(false)
+	b.click(".banner button", "Reload")
+	b.gone("A part of this page could not be loaded:")
+	b.see("Everybody else gets")
+	b.takeRefused() // the script that could not be loaded
 }
 
 // An admin of another release answers while a tab is open.

@@ -137,6 +137,23 @@ func TestPaletteByKeyboard(t *testing.T) {
 	}
 }
 
+// The focus goes along: over the navigation, and to the page that is opened.
+func TestFocusGoesAlong(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withCheckout()
+	b := i.open(i.token(auth.ViewerRole), "/features")
+	b.see(checkout)
+	const along = `await until('the focus on the page', () => document.activeElement.id === 'content'); return ''`
+	b.do(chromedp.KeyEvent(kb.Tab))
+	b.see("Skip to the content")
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.script(along)
+	b.script(`document.querySelector('td a').focus(); return ''`)
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.at(i.url + "/features/" + checkout)
+	b.script(along)
+}
+
 func TestPaletteByItsButton(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()

@@ -125,7 +125,7 @@ func (b *browser) script(body string, args ...any) string {
 // see waits until the page shows a text, in one element or across several.
 func (b *browser) see(text string) {
 	b.t.Helper()
-	b.script(`const text = %s; await until(text, () => plain(document.body.innerText).includes(text)); return ''`, text)
+	b.script(`const text = %s; await until(text, () => plain(document.body?.innerText).includes(text)); return ''`, text)
 }
 
 // gone waits until the page does not show a text.

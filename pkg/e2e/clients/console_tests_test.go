@@ -188,6 +188,25 @@ func TestPlanTest(t *testing.T) {
 	b.at(i.url + "/tests")
 }
 
+// The test that stands in the way of a plan goes.
+func TestConflictGoes(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t).withApplePay()
+	i.addTest("checkout-pay", 1, 3)
+	b := i.open(i.token(auth.EditorRole), "/tests?new=1&feature="+applePay)
+	b.fill("Name", "second")
+	b.setTime("Starts", inDays(2))
+	b.setTime("Ends", inDays(6))
+	b.see("Overlaps checkout-pay from ")
+	if _, err := i.admin.DeleteABTest(t.Context(), "checkout-pay"); err != nil {
+		t.Fatal(err)
+	}
+	b.gone("Overlaps checkout-pay")
+	b.press("Plan second")
+	b.live()
+	i.test("second")
+}
+
 func TestPlanTestFaults(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withApplePay()

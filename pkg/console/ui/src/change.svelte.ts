@@ -29,6 +29,10 @@ export class Change<T = unknown> {
   previewed = $state.raw<Write<T>>();
   /** Whether a newer dry run is on its way. */
   trying = $state(false);
+  /** Whether what is wanted is tried without an answer yet: nobody saves what they cannot foresee. */
+  unforeseen = $state(false);
+  /** What was refused when it was tried. It is tried again before it is saved. */
+  refused = $state.raw<Write<T>>();
   problem = $state.raw<Problem>();
   sending = $state(false);
   comment = $state('');
@@ -54,7 +58,8 @@ export class Change<T = unknown> {
     const refusal = this.#refusal;
     if (!alike(w, refusal?.write) || (refusal?.problem.status === 412 && refusal.write.etag !== w?.etag)) this.#refusal = undefined;
     this.problem = this.#refusal?.problem;
-    this.trying = w !== undefined;
+    this.trying = this.unforeseen = w !== undefined;
+    this.refused = undefined;
     if (!w) {
       this.preview = undefined;
       this.previewed = undefined;
@@ -75,17 +80,28 @@ export class Change<T = unknown> {
       if (running.signal.aborted) return;
       this.preview = answer.value;
       this.previewed = w;
+      this.unforeseen = false;
+      this.refused = undefined;
       this.problem = this.#refusal?.problem;
       live.answered(answer.revision);
     } catch (error) {
       if (running.signal.aborted) return;
       if (!(error instanceof Problem)) throw error;
       this.preview = undefined;
+      this.unforeseen = error.passing || error.status === 401; // it is tried again by itself
+      this.refused = this.unforeseen || error.status === 412 ? undefined : w;
       this.#failed(error);
-      live.failed(error, () => void this.try(w));
+      live.failed(error, () => {
+        if (!running.signal.aborted) void this.try(w); // nothing else is wanted since
+      });
     } finally {
       if (!running.signal.aborted) this.trying = false;
     }
+  }
+
+  /** reconsider tries again what was refused. */
+  async reconsider(): Promise<void> {
+    if (this.refused) await this.try(this.refused);
   }
 
   /**

@@ -2,13 +2,14 @@
 // they change it; then it stays, and so does the version that it is based on, once somebody
 // else has changed the same. Their changes elsewhere in the resource are no conflict.
 import { untrack } from 'svelte';
-import { keep, kept } from './draft.svelte';
+import { keep, kept, same } from './draft.svelte';
 
 export class Edited<T> {
   value = $state() as T;
   base = $state.raw() as T;
   etag = $state('');
   #server: () => { value: T; etag: string };
+  #sent: T | undefined;
 
   /** What is typed is kept as a draft if it has a name. */
   constructor(server: () => { value: T; etag: string }, draft?: () => string) {
@@ -34,9 +35,16 @@ export class Edited<T> {
     return !same(this.value, this.base);
   }
 
-  /** saved notes that the value was stored; the server's answer with its version comes later. */
+  /** sent notes the value that is on its way. */
+  sent() {
+    this.#sent = $state.snapshot(this.value) as T;
+  }
+
+  /** saved notes that it was stored. What was typed since stays; the version may come later. */
   saved() {
-    this.base = this.value;
+    this.base = this.#sent as T;
+    const { value, etag } = untrack(this.#server);
+    if (same(value, this.base)) this.etag = etag;
   }
 
   /** take goes on from what the server has. */
@@ -53,8 +61,4 @@ export class Edited<T> {
     this.base = value;
     this.etag = etag;
   }
-}
-
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -18,6 +18,8 @@ class Live {
   at = $state.raw(new Date());
   /** Whether the admin has another version than these pages. */
   updated = $state(false);
+  /** Whether a part of these pages could not be loaded. */
+  unloaded = $state(false);
   /** The time, to show how long ago something was. */
   now = $state.raw(new Date());
 
@@ -112,11 +114,12 @@ class Live {
       return;
     }
     if (this.#stream && this.#stream.readyState !== EventSource.CLOSED) return;
-    const again = this.#stream !== undefined || this.revision > 0;
+    let again = this.#stream !== undefined || this.revision > 0;
     const stream = new EventSource('/v1/events');
     this.#stream = stream;
     stream.onopen = () => {
       if (again) this.#publish(null); // changes were missed
+      again = true; // the browser connects again by itself
     };
     stream.addEventListener('change', (event) => {
       const change = JSON.parse((event as MessageEvent<string>).data) as Schema['Change'];

@@ -8,8 +8,8 @@ import { assets } from './settings';
 // another release.
 addEventListener('vite:preloadError', () => {
   fetch(`${assets}app.js`, { method: 'HEAD', cache: 'no-store' }).then(
-    (answer) => (live.updated ||= answer.status === 404),
-    () => undefined, // the server cannot be reached, which reads say as well
+    (answer) => (answer.status === 404 ? (live.updated = true) : (live.unloaded = true)),
+    () => (live.unloaded = true),
   );
 });
 

@@ -1,4 +1,5 @@
 // The page's address: pages are named by paths of the API, filters by the query.
+import { tick } from 'svelte';
 
 class Router {
   path = $state(location.pathname);
@@ -10,6 +11,7 @@ class Router {
       const link = (event.target as Element | null)?.closest?.('a');
       if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
       if (link.origin !== location.origin || link.target || link.hasAttribute('download') || !inConsole(link.pathname)) return;
+      if (link.hash && link.pathname + link.search === location.pathname + location.search) return; // a place on this page
       event.preventDefault();
       this.go(link.pathname + link.search + link.hash);
     });
@@ -32,11 +34,13 @@ class Router {
     return { at: /\.\d{4}/.test(text) ? text : time.toISOString(), fault: '' }; // Date has milliseconds only
   }
 
-  /** go opens an address of the console. */
+  /** go opens an address of the console. The focus goes to the new page: what had it may be gone. */
   go(address: string) {
+    const before = this.path;
     history.pushState(null, '', address);
     this.#follow();
     scrollTo(0, 0);
+    if (this.path !== before) void tick().then(() => document.getElementById('content')?.focus({ preventScroll: true }));
   }
 
   /** replace opens an address instead of the one before, which Back skips. */
