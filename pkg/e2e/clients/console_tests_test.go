@@ -188,20 +188,31 @@ func TestPlanTest(t *testing.T) {
 	b.at(i.url + "/tests")
 }
 
-// The test that stands in the way of a plan goes.
+// The test that stands in the way of a plan goes before the page is told that it is there.
 func TestConflictGoes(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withApplePay()
 	i.addTest("checkout-pay", 1, 3)
 	b := i.open(i.token(auth.EditorRole), "/tests?new=1&feature="+applePay)
 	b.fill("Name", "second")
+	b.script(`const real = window.fetch.bind(window);
+		const held = new Promise((go) => (window.release = go));
+		window.fetch = async (address, init) => {
+			const answer = await real(address, init);
+			window.conflict ||= answer.status === 409;
+			if (String(address).includes('dry_run')) await held;
+			return answer;
+		};
+		return ''`)
 	b.setTime("Starts", inDays(2))
 	b.setTime("Ends", inDays(6))
 	b.see("Overlaps checkout-pay from ")
+	b.script(`await until('a conflict', () => window.conflict); return ''`)
 	if _, err := i.admin.DeleteABTest(t.Context(), "checkout-pay"); err != nil {
 		t.Fatal(err)
 	}
 	b.gone("Overlaps checkout-pay")
+	b.evaluate(`(release(), '')`)
 	b.press("Plan second")
 	b.live()
 	i.test("second")

@@ -74,6 +74,7 @@ export class Change<T = unknown> {
     this.#running?.abort();
     const running = new AbortController();
     this.#running = running;
+    const revision = live.revision;
     this.trying = true;
     try {
       const answer = await send<Preview<T>>(w, { dry_run: true }, '', running.signal);
@@ -87,6 +88,7 @@ export class Change<T = unknown> {
     } catch (error) {
       if (running.signal.aborted) return;
       if (!(error instanceof Problem)) throw error;
+      if (error.status === 409 && live.revision > revision) return await this.try(w); // a change may have made way for it
       this.preview = undefined;
       this.unforeseen = error.passing || error.status === 401; // it is tried again by itself
       this.refused = this.unforeseen || error.status === 412 ? undefined : w;
