@@ -153,7 +153,7 @@ func (b *browser) evaluate(expression string) string {
 // at waits until the page has this address.
 func (b *browser) at(url string) {
 	b.t.Helper()
-	b.script(`const url = %s; await until('the page ' + url, () => location.href === url); return ''`, url)
+	b.wait(`const url = %s; await until('the page ' + url, () => location.href === url); return ''`, url)
 }
 
 func (b *browser) fail(why string) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,6 +112,27 @@ const visible = `
 // script runs JavaScript with the functions of visible and returns its text.
 func (b *browser) script(body string, args ...any) string {
 	b.t.Helper()
+	return b.evaluate(b.expression(body, args...))
+}
+
+// wait is script for one that only waits. If another page takes the place of the one it
+// runs in, it begins again there.
+func (b *browser) wait(body string, args ...any) {
+	b.t.Helper()
+	expression := b.expression(body, args...)
+	for {
+		_, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](expression, chromedp.EvalAwaitPromise))
+		if err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "Inspected target navigated") {
+			b.fail(err.Error())
+		}
+	}
+}
+
+func (b *browser) expression(body string, args ...any) string {
+	b.t.Helper()
 	quoted := make([]any, len(args))
 	for i, arg := range args {
 		text, err := json.Marshal(arg)
@@ -119,19 +141,19 @@ func (b *browser) script(body string, args ...any) string {
 		}
 		quoted[i] = string(text)
 	}
-	return b.evaluate("(async () => {" + visible + fmt.Sprintf(body, quoted...) + "})()")
+	return "(async () => {" + visible + fmt.Sprintf(body, quoted...) + "})()"
 }
 
 // see waits until the page shows a text, in one element or across several.
 func (b *browser) see(text string) {
 	b.t.Helper()
-	b.script(`const text = %s; await until(text, () => plain(document.body?.innerText).includes(text)); return ''`, text)
+	b.wait(`const text = %s; await until(text, () => plain(document.body?.innerText).includes(text)); return ''`, text)
 }
 
 // gone waits until the page does not show a text.
 func (b *browser) gone(text string) {
 	b.t.Helper()
-	b.script(`const text = %s; await until('no ' + text, () => document.body && !plain(document.body.innerText).includes(text)); return ''`, text)
+	b.wait(`const text = %s; await until('no ' + text, () => document.body && !plain(document.body.innerText).includes(text)); return ''`, text)
 }
 
 // text waits for the first visible element of a selector and returns its text.
@@ -169,7 +191,7 @@ func (b *browser) click(selector, text string) {
 func (b *browser) find(selector, text string) {
 	b.t.Helper()
 	// Not while the page moves it, or is about to: what a change would do is still asked.
-	b.script(`const s = %s, text = %s;
+	b.wait(`const s = %s, text = %s;
 		let at = '', since = 0;
 		const found = await until(s + ' ' + text, () => {
 			const e = top().querySelector('.consequence.stale, .consequence .skeleton') ? undefined : find(s, text).find((e) => !e.disabled);
