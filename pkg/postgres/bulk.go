@@ -71,7 +71,7 @@ func (tx *Tx) InsertSubjects(ctx context.Context, added []*Subject) error {
 		SELECT id, weight, bucket_id, $4, $4 FROM unnest($1::text[], $2::bigint[], $3::integer[]) AS s (id, weight, bucket_id)`,
 		ids, weights, buckets, tx.Label)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
-		return model.Errorf(model.SubjectExists, "one of the subjects exists already")
+		return taken(err, model.SubjectExists, "one of the subjects exists already")
 	}
 	if err != nil {
 		return err

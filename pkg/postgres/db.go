@@ -164,11 +164,11 @@ func (db *DB) ReadLong(ctx context.Context, body func(tx *Tx) error) error {
 // retry is transact for writes.
 func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, first string, body func(tx *Tx) error) error {
 	start, pause := time.Now(), backoff.Backoff{First: 10 * time.Millisecond, Max: time.Second}
-	taken := "" // the key that the last try found taken
+	violated := "" // the key that the last try violated
 	for try := 1; ; try++ {
 		err := db.transact(ctx, on, options, first, body)
 		if first == peekState {
-			taken, err = unseen(taken, err)
+			violated, err = unseen(violated, err)
 		}
 		switch {
 		case outdated(err) && try < maxTries:
@@ -186,12 +186,13 @@ func (db *DB) retry(ctx context.Context, on beginner, options *sql.TxOptions, fi
 }
 
 // unseen makes a violated key a serialization failure: PostgreSQL may have checked it
-// against a row that the dry run does not see. A key that is taken in the next try too,
-// which sees that row, is what the dry run has to answer. It returns the key.
-func unseen(taken string, err error) (string, error) {
+// against a row that the dry run does not see. A name that is taken in the next try too,
+// which sees that row, is what the dry run has to answer. before is the key that the last
+// try violated.
+func unseen(before string, err error) (violated string, _ error) {
 	e := pq.As(err, pqerror.UniqueViolation, pqerror.ForeignKeyViolation)
-	if e == nil || existsCodes[e.Constraint] != "" && e.Detail == taken {
-		return taken, err
+	if e == nil || existsCodes[e.Constraint] != "" && e.Detail == before {
+		return before, err
 	}
 	return e.Detail, fmt.Errorf("%w: %w", &pq.Error{Code: pqerror.TRSerializationFailure}, err)
 }

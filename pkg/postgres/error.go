@@ -17,8 +17,8 @@ import (
 // model pass through.
 func translate(err error) error {
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, model.CodeOf(err) != "":
+		return err
 	case pq.As(err, pqerror.InvalidPassword, pqerror.InvalidAuthorizationSpecification) != nil:
 		return fmt.Errorf("the database refuses the user or the password: %w", err)
 	case pq.As(err, pqerror.InvalidCatalogName) != nil:
@@ -90,3 +90,15 @@ var existsCodes = map[string]model.Code{
 	"abtest_pkey":            model.ABTestExists,
 	"subject_group_name_key": model.GroupExists,
 }
+
+// taken is the error of a name that is taken. It keeps PostgreSQL's own, for unseen.
+func taken(cause error, code model.Code, format string, args ...any) error {
+	return takenError{model.Errorf(code, format, args...), cause}
+}
+
+type takenError struct {
+	error
+	cause error
+}
+
+func (e takenError) Unwrap() []error { return []error{e.error, e.cause} }

@@ -116,7 +116,7 @@ func (tx *Tx) InsertFeatures(ctx context.Context, features []*model.Feature) err
 		for i, name := range names {
 			names[i] = strconv.Quote(name)
 		}
-		return model.Errorf(model.FeatureExists, "there is a feature %s already", strings.Join(names, " or "))
+		return taken(err, model.FeatureExists, "there is a feature %s already", strings.Join(names, " or "))
 	}
 	return err
 }

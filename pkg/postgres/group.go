@@ -62,7 +62,7 @@ func (tx *Tx) InsertGroup(ctx context.Context, g *Group) error {
 	err := tx.get(ctx, "insert a group", &g.ID,
 		`INSERT INTO subject_group (name, priority, owner, revision) VALUES ($1, $2, $3, $4) RETURNING id`, g.Name, g.Priority, g.Owner, g.Revision)
 	if pq.As(err, pqerror.UniqueViolation) != nil {
-		return model.Errorf(model.GroupExists, "there is a group %q already", g.Name)
+		return taken(err, model.GroupExists, "there is a group %q already", g.Name)
 	}
 	return err
 }

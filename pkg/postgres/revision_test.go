@@ -160,11 +160,26 @@ func TestDryRunBeginsAgain(t *testing.T) {
 		`INSERT INTO subject (id, weight, bucket_id, born, label) VALUES ('s', 1, 1, $label, $label)`,
 		`INSERT INTO feature (name, revision) VALUES ('f', 1)`, `INSERT INTO variant (feature, name) VALUES ('f', 'A')`,
 		`INSERT INTO subject_group (name, revision) VALUES ('g', 1)`)
+	exec := func(statement string) func(*Tx) error {
+		return func(tx *Tx) error { return tx.exec(t.Context(), "try", statement) }
+	}
 	const join = `INSERT INTO member (group_id, subject_id) SELECT id, 's' FROM subject_group`
-	for _, c := range []struct{ theirs, ours string }{
-		{join, join}, // a key that is taken
-		{`INSERT INTO feature (name, revision) VALUES ('new', 1)`, `INSERT INTO feature (name, revision) VALUES ('new', 1)`}, // a name
-		{`DELETE FROM variant`, `INSERT INTO override (group_id, feature, variant) SELECT id, 'f', 'A' FROM subject_group`},  // a reference that is gone
+	for _, c := range []struct {
+		theirs string
+		ours   func(*Tx) error
+	}{
+		{join, exec(join)}, // a key that is taken
+		{`INSERT INTO feature (name, revision) VALUES ('new', 1)`, func(tx *Tx) error {
+			return tx.InsertFeatures(t.Context(), []*model.Feature{{Name: "new", Tags: []string{}}})
+		}},
+		{`INSERT INTO subject_group (name, revision) VALUES ('new', 1)`, func(tx *Tx) error {
+			return tx.InsertGroup(t.Context(), &Group{Group: model.Group{Name: "new"}})
+		}},
+		{`INSERT INTO subject (id, weight, bucket_id, born, label) VALUES ('new', 1, 1, $label, $label)`, func(tx *Tx) error {
+			_, err := tx.InsertSubject(t.Context(), "new", 1)
+			return err
+		}},
+		{`DELETE FROM variant`, exec(`INSERT INTO override (group_id, feature, variant) SELECT id, 'f', 'A' FROM subject_group`)}, // a reference that is gone
 	} {
 		tries, discard := 0, errors.New("nothing to keep")
 		err := db.DryRun(t.Context(), func(tx *Tx) error {
@@ -172,10 +187,18 @@ func TestDryRunBeginsAgain(t *testing.T) {
 				return discard
 			}
 			change(t, db, true, c.theirs)
-			return tx.exec(t.Context(), "try", c.ours)
+			return c.ours(tx)
 		})
 		if tries != 2 || !errors.Is(err, discard) {
-			t.Errorf("%s beside %s: %d tries, %v", c.ours, c.theirs, tries, err)
+			t.Errorf("beside %s: %d tries, %v", c.theirs, tries, err)
 		}
+	}
+	tries := 0
+	err := db.DryRun(t.Context(), func(tx *Tx) error {
+		tries++
+		return tx.InsertGroup(t.Context(), &Group{Group: model.Group{Name: "new"}})
+	})
+	if tries != 2 || model.CodeOf(err) != model.GroupExists {
+		t.Errorf("a group that there was before: %d tries, %v", tries, err)
 	}
 }

@@ -254,7 +254,7 @@ func (tx *Tx) InsertSubject(ctx context.Context, id string, weight int64) (model
 	case errors.Is(err, sql.ErrNoRows):
 		return 0, noBuckets()
 	case pq.As(err, pqerror.UniqueViolation) != nil:
-		return 0, model.Errorf(model.SubjectExists, "there is a subject %q already", id)
+		return 0, taken(err, model.SubjectExists, "there is a subject %q already", id)
 	case pq.As(err, pqerror.NumericValueOutOfRange) != nil:
 		return 0, tooHeavy()
 	case err != nil:
