@@ -169,8 +169,7 @@ func (a *application) applyTests(ctx context.Context) error {
 	for name, form := range sorted(a.doc.ABTests) {
 		if a.ended(name, form) {
 			if test := a.tests[name]; test != nil && !form.Start.Before(test.End) && form.End.After(a.tx.Now) {
-				err := model.Errorf(model.ABTestExists, "test %q ended at %s: one that starts later needs another name", name, test.End.Format(time.RFC3339))
-				return a.located(err, state.Path("abtests", name))
+				return model.Errorf(model.ABTestExists, "test %q ended at %s: one that starts later needs another name", name, test.End.Format(time.RFC3339))
 			}
 			continue
 		}
