@@ -102,7 +102,7 @@ func TestAWriteWithoutAnAnswer(t *testing.T) {
 			_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client is gone
 			row.answer(w, end)
 			if ctx.Err() != nil {
-				<-r.Context().Done() // the client is told nothing
+				<-r.Context().Done() // the client gets no answer
 			}
 		}))
 		var errs strings.Builder

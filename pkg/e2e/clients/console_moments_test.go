@@ -372,9 +372,11 @@ type front struct {
 	torn  atomic.Bool // answers 502 for the scripts of editors
 }
 
-func newFront(t *testing.T, admin string) *front {
+// newFront lets the pages of an installation be opened by way of a front.
+func newFront(i *installation) *front {
+	t := i.t
 	t.Helper()
-	target, err := url.Parse(admin)
+	target, err := url.Parse(i.url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,6 +406,7 @@ func newFront(t *testing.T, admin string) *front {
 		f.CloseClientConnections() // streams of events
 		f.Close()
 	})
+	i.url = f.URL
 	return f
 }
 
@@ -411,8 +414,7 @@ func newFront(t *testing.T, admin string) *front {
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
-	front := newFront(t, i.url)
-	i.url = front.URL
+	front := newFront(i)
 	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=default")
 	b.click("fieldset label", "B")
 	b.fill("Why? (required, for the audit)", "once")
@@ -430,8 +432,7 @@ func TestLostAnswer(t *testing.T) {
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
-	front := newFront(t, i.url)
-	i.url = front.URL
+	front := newFront(i)
 	b := i.open(i.token(auth.EditorRole), "/features/"+checkout)
 	b.see("off for everybody else")
 	front.down.Store(true)
@@ -449,8 +450,7 @@ func TestOutage(t *testing.T) {
 func TestStreamBreaks(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
-	front := newFront(t, i.url)
-	i.url = front.URL
+	front := newFront(i)
 	b := i.open(i.token(auth.EditorRole), "/features/"+checkout)
 	b.see("off for everybody else")
 	b.see("1 of 1 edge") // it is open
@@ -465,8 +465,7 @@ func TestOutageWhileTrying(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
 	i.check(i.admin.AddRollout(t.Context(), checkout, "A", flaggery.Wait(10*time.Second)))
-	front := newFront(t, i.url)
-	i.url = front.URL
+	front := newFront(i)
 	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=rollout")
 	b.see("of the weight gets")
 	b.script(`const real = setTimeout;
@@ -490,8 +489,7 @@ func TestOutageWhileTrying(t *testing.T) {
 func TestPartIsMissing(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
-	front := newFront(t, i.url)
-	i.url = front.URL
+	front := newFront(i)
 	front.torn.Store(true)
 	b := i.open(i.token(auth.EditorRole), "/features/"+checkout+"?edit=default")
 	b.see("A part of this page could not be loaded:")
@@ -507,8 +505,7 @@ func TestPartIsMissing(t *testing.T) {
 func TestOldTab(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withCheckout()
-	front := newFront(t, i.url)
-	i.url = front.URL
+	front := newFront(i)
 	b := i.open(i.token(auth.EditorRole), "/features?new=1")
 	b.fill("Name", "typed-before")
 	b.click("nav a", "Groups")

@@ -188,7 +188,7 @@ func TestPlanTest(t *testing.T) {
 	b.at(i.url + "/tests")
 }
 
-// The test that stands in the way of a plan goes before the page is told that it is there.
+// The test that stands in the way of a plan is deleted before the page gets the refusal.
 func TestConflictGoes(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t).withApplePay()

@@ -5,7 +5,9 @@ interface Draft<T> {
   value: T;
   /** What is on its way, or was stored. */
   last: T;
+  /** sent notes what is on its way. */
   sent(): void;
+  /** saved clears what was sent; what was typed since stays. */
   saved(): void;
   clear(): void;
 }
@@ -26,7 +28,6 @@ export function draft<T extends object>(name: () => string, empty: T): Draft<T> 
     sent() {
       this.last = $state.snapshot(form.value) as T;
     },
-    /** saved clears what was sent; what was typed since stays. */
     saved() {
       if (same(form.value, this.last)) this.clear();
     },
